@@ -1,0 +1,167 @@
+"""Files from the network: resumed, verified, cached; nothing is fetched unless asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+import platformdirs
+
+from trilemma import DataError
+
+_CHUNK = 1 << 18
+_TRIES = 3  # attempts in a row that bring no new byte, per address
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on the network: its place in the cache, its addresses (mirrors), and its checksum, `algorithm:hex`."""
+
+    name: str
+    urls: tuple[str, ...]
+    checksum: str
+
+    def path(self) -> Path:
+        """Where the file belongs in the cache."""
+        return cache_folder() / self.name
+
+
+def cache_folder() -> Path:
+    """Where downloaded data are kept: `TRILEMMA_DATA`, else the user's cache folder."""
+    chosen = os.environ.get("TRILEMMA_DATA")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("trilemma")
+
+
+def downloads_allowed() -> bool:
+    """Whether the user asked for downloads (`TRILEMMA_DOWNLOAD=1`, which `--download` sets)."""
+    return os.environ.get("TRILEMMA_DOWNLOAD", "0").lower() not in ("", "0", "no", "false")
+
+
+def checksum_of(path: Path, algorithm: str) -> str:
+    """`algorithm:hex` of a file's content."""
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
+
+
+def is_intact(remote: RemoteFile) -> bool:
+    """Whether the cache holds the file with the right content."""
+    path = remote.path()
+    return path.is_file() and checksum_of(path, remote.checksum.partition(":")[0]) == remote.checksum
+
+
+def cached(remote: RemoteFile) -> Path:
+    """The file in the cache; fetched if it is missing or damaged and downloads are allowed. Raises DataError."""
+    if is_intact(remote):
+        return remote.path()
+    if downloads_allowed():
+        return fetch(remote)
+    state = "is damaged" if remote.path().exists() else "is not there"
+    raise DataError(f"{remote.path()} {state} and downloads were not asked for (--download). {_by_hand(remote)}")
+
+
+def fetch(remote: RemoteFile, timeout: float = 30.0, progress: Callable[[int], None] = lambda size: None) -> Path:
+    """Bring the file into the cache, if it is not there intact, and return its path.
+
+    Bytes go to a `.part` file that later attempts, also of later processes, continue. Each mirror is tried until it
+    brings nothing new three times in a row. `timeout` is in seconds without a byte. `progress` gets the size so far.
+    Raises DataError when no mirror has the file.
+    """
+    target = remote.path()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    with _alone(target.with_name(target.name + ".lock")):
+        if is_intact(remote):
+            return target
+        complaints = []
+        for url in remote.urls:
+            complaint = _from_mirror(url, part, remote.checksum, timeout, progress)
+            if complaint is None:
+                os.replace(part, target)
+                return target
+            complaints.append(f"{url}: {complaint}")
+    raise DataError(f"cannot fetch {remote.name}: {'; '.join(complaints)}. {_by_hand(remote)}")
+
+
+def _by_hand(remote: RemoteFile) -> str:
+    return f"To do it by hand, put {remote.urls[0]} ({remote.checksum}) at {remote.path()}"
+
+
+def _from_mirror(url: str, part: Path, checksum: str, timeout: float, progress: Callable[[int], None]) -> str | None:
+    """Complete `part` from one address; what is wrong, or None when its content is right."""
+    failures, complaint = 0, ""
+    while failures < _TRIES:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _transfer(url, part, timeout, progress)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing follows what is there: it is whole, or not of this file
+                complaint = _judge(part, checksum)
+                if not complaint:
+                    return None
+            else:
+                complaint = f"HTTP {error.code}"
+                if error.code < 500:
+                    return complaint
+        except (OSError, HTTPException) as error:
+            complaint = str(error) or type(error).__name__
+        else:
+            complaint = _judge(part, checksum)
+            if not complaint:
+                return None
+            if before == 0:
+                return complaint
+        after = part.stat().st_size if part.exists() else 0
+        failures = 0 if after > before else failures + 1
+        time.sleep(0.1 * failures)
+    return complaint
+
+
+def _judge(part: Path, checksum: str) -> str:
+    """Empty where the content is right; else the part is dropped, and what is wrong with it is returned."""
+    found = checksum_of(part, checksum.partition(":")[0])
+    if found == checksum:
+        return ""
+    part.unlink()
+    return f"wrong content: {found} instead of {checksum}"
+
+
+def _transfer(url: str, part: Path, timeout: float, progress: Callable[[int], None]) -> None:
+    """Append to `part` what is missing, or start over where the server ignores Range."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "trilemma"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        if start and not _continues(response, start):
+            start = 0
+        with part.open("ab" if start else "wb") as file:
+            size = start
+            while block := response.read(_CHUNK):
+                file.write(block)
+                size += len(block)
+                progress(size)
+        length = response.headers.get("Content-Length")
+        if length is not None and size - start < int(length):
+            raise ConnectionError(f"cut off after {size - start} of {length} bytes")
+
+
+def _continues(response: HTTPResponse, start: int) -> bool:
+    """Whether the answer begins at byte `start`, as asked."""
+    return response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock file: processes that need the same file wait for the one that fetches it."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

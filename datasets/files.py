@@ -1,0 +1,85 @@
+"""A user's own data, by path."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+import trilemma
+from trilemma.datasets.tables import check_images, check_table, find_file, read_array, read_folder
+
+_LEAST_ROWS = 100  # fewer leave splits of a handful of points, on which no metric says anything
+
+
+class FileConfig(trilemma.Config):
+    """Where the data are and how they are split."""
+
+    path: str = Field("", description="path of the file")
+    key: str = Field("", description="name of the array, for .npz files with several")
+    valid_fraction: float = Field(0.1, gt=0, lt=1, description="part of the rows for validation")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="part of the rows for test")
+    shuffle: bool = Field(True, description="shuffle the rows before splitting; turn off for ordered data")
+    split_seed: int = Field(0, ge=0, description="seed of the shuffle")
+
+    @model_validator(mode="after")
+    def _leaves_training_data(self) -> FileConfig:
+        if self.valid_fraction + self.test_fraction >= 1:
+            raise ValueError("valid_fraction and test_fraction leave nothing to train on: their sum must be below 1")
+        return self
+
+
+def split_rows(values: NDArray[np.float32] | NDArray[np.uint8], config: FileConfig) -> trilemma.Splits:
+    """Rows to train, validation and test parts, in this order, after one shuffle under the seed."""
+    n = len(values)
+    order = np.random.RandomState(config.split_seed).permutation(n) if config.shuffle else np.arange(n)
+    n_valid, n_test = round(n * config.valid_fraction), round(n * config.test_fraction)
+    points = torch.from_numpy(values[order])
+    return trilemma.Splits(*torch.split(points, [n - n_valid - n_test, n_valid, n_test]))
+
+
+class File(trilemma.Dataset):
+    """Your own table, rows by columns: `.npy`, `.npz`, `.csv` (with or without a header), `.parquet` or idx."""
+
+    name = "file"
+    title = "Own data"
+    source = "a file of the user's"
+    license = "the user's"
+
+    class Config(FileConfig):
+        """Where the data are and how they are split."""
+
+    def load(self) -> trilemma.Splits:
+        """Raises DataError: no such file, wrong format or shape, NaN, constant columns, too few rows."""
+        path = find_file(self.config.path)
+        values = check_table(read_array(path, self.config.key), str(path), _LEAST_ROWS)
+        splits = split_rows(values, self.config)
+        constant = (splits.train == splits.train[0]).all(0).nonzero()[:5, 0].tolist()
+        if constant:
+            raise trilemma.DataError(f"{path}: columns {constant} are constant in the training rows: drop them")
+        return splits
+
+
+class ImageFile(trilemma.Dataset):
+    """Your own images of equal size, levels 0 to 255: a folder of image files, or an array of shape (n, height, width),
+    (n, channels, height, width) or (n, height, width, channels) in `.npy`, `.npz` or idx.
+    """
+
+    name = "image-file"
+    title = "Own images"
+    kind = "image"
+    levels = 256
+    source = "files of the user's"
+    license = "the user's"
+
+    class Config(FileConfig):
+        """Where the images are and how they are split."""
+
+        path: str = Field("", description="path of the file or folder")
+
+    def load(self) -> trilemma.Splits:
+        """Raises DataError: no such file, wrong format, shape or type, too few images."""
+        path = find_file(self.config.path)
+        images = read_folder(path) if path.is_dir() else read_array(path, self.config.key)
+        return split_rows(check_images(images, str(path), _LEAST_ROWS), self.config)

@@ -1,0 +1,237 @@
+"""Laws that are Gaussian mixtures: rings, grids, the public variants, and any mixture by its parameters."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from functools import cached_property
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+import trilemma
+from trilemma.datasets.gaussian_mixture import GaussianMixture
+from trilemma.datasets.quadrature import Estimate
+
+
+class MixtureLaw(trilemma.Law):
+    """A Gaussian mixture: give `mixture`."""
+
+    @cached_property
+    @abstractmethod
+    def mixture(self) -> GaussianMixture:
+        """The law."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.mixture.sample(n, generator).float()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.mixture.log_prob(x)
+
+    def modes(self) -> trilemma.Modes:
+        law = self.mixture
+        return trilemma.Modes(law.centres, law.weights, law.covariances)
+
+    @cached_property
+    def _entropy(self) -> Estimate:
+        law = self.mixture
+        return law.planar_entropy() if law.centres.shape[1] == 2 else law.monte_carlo_entropy()
+
+    @property
+    def entropy(self) -> float:
+        return self._entropy.value
+
+    @property
+    def entropy_error(self) -> float:
+        return self._entropy.error
+
+
+def ring_centres(modes: int, radius: float) -> Tensor:
+    """(modes, 2): equally spaced on a circle, the first at (radius, 0)."""
+    angles = torch.arange(modes, dtype=torch.float64) * (2 * math.pi / modes)
+    return radius * torch.stack([angles.cos(), angles.sin()], 1)
+
+
+def grid_centres(side: int, spacing: float) -> Tensor:
+    """(side^2, 2): a square grid around the origin."""
+    axis = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
+    return torch.cartesian_prod(axis, axis)
+
+
+class Ring(MixtureLaw):
+    """Equal round Gaussians on a circle, or with weights in geometric progression around it."""
+
+    name = "ring"
+    title = "Ring of Gaussians"
+
+    class Config(trilemma.LawConfig):
+        """Shape of the ring."""
+
+        modes: int = Field(8, ge=1, description="number of Gaussians")
+        radius: float = Field(2.0, ge=0, description="radius of the circle of centres")
+        sigma: float = Field(0.2, gt=0, description="standard deviation of each Gaussian, per coordinate")
+        weight_ratio: float = Field(1.0, gt=0, description="weight of each Gaussian over that of the one before it")
+
+    @cached_property
+    def mixture(self) -> GaussianMixture:
+        c = self.config
+        weights = float(c.weight_ratio) ** torch.arange(c.modes, dtype=torch.float64)
+        return GaussianMixture.isotropic(ring_centres(c.modes, c.radius), c.sigma, weights)
+
+
+class Ring8(Ring):
+    """Eight equal Gaussians, standard deviation 0.2, on a circle of radius 2."""
+
+    name = "ring8"
+    title = "Ring of 8 Gaussians"
+
+
+class Ring8Unequal(Ring):
+    """The ring of eight Gaussians with weights halving from one to the next: the rarest mode holds 1 point in 255."""
+
+    name = "ring8-unequal"
+    title = "Ring of 8 Gaussians, unequal weights"
+
+    class Config(Ring.Config):
+        """Shape of the ring."""
+
+        weight_ratio: float = Field(0.5, gt=0, description="weight of each Gaussian over that of the one before it")
+
+
+class Grid(MixtureLaw):
+    """Equal round Gaussians on a square grid around the origin."""
+
+    name = "grid"
+    title = "Grid of Gaussians"
+
+    class Config(trilemma.LawConfig):
+        """Shape of the grid."""
+
+        side: int = Field(5, ge=1, description="Gaussians along one side")
+        spacing: float = Field(2.0, gt=0, description="distance between neighbouring centres")
+        sigma: float = Field(0.05, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+    @cached_property
+    def mixture(self) -> GaussianMixture:
+        c = self.config
+        return GaussianMixture.isotropic(grid_centres(c.side, c.spacing), c.sigma)
+
+
+class Grid25(Grid):
+    """The 5 x 5 grid of the mode-collapse literature: centres -4, -2, 0, 2, 4, standard deviation 0.05."""
+
+    name = "grid25"
+    title = "Grid of 25 Gaussians"
+    citation = "Srivastava et al. 2017, VEEGAN"
+
+
+class Gaussians25(Grid):
+    """The 5 x 5 grid as in the WGAN-GP code: grid25 over 2.828."""
+
+    name = "25gaussians"
+    title = "25 Gaussians (WGAN-GP)"
+    citation = "Gulrajani et al. 2017, Improved training of Wasserstein GANs"
+
+    class Config(Grid.Config):
+        """Shape of the grid."""
+
+        spacing: float = Field(2 / 2.828, gt=0, description="distance between neighbouring centres")
+        sigma: float = Field(0.05 / 2.828, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+
+class Gaussians8Ffjord(Ring):
+    """Eight Gaussians as in the FFJORD code: radius 4, deviation 0.5, all over 1.414."""
+
+    name = "8gaussians-ffjord"
+    title = "8 Gaussians (FFJORD)"
+    citation = "Grathwohl et al. 2019, FFJORD"
+
+    class Config(Ring.Config):
+        """Shape of the ring."""
+
+        radius: float = Field(4 / 1.414, ge=0, description="radius of the circle of centres")
+        sigma: float = Field(0.5 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+
+class Gaussians8WganGp(Ring):
+    """Eight Gaussians as in the WGAN-GP code: radius 2, deviation 0.02, all over 1.414."""
+
+    name = "8gaussians-wgan-gp"
+    title = "8 Gaussians (WGAN-GP)"
+    citation = "Gulrajani et al. 2017, Improved training of Wasserstein GANs"
+
+    class Config(Ring.Config):
+        """Shape of the ring."""
+
+        radius: float = Field(2 / 1.414, ge=0, description="radius of the circle of centres")
+        sigma: float = Field(0.02 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+
+class Gaussians8Cfm(Ring):
+    """Eight Gaussians as in the TorchCFM code: radius 5, covariance sqrt(0.1) times the identity."""
+
+    name = "8gaussians-cfm"
+    title = "8 Gaussians (TorchCFM)"
+    citation = "Tong et al. 2024, Improving and generalizing flow-based generative models"
+
+    class Config(Ring.Config):
+        """Shape of the ring."""
+
+        radius: float = Field(5.0, ge=0, description="radius of the circle of centres")
+        sigma: float = Field(0.1**0.25, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+
+class Mixture(MixtureLaw):
+    """Any mixture of round Gaussians, by its centres, weights and deviations."""
+
+    name = "mixture"
+    title = "Gaussian mixture"
+
+    class Config(trilemma.LawConfig):
+        """The components."""
+
+        centres: tuple[tuple[float, ...], ...] = Field(
+            ((-2.0, 0.0), (0.0, 0.0), (2.0, 0.0)), min_length=1, description="one centre for each component"
+        )
+        weights: tuple[float, ...] = Field((0.1, 0.3, 0.6), description="weights, normalised to sum to 1")
+        sigmas: tuple[float, ...] = Field((0.2, 0.4, 0.2), description="standard deviations, per coordinate")
+
+        @model_validator(mode="after")
+        def _one_of_each(self) -> Mixture.Config:
+            counts = len(self.centres), len(self.weights), len(self.sigmas)
+            if len(set(counts)) != 1:
+                raise ValueError(f"{counts[0]} centres, {counts[1]} weights and {counts[2]} sigmas: give one of each")
+            if len({len(centre) for centre in self.centres}) != 1 or not self.centres[0]:
+                raise ValueError("all centres need the same number of coordinates, at least 1")
+            if min(self.weights) <= 0 or min(self.sigmas) <= 0:
+                raise ValueError("weights and sigmas must be positive")
+            return self
+
+    @cached_property
+    def mixture(self) -> GaussianMixture:
+        c = self.config
+        return GaussianMixture.isotropic(
+            torch.tensor(c.centres, dtype=torch.float64),
+            torch.tensor(c.sigmas, dtype=torch.float64),
+            torch.tensor(c.weights, dtype=torch.float64),
+        )
+
+
+class TwoModes(Mixture):
+    """1/5 N((-5, -5), I) + 4/5 N((5, 5), I): a model that only sees local scores gets the weights wrong."""
+
+    name = "two-modes"
+    title = "Two Gaussians, weights 1/5 and 4/5"
+    citation = (
+        "Song and Ermon 2019, Generative modeling by estimating gradients of the data distribution, section 3.2.2"
+    )
+
+    class Config(Mixture.Config):
+        """The components."""
+
+        centres: tuple[tuple[float, ...], ...] = Field(
+            ((-5.0, -5.0), (5.0, 5.0)), min_length=1, description="one centre for each component"
+        )
+        weights: tuple[float, ...] = Field((0.2, 0.8), description="weights, normalised to sum to 1")
+        sigmas: tuple[float, ...] = Field((1.0, 1.0), description="standard deviations, per coordinate")

@@ -1,0 +1,35 @@
+"""The base of laws on the plane whose entropy comes from quadrature."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+
+import trilemma
+from trilemma.datasets.quadrature import Box, Estimate, planar_entropy
+
+
+class PlanarLaw(trilemma.Law):
+    """A law on the plane with a density that is smooth on a known scale: give `box` and `smoothness`."""
+
+    @property
+    @abstractmethod
+    def box(self) -> Box:
+        """A rectangle outside which the density is negligible."""
+
+    @property
+    @abstractmethod
+    def smoothness(self) -> float:
+        """The length over which the density changes: the standard deviation of its narrowest part."""
+
+    @cached_property
+    def _entropy(self) -> Estimate:
+        return planar_entropy(self.log_prob, self.box, self.smoothness / 3)
+
+    @property
+    def entropy(self) -> float:
+        return self._entropy.value
+
+    @property
+    def entropy_error(self) -> float:
+        return self._entropy.error

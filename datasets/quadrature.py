@@ -1,0 +1,58 @@
+"""Entropy of a density on the plane by the trapezoidal rule, with an error from two grids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LogProb = Callable[[Tensor], Tensor]
+
+
+class Box(NamedTuple):
+    """A rectangle that holds all but a negligible part of a law's mass."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+
+class Estimate(NamedTuple):
+    """A value and how far it may be off."""
+
+    value: float
+    error: float
+
+
+def grid(box: Box, step: float) -> tuple[Tensor, float]:
+    """The nodes (n, 2), float64, of a regular grid of about `step` over the box, and the area of its cells."""
+    axes = []
+    area = 1.0
+    for low, high in zip(box.low, box.high, strict=True):
+        count = max(2, round((high - low) / step) + 1)
+        axes.append(torch.linspace(low, high, count, dtype=torch.float64))
+        area *= (high - low) / (count - 1)
+    return torch.cartesian_prod(*axes), area
+
+
+def entropy_integral(log_prob: LogProb, box: Box, step: float) -> float:
+    """-integral of p log p over the box, in nats.
+
+    For a density that is smooth on the scale of `step` and vanishes at the edge of the box, the trapezoidal rule
+    converges faster than any power of `step` (Trefethen and Weideman 2014).
+    """
+    nodes, area = grid(box, step)
+    log_p = log_prob(nodes)
+    return -float(torch.special.xlogy(log_p.exp(), log_p.exp()).sum()) * area
+
+
+def planar_entropy(log_prob: LogProb, box: Box, step: float) -> Estimate:
+    """The entropy on a grid of `step`; its error is taken as the difference from a grid 1.5 times as coarse."""
+    fine = entropy_integral(log_prob, box, step)
+    return Estimate(fine, abs(fine - entropy_integral(log_prob, box, 1.5 * step)) + 1e-12)
+
+
+def monte_carlo(values: Tensor) -> Estimate:
+    """Mean of independent values; the error is four standard errors."""
+    return Estimate(float(values.mean()), 4 * float(values.std()) / len(values) ** 0.5)

@@ -1,0 +1,118 @@
+"""Two spirals with uniform and Gaussian noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+from trilemma.datasets.curves import gauss_legendre
+from trilemma.datasets.planar import PlanarLaw
+from trilemma.datasets.quadrature import Box
+
+_ROWS = 1_000  # points per neighbourhood
+_TURN = 3 * math.pi  # angle at the end of an arm
+
+
+def spiral_arm(t: Tensor) -> Tensor:
+    """One arm at t in (0, 1), evenly spaced in length but for the innermost turn, over 3, shape (n, 2)."""
+    angle = _TURN * t.sqrt()
+    return torch.stack([-angle * angle.cos(), angle * angle.sin()], -1) / 3
+
+
+def box_gauss(distance: Tensor, width: float, sigma: float) -> Tensor:
+    """Density of U(-width/2, width/2) + N(0, sigma^2) at `distance`, without cancellation in the tails."""
+    far, scale = distance.abs(), math.sqrt(2) * sigma
+    tails = torch.erfc((far - width / 2) / scale) - torch.erfc((far + width / 2) / scale)
+    return tails / (2 * width)
+
+
+def box_gauss_log(distance: Tensor, width: float, sigma: float) -> Tensor:
+    """The logarithm of `box_gauss` for distances at which that underflows."""
+    far = distance.abs()
+    near_edge: Tensor = torch.special.log_ndtr(-(far - width / 2) / sigma)
+    far_edge = torch.special.log_ndtr(-(far + width / 2) / sigma)
+    return near_edge + torch.log1p(-torch.exp(far_edge - near_edge)) - math.log(width)
+
+
+def neighbourhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Split the points (n, 2) into groups of neighbours: pairs (rows, nodes that matter to them).
+
+    With D the distance of a point's nearest node, the nodes left out are so far that
+    (distance - margin)^2 > (D + margin)^2 + reach^2.
+    """
+    strips = max(1, round(math.sqrt(len(x) / _ROWS)))
+    for strip in x[:, 0].argsort().tensor_split(strips):
+        for rows in strip[x[strip, 1].argsort()].tensor_split(strips):
+            low, high = x[rows].amin(0), x[rows].amax(0)
+            nearest = (low - nodes).clamp(min=0).maximum(nodes - high).norm(dim=1)
+            farthest = (nodes - low).abs().maximum((nodes - high).abs()).norm(dim=1)
+            limit = math.sqrt((float(farthest.min()) + margin) ** 2 + reach**2) + margin
+            yield rows, nearest <= limit
+
+
+class TwoSpirals(PlanarLaw):
+    """Two spiral arms with uniform noise on (0, 1/6)^2, its mirror image for the second arm, and Gaussian noise 0.1,
+    as in FFJORD.
+    """
+
+    name = "2spirals"
+    title = "Two spirals (FFJORD)"
+    citation = "Grathwohl et al. 2019, FFJORD"
+
+    class Config(trilemma.LawConfig):
+        """Noise of the spirals."""
+
+        width: float = Field(0.5 / 3, gt=0, description="side of the square of the uniform noise")
+        sigma: float = Field(0.1, ge=0.03, description="standard deviation of the Gaussian noise")
+
+    @property
+    def smoothness(self) -> float:
+        return float(self.config.sigma)
+
+    @property
+    def box(self) -> Box:
+        reach = math.pi + self.config.width + 9 * self.smoothness
+        return Box((-reach, -reach), (reach, reach))
+
+    @cached_property
+    def _rule(self) -> tuple[Tensor, Tensor]:
+        """Nodes at the middles of the squares of uniform noise, and weights, for both arms.
+
+        The rule is in the square root of t, in which the arm is analytic.
+        """
+        s, weights = gauss_legendre(64 + round(30 / self.smoothness))
+        middles = spiral_arm(s.square()) + self.config.width / 2
+        return torch.cat([middles, -middles]), (s * weights).repeat(2)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        t = torch.rand(n, generator=generator, dtype=torch.float64)
+        square = self.config.width * torch.rand(n, 2, generator=generator, dtype=torch.float64)
+        sign = 2.0 * torch.randint(2, (n, 1), generator=generator) - 1
+        noise = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        x: Tensor = sign * (spiral_arm(t) + square) + self.smoothness * noise
+        return x.float()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        x = x.double()
+        nodes, weights = self._rule
+        log_p = torch.empty(len(x), dtype=torch.float64)
+        for rows, near in neighbourhoods(x, nodes, self.config.width, 9 * self.smoothness):
+            log_p[rows] = self._average(x[rows], nodes[near], weights[near])
+        return log_p
+
+    def _average(self, x: Tensor, nodes: Tensor, weights: Tensor) -> Tensor:
+        """log sum_k weights[k] box_gauss(x - nodes[k]) over both coordinates."""
+        shape = (float(self.config.width), self.smoothness)
+        across, up = (box_gauss(x[:, i : i + 1] - nodes[:, i], *shape) for i in range(2))
+        log_p = (across.mul_(up) @ weights).log()
+        tiny = log_p < math.log(1e-250)
+        if tiny.any():
+            across, up = (box_gauss_log(x[tiny, i : i + 1] - nodes[:, i], *shape) for i in range(2))
+            log_p[tiny] = (across + up + weights.log()).logsumexp(1)
+        return log_p

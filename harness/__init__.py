@@ -1,0 +1,1 @@
+"""The core of trilemma: contracts, planning, execution, storage, command line."""

@@ -1,0 +1,154 @@
+"""The Python face of the command line: run a suite, load results."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trilemma.harness.errors import Problem, SuiteError, TrilemmaError
+from trilemma.harness.frame import load_frame
+from trilemma.harness.plugins import Registry
+from trilemma.harness.resolve import resolve
+from trilemma.harness.run import Progress, Runner, Silent
+from trilemma.harness.store import Store
+from trilemma.harness.suite import Document, override, read_document
+
+Source = str | Path | Mapping[str, Any]
+
+
+def run(suite: Source = "quick", *, out: str | Path | None = None, **options: Any) -> pd.DataFrame:
+    """Run a suite and return its results in long form, a row per (cell, sampler setting, metric).
+
+    Args:
+        suite: name of a built-in suite, path to a TOML file, or the same as a mapping.
+        out: run directory; default `runs/<name of the suite>`. What it holds already is not run again.
+        **options: `models`, `datasets` (names to run), `seeds` (how many, or a list), `budget` ("10s" or "2000steps"),
+            `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
+            `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished cells).
+
+    Raises:
+        SuiteError: the suite is not valid; every mistake is listed.
+        TrilemmaError: the run cannot start (directory in use, no such device).
+        KeyboardInterrupt: the run was interrupted; finished cells are kept.
+
+    Example:
+        >>> import trilemma
+        >>> frame = trilemma.run("smoke", out="runs/try")  # doctest: +SKIP
+    """
+    runner = make_runner(suite, out=out, **options)
+    runner.run()
+    frame = finish(runner)
+    if runner.interrupted:
+        raise KeyboardInterrupt
+    return frame
+
+
+def load_results(path: str | Path) -> pd.DataFrame:
+    """The results in a run directory in long form, a row per (cell, sampler setting, metric); failures are rows.
+
+    Raises StoreError where the directory holds no run.
+    """
+    return load_frame(Store(path))
+
+
+def make_runner(
+    suite: Source = "quick",
+    *,
+    out: str | Path | None = None,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    budget: str | None = None,
+    set: Iterable[str] = (),
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    plugins: Iterable[str | Path] = (),
+    rerun: bool = False,
+    progress: Progress | None = None,
+) -> Runner:
+    """A runner for a suite with the changes asked for. The arguments are those of `run`."""
+    document = read_document(suite)
+    _select(document, "models", models)
+    _select(document, "datasets", datasets)
+    if seeds is not None:
+        _put(document, "seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
+    if budget is not None:
+        _put(document, "budget", parse_budget(budget), "--budget")
+    override(document, set)
+    files = tuple(str(Path(file).resolve()) for file in plugins)
+    registry = Registry(files)
+    resolved = resolve(document, registry)
+    path = Path(out) if out is not None else Path("runs") / resolved.suite.name
+    runner = Runner(
+        resolved,
+        registry,
+        Store(path),
+        device=device,
+        jobs=jobs,
+        threads=threads,
+        rerun=rerun,
+        plugin_files=files,
+        progress=progress or Silent(),
+    )
+    for warning in registry.warnings():
+        runner.progress.message(warning)
+    return runner
+
+
+def dry_run(runner: Runner) -> list[Any]:
+    """What a run would do, without a trace on disk where there is no run directory yet."""
+    if runner.store.path.exists():
+        return runner.run(dry_run=True)
+    real = runner.store
+    with tempfile.TemporaryDirectory() as folder:
+        runner.store = Store(folder)
+        try:
+            return runner.run(dry_run=True)
+        finally:
+            runner.store = real
+
+
+def finish(runner: Runner) -> pd.DataFrame:
+    """Load the frame of an ended run and tell the observers, which write the report."""
+    frame = load_frame(runner.store)
+    for text in runner.registry.observe("run_finished", path=runner.store.path, results=frame):
+        runner.progress.message(text)
+    return frame
+
+
+def parse_budget(text: str) -> dict[str, Any]:
+    """`10s` or `10 seconds` as seconds, `2000` or `2000 steps` as steps. Raises TrilemmaError."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", text)
+    try:
+        if match and (match.group(2) or "steps").startswith("step"):
+            return {"steps": int(match.group(1))}
+        if match:
+            return {"seconds": float(match.group(1))}
+    except ValueError:
+        pass
+    raise TrilemmaError(f"budget '{text}' is not understood; give seconds such as 10s, or steps such as 2000steps")
+
+
+def _put(document: Document, key: str, value: Any, source: str) -> None:
+    document.values[key] = value
+    document.overridden[(key,)] = source
+
+
+def _select(document: Document, kind: str, names: Sequence[str] | None) -> None:
+    """Keep the named entries of a suite; a name that it lacks is added with default options."""
+    if names is None:
+        return
+    if not names:
+        raise SuiteError([Problem(f"--{kind} names nothing")])
+    listed = document.values.get(kind)
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    chosen: list[dict[str, Any]] = []
+    for name in names:
+        chosen += [entry for entry in entries if entry.get("name") == name] or [{"name": name}]
+    _put(document, kind, chosen, f"--{kind}")

@@ -1,0 +1,39 @@
+"""The command line: thin click commands, each calling one function of the core."""
+
+from __future__ import annotations
+
+import click
+
+from trilemma import __version__
+from trilemma.harness.cli.group import PluginGroup
+
+EPILOG = """\b
+Examples:
+  trilemma run                       the suite `quick`: a few minutes on two cores
+  trilemma run smoke                 seconds: does everything run here?
+  trilemma run my-suite.toml -j 4    your own suite, four cells at a time
+  trilemma info realnvp              what a model is and its options
+"""
+
+
+@click.group(
+    cls=PluginGroup,
+    commands_in={
+        "run": "trilemma.harness.cli.run:run",
+        "results": "trilemma.harness.cli.results:results",
+        "list": "trilemma.harness.cli.inspect:list_",
+        "info": "trilemma.harness.cli.inspect:info",
+        "plugins": "trilemma.harness.cli.inspect:plugins",
+        "doctor": "trilemma.harness.cli.doctor:doctor",
+        "completion": "trilemma.harness.cli.completion:completion",
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+@click.version_option(__version__, prog_name="trilemma")
+def main() -> None:
+    """Which generative model should I use, and what does it cost me?
+
+    Trains model plugins on shared datasets under equal budgets and compares sample quality, coverage and sampling cost.
+    Plugins may add commands of their own: see `trilemma plugins`.
+    """

@@ -1,0 +1,109 @@
+"""`trilemma doctor`: is this machine fit to run?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from trilemma.harness.cli.options import json_option
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trilemma doctor
+  trilemma doctor --json
+"""
+)
+@json_option
+def doctor(as_json: bool) -> None:
+    """Check this machine and installation; exit code 1 if something would keep a run from working."""
+    from trilemma.harness.cli.output import echo_json
+
+    checks = []
+    for name, check in CHECKS.items():
+        try:
+            good, text = check()
+        except Exception as error:  # a check that cannot run is a finding
+            good, text = False, f"{type(error).__name__}: {error}"
+        checks.append({"check": name, "ok": good, "detail": text})
+    if as_json:
+        echo_json(checks)
+    else:
+        for row in checks:
+            mark = click.style("ok  ", fg="green") if row["ok"] else click.style("FAIL", fg="red")
+            click.echo(f"{mark} {row['check']}: {row['detail']}")
+    if not all(row["ok"] for row in checks):
+        sys.exit(1)
+
+
+def _python() -> tuple[bool, str]:
+    return sys.version_info >= (3, 11), sys.version.split()[0]
+
+
+def _versions() -> tuple[bool, str]:
+    from trilemma.harness.environment import environment
+
+    return True, ", ".join(f"{name} {version}" for name, version in environment()["versions"].items())
+
+
+def _machine() -> tuple[bool, str]:
+    import psutil
+
+    from trilemma.harness.environment import available_cores, cpu_name
+
+    free = psutil.virtual_memory().available / 2**30
+    return free > 2, f"{cpu_name()}, {available_cores()} cores, {free:.1f} GiB of memory free (2 needed)"
+
+
+def _disk() -> tuple[bool, str]:
+    import shutil
+
+    free = shutil.disk_usage(".").free / 2**30
+    return free > 0.5, f"{free:.1f} GiB free in this directory"
+
+
+def _gpu() -> tuple[bool, str]:
+    import torch
+
+    count = torch.cuda.device_count()
+    return True, ", ".join(torch.cuda.get_device_name(i) for i in range(count)) or "none (runs use the CPU)"
+
+
+def _cells() -> tuple[bool, str]:
+    """Start one real cell process and have it load a dataset."""
+    import tempfile
+    import time
+
+    from trilemma.harness.api import make_runner
+    from trilemma.harness.supervisor import Supervisor, Zygote
+
+    with tempfile.TemporaryDirectory() as folder:
+        runner = make_runner("smoke", out=folder, models=["gaussian"])
+        started = time.perf_counter()
+        with runner.store.writing():
+            cells = runner.plan(Supervisor(Zygote.shared(1)))
+        errors = [cell.data_error for cell in cells if cell.data_error]
+        return not errors, "; ".join(errors) or f"a cell process works ({time.perf_counter() - started:.1f} s)"
+
+
+def _plugins() -> tuple[bool, str]:
+    from trilemma.harness.plugins import Registry
+
+    registry = Registry()
+    registry.load_everything()
+    broken = registry.warnings()
+    return not broken, "; ".join(broken) or f"{len(registry.records)} loaded"
+
+
+CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {
+    "python": _python,
+    "versions": _versions,
+    "machine": _machine,
+    "disk": _disk,
+    "gpu": _gpu,
+    "plugins": _plugins,
+    "cell processes": _cells,
+}

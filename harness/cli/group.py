@@ -1,0 +1,73 @@
+"""The click group of `trilemma`: fast to start, open to plugins, exact about mistakes."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import click
+
+from trilemma.harness.errors import TrilemmaError, did_you_mean
+
+
+class PluginGroup(click.Group):
+    """Loads its commands on demand: built-in ones by name, those of plugins when a name is not a built-in one.
+
+    So `--help` and built-in commands never import a third-party plugin, which may take seconds to load.
+    """
+
+    def __init__(self, *args: Any, commands_in: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._commands_in = commands_in or {}
+
+    @cached_property
+    def _builtin(self) -> click.Group:
+        return _plugin_commands(builtin_only=True)
+
+    @cached_property
+    def _third_party(self) -> click.Group:
+        return _plugin_commands(builtin_only=False)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self._commands_in, *self._builtin.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._commands_in:
+            module, _, attribute = self._commands_in[cmd_name].partition(":")
+            command: click.Command = getattr(import_module(module), attribute)
+            return command
+        return self._builtin.commands.get(cmd_name) or self._third_party.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            known = {*self.list_commands(ctx), *self._third_party.commands}
+            raise click.UsageError(f"there is no command '{args[0]}' ({did_you_mean(args[0], known)})", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TrilemmaError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # `trilemma results ... | head`
+            sys.stderr.close()
+            sys.exit(141)
+
+
+def _plugin_commands(*, builtin_only: bool) -> click.Group:
+    from trilemma.harness.plugins import Registry
+
+    group = click.Group()
+    registry = Registry(builtin_only=builtin_only)
+    for text in registry.observe("commands", group=group):
+        click.echo(f"warning: {text}", err=True)
+    return group

@@ -1,0 +1,228 @@
+"""`trilemma list`, `trilemma info`, `trilemma plugins`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from trilemma.harness.cli.options import json_option, plugin_option
+from trilemma.harness.errors import PluginError, TrilemmaError, did_you_mean
+
+KINDS = ("models", "datasets", "metrics", "suites")
+
+
+def first_line(cls: type[Any]) -> str:
+    """The first line of a class's own docstring."""
+    return (cls.__dict__.get("__doc__") or "").strip().split("\n")[0]
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  trilemma list models
+  trilemma list datasets --json
+""",
+)
+@click.argument("kind", type=click.Choice(KINDS))
+@plugin_option
+@json_option
+def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
+    """List the models, datasets, metrics or suites that are there."""
+    from trilemma.harness.cli.output import echo_json
+    from trilemma.harness.plugins import Registry
+    from trilemma.harness.suite import builtin_suites
+
+    if kind == "suites":
+        rows = [{"name": name, "description": text} for name, text in builtin_suites().items()]
+    else:
+        registry = Registry(plugin_files)
+        rows = [
+            {"name": name, "description": first_line(cls), "plugin": registry.provenance(kind, name).distribution,
+             **_traits(kind, cls)}
+            for name, cls in sorted(registry.classes(kind).items())
+        ]  # fmt: skip
+        for text in registry.warnings():
+            click.echo(f"warning: {text}", err=True)
+    if as_json:
+        echo_json(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ["name"]:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _traits(kind: str, cls: Any) -> dict[str, Any]:
+    if kind == "models":
+        return {"likelihood": cls.likelihood, "samplers": ", ".join(sampler.name for sampler in cls.samplers)}
+    return {"kind": cls.kind} if kind == "datasets" else {"stage": cls.stage}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trilemma info vp-sde
+  trilemma info ring8
+  trilemma info quick
+"""
+)
+@click.argument("name")
+@plugin_option
+@json_option
+def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
+    """Say what a model, dataset, metric or suite is, with its options; for a dataset also its card."""
+    from trilemma.harness.cli.output import echo_json
+    from trilemma.harness.plugins import Registry
+    from trilemma.harness.suite import builtin_suites, read_document
+
+    registry = Registry(plugin_files)
+    found = []
+    known: set[str] = set()
+    for kind in ("models", "datasets", "metrics"):
+        classes = registry.classes(kind)
+        known |= set(classes)
+        if name in classes:
+            found.append(_describe(kind, name, classes[name], registry))
+    suites = builtin_suites()
+    if name in suites:
+        found.append({"kind": "suite", "name": name, "description": suites[name], "suite": read_document(name).values})
+    if not found:
+        raise PluginError(f"nothing is named '{name}' ({did_you_mean(name, known | set(suites))})")
+    if as_json:
+        echo_json(found[0] if len(found) == 1 else found)
+        return
+    for record in found:
+        _print(record)
+
+
+def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
+    import inspect
+
+    origin = registry.provenance(kind, name)
+    record: dict[str, Any] = {
+        "kind": kind[:-1],
+        "name": name,
+        "description": inspect.cleandoc(cls.__dict__.get("__doc__") or ""),
+        "plugin": f"{origin.distribution} {origin.version}",
+        "options": list(_fields(cls.Config)),
+    }
+    if kind == "models":
+        record["likelihood"] = cls.likelihood
+        record["samplers"] = {sampler.name: list(_fields(sampler)) for sampler in cls.samplers}
+        record["density options"] = list(_fields(cls.Density))
+        recipe = getattr(cls, "recipe", None)
+        if recipe is not None:
+            record["recipe"] = recipe.model_dump(mode="json")
+    elif kind == "datasets":
+        try:
+            record["card"] = cls().card().model_dump(mode="json")
+        except (TrilemmaError, ValueError) as error:  # a dataset that needs a path or a download says so here
+            record["card"] = {"not available": str(error)}
+    return record
+
+
+def _fields(config: Any) -> Iterator[dict[str, Any]]:
+    for key, field in config.model_fields.items():
+        annotation = field.annotation
+        kind = (
+            getattr(annotation, "__name__", str(annotation)) if not hasattr(annotation, "__args__") else str(annotation)
+        )
+        default = "required" if field.is_required() else field.default
+        yield {"option": key, "type": kind.replace("typing.", ""), "default": default, "description": field.description}
+
+
+def _print(record: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"[bold]{record['name']}[/] ({record['kind']})", highlight=False)
+    console.print(record["description"], highlight=False, markup=False)
+    for key, value in record.items():
+        if key in ("kind", "name", "description"):
+            continue
+        if isinstance(value, list):
+            _print_fields(console, key, value)
+        elif isinstance(value, dict):
+            nested = {
+                k: v
+                for k, v in value.items()
+                if isinstance(v, list) and v and isinstance(v[0], dict) and "option" in v[0]
+            }
+            table = Table(box=None, pad_edge=False, title=f"\n{key}", title_justify="left", show_header=False)
+            for inner, content in value.items():
+                if inner not in nested and content not in (None, ""):
+                    table.add_row(str(inner), "(no options)" if content == [] else str(content))
+            if table.row_count:
+                console.print(table, highlight=False, markup=False)
+            for inner, fields in nested.items():
+                _print_fields(console, f"{key[:-1]} {inner}", fields)
+        else:
+            console.print(f"{key}: {value}", highlight=False, markup=False)
+
+
+def _print_fields(console: Any, title: str, fields: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    if not fields:
+        return
+    table = Table(box=None, pad_edge=False, title=f"\n{title}", title_justify="left")
+    for column in fields[0]:
+        table.add_column(column, overflow="fold")
+    for field in fields:
+        table.add_row(*("" if value is None else str(value) for value in field.values()))
+    console.print(table, highlight=False, markup=False)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trilemma plugins
+  trilemma plugins --json
+"""
+)
+@plugin_option
+@json_option
+def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
+    """List the installed plugins with what each brings; broken ones with their error."""
+    from trilemma.harness.cli.output import echo_json
+    from trilemma.harness.plugins import Registry
+
+    registry = Registry(plugin_files)
+    registry.load_everything()
+    rows: list[dict[str, Any]] = [
+        {"name": r.name, "distribution": r.distribution, "version": r.version, "module": r.origin,
+         "provides": {**r.provides, **_commands(registry, r)}, "error": r.error or None}
+        for r in registry.records
+    ]  # fmt: skip
+    if as_json:
+        echo_json(rows)
+        return
+    for row in rows:
+        status = click.style("broken", fg="red") if row["error"] else click.style("ok", fg="green")
+        click.echo(f"{row['name']} ({row['distribution']} {row['version']}, {row['module']}): {status}")
+        for kind, names in row["provides"].items():
+            click.echo(f"  {kind.replace('_', ' ')}: {', '.join(names)}")
+        if row["error"]:
+            click.echo(f"  {row['error']}")
+
+
+def _commands(registry: Any, record: Any) -> dict[str, list[str]]:
+    hook = getattr(record.module, "trilemma_commands", None)
+    if record.error or hook is None:
+        return {}
+    group = click.Group()
+    try:
+        hook(group)
+    except Exception as error:  # the plugin's own row says so
+        record.error = f"trilemma_commands: {type(error).__name__}: {error}"
+        return {}
+    return {"commands": sorted(group.commands)}

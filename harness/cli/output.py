@@ -1,0 +1,49 @@
+"""Data on standard output: JSON, Markdown, and the summary table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def echo_json(value: Any) -> None:
+    """Print strict JSON: infinities and NaN become null."""
+    click.echo(json.dumps(_strict(value), indent=1, default=str))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(element) for element in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a results frame, with the JSON columns parsed."""
+    records = [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
+    for record in records:
+        for column in ("config", "details"):
+            if isinstance(record[column], str):
+                record[column] = json.loads(record[column])
+    return records
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A GitHub Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def print_summary(frame: pd.DataFrame) -> None:
+    """Print the comparison on standard output."""
+    from rich.console import Console
+
+    Console().print(frame[["label", "dataset_id", "sampler", "metric", "value", "outcome"]].to_string())

@@ -1,0 +1,81 @@
+"""What a run shows on a terminal: a bar for the cells, and one for each running cell. Quiet elsewhere."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from trilemma.harness.cell import Cell
+from trilemma.harness.run import Todo
+
+MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]"}
+
+
+class RichProgress:
+    """Progress bars on standard error. Away from a terminal it prints failures and messages only."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[shown]}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[message]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._lock = threading.Lock()
+        self._total: Any = None
+        self._rows: dict[str, Any] = {}
+        self._done = 0
+        self._count = 0
+
+    def __enter__(self) -> RichProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def started(self, todo: list[Todo], total: int) -> None:
+        self._count = len(todo)
+        kept = total - len(todo)
+        self._total = self._bars.add_task("cells", total=len(todo), shown=f"0/{len(todo)}", message="")
+        if kept:
+            self.message(f"{kept} of {total} cells are done already")
+
+    def cell_started(self, cell: Cell) -> None:
+        with self._lock:
+            self._rows[cell.id] = self._bars.add_task(f"  {cell.label}", total=1.0, shown="", message="starting")
+
+    def cell_event(self, cell: Cell, event: dict[str, Any]) -> None:
+        row = self._rows.get(cell.id)
+        if row is None:
+            return
+        if "phase" in event:
+            self._bars.update(row, completed=0.0, shown=event["phase"], message="")
+        elif "progress" in event:
+            self._bars.update(row, completed=event["progress"], message=event.get("message", ""))
+
+    def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None:
+        with self._lock:
+            row = self._rows.pop(cell.id, None)
+            if row is not None:
+                self._bars.remove_task(row)
+            self._done += 1
+        if self._total is not None:
+            self._bars.update(self._total, completed=self._done, shown=f"{self._done}/{self._count}")
+        mark = MARKS.get(outcome["outcome"], f"[red]{outcome['outcome']}[/]")
+        if outcome["outcome"] not in ("ok", "unsupported"):
+            self.console.print(f"{mark} {cell.label} ({outcome['phase']}): {outcome['message']}", highlight=False)
+        elif self.console.is_terminal:
+            self.console.print(f"{mark} {cell.label} [dim]{outcome['elapsed']:.1f} s[/]", highlight=False)
+
+    def message(self, text: str) -> None:
+        self.console.print(text, style="yellow", highlight=False, markup=False)

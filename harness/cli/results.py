@@ -1,0 +1,37 @@
+"""`trilemma results`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trilemma results runs/quick > results.csv
+  trilemma results runs/quick --format json | jq '.[] | select(.metric == "nll_gap")'
+  trilemma results runs/quick --format md --metric w2
+"""
+)
+@click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
+@click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", show_default=True)
+@click.option("--metric", multiple=True, help="Only this metric (may be repeated).")
+def results(directory: str, form: str, metric: tuple[str, ...]) -> None:
+    """Print the results in run directory DIR in long form: a row per (cell, sampler setting, metric)."""
+    from trilemma.harness.api import load_results
+    from trilemma.harness.cli.output import echo_json, frame_records, markdown
+
+    frame = load_results(directory)
+    if metric:
+        frame = frame[frame["metric"].isin(metric)]
+    if form == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif form == "json":
+        echo_json(frame_records(frame))
+    else:
+        columns = [
+            *("dataset_id", "label", "seed", "sampler", "nfe", "metric", "value", "ci_low", "ci_high", "floor", "unit"),
+            *("n", "likelihood", "outcome"),
+        ]
+        rows = frame[columns].astype(object).where(frame[columns].notna(), "")
+        click.echo(markdown(columns, [[f"{c:.6g}" if isinstance(c, float) else c for c in row] for row in rows.values]))

@@ -1,0 +1,138 @@
+"""`trilemma run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trilemma.harness.cli.completion import complete_suite
+from trilemma.harness.cli.options import json_option, names_option, plugin_option
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | list[int] | None:
+    if value is None:
+        return None
+    try:
+        return [int(part) for part in value.split(",")] if "," in value else int(value)
+    except ValueError:
+        raise click.BadParameter("give how many seeds (3), or the seeds themselves (0,4,7)") from None
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  trilemma run
+  trilemma run smoke --out /tmp/smoke
+  trilemma run quick --models realnvp,vp-sde --datasets ring8 --seeds 5
+  trilemma run my-suite.toml -j 4 --set budget.seconds=60 --set models.realnvp.config.transforms=12
+  trilemma run quick --plugin ./my_model.py --models my-model,gaussian
+  trilemma run quick --dry-run
+"""
+)
+@click.argument("suite", default="quick", shell_complete=complete_suite)
+@names_option("--models", "Only these models; a name that the suite lacks is added with default options.")
+@names_option("--datasets", "Only these datasets; likewise.")
+@click.option("--seeds", callback=_seeds, metavar="N | A,B,...", help="How many seeds, or which.")
+@click.option("--budget", metavar="10s | 2000steps", help="Training budget of every cell.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Cells at a time [default: one per core, or per GPU].")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Change one value of the suite (TOML).")
+@click.option("--out", type=click.Path(file_okay=False), help="Run directory [default: runs/SUITE].")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
+@click.option("--rerun", is_flag=True, help="Repeat finished cells too (same steps as before).")
+@plugin_option
+@json_option
+def run(
+    suite: str,
+    models: list[str] | None,
+    datasets: list[str] | None,
+    seeds: int | list[int] | None,
+    budget: str | None,
+    jobs: int | None,
+    threads: int,
+    assignments: tuple[str, ...],
+    out: str | None,
+    device: str,
+    dry_run: bool,
+    rerun: bool,
+    plugin_files: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run a SUITE (the name of a built-in one, or a TOML file) and write its report.
+
+    What the run directory holds already is not run again: run the same command once more after an interruption, after
+    adding a model, a metric or a sampler setting, and only what is missing is computed.
+
+    Exit codes: 0 every cell ended well, 1 some cell failed, 2 the suite or the command line is wrong, 130 interrupted.
+    """
+    from trilemma.harness import api
+    from trilemma.harness.cli.progress import RichProgress
+
+    with RichProgress() as progress:
+        runner = api.make_runner(
+            suite,
+            out=out,
+            models=models,
+            datasets=datasets,
+            seeds=seeds,
+            budget=budget,
+            set=assignments,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            plugins=plugin_files,
+            rerun=rerun,
+            progress=progress,
+        )
+        if dry_run:
+            todo = api.dry_run(runner)
+        else:
+            runner.run()
+            frame = api.finish(runner)
+    if dry_run:
+        _show_plan(todo, runner, as_json)
+        return
+    _show(frame, runner.store.path, as_json)
+    if runner.interrupted:
+        click.echo(f"interrupted; the same command goes on from here ({runner.store.path})", err=True)
+        sys.exit(130)
+    if not frame["outcome"].isin(["ok", "unsupported"]).all():
+        sys.exit(1)
+
+
+def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
+    if as_json:
+        from trilemma.harness.cli.output import echo_json
+
+        echo_json(
+            [
+                {"cell": item.cell.id, "label": item.cell.label, "train": item.train, "why": item.why,
+                 "evaluations": len(item.evaluations)}
+                for item in todo
+            ]
+        )  # fmt: skip
+        return
+    for item in todo:
+        what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})"
+        click.echo(f"{item.cell.label}: {what}: {item.why}")
+    total = len(runner.resolved.models) * len(runner.resolved.datasets) * len(runner.resolved.suite.seed_list)
+    click.echo(f"{len(todo)} of {total} cells to run in {runner.store.path}", err=True)
+
+
+def _show(frame: Any, path: Path, as_json: bool) -> None:
+    from trilemma.harness.cli.output import echo_json, frame_records, print_summary
+
+    if as_json:
+        cells = frame.drop_duplicates("cell")
+        outcomes = frame.groupby("cell")["outcome"].agg(lambda column: next((o for o in column if o != "ok"), "ok"))
+        echo_json({"path": str(path), "cells": len(cells), "outcomes": outcomes.value_counts().to_dict(),
+                   "results": frame_records(frame)})  # fmt: skip
+        return
+    print_summary(frame)
+    written = [path / name for name in ("report.html", "report.md", "results.csv") if (path / name).exists()]
+    if written:
+        click.echo("written: " + ", ".join(str(file) for file in written), err=True)

@@ -1,0 +1,20 @@
+"""Intervals. Training seed, sampling seed and metric variance are kept apart: each has its own rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:
+    """Mean of independent values and its Student-t interval.
+
+    Returns `(mean, low, high)`; the bounds are None for fewer than two values.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    mean = float(array.mean())
+    if array.size < 2:
+        return mean, None, None
+    half = float(stats.t.ppf(0.5 + level / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size))
+    return mean, mean - half, mean + half

@@ -1,0 +1,136 @@
+"""Line numbers for the values of a TOML file, which the standard parser does not give."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>[ \t\r]+|\#[^\n]*)
+  | (?P<newline>\n)
+  | (?P<string>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
+  | (?P<open>\[\[|[\[{]) | (?P<close>\]\]|[\]}]) | (?P<mark>[=,.])
+  | (?P<bare>[^\s\[\]{}=,.\#"']+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def line_numbers(text: str) -> dict[Path, int]:
+    """Line (from 1) of every key and array element of a valid TOML document, by its path.
+
+    Paths are those of the parsed document: `("models", 1, "config", "hidden")`.
+    """
+    return _Walker(text).walk()
+
+
+class _Walker:
+    """A walk over the tokens of a document that is known to be valid; it keeps paths and lines, not values."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens: list[tuple[str, str, int]] = []
+        line = 1
+        for match in _TOKEN.finditer(text):
+            kind = str(match.lastgroup)
+            if kind != "space":
+                self.tokens.append((kind, match.group(), line))
+            line += match.group().count("\n")
+        self.position = 0
+        self.lines: dict[Path, int] = {}
+        self.lengths: dict[Path, int] = {}
+
+    def walk(self) -> dict[Path, int]:
+        table: Path = ()
+        while self.position < len(self.tokens):
+            kind, text, line = self.tokens[self.position]
+            if kind == "newline":
+                self.position += 1
+            elif kind == "open":
+                self.position += 1
+                keys = self._keys()
+                if text == "[[":
+                    base = self._resolve(keys)
+                    index = self.lengths.get(base, 0)
+                    self.lengths[base] = index + 1
+                    self.lines.setdefault(base, line)
+                    table = (*base, index)
+                else:
+                    table = self._resolve(keys)
+                self.lines.setdefault(table, line)
+                self.position += 1  # the closing bracket
+            else:
+                self._pair(table)
+        return self.lines
+
+    def _resolve(self, keys: list[str]) -> Path:
+        """A header's path: a name that is an array of tables stands for its latest element."""
+        path: Path = ()
+        for position, key in enumerate(keys):
+            path = (*path, key)
+            if path in self.lengths and position < len(keys) - 1:
+                path = (*path, self.lengths[path] - 1)
+        return path
+
+    def _keys(self) -> list[str]:
+        keys: list[str] = []
+        while True:
+            kind, text, _ = self.tokens[self.position]
+            if kind == "mark" and text == ".":
+                self.position += 1
+            elif kind in ("bare", "string"):
+                keys.append(_unquote(text) if kind == "string" else text)
+                self.position += 1
+            else:
+                return keys
+
+    def _pair(self, table: Path) -> None:
+        line = self.tokens[self.position][2]
+        path = table
+        for key in self._keys():
+            path = (*path, key)
+            self.lines.setdefault(path, line)
+        self.position += 1  # the equals sign
+        self._value(path)
+
+    def _value(self, path: Path) -> None:
+        kind, text, line = self.tokens[self.position]
+        self.lines.setdefault(path, line)
+        if kind != "open":
+            # Numbers and dates are several tokens ("1.5"): a value ends at a comma, a bracket or the line's end.
+            while self.position < len(self.tokens):
+                kind, text, _ = self.tokens[self.position]
+                if kind in ("newline", "close") or text == ",":
+                    return
+                self.position += 1
+            return
+        if text == "[[":  # two arrays opened at once: give the second bracket back
+            self.tokens[self.position] = ("open", "[", line)
+            self.tokens.insert(self.position + 1, ("open", "[", line))
+            text = "["
+        self.position += 1
+        index = 0
+        while True:
+            kind, token, line = self.tokens[self.position]
+            if kind == "close":
+                if token == "]]":
+                    self.tokens[self.position] = ("close", "]", line)
+                    self.tokens.insert(self.position + 1, ("close", "]", line))
+                self.position += 1
+                return
+            if kind == "newline" or token == ",":
+                self.position += 1
+            elif text == "[":
+                self._value((*path, index))
+                index += 1
+            else:
+                self._pair(path)
+
+
+def _unquote(text: str) -> str:
+    import tomllib
+
+    value: dict[str, Any] = tomllib.loads(f"key = {text}")
+    return str(value["key"])

@@ -1,0 +1,1 @@
+"""Controls: models that mark the scale on which the others are read."""

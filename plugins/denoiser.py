@@ -1,0 +1,69 @@
+"""The one interface that all diffusion models share: a denoiser D(x, sigma), and the views of it.
+
+D(x, sigma) estimates E[x_0 | x_0 + sigma z = x]. `x` has shape `(n, *shape)`; `sigma` is a scalar or has shape `(n,)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+def per_point(values: Tensor, x: Tensor) -> Tensor:
+    """Values of shape `()` or `(n,)`, reshaped to broadcast against `x` of shape `(n, *shape)`."""
+    return values.reshape(-1, *[1] * (x.ndim - 1)).to(x)
+
+
+def score(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+    """The score of the law of x_0 + sigma z: (D(x, sigma) - x) / sigma^2."""
+    return (denoise(x, sigma) - x) / per_point(sigma, x) ** 2
+
+
+def probability_flow(denoise: Denoiser, u: Tensor, sigma: Tensor) -> Tensor:
+    """du/dphi of the probability-flow ODE in variance-preserving coordinates u = x cos(phi), with sigma = tan(phi).
+
+    It is (u cos(phi) - D(x, sigma)) / sin(phi), the v-prediction of Salimans & Ho 2022, and the same flow as
+    dx/dsigma = (x - D)/sigma (Karras et al. 2022, eq. 3). In these coordinates unit-variance data hardly moves, so that
+    solvers need fewer steps.
+    """
+    s = per_point(sigma, u)
+    cos = (1 + s**2).rsqrt()
+    return (u * cos - denoise(u / cos, sigma)) / (s * cos)
+
+
+class Preconditioned(nn.Module):
+    """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise) around a raw network F, for data of unit variance.
+
+    c_skip = 1/(1 + sigma^2), c_out = sigma/sqrt(1 + sigma^2), c_in = 1/sqrt(1 + sigma^2), c_noise = ln(sigma)/4
+    (Karras et al. 2022, table 1, sigma_data = 1). -F is the `probability_flow`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.to(x).expand(len(x))
+        s = per_point(sigma, x)
+        c_in = (1 + s**2).rsqrt()
+        raw: Tensor = self.network(c_in * x, sigma.log() / 4)
+        return c_in**2 * x + s * c_in * raw
+
+
+def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The error of the noise prediction at x + sigma noise, squared and summed over coordinates, shape `(n,)`.
+
+    It is sigma^2 |s(x_t, sigma) - grad log p(x_t | x)|^2: the denoising score matching term under Song et al. 2021's
+    weighting (eq. 7 with lambda = the variance of the perturbation), also |D - x|^2 / sigma^2.
+    """
+    s = per_point(sigma, x)
+    return ((denoise(x + s * noise, sigma) - x) / s).square().flatten(1).sum(1)
+
+
+def standard_normal(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of the shape, type and device of `x`."""
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)

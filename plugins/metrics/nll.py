@@ -1,0 +1,127 @@
+"""Negative log-likelihood of held-out points, its gap to the entropy, and its gap to the training points."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import stats
+
+import trilemma
+
+Array = NDArray[np.float64]
+Interval = tuple[float, float | None, float | None]
+
+
+def mean_nll(log_prob: Array) -> Interval:
+    """Mean of `-log_prob` and its t-interval; `(inf, None, None)` where a point has no mass at all."""
+    if np.isneginf(log_prob).any():
+        return math.inf, None, None
+    return trilemma.mean_interval(-log_prob)
+
+
+def nll_gap(*, log_prob: Array, true_log_prob: Array) -> Interval:
+    """E[log p - log q], the Kullback-Leibler divergence KL(p | q) in nats, with its paired t-interval.
+
+    Both arrays `(n,)` hold log-densities at the same points, drawn from p: what the points themselves add to the
+    variance of an NLL cancels.
+    """
+    return mean_nll(log_prob - true_log_prob)
+
+
+def density_mass(*, log_prob: Array, true_log_prob: Array) -> Interval:
+    """The model's mass on the support of the law, E_p[q / p], by importance sampling at points drawn from p.
+
+    At most 1 for a density that is normalised; well above 1 means that the likelihood is wrong. An estimate: heavy
+    tails of q / p are missed by a finite sample.
+    """
+    return trilemma.mean_interval(np.exp(log_prob - true_log_prob))
+
+
+def generalisation_gap(*, test: Array, train: Array) -> Interval:
+    """Mean NLL of test points minus mean NLL of training points, with Welch's interval. Arrays of log-densities."""
+    if np.isneginf(test).any():
+        return math.inf, None, None
+    value = float(train.mean() - test.mean())
+    if min(len(test), len(train)) < 2 or (np.ptp(test) == 0 and np.ptp(train) == 0):
+        return value, None, None
+    interval = stats.ttest_ind(train, test, equal_var=False).confidence_interval(0.95)
+    return value, float(interval.low), float(interval.high)
+
+
+class Nll(trilemma.Metric):
+    """Negative log-likelihood of test points: nats for vectors, bits per pixel and channel for images.
+
+    `nll_gap` is the paired distance to the entropy where the law is known; `generalisation_gap` compares with training
+    points and exposes a model that has memorised them. The kind of likelihood is part of each result.
+    """
+
+    name = "nll"
+    stage = "density"
+
+    class Config(trilemma.Config):
+        """Sizes of the point sets."""
+
+        n: int = Field(2000, ge=2, description="test points, and for the generalisation gap training points")
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        """Raises UnsupportedError for models without a likelihood."""
+        test = evaluation.log_prob("test", min(self.config.n, evaluation.size("test")))
+        n = len(test)
+        details: dict[str, Any] = dict(evaluation.density_details)
+        image = evaluation.dataset.levels is not None
+        if image:
+            details["bound"] = "uniform dequantisation bound"
+        if np.isneginf(test).any():
+            details["points_without_mass"] = int(np.isneginf(test).sum())
+        unit = "bits/dim" if image else "nats"
+        scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
+
+        true = evaluation.true_log_prob("test", n)
+        results = [
+            _result("nll", mean_nll(test), scale, unit, n, evaluation, details).model_copy(
+                update={"floor": None if true is None else -scale * float(true.mean())}
+            )
+        ]
+        if true is not None:
+            mass, low, high = density_mass(log_prob=test, true_log_prob=true)
+            gap = nll_gap(log_prob=test, true_log_prob=true)
+            extra = {"entropy": evaluation.dataset.entropy, "mass": mass, "mass_ci": [low, high]}
+            result = _result("nll_gap", gap, 1.0, "nats", n, evaluation, details | extra)
+            results.append(result.model_copy(update={"floor": 0.0}))
+
+        equal = min(n, evaluation.size("train"))
+        train = evaluation.log_prob("train", equal)
+        gap = generalisation_gap(test=test[:equal], train=train)
+        result = _result("generalisation_gap", gap, scale, unit, equal, evaluation, details)
+        floor = None
+        if true is not None:
+            true_train = evaluation.true_log_prob("train", equal)
+            floor = None if true_train is None else scale * float(true_train.mean() - true[:equal].mean())
+        results.append(result.model_copy(update={"floor": floor}))
+        return results
+
+
+def _result(
+    metric: str,
+    interval: Interval,
+    scale: float,
+    unit: str,
+    n: int,
+    evaluation: trilemma.Evaluation,
+    details: dict[str, Any],
+) -> trilemma.Result:
+    value, low, high = interval
+    return trilemma.Result(
+        metric=metric,
+        value=value * scale,
+        ci_low=None if low is None else low * scale,
+        ci_high=None if high is None else high * scale,
+        unit=unit,
+        n=n,
+        likelihood=evaluation.likelihood,
+        details=details,
+    )

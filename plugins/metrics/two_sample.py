@@ -1,0 +1,102 @@
+"""The base of metrics that compare one real with one generated set: values and floors over the draws."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+import trilemma
+from trilemma.plugins.metrics.samples import DrawsConfig, Pair, SampleSets
+
+Array = NDArray[np.float64]
+
+# Floors do not depend on the model: the sampler settings of one cell share them.
+_floors: WeakKeyDictionary[trilemma.Dataset, dict[tuple[str, int, int, str], list[Mapping[str, float]]]] = (
+    WeakKeyDictionary()
+)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that a metric gives for a pair of sets."""
+
+    name: str
+    unit: str = ""
+    better: Literal["lower", "higher", "none"] = "lower"
+
+
+class TwoSample(trilemma.Metric):
+    """A metric of a real and a generated set. Give `quantities` and `compare`.
+
+    Value: mean over the draws, with its t-interval; floor: the same between real sets.
+    """
+
+    quantities: ClassVar[tuple[Quantity, ...]]
+
+    class Config(DrawsConfig):
+        """Sizes of the sample sets."""
+
+    @abstractmethod
+    def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
+        """The value of each quantity for one pair of sets."""
+
+    def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
+        """Settings to store with the results."""
+        return {}
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
+        values = self.over(sets.pairs, evaluation)
+        floors = self.floors(sets, evaluation)
+        return [
+            summary(
+                quantity,
+                [value[quantity.name] for value in values],
+                [floor[quantity.name] for floor in floors],
+                sets,
+                self.details(evaluation),
+            )
+            for quantity in self.quantities
+        ]
+
+    def over(self, pairs: list[Pair], evaluation: trilemma.Evaluation) -> list[Mapping[str, float]]:
+        """`compare` of each pair."""
+        return [self.compare(real, generated, evaluation) for real, generated in pairs]
+
+    def floors(self, sets: SampleSets, evaluation: trilemma.Evaluation) -> list[Mapping[str, float]]:
+        """`compare` of each pair of real sets, remembered while the dataset lives."""
+        known = _floors.setdefault(evaluation.dataset, {})
+        key = (self.name, sets.n, len(sets.generated), self.config.model_dump_json())
+        if key not in known:
+            known[key] = self.over(sets.real_pairs, evaluation)
+        return known[key]
+
+
+def summary(
+    quantity: Quantity, values: list[float], floors: list[float], sets: SampleSets, details: dict[str, Any]
+) -> trilemma.Result:
+    """The result of one quantity from its values over the draws and between real sets."""
+    value, low, high = trilemma.mean_interval(values)
+    floor, floor_low, floor_high = trilemma.mean_interval(floors)
+    return trilemma.Result(
+        metric=quantity.name,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        floor=floor,
+        n=sets.n,
+        unit=quantity.unit,
+        better=quantity.better,
+        details={
+            "draws": len(values),
+            "reference": "fresh" if sets.fresh else "shared",
+            "floor_ci": [floor_low, floor_high],
+            **details,
+        },
+    )

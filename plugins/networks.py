@@ -1,0 +1,77 @@
+"""Networks that several families share, and their initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+SILU_GAIN = 1.68
+"""Standard deviation times sqrt(fan-in) that keeps the second moment through a SiLU: 1 / sqrt(E[silu(z)^2])."""
+
+
+def initialise(network: nn.Module, last_gain: float = SILU_GAIN) -> None:
+    """Draw the weights of linear layers from N(0, gain^2 / fan_in), the last by a gain of its own; zero the biases."""
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    for layer in linear:
+        gain = last_gain if layer is linear[-1] else SILU_GAIN
+        nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
+        nn.init.zeros_(layer.bias)
+
+
+class FourierFeatures(nn.Module):
+    """Appends to each coordinate its sines and cosines at `octaves` frequencies base, 2 base, 4 base, ...
+
+    `(n, d)` to `(n, width(d))`.
+
+    Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, octaves: int, base: float = 1.0) -> None:
+        super().__init__()
+        self.octaves = octaves
+        self.register_buffer("frequencies", base * 2.0 ** torch.arange(octaves), persistent=False)
+
+    def width(self, d: int) -> int:
+        """Number of features of `d` coordinates."""
+        return d * (1 + 2 * self.octaves)
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases = (x.unsqueeze(-1) * self.frequencies.to(x)).flatten(1)
+        return torch.cat([x, phases.sin(), phases.cos()], dim=1)
+
+
+def mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """A multilayer perceptron with SiLU activations, from `widths[0]` inputs to `widths[-1]` outputs."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths[:-1]):
+        layers += [nn.Linear(n_in, n_out), nn.SiLU()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+    layers.append(nn.Linear(widths[-2], widths[-1]))
+    return nn.Sequential(*layers)
+
+
+class NoiseConditionedMLP(nn.Module):
+    """The raw network F(x, c) of a denoiser on vectors: an MLP over Fourier features of the point and the noise label.
+
+    Takes points `(n, d)` and labels `(n,)`, gives `(n, d)`.
+    """
+
+    def __init__(
+        self, d: int, hidden: Sequence[int], *, octaves: int, label_octaves: int = 3, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.features = FourierFeatures(octaves)
+        self.label_features = FourierFeatures(label_octaves)
+        self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, d), dropout)
+        initialise(self.body)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        value: Tensor = self.body(torch.cat([self.features(x), self.label_features(label.unsqueeze(1))], dim=1))
+        return value

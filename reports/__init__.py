@@ -1,0 +1,1 @@
+"""Built-in reports: HTML, Markdown and CSV of a finished run."""

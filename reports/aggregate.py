@@ -1,0 +1,146 @@
+"""Aggregation over seeds, ties and flags: the numbers behind the comparison."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from trilemma.reports.frame import details, failed, uniform
+
+RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
+"""What makes a row of the comparison, apart from the sampler setting."""
+
+ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
+"""What two values must share to be ranked against each other."""
+
+COLUMNS = [
+    *RUN,
+    *("sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd"),
+    *(
+        "seeds",
+        "floor",
+        "floor_low",
+        "floor_high",
+        "n",
+        "best",
+        "below_floor",
+        "contended",
+        "primary",
+        "outcome",
+        "phase",
+        "elapsed",
+        "message",
+    ),
+]
+
+TEXT = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
+FLOATS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
+
+
+def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per (run without its seed, sampler setting, metric, likelihood kind): the mean over seeds.
+
+    - `value`: mean over seeds; `seed_sd`: standard deviation over seeds (NaN for one); `seeds`: the seeds behind it.
+    - `half`: half-width of the metric's own 95 % interval, averaged over seeds.
+    - `low`, `high`: the interval that ties are read from; `interval` says what it is: `metric` (one seed: the metric's
+      own), `range` (two seeds, for which a t interval says nothing: all that their own intervals cover) or `t` (from
+      three seeds on: Student's t over seeds, never narrower than the metric's own); `none` where there is none.
+    - `best`: the value cannot be told apart from the best one of its arena (same dataset, budget, device, metric and
+      likelihood kind): the intervals overlap. Controls, infinite values and metrics without a direction are never best.
+    - `below_floor`: the value is better than what real data gives (`floor`; `floor_low`, `floor_high` its interval).
+    - `contended`: a timing was taken on a busy machine; `primary`: False where the metric says that another is to be
+      read in its place.
+    - A failed cell or evaluation stays as a row: metric `""`, value NaN, with its outcome, phase, elapsed, message.
+    """
+    rows = uniform(frame)
+    parts = [_numbers(rows), _failures(rows)]
+    table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
+    table = table.reindex(columns=COLUMNS)
+    for name in (*RUN, "sampler", *TEXT):
+        if name != "control":
+            table[name] = table[name].astype(object).where(table[name].notna(), "")
+    for name in FLOATS:
+        table[name] = pd.to_numeric(table[name]).astype(float)
+    for name in ("control", "below_floor", "contended", "primary"):
+        table[name] = table[name].astype(object).eq(True)
+    table["best"] = _best(table)
+    return table
+
+
+def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
+    about = [details(text) for text in good["details"]]
+    groups = good.assign(
+        half=(good["ci_high"] - good["ci_low"]) / 2,
+        near=good["ci_low"].fillna(good["value"]),
+        far=good["ci_high"].fillna(good["value"]),
+        contended=[bool(told.get("contended")) for told in about],
+        primary=[told.get("primary") is not False for told in about],
+        floor_low=[_bound(told, 0) for told in about],
+        floor_high=[_bound(told, 1) for told in about],
+    ).groupby([*RUN, "sampler", "metric", "likelihood"], sort=False)
+    out = groups.agg(
+        unit=("unit", "first"),
+        better=("better", "first"),
+        value=("value", "mean"),
+        least=("value", "min"),
+        most=("value", "max"),
+        seed_sd=("value", "std"),
+        count=("value", "size"),
+        seeds=("seed", _distinct),
+        half=("half", "mean"),
+        lowest=("near", "min"),
+        low=("near", "mean"),
+        highest=("far", "max"),
+        high=("far", "mean"),
+        floor=("floor", "mean"),
+        n=("n", "min"),
+        floor_low=("floor_low", "mean"),
+        floor_high=("floor_high", "mean"),
+        contended=("contended", "any"),
+        primary=("primary", "all"),
+    ).reset_index()
+    finite = np.isfinite(out["least"]) & np.isfinite(out["most"])
+    two, more = finite & (out["count"] == 2), finite & (out["count"] > 2)
+    t = stats.t.ppf(0.975, np.maximum(out["count"] - 1, 1)) * out["seed_sd"] / np.sqrt(out["count"])
+    out["value"] = out["value"].where(finite, out["most"])
+    out["low"] = out["low"].mask(two, out["lowest"]).mask(more, np.minimum(out["low"], out["value"] - t))
+    out["high"] = out["high"].mask(two, out["highest"]).mask(more, np.maximum(out["high"], out["value"] + t))
+    out["interval"] = np.select([~finite, two, more, out["half"].notna()], ["none", "range", "t", "metric"], "none")
+    out.loc[~finite, ["low", "high", "seed_sd"]] = np.nan
+    out["below_floor"] = np.where(
+        out["better"] == "higher",
+        out["value"] > out["floor"],
+        (out["better"] == "lower") & (out["value"] < out["floor"]),
+    )
+    return out.assign(outcome="ok")
+
+
+def _failures(rows: pd.DataFrame) -> pd.DataFrame:
+    groups = failed(rows).groupby([*RUN, "sampler", "outcome", "phase", "message"], sort=False)
+    return groups.agg(seeds=("seed", _distinct), elapsed=("elapsed", "max")).reset_index()
+
+
+def _bound(told: dict[str, Any], side: int) -> float:
+    interval = told.get("floor_ci")
+    bound = interval[side] if isinstance(interval, list) and len(interval) == 2 else None
+    return math.nan if bound is None else float(bound)
+
+
+def _distinct(seeds: pd.Series) -> tuple[int, ...]:
+    return tuple(sorted({int(seed) for seed in seeds}))
+
+
+def _best(table: pd.DataFrame) -> pd.Series:
+    best = pd.Series(False, index=table.index)
+    ranked = table[(table["metric"] != "") & ~table["control"] & np.isfinite(table["value"])]
+    for _, group in ranked[ranked["better"].isin(["lower", "higher"])].groupby(ARENA):
+        lower = group["better"].iloc[0] == "lower"
+        top = group.loc[group["value"].idxmin() if lower else group["value"].idxmax()]
+        tied = group["low"] <= top["high"] if lower else group["high"] >= top["low"]
+        best[group.index[tied]] = True
+    return best

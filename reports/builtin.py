@@ -1,0 +1,41 @@
+"""The built-in report: its sections, the command that writes it, and the hook that writes it after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trilemma
+
+if TYPE_CHECKING:
+    import click
+    import pandas as pd
+
+
+@trilemma.hookimpl
+def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
+    """The built-in sections."""
+    from trilemma.reports.sections.comparison import Comparison
+    from trilemma.reports.sections.curves import Curves
+    from trilemma.reports.sections.failures import Failures
+    from trilemma.reports.sections.overview import Overview
+    from trilemma.reports.sections.provenance import Provenance
+    from trilemma.reports.sections.samples import Samples
+
+    return [Overview, Comparison, Samples, Curves, Failures, Provenance]
+
+
+@trilemma.hookimpl
+def trilemma_run_finished(path: Path, results: pd.DataFrame) -> None:
+    """Write the report into the run directory."""
+    from trilemma.reports.write import write_report
+
+    write_report(trilemma.RunView.open(path), trilemma.report_sections(), path)
+
+
+@trilemma.hookimpl
+def trilemma_commands(group: click.Group) -> None:
+    """Add `trilemma report`."""
+    from trilemma.reports.command import report
+
+    group.add_command(report)

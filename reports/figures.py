@@ -1,0 +1,106 @@
+"""Figures that follow the page's theme: inline SVG whose colours are CSS variables, and PNG for Markdown."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#1c2126", "#5b6670", "#dfe4e9", "#fefefe"
+
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5508f", "#c98a00", "#3fa7e0", "#6a51a3", "#7a6a53")
+"""Okabe and Ito's colour-blind-safe palette without its yellow and black, toned for white; two more at the end."""
+
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+
+_THEME = {INK: "ink", MUTED: "muted", GRID: "rule", PAPER: "paper"} | {c: f"s{i}" for i, c in enumerate(SERIES)}
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0,
+    "ytick.minor.width": 0,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How one model is drawn in every figure: its colour, the name of that colour on the page, its marker."""
+
+    colour: str
+    variable: str
+    marker: str
+
+
+NEUTRAL = Ink(MUTED, "muted", "o")
+
+
+def inks(labels: Sequence[str]) -> dict[str, Ink]:
+    """One ink per model label; beyond eight models colours repeat with other markers."""
+    return {
+        label: Ink(
+            SERIES[i % len(SERIES)],
+            f"s{i % len(SERIES)}",
+            MARKERS[(i + i // len(SERIES)) % len(MARKERS)],
+        )
+        for i, label in enumerate(labels)
+    }
+
+
+def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> Markup:
+    """An inline SVG that scales with the page and takes the page's colours. Text stays text."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": alt}):
+        figure = Figure(figsize=size, layout="constrained", facecolor="none")
+        draw(figure)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    body = text[text.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|[xy]tick|legend)_?\d*"', "", body)
+    for colour, variable in _THEME.items():
+        body = body.replace(colour, f"var(--{variable})")
+    head = re.match(r"<svg[^>]*>", body)
+    view = re.search(r'viewBox="[^"]*"', head.group() if head else "")
+    if head is None or view is None:
+        raise ValueError("matplotlib wrote an SVG without a viewBox")
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {view.group()} '
+        f'role="img" aria-label="{escape(alt)}">'
+    )
+    return Markup(opening + body[head.end() :])
+
+
+def png(draw: Callable[[Figure], None], size: tuple[float, float], dpi: float = 150) -> bytes:
+    """The same figure as PNG on white."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        draw(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

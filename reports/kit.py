@@ -1,0 +1,56 @@
+"""What sections share: the aggregated run, its datasets, its inks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+import trilemma
+from trilemma.reports.aggregate import summary_rows
+from trilemma.reports.figures import Ink, inks
+from trilemma.reports.frame import uniform
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A run made ready for the built-in sections."""
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    cards: dict[str, dict[str, Any]]
+    inks: dict[str, Ink]
+    several_budgets: bool
+    several_devices: bool
+
+    @property
+    def datasets(self) -> list[str]:
+        """Dataset ids in order of appearance."""
+        return [name for name in self.rows["dataset_id"].unique() if name]
+
+    def title(self, dataset: str) -> str:
+        """A dataset's id and, where the card tells it, its title."""
+        title = str(self.cards.get(dataset, {}).get("title") or "")
+        return f"{dataset}: {title}" if title and title != dataset else dataset
+
+    def run_label(self, row: Any) -> str:
+        """A model label with the budget and device wherever the run has several."""
+        parts = [str(row.label)]
+        parts += [str(row.budget)] if self.several_budgets and row.budget else []
+        parts += [str(row.device)] if self.several_devices and row.device else []
+        return " · ".join(parts)
+
+
+def digest(view: trilemma.RunView) -> Digest:
+    """The digest of a run."""
+    rows = uniform(view.frame)
+    models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
+    return Digest(
+        rows=rows,
+        summary=summary_rows(rows),
+        cards=view.cards,
+        inks=inks(list(models)),
+        several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,
+        several_devices=rows["device"][rows["device"] != ""].nunique() > 1,
+    )

@@ -1,0 +1,175 @@
+"""The drawing of quality-against-cost curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from trilemma.reports.figures import INK, MUTED, PAPER, Ink
+
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
+LOG_RATIO = 4
+"""A value axis becomes logarithmic when its largest value is this many times its smallest."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line: cost, quality and its interval at each sampler setting, by rising cost."""
+
+    label: str
+    ink: Ink
+    dash: int
+    x: Array
+    y: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What curves are read against: the floor with its interval `(value, low, high)`, and the controls' values."""
+
+    floor: tuple[float, float, float] | None
+    controls: dict[str, float]
+
+
+def quality_against_cost(
+    curves: list[Curve], scale: Scale, cost: str, quality: str, *, legend: bool = False
+) -> Callable[[Figure], None]:
+    """A function that draws `curves` into a figure; `cost` and `quality` are axis titles."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        low, high, log = limits(curves, scale)
+        axes.set(xscale="log", yscale="log" if log else "linear", ylim=(low, high), xlabel=cost, ylabel=quality)
+        _cost_axis(axes, curves)
+        if log:
+            _plain_log(axes.yaxis)
+        for curve in curves:
+            _line(axes, curve)
+        if scale.floor:
+            value, floor_low, floor_high = scale.floor
+            axes.axhspan(floor_low, floor_high, color=MUTED, alpha=0.16, lw=0, zorder=0)
+            axes.axhline(value, color=MUTED, lw=0.9, dashes=(4, 3), zorder=1)
+        _controls(axes, scale, low, high, log)
+        if legend:
+            figure.legend(loc="outside lower left", ncols=_columns(curves), fontsize=8, handlelength=2.2)
+
+    return draw
+
+
+def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
+    """`(low, high, log)` of the quality axis: all curves and the floor; controls do not stretch it."""
+    values = np.concatenate([c.y for c in curves] + [np.array(scale.floor or ())])
+    ends = np.concatenate([values, *[c.low for c in curves], *[c.high for c in curves]])
+    ends = ends[np.isfinite(ends)]
+    if values.min() > 0 and values.max() > LOG_RATIO * values.min():
+        low = max(ends[ends > 0].min(), values.min() / 2)
+        return float(low / 1.25), float(min(ends.max(), values.max() * 2) * 1.25), True
+    margin = 0.08 * (float(np.ptp(ends)) or abs(float(ends.max())) or 1.0)
+    return float(ends.min()) - margin, float(ends.max()) + margin, False
+
+
+def key(curve: Curve) -> Markup:
+    """The curve's line and marker as a small SVG for the page's legend."""
+    dash = f' stroke-dasharray="{" ".join(map(str, DASHES[curve.dash]))}"' if DASHES[curve.dash] else ""
+    colour = f"var(--{curve.ink.variable})"
+    shape = _KEY_SHAPES[curve.ink.marker]
+    return Markup(  # every part is a constant of this room
+        f'<svg viewBox="0 0 34 10" aria-hidden="true"><path d="M0 5H34" fill="none" stroke="{colour}" '
+        f'stroke-width="1.6"{dash}/><path d="{shape}" fill="{colour}"/></svg>'
+    )
+
+
+def _columns(curves: list[Curve]) -> int:
+    """How many legend columns a figure of about 100 small letters can take."""
+    longest = max(len(curve.label) for curve in curves)
+    return max(1, min(len(curves), 100 // (longest + 9)))
+
+
+def _line(axes: Axes, curve: Curve) -> None:
+    errors = np.stack([np.maximum(curve.y - curve.low, 0), np.maximum(curve.high - curve.y, 0)])
+    container = axes.errorbar(
+        curve.x,
+        curve.y,
+        yerr=np.nan_to_num(errors, posinf=0.0),
+        label=curve.label,
+        color=curve.ink.colour,
+        marker=curve.ink.marker,
+        markersize=6.5 if curve.ink.marker in "PX" else 5.5,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.5,
+        lw=1.5,
+        elinewidth=1.0,
+        zorder=3,
+    )
+    container.lines[0].set_dashes(DASHES[curve.dash] or (None, None))
+
+
+def _cost_axis(axes: Axes, curves: list[Curve]) -> None:
+    x = np.concatenate([curve.x for curve in curves])
+    pad = 1.35 if x.max() > 1.5 * x.min() else 3.0
+    axes.set_xlim(x.min() / pad, x.max() * pad)
+    _plain_log(axes.xaxis)
+
+
+def _plain_log(axis: Axis) -> None:
+    low, high = sorted(axis.get_view_interval())
+    decades = np.log10(high / low)
+    subs: tuple[float, ...] = (1.0,) if decades > 3.2 else (1.0, 3.0) if decades > 1.8 else (1.0, 2.0, 5.0)
+    if decades < 1:
+        subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}"))
+
+
+def _controls(axes: Axes, scale: Scale, low: float, high: float, log: bool) -> None:
+    """Controls inside the axis as dotted lines, their names at the right, moved apart where they would touch."""
+    marks = dict(scale.controls)
+    if scale.floor:
+        marks = {"floor": scale.floor[0], **marks}
+    inside = sorted((value, name) for name, value in marks.items() if low < value < high)
+
+    def place(value: float) -> float:
+        return float(np.log(value / low) / np.log(high / low)) if log else (value - low) / (high - low)
+
+    previous = -1.0
+    for value, name in inside:
+        if name != "floor":
+            axes.axhline(value, color=MUTED, lw=0.8, ls=(0, (1, 2.5)), zorder=1)
+        height = max(place(value), previous + 0.052)
+        previous = height
+        axes.annotate(
+            name,
+            xy=(1.0, place(value)),
+            xytext=(1.035, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            fontsize=8,
+            color=INK if name == "floor" else MUTED,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 0, "relpos": (0.0, 0.5)},
+        )
+
+
+_KEY_SHAPES = {
+    "o": "M14 5a3 3 0 1 0 6 0a3 3 0 1 0-6 0z",
+    "s": "M14.2 2.2h5.6v5.6h-5.6z",
+    "D": "M17 1.2L20.8 5L17 8.8L13.2 5z",
+    "^": "M17 1.5L20.6 8H13.4z",
+    "v": "M17 8.5L20.6 2H13.4z",
+    "P": "M15.8 1.5h2.4v2.3h2.3v2.4h-2.3v2.3h-2.4v-2.3h-2.3V3.8h2.3z",
+    "X": "M15 1.6L17 3.6L19 1.6L20.4 3L18.4 5L20.4 7L19 8.4L17 6.4L15 8.4L13.6 7L15.6 5L13.6 3z",
+    "p": "M17 1.4L20.7 4.1L19.3 8.4H14.7L13.3 4.1z",
+}

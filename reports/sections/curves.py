@@ -1,0 +1,104 @@
+"""Quality against cost: one curve per model and sampler family, over its sampler settings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+import trilemma
+from trilemma.reports import columns, figures, html, markdown, numbers
+from trilemma.reports.frame import family
+from trilemma.reports.kit import Digest, digest
+from trilemma.reports.plots import DASHES, Curve, Scale, key, limits, quality_against_cost
+
+COSTS = {"nfe": "NFE per sample", "seconds_per_1k": "Time per 1,000 samples [s]"}
+READING = (
+    "Every point is one sampler setting of the same trained model; bars are the intervals that ties are read from. "
+    "Dashed, with its interval: the floor, where samples cannot be told from data. Dotted lines are controls."
+)
+PAGE, FILE = (5.2, 3.6), (6.6, 4.8)
+
+
+class Curves(trilemma.ReportSection):
+    """Per dataset: quality against NFE and against sampling time."""
+
+    name: ClassVar[str] = "curves"
+    order: ClassVar[int] = 40
+
+    def render(self, view: trilemma.RunView) -> trilemma.Section | None:
+        """The figures; None where no sampler setting has both a quality and a cost."""
+        run = digest(view)
+        blocks, parts, files = [], [READING], {}
+        for index, dataset in enumerate(run.datasets, start=1):
+            metric = columns.quality_metric(run.summary[run.summary["dataset_id"] == dataset])
+            if metric is None:
+                continue
+            unit = run.summary.loc[run.summary["metric"] == metric, "unit"].iloc[0]
+            title = columns.known(metric).title + (f" [{unit}]" if unit else "")
+            scale = _scale(run, dataset, metric)
+            drawn = {cost: found for cost in COSTS if (found := _curves(run, dataset, metric, cost))}
+            if not drawn:
+                continue
+            everything = list({curve.label: curve for found in drawn.values() for curve in found}.values())
+            note = _outside(everything, scale)
+            parts.append(f"### {markdown.escape(run.title(dataset))}")
+            plots = []
+            for cost, found in drawn.items():
+                names = ", ".join(curve.label for curve in found)
+                alt = f"{title} against {COSTS[cost]} on {dataset}, one curve for each of {names}."
+                plots.append(figures.svg(quality_against_cost(found, scale, COSTS[cost], title), PAGE, alt))
+                file = f"curves-{index}-{cost.replace('_', '-')}.png"
+                files[file] = figures.png(quality_against_cost(found, scale, COSTS[cost], title, legend=True), FILE)
+                parts.append(f"![{markdown.escape(alt)}](figures/{file})")
+            parts += [markdown.escape(note)] if note else []
+            legend = [(key(curve), curve.label) for curve in everything]
+            blocks.append({"title": run.title(dataset), "plots": plots, "legend": legend, "note": note})
+        if not blocks:
+            return None
+        return trilemma.Section(
+            title="Quality against cost",
+            html=html.render("curves.html.j2", blocks=blocks, reading=READING),
+            markdown="\n\n".join(parts),
+            figures=files,
+        )
+
+
+def _curves(run: Digest, dataset: str, metric: str, cost: str) -> list[Curve]:
+    rows = run.summary[(run.summary["dataset_id"] == dataset) & ~run.summary["control"]]
+    keys = ["label", "budget", "device", "sampler"]
+    costs = rows.loc[rows["metric"] == cost, [*keys, "value"]].rename(columns={"value": "cost"})
+    points = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])].merge(costs, on=keys)
+    points = points[np.isfinite(points["cost"]) & (points["cost"] > 0)]
+    points = points.assign(family=points["sampler"].map(family))
+    curves = []
+    for label, own in points.groupby("label", sort=False):
+        several = own["family"].nunique() > 1
+        for dash, (_, line) in enumerate(own.groupby(["budget", "device", "family"], sort=False)):
+            line = line.sort_values("cost")
+            first: Any = next(line.itertuples())
+            name = run.run_label(first) + (f" · {first.family}" if several else "")
+            x, y, low, high = (line[column].to_numpy(np.float64) for column in ("cost", "value", "low", "high"))
+            curves.append(Curve(name, run.inks[str(label)], dash % len(DASHES), x, y, low, high))
+    return curves
+
+
+def _scale(run: Digest, dataset: str, metric: str) -> Scale:
+    rows = run.summary[(run.summary["dataset_id"] == dataset) & (run.summary["metric"] == metric)]
+    floors = rows[["floor", "floor_low", "floor_high"]].mean().to_numpy(np.float64)
+    controls = rows[rows["control"] & np.isfinite(rows["value"])].groupby("label", sort=False)["value"].min()
+    short = {label: family(label) for label in controls.index}
+    if len(set(short.values())) == len(short):
+        controls = controls.rename(index=short)
+    return Scale(
+        floor=tuple(np.where(np.isnan(floors), floors[0], floors)) if math.isfinite(floors[0]) else None,
+        controls={str(label): float(value) for label, value in controls.items()},
+    )
+
+
+def _outside(curves: list[Curve], scale: Scale) -> str:
+    """The controls that lie outside the axis, with their values."""
+    low, high, _ = limits(curves, scale)
+    out = [f"{name} {numbers.plain(value)}" for name, value in scale.controls.items() if not low < value < high]
+    return f"Outside the axis: {', '.join(out)}." if out else ""

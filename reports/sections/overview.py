@@ -1,0 +1,159 @@
+"""The overview: what was run, how it ended, who leads, how to read the numbers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+import trilemma
+from trilemma.reports import columns, html, markdown, numbers
+from trilemma.reports.frame import failed
+from trilemma.reports.kit import Digest, digest
+
+READING = (
+    (
+        "Floor",
+        "what a metric gives for two independent draws of real data of the same size. No model can honestly go "
+        "below it; the excess V takes the finite-sample bias out and is 0 for a perfect model.",
+    ),
+    (
+        "Interval",
+        "95 % for the metric's own sampling error. Values whose intervals overlap are ties, and share the mark. With "
+        "two seeds the interval for ties covers both; from three seeds on it is Student's t over seeds.",
+    ),
+    (
+        "Likelihood",
+        "exact; ode: through the probability-flow ODE, solver error included; bound: the true NLL is at most this; "
+        "estimate: from samples or importance weights. Numbers of different kinds are never ranked together.",
+    ),
+    (
+        "Generalisation gap",
+        "how much more likely training points are than test points. High quality with a large gap is memory.",
+    ),
+    ("NFE", "network evaluations per sample, counted on the networks themselves."),
+)
+
+
+class Overview(trilemma.ReportSection):
+    """What was run, how its cells ended, and how to read the numbers."""
+
+    name: ClassVar[str] = "overview"
+    order: ClassVar[int] = 10
+
+    def render(self, view: trilemma.RunView) -> trilemma.Section:
+        """Always there, also for a run in which everything failed."""
+        run = digest(view)
+        facts = [(name, text) for name, text in _facts(run, view) if text]
+        leaders = [(run.title(name), _leaders(run, name)) for name in run.datasets]
+        leaders = [(title, lines) for title, lines in leaders if lines]
+        parts = [markdown.table(["", ""], [[f"**{name}**", markdown.escape(text)] for name, text in facts])]
+        if leaders:
+            parts.append("### At a glance")
+            parts += [
+                f"**{markdown.escape(title)}**\n"
+                + "\n".join(f"- {markdown.escape(what)}: {markdown.escape(who)}" for what, who in lines)
+                for title, lines in leaders
+            ]
+        parts += ["### How to read", "\n".join(f"- **{word}**: {text}" for word, text in READING)]
+        return trilemma.Section(
+            title="Overview",
+            html=html.render("overview.html.j2", facts=facts, leaders=leaders, reading=READING),
+            markdown="\n\n".join(parts),
+        )
+
+
+def _facts(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
+    rows = run.rows
+    models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
+    controls = rows.loc[rows["control"] & (rows["label"] != ""), "label"].unique()
+    return [
+        ("Suite", str(view.suite.get("description") or view.suite.get("name") or "")),
+        ("Budget", ", ".join(_unique(rows["budget"]))),
+        ("Seeds", ", ".join(str(seed) for seed in sorted(rows["seed"].unique()))),
+        ("Datasets", ", ".join(run.datasets)),
+        ("Models", ", ".join(models)),
+        ("Controls", ", ".join(controls)),
+        ("Machine", machine(view.environment, _unique(rows["device"]))),
+        ("Cells", cells(rows)),
+        ("Evaluations", evaluations(rows)),
+    ]
+
+
+def cells(rows: pd.DataFrame) -> str:
+    """How the cells of a uniform frame ended, in words: a cell counts as failed where it gave no number at all."""
+    bad = failed(rows)
+    good = set(rows.loc[rows["outcome"] == "ok", "cell"])
+    lost = bad[~bad["cell"].isin(good)].drop_duplicates("cell")
+    return f"{rows['cell'].nunique()}: {', '.join([f'{len(good)} ok', *_counts(lost)])}"
+
+
+def evaluations(rows: pd.DataFrame) -> str:
+    """What gave no number in cells that gave others; empty where there is nothing to tell."""
+    bad = failed(rows)
+    partial = bad[bad["cell"].isin(set(rows.loc[rows["outcome"] == "ok", "cell"])) & (bad["outcome"] != "unsupported")]
+    return f"{', '.join(_counts(partial))}, in cells that otherwise ended well" if len(partial) else ""
+
+
+def _counts(rows: pd.DataFrame) -> list[str]:
+    return [f"{count} {outcome}" for outcome, count in rows["outcome"].value_counts().items()]
+
+
+def machine(environment: dict[str, Any], devices: list[str]) -> str:
+    """The machine in one line, from whatever of it is known."""
+    cpu, gpu = _name(environment.get("cpu")), _name(environment.get("gpus"))
+    threads = environment.get("threads")
+    versions = environment.get("versions")
+    torch = versions.get("torch") if isinstance(versions, dict) else None
+    parts = [", ".join(devices), cpu, gpu]
+    parts += (
+        [f"{threads} thread{'' if str(threads) == '1' else 's'}"] if threads and not isinstance(threads, dict) else []
+    )
+    parts += [f"torch {torch}"] if torch else []
+    return " · ".join(part for part in parts if part)
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("name") or value.get("model") or ""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(filter(None, map(_name, value)))
+    return str(value or "")
+
+
+def _unique(values: pd.Series) -> list[str]:
+    return [value for value in values.unique() if value]
+
+
+def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
+    """`(what, who)`: best quality, the fastest way to it, and the lowest NLL of each likelihood kind."""
+    part = run.summary[run.summary["dataset_id"] == dataset]
+    present = set(part["metric"])
+    distance = columns.quality_metric(part)
+    quality = f"{distance}_excess" if f"{distance}_excess" in present else distance or "w2"
+    lines: list[tuple[str, str]] = []
+    for metric in (quality, "nll_gap" if "nll_gap" in present else "nll"):
+        for kind, rows in part[(part["metric"] == metric) & ~part["control"]].groupby("likelihood", sort=False):
+            best = rows[rows["best"]].sort_values("value")
+            names = list(dict.fromkeys(run.run_label(row) for row in best.itertuples()))
+            rivals = {run.run_label(row) for row in rows.itertuples()}
+            remark = " (tie)" if len(names) > 1 else " (the only one)" if len(rivals) == 1 else ""
+            best_is = "Highest" if rows["better"].iloc[0] == "higher" else "Lowest"
+            title = columns.known(metric).title + (f" ({columns.KIND_TITLES.get(str(kind), kind)})" if kind else "")
+            if names:
+                lines.append((f"{best_is} {title}", ", ".join(names) + remark))
+            if metric == quality:
+                lines += _fastest(run, part, best)
+    return lines
+
+
+def _fastest(run: Digest, part: pd.DataFrame, best: pd.DataFrame) -> list[tuple[str, str]]:
+    keys = ["label", "budget", "device", "sampler"]
+    rows = part[(part["metric"] == "seconds_per_1k") & np.isfinite(part["value"])].merge(best[keys], on=keys)
+    if len(rows) < 2:
+        return []
+    first: Any = next(rows.sort_values("value").itertuples())
+    factor, unit = numbers.scale(first.unit, [first.value])
+    pace = f"{numbers.plain(first.value * factor)} {unit} per 1,000 samples"
+    return [("Fastest of these", f"{run.run_label(first)}, {first.sampler}: {pace}")]

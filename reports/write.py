@@ -1,0 +1,89 @@
+"""Writing a report: HTML in one offline file, Markdown with its figures, and the results as CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from markupsafe import Markup
+
+import trilemma
+from trilemma.reports import html, markdown
+
+logger = logging.getLogger(__name__)
+
+
+def write_report(
+    view: trilemma.RunView, sections: Iterable[type[trilemma.ReportSection]], out: Path | str
+) -> list[Path]:
+    """Write `report.html`, `report.md` (with `figures/`) and `results.csv` of a run into the folder `out`.
+
+    Each file is replaced whole. A section that raises is replaced by its error; the others are not touched by it.
+    Returns the paths written. Raises OSError where `out` cannot be written.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rendered = render_sections(view, sections)
+    title = str(view.suite.get("title") or view.suite.get("name") or view.path.name or "trilemma")
+    page = html.render(
+        "page.html.j2",
+        title=title,
+        sections=[{"title": section.title, "html": Markup(section.html)} for section in rendered],
+        style=html.asset("report.css"),
+        script=html.asset("report.js"),
+        version=trilemma.__version__,
+    )
+    written = [
+        _replace(out / "report.html", page.encode()),
+        _replace(out / "report.md", _document(title, rendered).encode()),
+        _replace(out / "results.csv", view.frame.to_csv(index=False).encode()),
+    ]
+    for section in rendered:
+        for name, content in section.figures.items():
+            written.append(_replace(out / "figures" / Path(name).name, content))
+    return written
+
+
+def render_sections(view: trilemma.RunView, sections: Iterable[type[trilemma.ReportSection]]) -> list[trilemma.Section]:
+    """The sections that have something to show, by rising order; an error takes the place of its section."""
+    rendered = []
+    for section in sorted(sections, key=lambda section: section.order):
+        try:
+            result = section().render(view)
+        except Exception as error:
+            logger.warning("report section '%s' failed", section.name, exc_info=True)
+            result = _broken(section.name, error)
+        if result is not None:
+            rendered.append(result)
+    return rendered
+
+
+def _broken(name: str, error: Exception) -> trilemma.Section:
+    message = f"This section could not be rendered. {type(error).__name__}: {error}"
+    return trilemma.Section(
+        title=name,
+        html=Markup('<p class="bad">{}</p>').format(message),
+        markdown=markdown.escape(message),
+    )
+
+
+def _document(title: str, sections: list[trilemma.Section]) -> str:
+    parts = [f"# {markdown.escape(title)}"]
+    for section in sections:
+        parts += [f"## {markdown.escape(section.title)}", section.markdown.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _replace(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return path

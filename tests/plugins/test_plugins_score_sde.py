@@ -1,0 +1,149 @@
+"""The VP score SDE as a model: density, samples and counted evaluations after a short training."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import trilemma
+from trilemma.plugins.score_sde.vp import EulerMaruyama, Heun, VpSde
+
+CENTRES = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
+SPREAD = 0.35
+
+
+def blobs(n: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return CENTRES[torch.randint(2, (n,), generator=generator)] + SPREAD * torch.randn((n, 2), generator=generator)
+
+
+def blobs_log_prob(x: Tensor) -> Tensor:
+    components = torch.stack([((x - c) / SPREAD).square().sum(1) for c in CENTRES])
+    return torch.logsumexp(-0.5 * components, 0) - math.log(2 * 2 * math.pi * SPREAD**2)
+
+
+def context(seed: int = 0, d: int = 2, **fields: object) -> trilemma.Context:
+    info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
+    fields.setdefault("density", VpSde.Density(steps=18))
+    generator = torch.Generator().manual_seed(seed)
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator, **fields)  # type: ignore[arg-type]
+
+
+def untrained(d: int = 2) -> VpSde:
+    torch.manual_seed(0)
+    model = VpSde(VpSde.Config(hidden=(32, 32)))
+    model.build(context(d=d).info)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def trained() -> VpSde:
+    model = VpSde(VpSde.Config(hidden=(64, 64)))
+    clock = trilemma.Clock(trilemma.Budget(steps=600))
+    recipe = VpSde.recipe.model_copy(update={"batch_size": 256})
+    model.fit(
+        trilemma.Split(blobs(4_000, 1)), context(valid=trilemma.Split(blobs(1_000, 2)), clock=clock, recipe=recipe)
+    )
+    return model
+
+
+def mass(model: VpSde, half: float, points: int) -> float:
+    """The model's mass on a square, by the midpoint rule."""
+    edge = 2 * half / points
+    axis = -half + edge * (torch.arange(points) + 0.5)
+    grid = torch.cartesian_prod(axis, axis)
+    return sum(float(model.log_prob(part, context()).double().exp().sum()) for part in grid.split(4_000)) * edge**2
+
+
+def test_density_has_unit_mass(trained: VpSde) -> None:
+    assert mass(trained, 4.0, 120) == pytest.approx(1, abs=1e-2)
+
+
+def test_density_without_training_has_unit_mass() -> None:
+    assert mass(untrained(), 8.0, 120) == pytest.approx(1, abs=1e-2)
+
+
+def test_training_reaches_the_law(trained: VpSde) -> None:
+    x = blobs(2_000, 3)
+    ratio = trained.log_prob(x, context()) - blobs_log_prob(x)
+    # E_p[q / p] = 1 for a normalised q that covers p, and the gap is a divergence: small and not negative.
+    assert ratio.exp().mean() == pytest.approx(1, abs=0.05)
+    assert -0.02 < -ratio.mean() < 0.1
+
+
+@pytest.mark.parametrize("sampler", [Heun(), EulerMaruyama()])
+def test_samples_follow_the_law(trained: VpSde, sampler: trilemma.Sampler) -> None:
+    x = trained.sample(4_000, context(5, sampler=sampler))
+    nearest = torch.cdist(x, CENTRES).argmin(1)
+    assert float((nearest == 0).float().mean()) == pytest.approx(0.5, abs=0.06)
+    for mode, centre in enumerate(CENTRES):
+        within = x[nearest == mode]
+        torch.testing.assert_close(within.mean(0), centre, atol=0.08, rtol=0)
+        torch.testing.assert_close(within.std(0), torch.full((2,), SPREAD), atol=0.08, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "evaluations"),
+    [
+        (Heun(steps=18), 35),
+        (Heun(steps=1), 1),
+        (EulerMaruyama(steps=10), 11),
+        (EulerMaruyama(steps=10, denoise=False), 10),
+    ],
+)
+def test_counted_evaluations(sampler: trilemma.Sampler, evaluations: int) -> None:
+    model, rows = untrained(), 0
+
+    def count(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        nonlocal rows
+        rows += len(args[0])
+
+    (network,) = model.networks()
+    network.register_forward_pre_hook(count)
+    assert model.sample(7, context(sampler=sampler)).shape == (7, 2)
+    assert rows == 7 * evaluations
+
+
+@pytest.mark.parametrize("d", [2, 64])
+def test_far_points_have_finite_densities(d: int) -> None:
+    directions = torch.nn.functional.normalize(torch.randn((20, d), generator=torch.Generator().manual_seed(4)), dim=1)
+    for radius in (20.0, 1e3):
+        values = untrained(d).log_prob(radius * directions, context(d=d))
+        assert torch.isfinite(values).all()
+
+
+def test_divergence_is_exact_up_to_64_dimensions_and_estimated_above() -> None:
+    for d, expected in ((64, "exact"), (65, "hutchinson")):
+        ctx = context(d=d, density=VpSde.Density(steps=2, probes=3))
+        untrained(d).log_prob(torch.zeros((2, d)), ctx)
+        assert ctx.details["divergence"] == expected
+        assert ("probe_standard_error" in ctx.details) == (expected == "hutchinson")
+
+
+def test_hutchinson_agrees_with_the_exact_divergence_within_its_error(trained: VpSde) -> None:
+    x = blobs(500, 6)
+    ctx = context(density=VpSde.Density(steps=18, divergence="hutchinson", probes=16))
+    error = trained.log_prob(x, ctx) - trained.log_prob(x, context())
+    assert float(error.square().mean().sqrt()) < 1.5 * ctx.details["probe_standard_error"]
+    assert abs(float(error.mean())) < 4 * ctx.details["probe_standard_error"] / math.sqrt(500)
+
+
+def test_state_restores_the_model(trained: VpSde) -> None:
+    other = VpSde(trained.config)
+    other.prepare(context().info)
+    state = trained.state()
+    assert state is not None
+    other.load_state(state)
+    assert torch.equal(other.eval().log_prob(blobs(5, 7), context()), trained.log_prob(blobs(5, 7), context()))
+
+
+def test_loss_uses_no_randomness_but_the_generator() -> None:
+    model, x = untrained(), blobs(32, 8)
+    torch.manual_seed(1)
+    first = model.loss(x, context(9))
+    torch.manual_seed(2)
+    assert torch.equal(first, model.loss(x, context(9)))
+    assert not torch.equal(first, model.loss(x, context(10)))
