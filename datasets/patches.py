@@ -1,6 +1,8 @@
-"""Patches of natural images: the two photographs that come with scikit-learn."""
+"""Patches of natural images, prepared as BSDS300 is."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
 
 import numpy as np
 import torch
@@ -12,6 +14,17 @@ import trilemma
 
 _SIDE = 8  # of a patch, and of the gaps between the splits
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
+
+def grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Whole levels 0 to 255 of a photograph, (height, width)."""
+    return np.rint(image @ _LUMA) if image.ndim == 3 else image.astype(np.float64)
+
+
+def columns(width: int) -> tuple[slice, slice, slice]:
+    """The columns of the train, validation and test parts of a photograph, a patch's width apart."""
+    first, second = round(0.66 * width), round(0.75 * width)
+    return slice(0, first), slice(first + _SIDE, second), slice(second + _SIDE, width)
 
 
 def patches_of(image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -28,7 +41,44 @@ def without_mean(levels: NDArray[np.float64], noise: NDArray[np.float64]) -> NDA
     return centred[:, :-1]
 
 
-class Patches(trilemma.Dataset):
+class PatchesConfig(trilemma.Config):
+    """Sizes of the splits."""
+
+    n_train: int = Field(20_000, ge=2, description="training patches")
+    n_valid: int = Field(5_000, ge=2, description="validation patches")
+    n_test: int = Field(20_000, ge=2, description="test patches")
+    data_seed: int = Field(0, ge=0, description="seed of the choice of patches and of the dequantisation")
+
+
+class PhotographPatches(trilemma.Dataset):
+    """Patches of photographs, split in space: give `photographs`."""
+
+    citation = "Zoran and Weiss 2011, From learning models of natural image patches to whole image restoration"
+
+    class Config(PatchesConfig):
+        """Sizes of the splits."""
+
+    @abstractmethod
+    def photographs(self) -> list[NDArray[np.uint8]]:
+        """The photographs, (height, width) or (height, width, 3)."""
+
+    def load(self) -> trilemma.Splits:
+        """Raises DataError where more patches are asked for than there are."""
+        greys = [grey(image) for image in self.photographs()]
+        state = np.random.RandomState(self.config.data_seed)
+        parts = []
+        for index, label in enumerate(("train", "valid", "test")):
+            size = getattr(self.config, f"n_{label}")
+            levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in greys])
+            if size > len(levels):
+                raise trilemma.DataError(f"dataset '{self.name}': n_{label}={size}, but there are {len(levels)} patches")
+            chosen = levels[state.permutation(len(levels))[:size]]
+            x = without_mean(chosen, state.uniform(size=chosen.shape))
+            parts.append(torch.from_numpy(x.astype(np.float32)))
+        return trilemma.Splits(*parts)
+
+
+class Patches(PhotographPatches):
     """Grey 8 x 8 patches of two photographs as 63 coordinates, as BSDS300 is prepared: dequantised, the patch's mean
     removed, the last pixel dropped.
 
@@ -41,27 +91,6 @@ class Patches(trilemma.Dataset):
     title = "Natural image patches"
     source = "china.jpg (danielbuechele) and flower.jpg (vultilion), as they come with scikit-learn"
     license = "CC BY 2.0"
-    citation = "Zoran and Weiss 2011, From learning models of natural image patches to whole image restoration"
 
-    class Config(trilemma.Config):
-        """Sizes of the splits."""
-
-        n_train: int = Field(20_000, ge=2, le=300_000, description="training patches")
-        n_valid: int = Field(5_000, ge=2, le=30_000, description="validation patches")
-        n_test: int = Field(20_000, ge=2, le=120_000, description="test patches")
-        data_seed: int = Field(0, ge=0, description="seed of the choice of patches and of the dequantisation")
-
-    def load(self) -> trilemma.Splits:
-        greys = [np.rint(image @ _LUMA) for image in load_sample_images().images]
-        width = greys[0].shape[1]
-        first, second = round(0.66 * width), round(0.75 * width)
-        columns = (slice(0, first), slice(first + _SIDE, second), slice(second + _SIDE, width))
-        sizes = (self.config.n_train, self.config.n_valid, self.config.n_test)
-        state = np.random.RandomState(self.config.data_seed)
-        parts = []
-        for part, size in zip(columns, sizes, strict=True):
-            levels = np.concatenate([patches_of(grey[:, part]) for grey in greys])
-            chosen = levels[state.permutation(len(levels))[:size]]
-            x = without_mean(chosen, state.uniform(size=chosen.shape))
-            parts.append(torch.from_numpy(x.astype(np.float32)))
-        return trilemma.Splits(*parts)
+    def photographs(self) -> list[NDArray[np.uint8]]:
+        return list(load_sample_images().images)

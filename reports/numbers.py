@@ -12,6 +12,7 @@ MAX_DECIMALS = 8
 _SECONDS = {"s": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 _BYTES = {"b": 1.0, "bytes": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30}
 _FLOPS = {"flop": 1.0, "flops": 1.0}
+_SMALL = ("", "10⁻³", "10⁻⁶", "10⁻⁹", "10⁻¹²")
 _COUNTS = {"parameters": 1.0}
 
 
@@ -73,7 +74,7 @@ def scale(unit: str, values: Iterable[float]) -> tuple[float, str]:
     known = unit.lower()
     if known in _SECONDS:
         seconds = _SECONDS[known]
-        return (seconds, "s") if middle * seconds >= 0.1 else (seconds * 1e3, "ms")
+        return (seconds, "s") if middle * seconds >= 1 else (seconds * 1e3, "ms")
     for table, base, names in (
         (_BYTES, 1024.0, ("B", "KiB", "MiB", "GiB", "TiB")),
         (_FLOPS, 1000.0, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP")),
@@ -82,7 +83,9 @@ def scale(unit: str, values: Iterable[float]) -> tuple[float, str]:
         if known in table:
             factor, name = _prefix(middle * table[known], base, names)
             return factor * table[known], name
-    return 1.0, unit.replace("^2", "²")
+    unit = unit.replace("^2", "²")
+    thousandths = min(4, math.ceil(-math.log10(middle) / 3)) if middle < 2e-3 else 0
+    return (1e3**thousandths, f"{_SMALL[thousandths]} {unit}".strip()) if thousandths else (1.0, unit)
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ class Gaussian(trilemma.Model):
         jitter: float = Field(1e-6, ge=0, description="added to the covariance's diagonal, so that it can be inverted")
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        x = train.x.flatten(1).double()
+        x = train.x.double()
         covariance = x.T.cov(correction=0) + self.config.jitter * torch.eye(x.shape[1]).to(x)
         self.mean, self.factor = x.mean(0), torch.linalg.cholesky(covariance)
 

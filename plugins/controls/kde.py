@@ -33,10 +33,10 @@ class KernelDensity(trilemma.Model):
         validation_points: int = Field(2_000, ge=1, description="validation points that choose the bandwidth")
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        x = train.x.flatten(1)
+        x = train.x
         kept = torch.randperm(len(x), generator=ctx.generator, device=x.device)[: self.config.points]
         self.points = x[kept]
-        valid = validation_split(ctx).x.flatten(1)[: self.config.validation_points]
+        valid = validation_split(ctx).x[: self.config.validation_points]
         scores = torch.zeros(len(self.config.bandwidths), dtype=torch.float64)
         for exponents in pair_exponents(valid, self.points):
             for i, bandwidth in enumerate(self.config.bandwidths):

@@ -29,7 +29,7 @@ class Memorizer(trilemma.Model):
         )
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self.points = train.x.flatten(1)
+        self.points = train.x
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         return sample_kernel(n, self.points, self.config.bandwidth, ctx.generator)

@@ -21,20 +21,30 @@ class RealNVP(trilemma.NeuralModel):
     name = "realnvp"
     likelihood = "exact"
     image_space = "logit"
-    recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="onecycle", ema=0.99)
+    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
 
     class Config(trilemma.Config):
+        """Architecture of the flow."""
+
         transforms: int = Field(8, ge=2, description="coupling layers")
         hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
-        octaves: int = Field(3, ge=0, description="octaves of Fourier features")
+        octaves: int = Field(3, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
         bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
-        dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the conditioners")
+        dropout: float | None = Field(
+            None,
+            ge=0,
+            lt=1,
+            description="dropout in the conditioners; by default 0.4 below 100 training points per coordinate, else 0",
+        )
 
     def build(self, info: trilemma.DataInfo) -> None:
         config, d = self.config, info.dim
         if d < 2:
             raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
         elementwise = affine(config.bound)
+        dropout = config.dropout
+        if dropout is None:
+            dropout = 0.4 if info.n_train < 100 * d else 0.0
         split = d // 2
         layers: list[Bijection] = []
         for i in range(config.transforms):
@@ -43,7 +53,7 @@ class RealNVP(trilemma.NeuralModel):
             first_moves = i % 2 == 1
             moved, kept = (split, d - split) if first_moves else (d - split, split)
             features = FourierFeatures(config.octaves)
-            net = mlp((features.width(kept), *config.hidden, elementwise.width * moved), config.dropout)
+            net = mlp((features.width(kept), *config.hidden, elementwise.width * moved), dropout)
             initialise(net, last_gain=0.0)
             layers.append(Coupling(split, first_moves, elementwise, nn.Sequential(features, net)))
         self.flow = Flow(layers)

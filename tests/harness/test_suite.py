@@ -116,9 +116,10 @@ def test_each_mistake_is_explained(change: tuple[str, str], message: str, regist
 
 def test_set_changes_values_by_path(registry: Registry, tmp_path: Path) -> None:
     found = _resolve(
-        GOOD, registry, tmp_path,
-        "budget.seconds=5", "models.vp-sde.recipe.lr=0.01", "datasets.0.config.n_train=500", "name=renamed", "seeds=[3, 5]",
-    )  # fmt: skip
+        *(GOOD, registry, tmp_path),
+        *("budget.seconds=5", "models.vp-sde.recipe.lr=0.01", "datasets.0.config.n_train=500"),
+        *("name=renamed", "seeds=[3, 5]"),
+    )
     assert found.suite.budget.seconds == 5
     assert found.suite.budget.steps is None
     assert [m.label for m in found.models] == ["gaussian", "vp-sde(lr=0.01)"]
@@ -152,7 +153,7 @@ def test_selection_keeps_a_suites_entries_and_adds_names_that_it_lacks(tmp_path:
 
 
 def test_unknown_suite_names_the_built_in_ones() -> None:
-    with pytest.raises(SuiteError, match="no suite 'quik'.*quick, smoke"):
+    with pytest.raises(SuiteError, match=r"no suite 'quik'.*quick, smoke"):
         read_document("quik")
 
 

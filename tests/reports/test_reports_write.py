@@ -59,9 +59,9 @@ def written(tmp_path_factory: pytest.TempPathFactory, make_view: Views) -> Path:
     return out
 
 
-def quick(view: trilemma.RunView, out: Path) -> tuple[str, str]:
-    """HTML and Markdown of a report."""
-    write_report(view, SECTIONS, out)
+def quick(view: trilemma.RunView, out: Path, *names: str) -> tuple[str, str]:
+    """HTML and Markdown of a report: of all sections, or of the named ones."""
+    write_report(view, [section for section in SECTIONS if not names or section.name in names], out)
     return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
 
 
@@ -191,7 +191,9 @@ def test_unknown_metrics_get_columns_with_direction_and_kind(
     frame = make_frame(seeds=(0,))
     base = frame[(frame["metric"] == "w2") & (frame["dataset_id"] == "ring8")]
     extra = base.assign(metric="spectral_kindness", unit="stars", better="higher", floor=math.nan, details="{}")
-    page, text = quick(make_view(tmp_path, pd.concat([frame, extra], ignore_index=True)), tmp_path / "out")
+    page, text = quick(
+        make_view(tmp_path, pd.concat([frame, extra], ignore_index=True)), tmp_path / "out", "comparison"
+    )
     header, *rows = next(rows for rows in tables(text) if rows[0][:2] == ["Model", "Sampler"])
     column = header.index("spectral kindness \\[stars\\]")
     best = [cells[0] for cells in rows if "**" in cells[column]]
@@ -214,10 +216,12 @@ def test_only_unknown_metrics_and_no_samples(
 
 def test_the_secondary_distance_leaves_the_main_table(tmp_path: Path, make_frame: Frames, make_view: Views) -> None:
     frame = make_frame(seeds=(0,))
-    w2 = frame["metric"] == "w2"
-    sliced = frame[w2].assign(metric="sliced_w2", details='{"primary": true}')
+    w2 = frame["metric"].isin(["w2", "w2_excess"])
+    sliced = frame[w2].assign(metric="sliced_" + frame.loc[w2, "metric"], details='{"primary": true}')
     frame.loc[w2, "details"] = '{"primary": false}'
-    _, text = quick(make_view(tmp_path, pd.concat([frame, sliced], ignore_index=True)), tmp_path / "out")
+    _, text = quick(
+        make_view(tmp_path, pd.concat([frame, sliced], ignore_index=True)), tmp_path / "out", "comparison", "curves"
+    )
     first, second = [rows[0] for rows in tables(text) if rows[0][:2] == ["Model", "Sampler"]][:2]
     assert any(name.startswith("Sliced W₂") for name in first)
     assert not any(name.startswith("W₂") for name in first)
@@ -231,7 +235,7 @@ def test_flags(tmp_path: Path, make_frame: Frames, make_view: Views) -> None:
     frame.loc[low, "value"] = 0.04
     wrong = (frame["metric"] == "nll_gap") & (frame["label"] == "spline")
     frame.loc[wrong, ["value", "ci_low", "ci_high"]] = [-0.3, -0.31, -0.29]
-    _, text = quick(make_view(tmp_path, frame), tmp_path / "out")
+    _, text = quick(make_view(tmp_path, frame), tmp_path / "out", "comparison")
     _, *rows = next(rows for rows in tables(text) if rows[0][:2] == ["Model", "Sampler"])
     lines = {cells[0]: " ".join(cells) for cells in rows}
     assert "†" in lines["spline"]
