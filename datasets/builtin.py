@@ -18,6 +18,7 @@ def trilemma_datasets() -> list[type[Dataset]]:
         conditional,
         curves,
         digits,
+        extras,
         files,
         highdim,
         mixtures,
@@ -64,6 +65,9 @@ def trilemma_datasets() -> list[type[Dataset]]:
         mnist.FashionMnist,
         mnist.Mnist,
         mnist.Kmnist,
+        extras.Mnist5k,
+        extras.Mnist1d,
+        extras.SkimagePatches,
         files.File,
         files.ImageFile,
     ]

@@ -71,7 +71,9 @@ class PhotographPatches(trilemma.Dataset):
             size = getattr(self.config, f"n_{label}")
             levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in greys])
             if size > len(levels):
-                raise trilemma.DataError(f"dataset '{self.name}': n_{label}={size}, but there are {len(levels)} patches")
+                raise trilemma.DataError(
+                    f"dataset '{self.name}': n_{label}={size}, but there are {len(levels)} patches"
+                )
             chosen = levels[state.permutation(len(levels))[:size]]
             x = without_mean(chosen, state.uniform(size=chosen.shape))
             parts.append(torch.from_numpy(x.astype(np.float32)))

@@ -37,6 +37,8 @@ class Progress(Protocol):
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def message(self, text: str) -> None: ...
 
 
@@ -50,6 +52,8 @@ class Silent:
     def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -227,7 +231,7 @@ class Runner:
 
     def _describe_data(self, supervisor: Supervisor, id: str, dataset: Choice) -> None:
         job = {"kind": "data", "id": id, "dataset": asdict(dataset)}
-        self.progress.message(f"loading dataset {dataset.label}")
+        self.progress.note(f"loading dataset {dataset.label}")
         ending = self._supervise(supervisor, id, job, DATA_LIMITS)
         if ending.cause != "interrupted" and (ending.cause != "exit" or ending.code != 0):
             message = f"loading the dataset ended as {_outcome_name(ending)}; {self.store.log_tail(id, 3)}"

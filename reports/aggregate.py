@@ -18,25 +18,10 @@ ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
 """What two values must share to be ranked against each other."""
 
 COLUMNS = [
-    *RUN,
-    *("sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd"),
-    *(
-        "seeds",
-        "floor",
-        "floor_low",
-        "floor_high",
-        "n",
-        "best",
-        "below_floor",
-        "contended",
-        "primary",
-        "outcome",
-        "phase",
-        "elapsed",
-        "message",
-    ),
-]
-
+    *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
+    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "outcome", "phase",
+    "elapsed", "message",
+]  # fmt: skip
 TEXT = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
 FLOATS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
 

@@ -23,7 +23,7 @@ def report(directory: Path, out: Path | None, as_json: bool) -> None:
 
     \b
     Example:
-      trilemma report runs/first --out /tmp/first-report
+      trilemma report runs/first --out first-report
     """
     from trilemma.reports.write import write_report
 

@@ -56,9 +56,6 @@ class Ink:
     marker: str
 
 
-NEUTRAL = Ink(MUTED, "muted", "o")
-
-
 def inks(labels: Sequence[str]) -> dict[str, Ink]:
     """One ink per model label; beyond eight models colours repeat with other markers."""
     return {

@@ -84,7 +84,7 @@ def scale(unit: str, values: Iterable[float]) -> tuple[float, str]:
             factor, name = _prefix(middle * table[known], base, names)
             return factor * table[known], name
     unit = unit.replace("^2", "²")
-    thousandths = min(4, math.ceil(-math.log10(middle) / 3)) if middle < 2e-3 else 0
+    thousandths = min(4, math.ceil((-math.log10(middle) - 1) / 3)) if middle < 2e-3 else 0
     return (1e3**thousandths, f"{_SMALL[thousandths]} {unit}".strip()) if thousandths else (1.0, unit)
 
 

@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 
 POINTS = 2_000
 TILES = 6
-GHOST = "#8a949e"
+GHOST, NEUTRAL = "#8a949e", "#7c8791"
+"""Greys that can be seen on white and on black, for the data beneath a model and for what is no model."""
 
 
 @dataclass(frozen=True)

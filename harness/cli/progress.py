@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from trilemma.harness.cell import Cell
 from trilemma.harness.run import Todo
 
-MARKS = {"ok": "[green]ok[/]", "unsupported": "[yellow]unsupported[/]"}
+COLOURS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
 
 
 class RichProgress:
@@ -21,11 +22,11 @@ class RichProgress:
         self.console = Console(stderr=True)
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", style="dim", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -48,7 +49,7 @@ class RichProgress:
         kept = total - len(todo)
         self._total = self._bars.add_task("cells", total=len(todo), shown=f"0/{len(todo)}", message="")
         if kept:
-            self.message(f"{kept} of {total} cells are done already")
+            self.note(f"{kept} of {total} cells are done already")
 
     def cell_started(self, cell: Cell) -> None:
         with self._lock:
@@ -71,11 +72,19 @@ class RichProgress:
             self._done += 1
         if self._total is not None:
             self._bars.update(self._total, completed=self._done, shown=f"{self._done}/{self._count}")
-        mark = MARKS.get(outcome["outcome"], f"[red]{outcome['outcome']}[/]")
-        if outcome["outcome"] not in ("ok", "unsupported"):
-            self.console.print(f"{mark} {cell.label} ({outcome['phase']}): {outcome['message']}", highlight=False)
+        ending = outcome["outcome"]
+        if ending not in COLOURS:
+            self._print((ending, "red"), f" {cell.label} ({outcome['phase']}): {outcome['message']}")
         elif self.console.is_terminal:
-            self.console.print(f"{mark} {cell.label} [dim]{outcome['elapsed']:.1f} s[/]", highlight=False)
+            self._print((ending, COLOURS[ending]), f" {cell.label} ", (f"{outcome['elapsed']:.1f} s", "dim"))
+
+    def note(self, text: str) -> None:
+        if self.console.is_terminal:
+            self._print((text, "dim"))
 
     def message(self, text: str) -> None:
-        self.console.print(text, style="yellow", highlight=False, markup=False)
+        self._print((text, "yellow"))
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        # Text, and not markup: labels and messages may hold brackets.
+        self.console.print(Text.assemble(*parts), soft_wrap=True)

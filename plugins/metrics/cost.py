@@ -22,7 +22,7 @@ _SHORTEST = 0.01  # seconds that one timed repeat should last
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall seconds of each repeat, and the CPU seconds of the process over all of them."""
+    """Wall seconds of one call in each repeat, and the CPU seconds of the process, summed over the repeats alike."""
 
     wall: NDArray[np.float64]
     cpu: float
@@ -36,15 +36,19 @@ class Timing:
         return ratio < 0.9 or (threads == 1 and ratio > 1.1)
 
 
-def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most: int = 100) -> Timing:
-    """Time repeats of `call` until `seconds` are spent, at least `least` and at most `most`. Warm it up before."""
+def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most: int = 100, inner: int = 1) -> Timing:
+    """Time repeats of `call` until `seconds` are spent, at least `least` and at most `most`. Warm it up before.
+
+    Each repeat is the mean of `inner` calls in a row, for calls too short to time one by one.
+    """
     wall: list[float] = []
     cpu = time.process_time()
-    while len(wall) < least or (sum(wall) < seconds and len(wall) < most):
+    while len(wall) < least or (inner * sum(wall) < seconds and len(wall) < most):
         start = time.perf_counter()
-        call()
-        wall.append(time.perf_counter() - start)
-    return Timing(np.array(wall), time.process_time() - cpu)
+        for _ in range(inner):
+            call()
+        wall.append((time.perf_counter() - start) / inner)
+    return Timing(np.array(wall), (time.process_time() - cpu) / inner)
 
 
 def quantile_interval(
@@ -52,7 +56,7 @@ def quantile_interval(
 ) -> tuple[float, float | None, float | None]:
     """A quantile and its distribution-free interval by order statistics; no bounds where there are too few values."""
     ranked = np.sort(values)
-    low, high = (int(rank) for rank in stats.binom.ppf([0.5 - level / 2, 0.5 + level / 2], len(ranked), q))
+    low, high = (int(stats.binom.ppf(tail, len(ranked), q)) for tail in (0.5 - level / 2, 0.5 + level / 2))
     value = float(np.quantile(ranked, q))
     if low < 1 or high >= len(ranked):
         return value, None, None
@@ -78,7 +82,7 @@ class SamplingCost(trilemma.Metric):
         """Bounds of the measurement."""
 
         batch: int = Field(1000, ge=1, description="largest batch for throughput and memory; smaller if that is slow")
-        seconds: float = Field(0.4, gt=0, description="about how long latency, and again throughput, is measured")
+        seconds: float = Field(0.3, gt=0, description="about how long latency, and again throughput, is measured")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         results = []
@@ -87,12 +91,11 @@ class SamplingCost(trilemma.Metric):
         with evaluation.alone():
             evaluation.draw(1)
             single = measure(lambda: evaluation.draw(1), seconds=self.config.seconds)
-            batch, once = self._batch(evaluation)
-            repeated = max(1, round(_SHORTEST / once))
-            batched = measure(lambda: [evaluation.draw(batch) for _ in range(repeated)], seconds=self.config.seconds)
+            batch, repeated = self._plan(evaluation, float(np.median(single.wall)))
+            batched = measure(lambda: evaluation.draw(batch), seconds=self.config.seconds, inner=repeated)
             peak, before = evaluation.peak_memory(batch)
         flops, uncounted = evaluation.flops()
-        throughput = geometric_interval(batched.wall * 1000 / (batch * repeated))
+        throughput = geometric_interval(batched.wall * 1000 / batch)
         results.append(_result("seconds_per_1k", throughput, "s", batch, _how(batched, evaluation) | {"batch": batch}))
         for name, q in (("latency_p50", 0.5), ("latency_p90", 0.9)):
             interval = quantile_interval(single.wall * 1000, q)
@@ -109,20 +112,22 @@ class SamplingCost(trilemma.Metric):
         ]
         return results
 
-    def _batch(self, evaluation: trilemma.Evaluation) -> tuple[int, float]:
-        """The largest batch of which some repeats fit into the time, and the seconds of one.
+    def _plan(self, evaluation: trilemma.Evaluation, single: float) -> tuple[int, int]:
+        """Batch size and draws per repeat, from the seconds of a single sample and of a probe; warms up.
 
-        It grows fourfold and warms up on the way.
+        Time is fixed cost plus cost per sample. The batch is as large as time allows, and the largest where the fixed
+        cost dominates it: a small one would blame a sampler of many steps for what a batch shares.
         """
         largest: int = self.config.batch
-        batch = min(64, largest)
-        while True:
-            start = time.perf_counter()
-            evaluation.draw(batch)
-            once = time.perf_counter() - start
-            if batch == largest or once > self.config.seconds / 8:
-                return batch, once
-            batch = min(4 * batch, largest)
+        probe = min(64, largest)
+        evaluation.draw(probe)
+        seconds = measure(lambda: evaluation.draw(probe), seconds=0, least=1).wall[0]
+        each = max((seconds - single) / probe, 1e-9)
+        allowed = max(self.config.seconds, 1.5 * single)
+        batch = int(min(largest, max(probe, (allowed - single) / each)))
+        start = time.perf_counter()
+        evaluation.draw(batch)
+        return batch, max(1, round(_SHORTEST / (time.perf_counter() - start)))
 
 
 class TrainingCost(trilemma.Metric):

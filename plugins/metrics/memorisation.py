@@ -24,7 +24,8 @@ def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
     to_train, to_held_out = (
         NearestNeighbors(n_neighbors=1).fit(others).kneighbors(points)[0][:, 0] for others in (train, held_out)
     )
-    return to_train / np.maximum(to_held_out, np.finfo(np.float64).tiny)
+    ratio: Array = to_train / np.maximum(to_held_out, np.finfo(np.float64).tiny)
+    return ratio
 
 
 class Memorisation(trilemma.Metric):
@@ -59,6 +60,7 @@ class Memorisation(trilemma.Metric):
                 ci_high=high,
                 floor=floor,
                 n=sets.n,
+                better="none",
                 details={
                     "draws": len(sets.generated),
                     "train": len(train),

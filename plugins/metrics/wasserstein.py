@@ -32,7 +32,8 @@ def squared_sliced_w2(*, real: Array, generated: Array, directions: Array) -> fl
 def fixed_directions(d: int, count: int) -> Array:
     """The same `count` random unit vectors each time, as columns `(d, count)`."""
     directions = np.random.default_rng(0).standard_normal((d, count))
-    return directions / np.linalg.norm(directions, axis=0)
+    directions /= np.linalg.norm(directions, axis=0)
+    return directions
 
 
 def excess(model: Array, real_self: Array, model_self: Array) -> Array:

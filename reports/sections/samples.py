@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 import trilemma
 from trilemma.reports import columns, figures, html, markdown, numbers, pictures
-from trilemma.reports.figures import GRID, NEUTRAL
+from trilemma.reports.figures import GRID
 from trilemma.reports.kit import Digest, digest
+from trilemma.reports.pictures import NEUTRAL
 
 SHOWN_CONTROLS = ("oracle", "memorizer")
 
@@ -44,7 +45,7 @@ class Samples(trilemma.ReportSection):
             if not panels:
                 continue
             data, card = view.data(dataset), view.cards.get(dataset, {})
-            panels = [Panel(data, "data", "test points", NEUTRAL.colour, False)] * (data is not None) + panels
+            panels = [Panel(data, "data", "test points", NEUTRAL, False)] * (data is not None) + panels
             images = card.get("kind") == "image"
             reading, pngs = _images(panels, card) if images else _scatters(panels, card)
             pictured = [(panel, pictures.data_uri(png)) for panel, png in zip(panels, pngs, strict=True)]
@@ -77,8 +78,10 @@ def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
         points = view.samples(best.evaluation)
         if points is None or not len(points):
             continue
-        ink = run.inks.get(str(label), NEUTRAL)
-        panels.append(Panel(points, run.run_label(best), _caption(best, metric), ink.colour, bool(control)))
+        ink = run.inks.get(str(label))
+        panels.append(
+            Panel(points, run.run_label(best), _caption(best, metric), ink.colour if ink else NEUTRAL, bool(control))
+        )
     return sorted(panels, key=lambda panel: panel.control)
 
 

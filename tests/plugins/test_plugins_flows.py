@@ -129,12 +129,12 @@ def mass(model: trilemma.Model, low: float, high: float, points: int) -> float:
     edge = (high - low) / points
     axis = low + edge * (torch.arange(points) + 0.5)
     grid = torch.cartesian_prod(axis, axis)
-    return float(model.log_prob(grid, context(2)).double().exp().sum()) * edge**2
+    return sum(float(model.log_prob(part, context(2)).double().exp().sum()) for part in grid.split(5_000)) * edge**2
 
 
 def test_density_has_unit_mass(trained: RealNVP) -> None:
-    assert mass(random_flow(2), -12, 12, 800) == pytest.approx(1, abs=1e-2)
-    assert mass(trained, -6, 6, 600) == pytest.approx(1, abs=1e-2)
+    assert mass(random_flow(2), -10, 10, 400) == pytest.approx(1, abs=1e-2)
+    assert mass(trained, -6, 6, 300) == pytest.approx(1, abs=1e-2)
 
 
 def test_training_reaches_the_law(trained: RealNVP) -> None:
@@ -149,9 +149,9 @@ def test_training_reaches_the_law(trained: RealNVP) -> None:
 
 def test_samples_follow_the_density(trained: RealNVP) -> None:
     x = trained.sample(20_000, context(2, seed=5))
-    axis = torch.linspace(-6, 6, 601)[:-1] + 0.01
+    axis = torch.linspace(-6, 6, 301)[:-1] + 0.02
     grid = torch.cartesian_prod(axis, axis)
-    density = trained.log_prob(grid, context(2)).exp() * 0.02**2
+    density = trained.log_prob(grid, context(2)).exp() * 0.04**2
     torch.testing.assert_close(x.mean(0), density @ grid, atol=0.04, rtol=0)
     torch.testing.assert_close(x.T @ x / len(x), (grid.T * density) @ grid, atol=0.06, rtol=0)
 
