@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import trilemma
 
 if TYPE_CHECKING:
+    import click
+
     from trilemma import Dataset
 
 
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
-    """The laws with a known density, and the real data that come with the package or lie on disk."""
+    """The laws with a known density, and real data: that come with packages, lie on disk, or are downloaded."""
     from trilemma.datasets import (
+        california,
+        cifar,
         circles,
         conditional,
         curves,
@@ -27,6 +31,7 @@ def trilemma_datasets() -> list[type[Dataset]]:
         piecewise,
         pinwheel,
         spirals,
+        tabular,
         teacher,
     )
 
@@ -62,12 +67,27 @@ def trilemma_datasets() -> list[type[Dataset]]:
         teacher.Teacher,
         digits.Digits,
         patches.Patches,
-        mnist.FashionMnist,
-        mnist.Mnist,
-        mnist.Kmnist,
+        files.File,
+        files.ImageFile,
         extras.Mnist5k,
         extras.Mnist1d,
         extras.SkimagePatches,
-        files.File,
-        files.ImageFile,
+        mnist.FashionMnist,
+        mnist.Mnist,
+        mnist.Kmnist,
+        cifar.Cifar10,
+        california.CaliforniaHousing,
+        tabular.Power,
+        tabular.Gas,
+        tabular.Hepmass,
+        tabular.Miniboone,
+        tabular.Bsds300,
     ]
+
+
+@trilemma.hookimpl
+def trilemma_commands(group: click.Group) -> None:
+    """`trilemma data`."""
+    from trilemma.datasets.commands import data
+
+    group.add_command(data)

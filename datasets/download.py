@@ -9,6 +9,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
+import trilemma
 from trilemma import DataError
 
 _CHUNK = 1 << 18
@@ -33,6 +35,15 @@ class RemoteFile:
     def path(self) -> Path:
         """Where the file belongs in the cache."""
         return cache_folder() / self.name
+
+
+class Downloaded(trilemma.Dataset):
+    """A dataset from files on the network: give `remote`."""
+
+    @property
+    @abstractmethod
+    def remote(self) -> dict[str, RemoteFile]:
+        """The files, by names of the dataset's own."""
 
 
 def cache_folder() -> Path:

@@ -90,7 +90,7 @@ class SkimagePatches(PhotographPatches):
     name = "patches-skimage"
     title = "Natural image patches (scikit-image)"
     source = "scikit-image: astronaut, brick, camera, cat, coffee, grass, gravel, rocket"
-    license = "CC0 1.0 (brick, camera, cat, coffee, grass, gravel, rocket); public domain (astronaut, NASA)"
+    license = "CC0 1.0 (brick, camera, cat, coffee, grass, gravel); public domain (astronaut, rocket)"
 
     def photographs(self) -> list[NDArray[np.uint8]]:
         """Raises DataError where scikit-image is not installed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from glob import glob
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +11,7 @@ import torch
 from pydantic import Field
 
 import trilemma
-from trilemma.datasets.download import RemoteFile, cached
+from trilemma.datasets.download import Downloaded, RemoteFile, cached
 from trilemma.datasets.idx import read_idx
 from trilemma.datasets.tables import check_images
 
@@ -27,8 +26,8 @@ def find_idx(folder: Path, name: str) -> Path | None:
     return next((path for path in sorted(folder.rglob("*")) if path.name in names and path.is_file()), None)
 
 
-class IdxImages(trilemma.Dataset):
-    """Images in idx files: give `remote`."""
+class IdxImages(Downloaded):
+    """Images in idx files: give `remote`, by their idx names."""
 
     kind = "image"
     levels = 256
@@ -41,11 +40,6 @@ class IdxImages(trilemma.Dataset):
         folder: str = Field("", description="folder with the idx files, if not the cache or a system folder")
         n_valid: int = Field(5_000, ge=2, description="training images held back for validation")
         split_seed: int = Field(0, ge=0, description="seed of the choice of the validation images")
-
-    @property
-    @abstractmethod
-    def remote(self) -> dict[str, RemoteFile]:
-        """The downloadable files by their idx names."""
 
     def _file(self, name: str) -> Path:
         """The idx file: from the option `folder` alone where that is set; else from a system folder or the cache."""

@@ -1,9 +1,10 @@
 """Flow matching in one file: `trilemma run quick --plugin examples/my_model.py --models my-model,gaussian`."""
 
 import torch
-import trilemma
 from pydantic import Field
 from torch import Tensor, nn
+
+import trilemma
 
 
 class Euler(trilemma.Sampler):

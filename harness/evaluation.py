@@ -48,7 +48,7 @@ class DatasetTruth:
         self._dataset, self._space = dataset, space
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Fresh draws of the law, or held-out validation points in random order, again and again where `n` is larger."""
+        """Fresh draws of the law, or held-out validation points in random order, repeated where `n` is larger."""
         if self._dataset.has_law:
             x = self._dataset.sample(n, generator)
         else:

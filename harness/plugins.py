@@ -170,13 +170,13 @@ def _checked_name(cls: Any, kind: str) -> str:
     from trilemma.harness.model import Model
     from trilemma.harness.report import ReportSection
 
-    base = {"models": Model, "datasets": Dataset, "metrics": Metric, "report_sections": ReportSection}[kind]
+    base: type[Any] = {"models": Model, "datasets": Dataset, "metrics": Metric, "report_sections": ReportSection}[kind]
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise PluginError(f"{cls!r} is not a subclass of trilemma.{base.__name__}")
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not name:
         raise PluginError(f"class {cls.__name__} has no `name`")
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise PluginError(f"class {cls.__name__} lacks {missing}")
     return name

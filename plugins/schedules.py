@@ -39,13 +39,6 @@ class VariancePreserving:
         """The noise level relative to the scale: sqrt(exp(integral) - 1)."""
         return self.integral(t).expm1().sqrt()
 
-    def time(self, sigma: Tensor) -> Tensor:
-        """The time at which the noise level is `sigma`: the inverse of `sigma`."""
-        slope = self.beta_max - self.beta_min
-        log_variance = (sigma**2).log1p()
-        # The root of the quadratic in the form that does not cancel for small sigma.
-        return 2 * log_variance / (self.beta_min + (self.beta_min**2 + 2 * slope * log_variance).sqrt())
-
 
 def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
     """`steps` noise levels from `sigma_max` down to `sigma_min`, evenly spaced in sigma^(1/rho), float64.

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from trilemma.reports import columns, numbers
-from trilemma.reports.aggregate import RUN
 from trilemma.reports.kit import Digest
+
+RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
+"""What makes a row, apart from the sampler setting."""
 
 GAP_PER_COORDINATE = 0.05
 """A generalisation gap above this many nats per coordinate reads as memorisation."""

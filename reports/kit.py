@@ -8,9 +8,7 @@ from typing import Any
 import pandas as pd
 
 import trilemma
-from trilemma.reports.aggregate import summary_rows
 from trilemma.reports.figures import Ink, inks
-from trilemma.reports.frame import uniform
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,11 @@ class Digest:
 
 def digest(view: trilemma.RunView) -> Digest:
     """The digest of a run."""
-    rows = uniform(view.frame)
+    rows = trilemma.uniform_frame(view.frame)
     models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
     return Digest(
         rows=rows,
-        summary=summary_rows(rows),
+        summary=trilemma.summary_rows(rows),
         cards=view.cards,
         inks=inks(list(models)),
         several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,

@@ -40,10 +40,3 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A GitHub Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def print_summary(frame: pd.DataFrame) -> None:
-    """Print the comparison on standard output."""
-    from rich.console import Console
-
-    Console().print(frame[["label", "dataset_id", "sampler", "metric", "value", "outcome"]].to_string())

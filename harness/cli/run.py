@@ -124,7 +124,7 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
 
 
 def _show(frame: Any, path: Path, as_json: bool) -> None:
-    from trilemma.harness.cli.output import echo_json, frame_records, print_summary
+    from trilemma.harness.cli.output import echo_json, frame_records
 
     if as_json:
         cells = frame.drop_duplicates("cell")
@@ -132,6 +132,8 @@ def _show(frame: Any, path: Path, as_json: bool) -> None:
         echo_json({"path": str(path), "cells": len(cells), "outcomes": outcomes.value_counts().to_dict(),
                    "results": frame_records(frame)})  # fmt: skip
         return
+    from trilemma.harness.cli.table import print_summary
+
     print_summary(frame)
     written = [path / name for name in ("report.html", "report.md", "results.csv") if (path / name).exists()]
     if written:

@@ -1,8 +1,9 @@
-"""The variance-preserving score SDE."""
+"""The variance-preserving score SDE (Song et al. 2021).
+
+The denoiser works in variance-exploding coordinates x_t / a(t); the VP diffusion is a change of time over it.
+"""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -40,16 +41,17 @@ class VpSde(trilemma.NeuralModel):
     name = "vp-sde"
     likelihood = "ode"
     samplers = (Heun, EulerMaruyama)
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="cosine", ema=0.998)
+    recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="cosine", ema=0.998)
 
     class Config(trilemma.Config):
+        """The network and the diffusion."""
+
         hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
         octaves: int = Field(3, ge=0, description="octaves of Fourier features of the point")
         dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the network")
         beta_min: float = Field(0.1, gt=0, description="beta at time 0")
         beta_max: float = Field(20.0, gt=0, description="beta at time 1")
         eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
-        sampling: Literal["uniform", "log"] = "log"
 
     class Density(OdeDensity):
         """Options of the probability-flow likelihood."""
@@ -66,16 +68,14 @@ class VpSde(trilemma.NeuralModel):
         return float(self.schedule.sigma(torch.ones((), dtype=torch.float64)))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        u = torch.rand(len(x), generator=ctx.generator, device=x.device)
-        if self.config.sampling == "uniform":
-            t = self.config.eps + (1 - self.config.eps) * u
-            sigma = self.schedule.sigma(t)
-        else:
-            import math
+        """Denoising score matching weighted by the variance of the perturbation (Song et al. 2021, eq. 7), per coordinate.
 
-            lo, hi = math.log(2e-3), math.log(50.0)
-            sigma = (lo + (hi - lo) * u).exp()
-        return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigma).mean() / x[0].numel()
+        Times are uniform in [eps, 1], one in each of `len(x)` equal parts.
+        """
+        strata = torch.arange(len(x), device=x.device) + torch.rand(len(x), generator=ctx.generator, device=x.device)
+        times = self.config.eps + (1 - self.config.eps) * strata / len(x)
+        noise = standard_normal(x, ctx.generator)
+        return noise_residual(self.denoiser, x, noise, self.schedule.sigma(times)).mean() / ctx.info.dim
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
@@ -91,6 +91,8 @@ class VpSde(trilemma.NeuralModel):
         return heun(self.denoiser, noise, sigmas)
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        values, details = ode_log_prob(self.denoiser, x, self.sigma_max, ctx.density, ctx.generator)
+        options = ctx.density
+        assert isinstance(options, OdeDensity)
+        values, details = ode_log_prob(self.denoiser, x, self.sigma_max, options, ctx.generator)
         ctx.details.update(details)
         return values

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from trilemma.harness.report import report_sections as report_sections
     from trilemma.harness.results import Result as Result
     from trilemma.harness.statistics import mean_interval as mean_interval
+    from trilemma.harness.summary import summary_rows as summary_rows
+    from trilemma.harness.summary import uniform_frame as uniform_frame
 
 __version__ = "0.1.0"
 
@@ -89,6 +91,8 @@ _PUBLIC = {
     "mean_interval": "statistics",
     "report_sections": "report",
     "run": "api",
+    "summary_rows": "summary",
+    "uniform_frame": "summary",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -77,14 +77,6 @@ def test_vp_marginals_agree_with_a_simulation_of_the_diffusion() -> None:
     assert float(x.var()) == pytest.approx(float((schedule.scale(end) * schedule.sigma(end)) ** 2), rel=0.04)
 
 
-@given(st.floats(1e-6, 1))
-@settings(max_examples=40, deadline=None)
-def test_time_inverts_sigma(time: float) -> None:
-    schedule = VariancePreserving()
-    t = torch.tensor(time, dtype=torch.float64)
-    torch.testing.assert_close(schedule.time(schedule.sigma(t)), t)
-
-
 def test_rho_grid_runs_between_its_ends() -> None:
     grid = rho_grid(18, 0.002, 80.0)
     assert len(grid) == 18

@@ -1,8 +1,9 @@
 """A single Gaussian, as a plugin of trilemma."""
 
 import torch
-import trilemma
 from torch import Tensor
+
+import trilemma
 
 
 class Gauss(trilemma.Model):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-
-from trilemma.reports.frame import details, failed, uniform
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """What makes a row of the comparison, apart from the sampler setting."""
@@ -22,8 +21,37 @@ COLUMNS = [
     "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "outcome", "phase",
     "elapsed", "message",
 ]  # fmt: skip
-TEXT = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
-FLOATS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
+_TEXT_COLUMNS = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
+_NUMBER_COLUMNS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
+
+
+TEXT = (
+    *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
+    *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
+)
+NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed")
+
+
+def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy of a results frame in which missing text is `""`, missing numbers are NaN and no column is missing.
+
+    Extra columns stay as they are. A row without an outcome counts as `ok` where it has a metric.
+    """
+    out = frame.reset_index(drop=True).copy()
+    for name in TEXT:
+        text = out[name] if name in out else pd.Series("", index=out.index)
+        out[name] = text.astype(object).where(text.notna(), "").map(str)
+    for name in NUMBERS:
+        number = out[name] if name in out else pd.Series(float("nan"), index=out.index)
+        out[name] = pd.to_numeric(number, errors="coerce").astype(float)
+    control = out["control"] if "control" in out else pd.Series(False, index=out.index)
+    out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
+    seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
+    out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
+    out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
+    out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
+    out.loc[out["label"] == "", "label"] = out["model"]
+    return out
 
 
 def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -41,14 +69,14 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       read in its place.
     - A failed cell or evaluation stays as a row: metric `""`, value NaN, with its outcome, phase, elapsed, message.
     """
-    rows = uniform(frame)
+    rows = uniform_frame(frame)
     parts = [_numbers(rows), _failures(rows)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
     table = table.reindex(columns=COLUMNS)
-    for name in (*RUN, "sampler", *TEXT):
+    for name in (*RUN, "sampler", *_TEXT_COLUMNS):
         if name != "control":
             table[name] = table[name].astype(object).where(table[name].notna(), "")
-    for name in FLOATS:
+    for name in _NUMBER_COLUMNS:
         table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("control", "below_floor", "contended", "primary"):
         table[name] = table[name].astype(object).eq(True)
@@ -58,7 +86,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
-    about = [details(text) for text in good["details"]]
+    about = [_details(text) for text in good["details"]]
     groups = good.assign(
         half=(good["ci_high"] - good["ci_low"]) / 2,
         near=good["ci_low"].fillna(good["value"]),
@@ -106,7 +134,9 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _failures(rows: pd.DataFrame) -> pd.DataFrame:
-    groups = failed(rows).groupby([*RUN, "sampler", "outcome", "phase", "message"], sort=False)
+    groups = rows[~rows["outcome"].isin(["ok", ""])].groupby(
+        [*RUN, "sampler", "outcome", "phase", "message"], sort=False
+    )
     return groups.agg(seeds=("seed", _distinct), elapsed=("elapsed", "max")).reset_index()
 
 
@@ -129,3 +159,12 @@ def _best(table: pd.DataFrame) -> pd.Series:
         tied = group["low"] <= top["high"] if lower else group["high"] >= top["low"]
         best[group.index[tied]] = True
     return best
+
+
+def _details(text: str) -> dict[str, Any]:
+    """The JSON object in column `details`; empty where there is none."""
+    try:
+        value = json.loads(text) if text else {}
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

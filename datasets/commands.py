@@ -1,0 +1,88 @@
+"""The commands `trilemma data list|fetch|verify|path`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trilemma.datasets.download import RemoteFile
+
+
+def remote_files() -> dict[str, list[RemoteFile]]:
+    """The downloadable files of each dataset that has any, by its name."""
+    from trilemma.datasets.builtin import trilemma_datasets
+    from trilemma.datasets.download import Downloaded
+
+    return {cls.name: list(cls().remote.values()) for cls in trilemma_datasets() if issubclass(cls, Downloaded)}
+
+
+def _chosen(names: tuple[str, ...]) -> dict[str, list[RemoteFile]]:
+    known = remote_files()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"nothing to download for {', '.join(unknown)}; known: {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+@click.group()
+def data() -> None:
+    """List, fetch and verify the datasets that come from the network."""
+
+
+@data.command("list")
+def list_() -> None:
+    """The downloadable datasets and whether their files are in the cache."""
+    for name, files in remote_files().items():
+        there = sum(file.path().is_file() for file in files)
+        click.echo(f"{name:<20} {there} of {len(files)} files in the cache")
+
+
+@data.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--timeout", default=30.0, show_default=True, help="Seconds without a byte after which to try again.")
+def fetch_(names: tuple[str, ...], timeout: float) -> None:
+    """Download the files of the named datasets into the cache."""
+    from trilemma import DataError
+    from trilemma.datasets.download import fetch
+
+    for name, files in _chosen(names).items():
+        for file in files:
+            click.echo(f"{name}: {file.urls[0]}")
+            try:
+                click.echo(f"{name}: {fetch(file, timeout)}")
+            except DataError as error:
+                raise click.ClickException(str(error)) from error
+
+
+@data.command()
+@click.argument("names", nargs=-1)
+def verify(names: tuple[str, ...]) -> None:
+    """Check the files in the cache against their checksums; fails where one is damaged."""
+    from trilemma.datasets.download import is_intact
+
+    damaged = 0
+    for name, files in (_chosen(names) if names else remote_files()).items():
+        for file in files:
+            if file.path().is_file():
+                intact = is_intact(file)
+                damaged += not intact
+                click.echo(f"{name}: {file.path()}: {'ok' if intact else 'DAMAGED: fetch it again'}")
+            elif names:
+                click.echo(f"{name}: {file.path()}: not there")
+    if damaged:
+        raise click.ClickException(f"{damaged} damaged files")
+
+
+@data.command()
+@click.argument("name", required=False)
+def path(name: str | None) -> None:
+    """Where downloaded data are kept, or where the files of one dataset belong."""
+    from trilemma.datasets.download import cache_folder
+
+    if name is None:
+        click.echo(cache_folder())
+        return
+    for file in _chosen((name,))[name]:
+        click.echo(file.path())

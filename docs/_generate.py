@@ -1,0 +1,231 @@
+"""The reference pages, written from the code when the site is built (an MkDocs hook)."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+from functools import cached_property
+from types import FunctionType
+from typing import Any
+
+import click
+
+import trilemma
+from trilemma.harness.cli import main
+from trilemma.harness.plugins import Registry
+
+SMALL = {"n_train": 1000, "n_valid": 500, "n_test": 500}
+"""Sizes of the splits for which cards are made: entropies and parameters do not depend on them."""
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the reference pages to the site."""
+    from mkdocs.structure.files import File
+
+    for name, text in pages().items():
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
+    return files
+
+
+def pages() -> dict[str, str]:
+    """Name of each reference page and its Markdown."""
+    registry = Registry(builtin_only=True)
+    makers = {"models": models, "datasets": datasets, "metrics": metrics}
+    found = {name: maker(registry.classes(name).values()) for name, maker in makers.items()}
+    return {name: "\n\n".join(parts) + "\n" for name, parts in {**found, "cli": cli(), "api": api()}.items()}
+
+
+def models(classes: Iterable[type[Any]]) -> Iterator[str]:
+    """Each model: docstring, likelihood, options, samplers, likelihood options, recipe."""
+    yield "# Models"
+    yield "Every registered model with its options. `trilemma info NAME` shows the same in a terminal."
+    for cls in classes:
+        yield f"## {cls.name}"
+        yield docstring(cls)
+        traits = [f"Likelihood: `{cls.likelihood}`.", f"Accepts: {', '.join(cls.accepts)}."]
+        yield " ".join(traits + (["A control: it marks the scale and is no contender."] if cls.control else []))
+        yield options("Options", cls.Config)
+        for sampler in cls.samplers:
+            if sampler is not trilemma.Direct:
+                yield options(f"Sampler `{sampler.name}`: {docstring(sampler)}", sampler)
+        if cls.Density.model_fields:
+            yield options("Likelihood options", cls.Density)
+        if issubclass(cls, trilemma.NeuralModel):
+            yield f"**Recipe**: {', '.join(f'`{key}={value!r}`' for key, value in cls.recipe)}"
+
+
+def datasets(classes: Iterable[type[Any]]) -> Iterator[str]:
+    """Each dataset: docstring, card where the data are at hand, options."""
+    yield "# Datasets"
+    yield (
+        "Every registered dataset with its options and, where it loads without a path, a download or an optional"
+        " package, what its card says at default options. Entropies are in nats."
+    )
+    for cls in classes:
+        yield f"## {cls.name}"
+        yield docstring(cls)
+        facts = {"Title": cls.title, "Kind": cls.kind, "Source": cls.source, "Licence": cls.license}
+        facts |= {"Citation": cls.citation, **card(cls)}
+        yield table(["", ""], [[name, text] for name, text in facts.items() if text])
+        yield options("Options", cls.Config)
+
+
+def card(cls: type[Any]) -> dict[str, str]:
+    """What only the loaded data tell."""
+    small = {key: value for key, value in SMALL.items() if issubclass(cls.Config, trilemma.LawConfig)}
+    try:
+        found = cls(cls.Config(**small)).card()
+    except (trilemma.DataError, ValueError):
+        return {}
+    facts = {"Shape": "x".join(map(str, found.shape))}
+    if not small:
+        facts["Splits"] = f"{found.n_train} training, {found.n_valid} validation, {found.n_test} test"
+    if found.levels is not None:
+        facts["Levels"] = str(found.levels)
+    if found.entropy is not None:
+        error = f" (± {found.entropy_error:.1g})" if found.entropy_error else ""
+        facts["Entropy"] = f"{found.entropy:.5f}{error}"
+    return facts
+
+
+def metrics(classes: Iterable[type[Any]]) -> Iterator[str]:
+    """Each metric: docstring, stage, options."""
+    yield "# Metrics"
+    yield (
+        "Every registered metric with its options. Stages: `density` and `training` are computed once for each cell,"
+        " `sampling` once for each sampler setting."
+    )
+    for cls in classes:
+        yield f"## {cls.name}"
+        yield docstring(cls)
+        yield f"Stage: `{cls.stage}`."
+        yield options("Options", cls.Config)
+
+
+def cli() -> Iterator[str]:
+    """The help of every command."""
+    root = click.Context(main, info_name="trilemma", max_content_width=100, terminal_width=100)
+    yield "# Command line"
+    yield f"```text\n{main.get_help(root)}\n```"
+    for name in main.list_commands(root):
+        command = main.get_command(root, name)
+        assert command is not None
+        context = click.Context(command, info_name=name, parent=root, max_content_width=100, terminal_width=100)
+        yield f"## trilemma {name}"
+        yield f"```text\n{command.get_help(context)}\n```"
+
+
+def api() -> Iterator[str]:
+    """Every public name, grouped by the module that owns it."""
+    yield "# Public API"
+    yield "What `import trilemma` offers. Everything else may change without notice."
+    groups: dict[str, list[str]] = {}
+    for name, module in trilemma._PUBLIC.items():
+        groups.setdefault(module, []).append(name)
+    for module, names in groups.items():
+        yield f"## {docstring(importlib.import_module(f'trilemma.harness.{module}'))}"
+        for name in names:
+            yield from entry(name, getattr(trilemma, name))
+    yield "## The version"
+    yield "### trilemma.\\_\\_version\\_\\_"
+    yield "The version of the package, a string."
+
+
+def entry(name: str, value: Any) -> Iterator[str]:
+    """A public name: signature, docstring, fields, and its own methods and properties."""
+    yield f"### trilemma.{name}"
+    if value is trilemma.hookimpl:
+        yield "The decorator of a plugin's hook functions: see [Hooks](../hooks.md)."
+        return
+    if inspect.isfunction(value) or is_dataclass(value):
+        yield f"`{name}{signature(value)}`"
+    yield docstring(value)
+    if not inspect.isclass(value):
+        return
+    if issubclass(value, trilemma.Config):
+        yield options("Fields", value)
+    members = [(key, member) for key, member in vars(value).items() if not key.startswith("_")]
+    yield "\n".join(
+        f"- `{key}{signature(member) if inspect.isfunction(member) else ''}`: {first_paragraph(member)}"
+        for key, member in members
+        if isinstance(member, FunctionType | property | cached_property) and member.__doc__
+    )
+
+
+# Markdown
+
+
+def options(title: str, config: type[Any]) -> str:
+    """A table of the fields of a record, or nothing where it has none."""
+    rows = [
+        [f"`{key}`", f"`{type_name(field.annotation)}`", default(field), field.description or ""]
+        for key, field in config.model_fields.items()
+    ]
+    return f"**{title}**\n\n{table(['Option', 'Type', 'Default', 'What it is'], rows)}" if rows else ""
+
+
+def default(field: Any) -> str:
+    """The default value of a field."""
+    return "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+
+
+def type_name(annotation: Any) -> str:
+    """A type as it is written in source."""
+    name = annotation.__name__ if inspect.isclass(annotation) and not hasattr(annotation, "__args__") else annotation
+    return re.sub(r"\b(?:\w+\.)+", "", str(name))
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, without the columns in which every cell is empty."""
+    shown = [column for column in range(len(header)) if any(row[column] for row in rows)]
+    cells = [[row[column].replace("|", "\\|").replace("\n", " ") for column in shown] for row in rows]
+    lines = [[header[column] for column in shown], ["---"] * len(shown), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def docstring(thing: Any) -> str:
+    """A docstring as Markdown: the entries of `Args:` and `Raises:` as a list, an `Example:` as code."""
+    own = vars(thing).get("__doc__") if inspect.isclass(thing) else inspect.getdoc(thing)
+    parts = []
+    for part in inspect.cleandoc(own or "").split("\n\n"):
+        head, _, body = part.partition("\n")
+        body = inspect.cleandoc(body)
+        if head == "Example:":
+            part = f"```pycon\n{body.replace('  # doctest: +SKIP', '')}\n```"
+        elif head in ("Args:", "Raises:", "Returns:"):
+            part = f"**{head.removesuffix(':')}**\n\n" + re.sub(r"^(\S+): ", r"- `\1`: ", body, flags=re.M)
+        parts.append(part)
+    return "\n\n".join(parts)
+
+
+def first_paragraph(member: Any) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((inspect.getdoc(member) or "").split("\n\n")[0].split())
+
+
+def signature(function: Any) -> str:
+    """A signature as it is written in source."""
+    full = inspect.signature(function)
+    parameters = [
+        parameter.replace(
+            annotation=Verbatim(parameter.annotation)
+            if parameter.annotation is not parameter.empty
+            else parameter.empty,
+            default=Verbatim("...")
+            if repr(parameter.default).startswith("<") and parameter.default is not parameter.empty
+            else parameter.default,
+        )
+        for parameter in full.parameters.values()
+    ]
+    returned = full.return_annotation
+    result = Verbatim(returned) if isinstance(returned, str) else full.empty
+    return str(full.replace(parameters=parameters, return_annotation=result))
+
+
+class Verbatim(str):
+    """Text that stands in a signature without quotes."""
+
+    __repr__ = str.__str__
