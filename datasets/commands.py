@@ -26,7 +26,15 @@ def _chosen(names: tuple[str, ...]) -> dict[str, list[RemoteFile]]:
     return {name: known[name] for name in names}
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  trilemma data list
+  trilemma data fetch mnist power
+  trilemma data verify
+  trilemma data path mnist
+"""
+)
 def data() -> None:
     """List, fetch and verify the datasets that come from the network."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 import trilemma
 
@@ -25,6 +24,8 @@ class Digits(trilemma.Dataset):
     citation = "Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI Machine Learning Repository"
 
     def load(self) -> trilemma.Splits:
+        from sklearn.datasets import load_digits
+
         images = load_digits().images.astype(np.uint8)
         order = np.random.RandomState(0).permutation(len(images))
         points = torch.from_numpy(images[order]).unsqueeze(1)

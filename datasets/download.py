@@ -76,7 +76,8 @@ def cached(remote: RemoteFile) -> Path:
     if downloads_allowed():
         return fetch(remote)
     state = "is damaged" if remote.path().exists() else "is not there"
-    raise DataError(f"{remote.path()} {state} and downloads were not asked for (--download). {_by_hand(remote)}")
+    hint = "downloads were not asked for (`trilemma data fetch`, or --download)"
+    raise DataError(f"{remote.path()} {state} and {hint}. {_by_hand(remote)}")
 
 
 def fetch(remote: RemoteFile, timeout: float = 30.0, progress: Callable[[int], None] = lambda size: None) -> Path:

@@ -35,8 +35,7 @@ class MixtureLaw(trilemma.Law):
 
     @cached_property
     def _entropy(self) -> Estimate:
-        law = self.mixture
-        return law.planar_entropy() if law.centres.shape[1] == 2 else law.monte_carlo_entropy()
+        return self.mixture.entropy()
 
     @property
     def entropy(self) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.datasets import load_sample_images
 
 import trilemma
 
@@ -95,4 +94,6 @@ class Patches(PhotographPatches):
     license = "CC BY 2.0"
 
     def photographs(self) -> list[NDArray[np.uint8]]:
+        from sklearn.datasets import load_sample_images
+
         return list(load_sample_images().images)

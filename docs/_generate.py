@@ -7,11 +7,13 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from io import BytesIO
 from types import FunctionType
 from typing import Any
 
 import click
+from matplotlib.figure import Figure
 
 import trilemma
 from trilemma.harness.cli import main
@@ -20,6 +22,9 @@ from trilemma.harness.plugins import Registry
 SMALL = {"n_train": 1000, "n_valid": 500, "n_test": 500}
 """Sizes of the splits for which cards are made: entropies and parameters do not depend on them."""
 
+TITLES = {"api": "Run and load", "hookspecs": "Hooks", "recipe": "Training recipe"}
+"""Headings of the public API where the module's own name does not say it."""
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the reference pages to the site."""
@@ -27,15 +32,22 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name, text in pages().items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
+    for name, picture in pictures().items():
+        files.append(File.generated(config, f"reference/datasets/{name}.png", content=picture))
     return files
 
 
 def pages() -> dict[str, str]:
     """Name of each reference page and its Markdown."""
-    registry = Registry(builtin_only=True)
-    makers = {"models": models, "datasets": datasets, "metrics": metrics}
-    found = {name: maker(registry.classes(name).values()) for name, maker in makers.items()}
-    return {name: "\n\n".join(parts) + "\n" for name, parts in {**found, "cli": cli(), "api": api()}.items()}
+    found = {"models": models(registered("models").values()), "metrics": metrics(registered("metrics").values())}
+    found |= {"datasets": datasets(), "cli": cli(), "api": api()}
+    found |= {f"datasets/{name}": dataset(cls) for name, cls in registered("datasets").items()}
+    return {name: "\n\n".join(parts) + "\n" for name, parts in found.items()}
+
+
+def registered(kind: str) -> dict[str, type[Any]]:
+    """The built-in classes of a kind by name."""
+    return Registry(builtin_only=True).classes(kind)
 
 
 def models(classes: Iterable[type[Any]]) -> Iterator[str]:
@@ -57,38 +69,90 @@ def models(classes: Iterable[type[Any]]) -> Iterator[str]:
             yield f"**Recipe**: {', '.join(f'`{key}={value!r}`' for key, value in cls.recipe)}"
 
 
-def datasets(classes: Iterable[type[Any]]) -> Iterator[str]:
-    """Each dataset: docstring, card where the data are at hand, options."""
+def datasets() -> Iterator[str]:
+    """The table of all datasets."""
     yield "# Datasets"
     yield (
-        "Every registered dataset with its options and, where it loads without a path, a download or an optional"
-        " package, what its card says at default options. Entropies are in nats."
+        "Every registered dataset; its page has its card, its options and a picture. Entropies are in nats, at default"
+        " options. `trilemma info NAME` prints a card in a terminal."
     )
-    for cls in classes:
-        yield f"## {cls.name}"
-        yield docstring(cls)
-        facts = {"Title": cls.title, "Kind": cls.kind, "Source": cls.source, "Licence": cls.license}
-        facts |= {"Citation": cls.citation, **card(cls)}
-        yield table(["", ""], [[name, text] for name, text in facts.items() if text])
-        yield options("Options", cls.Config)
+    rows = []
+    for name, cls in sorted(registered("datasets").items()):
+        found = loaded(cls)
+        entropy = "" if found is None or found.entropy is None else f"{found.entropy:.5f}"
+        shape = "" if found is None else "x".join(map(str, found.shape))
+        rows.append([f"[{name}](datasets/{name}.md)", cls.title, cls.kind, shape, entropy, cls.license])
+    yield table(["Dataset", "What it is", "Kind", "Shape", "Entropy", "Licence"], rows)
 
 
-def card(cls: type[Any]) -> dict[str, str]:
-    """What only the loaded data tell."""
+def dataset(cls: type[Any]) -> Iterator[str]:
+    """One dataset: docstring, picture and card where the data are at hand, options."""
+    yield f"# {cls.name}"
+    yield docstring(cls)
+    found = loaded(cls)
+    if found is None:
+        yield "Not pictured: it needs a path, a download (`--download`) or an optional package."
+    else:
+        yield f"![Points of {cls.name}]({cls.name}.png)"
+    facts = {"Title": cls.title, "Kind": cls.kind, "Source": cls.source, "Licence": cls.license}
+    facts |= {"Citation": cls.citation, **({} if found is None else card(found))}
+    yield table(["", ""], [[name, text] for name, text in facts.items() if text])
+    yield options("Options", cls.Config)
+
+
+@cache
+def loaded(cls: type[Any]) -> Any:
+    """A dataset at default options, with small splits where it is a law; None where it cannot be loaded here."""
     small = {key: value for key, value in SMALL.items() if issubclass(cls.Config, trilemma.LawConfig)}
     try:
-        found = cls(cls.Config(**small)).card()
+        made = cls(cls.Config(**small))
+        return made if made.splits else None
     except (trilemma.DataError, ValueError):
-        return {}
+        return None
+
+
+def card(found: Any) -> dict[str, str]:
+    """What only the loaded data tell."""
     facts = {"Shape": "x".join(map(str, found.shape))}
-    if not small:
-        facts["Splits"] = f"{found.n_train} training, {found.n_valid} validation, {found.n_test} test"
+    if not isinstance(found.config, trilemma.LawConfig):
+        sizes = [len(part) for part in (found.splits.train, found.splits.valid, found.splits.test)]
+        facts["Splits"] = "{} training, {} validation, {} test".format(*sizes)
     if found.levels is not None:
         facts["Levels"] = str(found.levels)
     if found.entropy is not None:
         error = f" (± {found.entropy_error:.1g})" if found.entropy_error else ""
         facts["Entropy"] = f"{found.entropy:.5f}{error}"
+    about = found.card().degeneracy
+    facts["Degeneracy"] = (
+        f"tied rows {about.tied_rows:.1%}, largest atom {about.largest_atom:.2%},"
+        f" least correlation eigenvalue {about.least_eigenvalue:.2g}"
+    )
+    if about.unbounded_because:
+        facts["Caution"] = f"the likelihood is unbounded in principle: {about.unbounded_because}"
     return facts
+
+
+def pictures() -> dict[str, bytes]:
+    """A PNG of each dataset that can be loaded here: a scatter of two coordinates, or tiles of images."""
+    return {name: picture(loaded(cls)) for name, cls in registered("datasets").items() if loaded(cls) is not None}
+
+
+def picture(found: Any) -> bytes:
+    """The PNG of one dataset."""
+    points = found.splits.train[:1000].numpy()
+    side = 4 if found.kind == "image" else 1
+    figure = Figure(figsize=(4, 4), dpi=110, layout="constrained")
+    panels = figure.subplots(side, side, squeeze=False).ravel()
+    for panel, image in zip(panels, points, strict=False):
+        if found.kind == "image":
+            panel.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray_r")
+            panel.set_axis_off()
+        else:
+            panel.scatter(points[:, 0], points[:, 1], s=2, alpha=0.6, color="#3f51b5", linewidths=0)
+            panel.set(xlabel="coordinate 0", ylabel="coordinate 1", aspect="equal" if points.shape[1] == 2 else "auto")
+    stream = BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()
 
 
 def metrics(classes: Iterable[type[Any]]) -> Iterator[str]:
@@ -106,16 +170,22 @@ def metrics(classes: Iterable[type[Any]]) -> Iterator[str]:
 
 
 def cli() -> Iterator[str]:
-    """The help of every command."""
-    root = click.Context(main, info_name="trilemma", max_content_width=100, terminal_width=100)
+    """The help of every command and of the commands in it."""
     yield "# Command line"
-    yield f"```text\n{main.get_help(root)}\n```"
-    for name in main.list_commands(root):
-        command = main.get_command(root, name)
-        assert command is not None
-        context = click.Context(command, info_name=name, parent=root, max_content_width=100, terminal_width=100)
-        yield f"## trilemma {name}"
-        yield f"```text\n{command.get_help(context)}\n```"
+    yield from command_help(main, click.Context(main, info_name="trilemma", **main.context_settings))
+
+
+def command_help(command: click.Command, context: click.Context) -> Iterator[str]:
+    """The help of a command under its full name, then those of its subcommands."""
+    context.terminal_width = 80
+    if context.parent:
+        yield f"## {context.command_path}"
+    yield f"```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from command_help(child, click.Context(child, info_name=name, parent=context))
 
 
 def api() -> Iterator[str]:
@@ -126,7 +196,8 @@ def api() -> Iterator[str]:
     for name, module in trilemma._PUBLIC.items():
         groups.setdefault(module, []).append(name)
     for module, names in groups.items():
-        yield f"## {docstring(importlib.import_module(f'trilemma.harness.{module}'))}"
+        yield f"## {TITLES.get(module, module.capitalize())}"
+        yield docstring(importlib.import_module(f"trilemma.harness.{module}"))
         for name in names:
             yield from entry(name, getattr(trilemma, name))
     yield "## The version"
@@ -181,7 +252,11 @@ def type_name(annotation: Any) -> str:
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, without the columns in which every cell is empty."""
     shown = [column for column in range(len(header)) if any(row[column] for row in rows)]
-    cells = [[row[column].replace("|", "\\|").replace("\n", " ") for column in shown] for row in rows]
+    # A bar inside code is safe as it is.
+    cells = [
+        [re.sub(r"(`[^`]*`)|\|", lambda m: m[1] or r"\|", row[column].replace("\n", " ")) for column in shown]
+        for row in rows
+    ]
     lines = [[header[column] for column in shown], ["---"] * len(shown), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

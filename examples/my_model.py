@@ -1,4 +1,4 @@
-"""Flow matching in one file: `trilemma run quick --plugin examples/my_model.py --models my-model,gaussian`."""
+"""A model in one file: `trilemma run --plugin my_model.py --models my-model,gaussian`."""
 
 import torch
 from pydantic import Field
@@ -28,14 +28,16 @@ class MyModel(trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         hidden = self.config.hidden
-        layers = [nn.Linear(info.dim + 1, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()]
-        self.velocity = nn.Sequential(*layers, nn.Linear(hidden, info.dim))
+        first = [nn.Linear(info.dim + 1, hidden), nn.SiLU()]
+        second = [nn.Linear(hidden, hidden), nn.SiLU()]
+        self.velocity = nn.Sequential(*first, *second, nn.Linear(hidden, info.dim))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """E |v(x_t, t) - (x - z)|^2 at x_t = t x + (1 - t) z (equation 23, without noise at time 1)."""
+        """E |v(x_t, t) - (x - z)|^2 at x_t = t x + (1 - t) z (eq. 23 with sigma_min = 0)."""
         t = torch.rand((len(x), 1), generator=ctx.generator, device=x.device)
         z = torch.randn(x.shape, generator=ctx.generator, device=x.device)
-        return (self.velocity(torch.cat([t * x + (1 - t) * z, t], 1)) - (x - z)).square().mean()
+        x_t = t * x + (1 - t) * z
+        return (self.velocity(torch.cat([x_t, t], 1)) - (x - z)).square().mean()
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:

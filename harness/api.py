@@ -13,6 +13,7 @@ import pandas as pd
 from trilemma.harness.errors import Problem, SuiteError, TrilemmaError
 from trilemma.harness.frame import load_frame
 from trilemma.harness.plugins import Registry
+from trilemma.harness.report import report_sections
 from trilemma.harness.resolve import resolve
 from trilemma.harness.run import Progress, Runner, Silent
 from trilemma.harness.store import Store
@@ -29,7 +30,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
         out: run directory; default `runs/<name of the suite>`. What it holds already is not run again.
         **options: `models`, `datasets` (names to run), `seeds` (how many, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
-            `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished cells).
+            `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
+            cells), `download` (datasets may fetch their files).
 
     Raises:
         SuiteError: the suite is not valid; every mistake is listed.
@@ -70,6 +72,7 @@ def make_runner(
     device: str = "cpu",
     plugins: Iterable[str | Path] = (),
     rerun: bool = False,
+    download: bool = False,
     progress: Progress | None = None,
 ) -> Runner:
     """A runner for a suite with the changes asked for. The arguments are those of `run`."""
@@ -93,6 +96,7 @@ def make_runner(
         jobs=jobs,
         threads=threads,
         rerun=rerun,
+        download=download,
         plugin_files=files,
         progress=progress or Silent(),
     )
@@ -117,7 +121,8 @@ def dry_run(runner: Runner) -> list[Any]:
 def finish(runner: Runner) -> pd.DataFrame:
     """Load the frame of an ended run and tell the observers, which write the report."""
     frame = load_frame(runner.store)
-    for text in runner.registry.observe("run_finished", path=runner.store.path, results=frame):
+    sections = report_sections(runner.registry)
+    for text in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):
         runner.progress.message(text)
     return frame
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from trilemma.harness import config as records
+from trilemma.harness.degeneracy import Degeneracy, degeneracy
 from trilemma.harness.errors import DataError, UnsupportedError
 
 
@@ -34,6 +35,7 @@ class Card(records.Config):
     entropy: float | None = None
     entropy_error: float | None = None
     notes: str = ""
+    degeneracy: Degeneracy | None = None
     sha256: str
 
 
@@ -154,6 +156,7 @@ class Dataset(ABC):
             entropy=self.entropy,
             entropy_error=self.entropy_error,
             notes=(type(self).__doc__ or "").strip(),
+            degeneracy=degeneracy(splits.train, self.levels),
             sha256=self.checksum,
         )
 

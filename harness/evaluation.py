@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trilemma.harness.config import Config
 from trilemma.harness.cost import NfeCounter, count_flops, peak_memory, reset_peak_memory
-from trilemma.harness.dataset import Dataset
+from trilemma.harness.dataset import Dataset, Modes
 from trilemma.harness.errors import DivergedError, UnsupportedError
 from trilemma.harness.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
 from trilemma.harness.spaces import Space
@@ -49,6 +49,9 @@ class DatasetTruth:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Fresh draws of the law, or held-out validation points in random order, repeated where `n` is larger."""
+        # Datasets draw on the CPU whatever the device, so that a law gives the same points everywhere.
+        seed = torch.randint(2**31, (), generator=generator, device=generator.device)
+        generator = torch.Generator().manual_seed(int(seed))
         if self._dataset.has_law:
             x = self._dataset.sample(n, generator)
         else:
@@ -143,6 +146,13 @@ class Evaluation:
         """All training points, for metrics that look for memorisation."""
         return self._space.comparable(self.dataset.splits.train).numpy()
 
+    @property
+    def independent_draws(self) -> bool:
+        """Whether the model's draws are independent of each other: not those of a control that has only the held-out
+        points of a real dataset to give, the same ones each time.
+        """
+        return self.dataset.has_law or not self.model.needs_truth
+
     def real_draws(self, n: int) -> int:
         """How many draws of `n` real points there are beside the reference."""
         if n > self.size("test"):
@@ -185,6 +195,39 @@ class Evaluation:
             return None
         n = min(n or self.size(split), self.size(split))
         return self.dataset.log_prob(getattr(self.dataset.splits, split)[:n].double()).numpy()
+
+    # Scores
+
+    def model_space_modes(self) -> Modes | None:
+        """The components of a mixture law carried to model space, float64; None where the law is not a mixture."""
+        modes = self.dataset.modes()
+        if modes is None:
+            return None
+        centres = self._space.to_model(modes.centres.double().reshape(-1, *self._space.shape))[0].flatten(1)
+        origin = self._space.to_model(torch.zeros(1, *self._space.shape, dtype=torch.float64))[0].flatten()
+        unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self._space.shape)
+        factors = (self._space.to_model(unit)[0].flatten(1) - origin).T  # of vectors, the space is affine
+        return Modes(centres, modes.weights.double(), factors @ modes.covariances.double() @ factors.T)
+
+    def score(self, x: Tensor, sigma: float) -> Tensor:
+        """The model's score at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.
+
+        Raises UnsupportedError for models without a score, DivergedError where a value is not finite.
+        """
+        context = self._context(seeded(self.device, self.seed, 19))
+        level = torch.tensor(sigma, dtype=torch.float32, device=self.device)
+        parts = [
+            self.model.score(part.float().to(self.device), level, context).detach().double().cpu()
+            for part in x.split(_BATCH)
+        ]
+        value = torch.cat(parts)
+        if value.shape != x.shape:
+            raise ValueError(
+                f"score of model '{self.model.name}' has shape {tuple(value.shape)}, expected {tuple(x.shape)}"
+            )
+        if not torch.isfinite(value).all():
+            raise DivergedError(f"the score of model '{self.model.name}' is not finite at noise level {sigma:.3g}")
+        return value
 
     # Samples
 

@@ -92,8 +92,9 @@ def trilemma_cell_finished(path: Path, cell: dict[str, Any], outcome: dict[str, 
 
 
 @hookspec
-def trilemma_run_finished(path: Path, results: pd.DataFrame) -> None:
-    """A run has ended, also when it was interrupted; `results` is the frame of `trilemma.load_results(path)`.
+def trilemma_run_finished(path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]) -> None:
+    """A run has ended, also when it was interrupted; `results` is the frame of `trilemma.load_results(path)`, and
+    `sections` are the report sections of the plugins that the run had loaded, by rising `order`.
 
     Example: `results.to_parquet(path / "results.parquet")`
     """

@@ -22,6 +22,11 @@ class Metric(ABC):
     name: ClassVar[str]
     stage: ClassVar[Literal["density", "training", "sampling"]] = "sampling"
 
+    compares: ClassVar[bool] = True
+    """False for metrics of cost, which judge nothing by real data: the self-tests of distances do not apply."""
+    symmetric: ClassVar[bool] = False
+    """True where exchanging the real and the generated law leaves every value the same on average."""
+
     class Config(records.Config):
         """Options of the metric, such as sample sizes."""
 

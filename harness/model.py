@@ -151,6 +151,14 @@ class Model(ABC):
         """Log-density of each row of `x` in nats, shape `(n,)`, of the kind that `likelihood` says."""
         raise UnsupportedError(f"model '{self.name}' has no likelihood")
 
+    def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
+        """The learned score at a noise level: grad_x log p_sigma(x), of the shape of `x`, `(n, *ctx.info.shape)`.
+
+        p_sigma is the law of x_0 + sigma z, z ~ N(0, I), with x_0 a point of model space (variance-exploding
+        coordinates, whatever the model's own diffusion); `sigma` has shape `()`.
+        """
+        raise UnsupportedError(f"model '{self.name}' has no score")
+
     def networks(self) -> Iterable[nn.Module]:
         """The networks whose evaluations the harness counts as NFE (the most that any of them makes per sample)."""
         return ()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from trilemma.harness.plugins import Registry
+
 
 @dataclass(frozen=True)
 class Section:
@@ -78,11 +80,11 @@ class RunView:
         return dict(record.get("curves") or {})
 
 
-def report_sections() -> list[type[ReportSection]]:
-    """The registered report sections of all plugins, by rising `order`."""
+def report_sections(registry: Registry | None = None) -> list[type[ReportSection]]:
+    """The registered report sections, by rising `order`: of the installed plugins, or of those in a registry."""
     from trilemma.harness.plugins import Registry
 
-    sections: list[type[ReportSection]] = list(Registry().classes("report_sections").values())
+    sections: list[type[ReportSection]] = list((registry or Registry()).classes("report_sections").values())
     return sorted(sections, key=lambda section: (section.order, section.name))
 
 

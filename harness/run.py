@@ -74,7 +74,7 @@ class Runner:
     """Runs one resolved suite into one directory.
 
     `jobs` cells run at a time, `threads` threads each. `rerun`: repeat finished cells too, with the steps that their
-    budget in seconds reached.
+    budget in seconds reached. `download`: datasets may fetch their files from the network.
     """
 
     resolved: Resolved
@@ -84,6 +84,7 @@ class Runner:
     jobs: int | None = None
     threads: int = 1
     rerun: bool = False
+    download: bool = False
     plugin_files: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
@@ -224,7 +225,8 @@ class Runner:
             "threads": self.threads,
             "device": self.device.partition(":")[0],
         }
-        env = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
+        env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         write_json(folder / "job.json", {**common, **job})
         log = (self.store.path / "logs" / f"{id}.log").resolve()
         return supervisor.supervise((folder / "job.json").resolve(), log, events, limits, env=env, on_event=on_event)

@@ -1,4 +1,8 @@
-"""Intervals. Training seed, sampling seed and metric variance are kept apart: each has its own rows."""
+"""Intervals. Training seed, sampling seed and metric variance are kept apart: each has its own rows.
+
+Comparisons: `paired` (two models), `aggregates` (interquartile mean, probability of improvement, performance profiles),
+`ranks` (mean ranks over datasets), `pareto` (who is on the front).
+"""
 
 from __future__ import annotations
 

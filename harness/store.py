@@ -1,9 +1,9 @@
 """The run directory: one folder per trained cell and per evaluation, each written whole or not at all.
 
     run.json                  the suite, the plan and the environment of the latest run
-    cells/<id>/               record.json, curves.json, model.safetensors
+    cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors
-    data/<id>/                card.json, test.safetensors
+    data/<id>/                record.json (card), test.safetensors
     logs/<cell id>.log        what the cell's process printed
 
 Only JSON and safetensors are written and read; nothing is unpickled.

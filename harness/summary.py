@@ -18,8 +18,8 @@ ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
 
 COLUMNS = [
     *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
-    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "outcome", "phase",
-    "elapsed", "message",
+    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "comparable",
+    "outcome", "phase", "elapsed", "message",
 ]  # fmt: skip
 _TEXT_COLUMNS = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
 _NUMBER_COLUMNS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
@@ -63,7 +63,10 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       own), `range` (two seeds, for which a t interval says nothing: all that their own intervals cover) or `t` (from
       three seeds on: Student's t over seeds, never narrower than the metric's own); `none` where there is none.
     - `best`: the value cannot be told apart from the best one of its arena (same dataset, budget, device, metric and
-      likelihood kind): the intervals overlap. Controls, infinite values and metrics without a direction are never best.
+      likelihood kind): the intervals overlap. Controls, infinite values, metrics without a direction, those that say
+      that another is to be read in their place, and rows that are not `comparable` are never best.
+    - `comparable`: False for all rows of an arena in which the sample sizes `n` differ: the bias of a metric depends on
+      its n, so such values are not ranked.
     - `below_floor`: the value is better than what real data gives (`floor`; `floor_low`, `floor_high` its interval).
     - `contended`: a timing was taken on a busy machine; `primary`: False where the metric says that another is to be
       read in its place.
@@ -72,7 +75,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
     rows = uniform_frame(frame)
     parts = [_numbers(rows), _failures(rows)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
-    table = table.reindex(columns=COLUMNS)
+    table = table.reindex(columns=[*COLUMNS, "mixed"])
     for name in (*RUN, "sampler", *_TEXT_COLUMNS):
         if name != "control":
             table[name] = table[name].astype(object).where(table[name].notna(), "")
@@ -80,8 +83,10 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
         table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("control", "below_floor", "contended", "primary"):
         table[name] = table[name].astype(object).eq(True)
+    sizes = table.groupby(ARENA)["n"].transform("nunique")
+    table["comparable"] = (table["metric"] != "") & (sizes <= 1) & ~table["mixed"].astype(object).eq(True)
     table["best"] = _best(table)
-    return table
+    return table.drop(columns="mixed")
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -112,6 +117,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         high=("far", "mean"),
         floor=("floor", "mean"),
         n=("n", "min"),
+        sizes=("n", "nunique"),
         floor_low=("floor_low", "mean"),
         floor_high=("floor_high", "mean"),
         contended=("contended", "any"),
@@ -130,7 +136,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         out["value"] > out["floor"],
         (out["better"] == "lower") & (out["value"] < out["floor"]),
     )
-    return out.assign(outcome="ok")
+    return out.assign(outcome="ok", mixed=out["sizes"] > 1)
 
 
 def _failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +158,7 @@ def _distinct(seeds: pd.Series) -> tuple[int, ...]:
 
 def _best(table: pd.DataFrame) -> pd.Series:
     best = pd.Series(False, index=table.index)
-    ranked = table[(table["metric"] != "") & ~table["control"] & np.isfinite(table["value"])]
+    ranked = table[table["comparable"] & table["primary"] & ~table["control"] & np.isfinite(table["value"])]
     for _, group in ranked[ranked["better"].isin(["lower", "higher"])].groupby(ARENA):
         lower = group["better"].iloc[0] == "lower"
         top = group.loc[group["value"].idxmin() if lower else group["value"].idxmax()]

@@ -23,19 +23,17 @@ def initialise(network: nn.Module, last_gain: float = SILU_GAIN) -> None:
 
 
 class FourierFeatures(nn.Module):
-    """Appends to each coordinate its sines and cosines at `octaves` frequencies base, 2 base, 4 base, ...
+    """Appends to the coordinates their sines and cosines at the angular frequencies 1, 2, 4, ..., `octaves` of them.
 
-    `(n, d)` to `(n, width(d))`.
-
-    Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
+    `(n, d)` to `(n, width(d))`. Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
     """
 
     frequencies: Tensor
 
-    def __init__(self, octaves: int, base: float = 1.0) -> None:
+    def __init__(self, octaves: int) -> None:
         super().__init__()
         self.octaves = octaves
-        self.register_buffer("frequencies", base * 2.0 ** torch.arange(octaves), persistent=False)
+        self.register_buffer("frequencies", 2.0 ** torch.arange(octaves), persistent=False)
 
     def width(self, d: int) -> int:
         """Number of features of `d` coordinates."""
@@ -63,12 +61,12 @@ class NoiseConditionedMLP(nn.Module):
     Takes points `(n, d)` and labels `(n,)`, gives `(n, d)`.
     """
 
-    def __init__(
-        self, d: int, hidden: Sequence[int], *, octaves: int, label_octaves: int = 3, dropout: float = 0.0
-    ) -> None:
+    LABEL_OCTAVES = 3
+
+    def __init__(self, d: int, hidden: Sequence[int], *, octaves: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.features = FourierFeatures(octaves)
-        self.label_features = FourierFeatures(label_octaves)
+        self.label_features = FourierFeatures(self.LABEL_OCTAVES)
         self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, d), dropout)
         initialise(self.body)
 

@@ -9,7 +9,6 @@ import trilemma
 
 if TYPE_CHECKING:
     import click
-    import pandas as pd
 
 
 @trilemma.hookimpl
@@ -26,11 +25,11 @@ def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
 
 
 @trilemma.hookimpl
-def trilemma_run_finished(path: Path, results: pd.DataFrame) -> None:
+def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection]]) -> None:
     """Write the report into the run directory."""
     from trilemma.reports.write import write_report
 
-    write_report(trilemma.RunView.open(path), trilemma.report_sections(), path)
+    write_report(trilemma.RunView.open(path), sections, path)
 
 
 @trilemma.hookimpl

@@ -131,6 +131,10 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
     entries.sort(key=lambda entry: entry.rank)
     cells = [c for e in entries for part in (e.shared, *(line for _, line in e.lines)) for c in part.values()]
     used = {mark for cell in cells for mark in cell.notes}
+    notes = {mark: text for mark, text in NOTES.items() if mark in used}
+    degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
+    if degenerate and main:
+        notes["Caution"] = f"the likelihood is unbounded in principle on this data: {degenerate}"
     return Table(
         dataset=dataset,
         title=digest.title(dataset),
@@ -138,7 +142,7 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
         models=[e for e in entries if not e.control],
         controls=[e for e in entries if e.control],
         seeds=seeds,
-        notes={mark: text for mark, text in NOTES.items() if mark in used},
+        notes=notes,
     )
 
 

@@ -23,6 +23,7 @@ Examples:
         "results": "trilemma.harness.cli.results:results",
         "list": "trilemma.harness.cli.inspect:list_",
         "info": "trilemma.harness.cli.inspect:info",
+        "check": "trilemma.harness.cli.check:check",
         "plugins": "trilemma.harness.cli.inspect:plugins",
         "doctor": "trilemma.harness.cli.doctor:doctor",
         "completion": "trilemma.harness.cli.completion:completion",

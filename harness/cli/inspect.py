@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +15,10 @@ from trilemma.harness.errors import PluginError, TrilemmaError, did_you_mean
 KINDS = ("models", "datasets", "metrics", "suites")
 
 
-def first_line(cls: type[Any]) -> str:
-    """The first line of a class's own docstring."""
-    return (cls.__dict__.get("__doc__") or "").strip().split("\n")[0]
+def first_sentence(cls: type[Any]) -> str:
+    """The first sentence of a class's own docstring."""
+    paragraph = " ".join(inspect.cleandoc(cls.__dict__.get("__doc__") or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[^.][a-z)0-9][.])\s+(?=[A-Z])", paragraph, maxsplit=1)[0]
 
 
 @click.command(
@@ -40,7 +43,7 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     else:
         registry = Registry(plugin_files)
         rows = [
-            {"name": name, "description": first_line(cls), "plugin": registry.provenance(kind, name).distribution,
+            {"name": name, "description": first_sentence(cls), "plugin": registry.provenance(kind, name).distribution,
              **_traits(kind, cls)}
             for name, cls in sorted(registry.classes(kind).items())
         ]  # fmt: skip
@@ -49,15 +52,16 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         echo_json(rows)
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from trilemma.harness.cli import output
 
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ["name"]:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    output.console().print(table)
 
 
 def _traits(kind: str, cls: Any) -> dict[str, Any]:
@@ -104,8 +108,6 @@ def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
-    import inspect
-
     origin = registry.provenance(kind, name)
     record: dict[str, Any] = {
         "kind": kind[:-1],
@@ -140,10 +142,11 @@ def _fields(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _print(record: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from trilemma.harness.cli import output
+
+    console = output.console()
     console.print(f"[bold]{record['name']}[/] ({record['kind']})", highlight=False)
     console.print(record["description"], highlight=False, markup=False)
     for key, value in record.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ import click
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
+
+
+PIPE_WIDTH = 200
 
 
 def echo_json(value: Any) -> None:
@@ -40,3 +45,10 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A GitHub Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def console() -> Console:
+    """A console for tables on standard output: as wide as the terminal, or wide enough for a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)

@@ -14,7 +14,14 @@ Examples:
 """
 )
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False))
-@click.option("--format", "form", type=click.Choice(["csv", "json", "md"]), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "json", "md"]),
+    default="csv",
+    show_default=True,
+    help="Form of the table.",
+)
 @click.option("--metric", multiple=True, help="Only this metric (may be repeated).")
 def results(directory: str, form: str, metric: tuple[str, ...]) -> None:
     """Print the results in run directory DIR in long form: a row per (cell, sampler setting, metric)."""

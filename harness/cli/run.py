@@ -44,6 +44,7 @@ Examples:
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
 @click.option("--rerun", is_flag=True, help="Repeat finished cells too (same steps as before).")
+@click.option("--download", is_flag=True, help="Let datasets fetch their files from the network.")
 @plugin_option
 @json_option
 def run(
@@ -59,6 +60,7 @@ def run(
     device: str,
     dry_run: bool,
     rerun: bool,
+    download: bool,
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -86,6 +88,7 @@ def run(
             device=device,
             plugins=plugin_files,
             rerun=rerun,
+            download=download,
             progress=progress,
         )
         if dry_run:
@@ -118,7 +121,8 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
         return
     for item in todo:
         what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})"
-        click.echo(f"{item.cell.label}: {what}: {item.why}")
+        why = f"will fail: {item.cell.data_error}" if item.cell.data_error else item.why
+        click.echo(f"{item.cell.label}: {what}: {why}")
     total = len(runner.resolved.models) * len(runner.resolved.datasets) * len(runner.resolved.suite.seed_list)
     click.echo(f"{len(todo)} of {total} cells to run in {runner.store.path}", err=True)
 

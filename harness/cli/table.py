@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trilemma.harness.cli import output
 from trilemma.harness.summary import summary_rows
 
 if TYPE_CHECKING:
@@ -26,14 +27,15 @@ HEADINGS = {
     "seconds_per_1k": ("ms per 1k", 1e3, False),
     "train_seconds": ("train s", 1.0, False),
 }
+SPARED_FIRST = ("train_seconds", "generalisation_gap", "seconds_per_1k", "w2")  # on a narrow terminal
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     """Print a table for each dataset: a row per model and sampler setting, the mean over seeds, failures included."""
-    console = console or Console()
+    console = console or output.console()
     summary = summary_rows(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
-        console.print(_table(str(dataset), rows))
+        console.print(_fitting(str(dataset), rows, console))
     console.print(
         Text(
             "mean over seeds ± 95 % interval of the metric; * best of its column, ties included; likelihoods by kind",
@@ -42,12 +44,23 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     )
 
 
-def _table(dataset: str, rows: pd.DataFrame) -> Table:
+def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Table:
+    """The table with as many columns as the terminal is wide."""
     here = [metric for metric in HEADINGS if (rows["metric"] == metric).any()]
     if "nll_gap" in here:
         here.remove("nll")
+    table = _table(dataset, rows, here)
+    for metric in SPARED_FIRST:
+        if console.measure(table, options=console.options.update(width=1_000)).maximum <= console.width:
+            break
+        here = [name for name in here if name != metric]
+        table = _table(dataset, rows, here)
+    return table
+
+
+def _table(dataset: str, rows: pd.DataFrame, here: list[str]) -> Table:
     table = Table(title=Text(dataset, "bold"), title_justify="left", box=None, pad_edge=False, expand=False)
-    table.add_column("model", overflow="fold")
+    table.add_column("model", no_wrap=True)
     table.add_column("sampler", no_wrap=True)
     for metric in here:
         unit = rows.loc[rows["metric"] == metric, "unit"].iloc[0] if HEADINGS[metric][2] else ""

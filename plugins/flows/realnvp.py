@@ -29,7 +29,7 @@ class RealNVP(trilemma.NeuralModel):
         transforms: int = Field(8, ge=2, description="coupling layers")
         hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
         octaves: int = Field(
-            3, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate"
+            2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate"
         )
         bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
         dropout: float | None = Field(

@@ -39,6 +39,7 @@ class C2st(TwoSample):
     """How well a classifier tells samples from real points: .5 is not at all, 1 is always."""
 
     name = "c2st"
+    symmetric = True
     quantities = (Quantity("c2st_auc"),)
 
     class Config(DrawsConfig):

@@ -77,6 +77,7 @@ class SamplingCost(trilemma.Metric):
     """
 
     name = "sampling_cost"
+    compares = False
 
     class Config(trilemma.Config):
         """Bounds of the measurement."""
@@ -96,17 +97,16 @@ class SamplingCost(trilemma.Metric):
             peak, before = evaluation.peak_memory(batch)
         flops, uncounted = evaluation.flops()
         throughput = geometric_interval(batched.wall * 1000 / batch)
-        results.append(_result("seconds_per_1k", throughput, "s", batch, _how(batched, evaluation) | {"batch": batch}))
+        results.append(_result("seconds_per_1k", throughput, "s", _how(batched, evaluation) | {"batch": batch}))
         for name, q in (("latency_p50", 0.5), ("latency_p90", 0.9)):
             interval = quantile_interval(single.wall * 1000, q)
-            results.append(_result(name, interval, "ms", 1, _how(single, evaluation)))
+            results.append(_result(name, interval, "ms", _how(single, evaluation)))
         results += [
-            _result("flops_per_sample", (flops, None, None), "FLOP", None, {"uncounted": uncounted}),
+            _result("flops_per_sample", (flops, None, None), "FLOP", {"uncounted": uncounted}),
             _result(
                 "peak_memory",
                 (peak / _MIB, None, None),
                 "MiB",
-                batch,
                 {"batch": batch, "before": before / _MIB, "of": evaluation.device.type},
             ),
         ]
@@ -134,13 +134,14 @@ class TrainingCost(trilemma.Metric):
     """What training cost: seconds by the budget's clock, steps, peak memory, parameters."""
 
     name = "training_cost"
+    compares = False
     stage = "training"
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         record = evaluation.training
         results = [
-            _result("train_seconds", (record.seconds, None, None), "s", None, {"wall_seconds": record.wall_seconds}),
-            _result("train_peak_memory", (record.peak_memory / _MIB, None, None), "MiB", None, {}),
+            _result("train_seconds", (record.seconds, None, None), "s", {"wall_seconds": record.wall_seconds}),
+            _result("train_peak_memory", (record.peak_memory / _MIB, None, None), "MiB", {}),
         ]
         for name, count in (("train_steps", record.steps), ("parameters", record.parameters)):
             if count is not None:
@@ -160,8 +161,7 @@ def _result(
     metric: str,
     interval: tuple[float, float | None, float | None],
     unit: str,
-    n: int | None,
     details: dict[str, Any],
 ) -> trilemma.Result:
     value, low, high = interval
-    return trilemma.Result(metric=metric, value=value, ci_low=low, ci_high=high, unit=unit, n=n, details=details)
+    return trilemma.Result(metric=metric, value=value, ci_low=low, ci_high=high, unit=unit, details=details)

@@ -71,6 +71,7 @@ class Energy(TwoSample):
     """Energy distance: zero only for equal laws, without parameters, insensitive to sharp detail."""
 
     name = "energy"
+    symmetric = True
     quantities = (Quantity("energy", "data units"),)
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:

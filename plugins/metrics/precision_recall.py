@@ -51,14 +51,18 @@ def squared_radii(points: Array, k: int) -> Array:
 
 
 class PrecisionRecall(TwoSample):
-    """Precision and density (quality), recall and coverage (coverage), by nearest-neighbour balls."""
+    """Precision and density (quality), recall and coverage (coverage), by nearest-neighbour balls.
+
+    They are read together: a law that is too narrow has the higher precision and density, so neither has a direction,
+    and above ten dimensions the higher coverage too.
+    """
 
     name = "precision_recall"
     quantities = (
-        Quantity("precision", better="higher"),
+        Quantity("precision", better="none"),
         Quantity("recall", better="higher"),
-        Quantity("density", better="higher"),
-        Quantity("coverage", better="higher"),
+        Quantity("density", better="none"),
+        Quantity("coverage", better="higher", low_dimensional=True),
     )
 
     class Config(DrawsConfig):

@@ -22,13 +22,22 @@ _floors: WeakKeyDictionary[trilemma.Dataset, dict[tuple[str, int, int, str], lis
 )
 
 
+READABLE_UP_TO = 10
+"""Dimensions above which nearest neighbours and exact transport between finite samples favour laws that are too narrow."""
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """A number that a metric gives for a pair of sets."""
+    """A number that a metric gives for a pair of sets. `low_dimensional`: not to be read above `READABLE_UP_TO`."""
 
     name: str
     unit: str = ""
     better: Literal["lower", "higher", "none"] = "lower"
+    low_dimensional: bool = False
+
+    def details(self, dim: int) -> dict[str, Any]:
+        """What a reader must know of it in `dim` dimensions."""
+        return {"primary": dim <= READABLE_UP_TO} if self.low_dimensional else {}
 
 
 class TwoSample(trilemma.Metric):
@@ -60,7 +69,7 @@ class TwoSample(trilemma.Metric):
                 [value[quantity.name] for value in values],
                 [floor[quantity.name] for floor in floors],
                 sets,
-                self.details(evaluation),
+                self.details(evaluation) | quantity.details(evaluation.dim),
             )
             for quantity in self.quantities
         ]

@@ -1,8 +1,7 @@
-"""The Wasserstein distance of order 2, exact and sliced, raw and corrected for what finite samples add to it."""
+"""Wasserstein distances, exact and sliced, raw and corrected for what finite samples add to them."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,8 +12,8 @@ from pydantic import Field
 
 import trilemma
 from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets, check_pair
-from trilemma.plugins.metrics.transport import squared_w2
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample, summary
+from trilemma.plugins.metrics.transport import squared_w2, w1
+from trilemma.plugins.metrics.two_sample import READABLE_UP_TO, Quantity, TwoSample, summary
 
 Array = NDArray[np.float64]
 
@@ -37,7 +36,7 @@ def fixed_directions(d: int, count: int) -> Array:
 
 
 def excess(model: Array, real_self: Array, model_self: Array) -> Array:
-    """V = P - (F_real + F_model) / 2 of each draw, from squared distances.
+    """V = P - (F_real + F_model) / 2 of each draw, from (squared) distances.
 
     F_real and F_model are the self-distances of independent draws of the same size, so that the bias of a finite
     sample, which rewards laws that are too narrow, cancels.
@@ -46,56 +45,73 @@ def excess(model: Array, real_self: Array, model_self: Array) -> Array:
 
 
 class CorrectedDistance(TwoSample):
-    """Root of the mean squared distance `<prefix>`, and the corrected squared distance `<prefix>_excess`.
+    """A distance `<prefix>` and its correction `<prefix>_excess`, both of order `power`.
 
-    The first is biased upwards by a finite n and can rank a law that is too narrow above the true one; models are
-    ranked by the second. `below_floor` flags a model that is nearer to the real sets than they are to each other.
+    The first is the root of a mean of `powered`, biased upwards by a finite n: it can rank a law that is too narrow
+    above the true one. Models are ranked by the second. `below_floor` flags a model that is nearer to the real sets
+    than they are to each other.
     """
 
     prefix: ClassVar[str]
-    quantities = (Quantity("squared", "data units^2"),)
+    power: ClassVar[int] = 2
+    unit: ClassVar[str] = "data units"
+    symmetric = True
+    quantities = (Quantity("powered"),)
 
     @abstractmethod
-    def squared(self, real: Array, generated: Array) -> float:
-        """The squared distance."""
+    def powered(self, real: Array, generated: Array) -> float:
+        """The distance to the power `power`."""
 
     @abstractmethod
     def primary(self, dim: int) -> bool:
         """Whether this distance is the one to read in `dim` dimensions."""
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
-        return {"squared": self.squared(real, generated)}
+        return {"powered": self.powered(real, generated)}
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
+        return self.corrected(sets, self.over(sets.pairs, evaluation), self.floors(sets, evaluation), evaluation)
+
+    def corrected(
+        self,
+        sets: SampleSets,
+        values: list[Mapping[str, float]],
+        floors: list[Mapping[str, float]],
+        evaluation: trilemma.Evaluation,
+    ) -> list[trilemma.Result]:
+        """The distance and its correction from `compare` of the pairs and of the real pairs."""
         model, real_self, model_self = (
-            np.array([value["squared"] for value in values])
-            for values in (
-                self.over(sets.pairs, evaluation),
-                self.floors(sets, evaluation),
-                self.over(sets.model_pairs, evaluation),
-            )
+            np.array([value["powered"] for value in found])
+            for found in (values, floors, self.over(sets.model_pairs, evaluation))
         )
         p, f_real, f_model = (float(values.mean()) for values in (model, real_self, model_self))
-        details = {"P": p, "F_real": f_real, "F_model": f_model, "primary": self.primary(evaluation.dim)}
-        squared = summary(Quantity(self.prefix, "data units"), list(model), list(real_self), sets, details)
-        raw = squared.model_copy(
+        details = self.details(evaluation) | {"P": p, "F_real": f_real, "F_model": f_model}
+        details["primary"] = self.primary(evaluation.dim)
+        powered = summary(Quantity(self.prefix, self.unit), list(model), list(real_self), sets, details)
+        raw = powered.model_copy(
             update={
-                "value": math.sqrt(p),
-                "ci_low": _root(squared.ci_low),
-                "ci_high": _root(squared.ci_high),
-                "floor": math.sqrt(f_real),
-                "details": squared.details | {"floor_ci": [_root(bound) for bound in squared.details["floor_ci"]]},
+                "value": self._root(p),
+                "ci_low": self._bound(powered.ci_low),
+                "ci_high": self._bound(powered.ci_high),
+                "floor": self._root(f_real),
+                "details": powered.details | {"floor_ci": [self._bound(b) for b in powered.details["floor_ci"]]},
             }
         )
         corrected = summary(
-            Quantity(f"{self.prefix}_excess", "data units^2"),
+            Quantity(f"{self.prefix}_excess", f"{self.unit}^2" if self.unit and self.power == 2 else self.unit),
             list(excess(model, real_self, model_self)),
             [0.0],
             sets,
             details | {"below_floor": p < f_real},
         )
         return [raw, corrected]
+
+    def _root(self, value: float) -> float:
+        return max(value, 0.0) ** (1 / self.power)
+
+    def _bound(self, value: float | None) -> float | None:
+        return None if value is None else self._root(value)
 
 
 class Wasserstein(CorrectedDistance):
@@ -104,11 +120,30 @@ class Wasserstein(CorrectedDistance):
     name = "wasserstein"
     prefix = "w2"
 
-    def squared(self, real: Array, generated: Array) -> float:
+    def powered(self, real: Array, generated: Array) -> float:
         return squared_w2(real=real, generated=generated)
 
     def primary(self, dim: int) -> bool:
-        return dim <= 10
+        return dim <= READABLE_UP_TO
+
+
+class Wasserstein1(CorrectedDistance):
+    """Exact Wasserstein distance of order 1 (optimal transport under Euclidean cost)."""
+
+    name = "wasserstein1"
+    prefix = "w1"
+    power = 1
+
+    class Config(DrawsConfig):
+        """Sizes of the sample sets."""
+
+        n: int = Field(1000, ge=2, description="points per sample set; fewer where the held-out data has fewer")
+
+    def powered(self, real: Array, generated: Array) -> float:
+        return w1(real=real, generated=generated)
+
+    def primary(self, dim: int) -> bool:
+        return dim <= READABLE_UP_TO
 
 
 class SlicedWasserstein(CorrectedDistance):
@@ -122,13 +157,9 @@ class SlicedWasserstein(CorrectedDistance):
 
         projections: int = Field(200, ge=1, description="number of random directions, the same each time")
 
-    def squared(self, real: Array, generated: Array) -> float:
+    def powered(self, real: Array, generated: Array) -> float:
         directions = fixed_directions(real.shape[1], self.config.projections)
         return squared_sliced_w2(real=real, generated=generated, directions=directions)
 
     def primary(self, dim: int) -> bool:
-        return dim > 10
-
-
-def _root(value: float | None) -> float | None:
-    return None if value is None else math.sqrt(max(value, 0.0))
+        return dim > READABLE_UP_TO

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.denoiser import Preconditioned, noise_residual, standard_normal
+from trilemma.plugins.denoiser import Preconditioned, noise_residual, score, standard_normal
 from trilemma.plugins.networks import NoiseConditionedMLP
 from trilemma.plugins.ode_likelihood import OdeDensity, ode_log_prob
 from trilemma.plugins.schedules import VariancePreserving, rho_grid
@@ -68,9 +68,9 @@ class VpSde(trilemma.NeuralModel):
         return float(self.schedule.sigma(torch.ones((), dtype=torch.float64)))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Denoising score matching weighted by the variance of the perturbation (Song et al. 2021, eq. 7), per coordinate.
+        """Denoising score matching, weighted by the variance of the perturbation (Song et al. 2021, eq. 7).
 
-        Times are uniform in [eps, 1], one in each of `len(x)` equal parts.
+        A mean over points and coordinates; times are uniform in [eps, 1], one in each of `len(x)` equal parts.
         """
         strata = torch.arange(len(x), device=x.device) + torch.rand(len(x), generator=ctx.generator, device=x.device)
         times = self.config.eps + (1 - self.config.eps) * strata / len(x)
@@ -96,3 +96,7 @@ class VpSde(trilemma.NeuralModel):
         values, details = ode_log_prob(self.denoiser, x, self.sigma_max, options, ctx.generator)
         ctx.details.update(details)
         return values
+
+    @torch.no_grad()
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        return score(self.denoiser, x, sigma)

@@ -10,11 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trilemma.harness.aggregates import interquartile_mean as interquartile_mean
+    from trilemma.harness.aggregates import performance_profile as performance_profile
+    from trilemma.harness.aggregates import probability_of_improvement as probability_of_improvement
+    from trilemma.harness.aggregates import stratified_interval as stratified_interval
     from trilemma.harness.api import load_results as load_results
     from trilemma.harness.api import run as run
     from trilemma.harness.budget import Budget as Budget
     from trilemma.harness.budget import Clock as Clock
     from trilemma.harness.config import Config as Config
+    from trilemma.harness.conformance import Check as Check
+    from trilemma.harness.conformance import CheckResult as CheckResult
+    from trilemma.harness.conformance import conformance_checks as conformance_checks
     from trilemma.harness.dataset import Card as Card
     from trilemma.harness.dataset import Dataset as Dataset
     from trilemma.harness.dataset import Law as Law
@@ -40,6 +47,12 @@ if TYPE_CHECKING:
     from trilemma.harness.model import Split as Split
     from trilemma.harness.model import Truth as Truth
     from trilemma.harness.model import Update as Update
+    from trilemma.harness.paired import PairedComparison as PairedComparison
+    from trilemma.harness.paired import compare_paired as compare_paired
+    from trilemma.harness.pareto import front_membership as front_membership
+    from trilemma.harness.pareto import on_front as on_front
+    from trilemma.harness.ranks import MeanRanks as MeanRanks
+    from trilemma.harness.ranks import mean_ranks as mean_ranks
     from trilemma.harness.recipe import Recipe as Recipe
     from trilemma.harness.report import ReportSection as ReportSection
     from trilemma.harness.report import RunView as RunView
@@ -56,6 +69,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Budget": "budget",
     "Card": "dataset",
+    "Check": "conformance",
+    "CheckResult": "conformance",
     "Clock": "budget",
     "Config": "config",
     "Context": "model",
@@ -67,10 +82,12 @@ _PUBLIC = {
     "Evaluation": "evaluation",
     "Law": "dataset",
     "LawConfig": "dataset",
+    "MeanRanks": "ranks",
     "Metric": "metric",
     "Model": "model",
     "Modes": "dataset",
     "NeuralModel": "model",
+    "PairedComparison": "paired",
     "PluginError": "errors",
     "Recipe": "recipe",
     "ReportSection": "report",
@@ -86,11 +103,20 @@ _PUBLIC = {
     "Truth": "model",
     "UnsupportedError": "errors",
     "Update": "model",
+    "compare_paired": "paired",
+    "conformance_checks": "conformance",
+    "front_membership": "pareto",
     "hookimpl": "hookspecs",
+    "interquartile_mean": "aggregates",
     "load_results": "api",
     "mean_interval": "statistics",
+    "mean_ranks": "ranks",
+    "on_front": "pareto",
+    "performance_profile": "aggregates",
+    "probability_of_improvement": "aggregates",
     "report_sections": "report",
     "run": "api",
+    "stratified_interval": "aggregates",
     "summary_rows": "summary",
     "uniform_frame": "summary",
 }

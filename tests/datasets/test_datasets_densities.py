@@ -75,6 +75,18 @@ def test_two_ways_to_the_entropy_of_a_mixture_agree(seed: int) -> None:
     assert abs(exact.value - sampled.value) <= exact.error + sampled.error
 
 
+@pytest.mark.parametrize("narrow", [0.5, 0.26, 0.1, 0.01])
+def test_entropy_error_holds_where_a_narrow_component_lies_in_a_wide_one(narrow: float) -> None:
+    law = GaussianMixture.isotropic(
+        torch.tensor([[0.1, 0.03], [0.0, 0.0]]), torch.tensor([narrow, 1.0]), torch.tensor([0.3, 0.7])
+    )
+    x = law.sample(10**6, torch.Generator().manual_seed(3))
+    log_p = law.log_prob(x)
+    estimate = law.entropy()
+    assert estimate.error < 0.01
+    assert abs(float(-log_p.mean()) - estimate.value) <= 4 * float(log_p.std()) / 1000 + estimate.error
+
+
 @settings(max_examples=25, deadline=None)
 @given(modes=st.integers(1, 12), sigma=st.floats(0.02, 2), radius=st.floats(0, 3), ratio=st.floats(0.3, 3))
 def test_entropy_of_a_ring_lies_between_its_bounds(modes: int, sigma: float, radius: float, ratio: float) -> None:

@@ -1,4 +1,4 @@
-"""The examples are complete plugins: the package builds, installs and runs beside the built-in ones, as does the file."""
+"""The examples are complete plugins: the package builds, installs and runs beside the built-in ones; the file runs."""
 
 from __future__ import annotations
 

@@ -389,13 +389,13 @@ def test_intervals_over_fresh_pairs_cover(scale: float) -> None:
 
 def test_floors_are_computed_once_for_each_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    squared = SlicedWasserstein.squared
+    squared = SlicedWasserstein.powered
 
     def counting(self: SlicedWasserstein, real: Array, generated: Array) -> float:
         calls.append(1)
         return squared(self, real, generated)
 
-    monkeypatch.setattr(SlicedWasserstein, "squared", counting)
+    monkeypatch.setattr(SlicedWasserstein, "powered", counting)
     dataset, config = Mixture(), SlicedWasserstein.Config(n=100, draws=3)
     counts = []
     for seed in (0, 1):

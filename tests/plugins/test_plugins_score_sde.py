@@ -32,9 +32,9 @@ def context(seed: int = 0, d: int = 2, **fields: object) -> trilemma.Context:
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator, **fields)  # type: ignore[arg-type]
 
 
-def untrained(d: int = 2) -> VpSde:
+def untrained(d: int = 2, octaves: int = 3) -> VpSde:
     torch.manual_seed(0)
-    model = VpSde(VpSde.Config(hidden=(32, 32)))
+    model = VpSde(VpSde.Config(hidden=(32, 32), octaves=octaves))
     model.build(context(d=d).info)
     return model.eval()
 
@@ -63,7 +63,8 @@ def test_density_has_unit_mass(trained: VpSde) -> None:
 
 
 def test_density_without_training_has_unit_mass() -> None:
-    assert mass(untrained(), 8.0, 120) == pytest.approx(1, abs=1e-2)
+    # Without Fourier features, whose random field folds space more finely than a grid resolves.
+    assert mass(untrained(octaves=0), 8.0, 120) == pytest.approx(1, abs=1e-3)
 
 
 def test_training_reaches_the_law(trained: VpSde) -> None:

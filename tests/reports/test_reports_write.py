@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import math
 import re
@@ -332,5 +333,14 @@ def test_command_writes_elsewhere_and_has_an_example(report_group: click.Group, 
 def test_hook_writes_the_report_when_a_run_has_ended(
     report_group: click.Group, tmp_path: Path, make_frame: Frames
 ) -> None:
-    builtin.trilemma_run_finished(tmp_path, make_frame((0,)))
+    builtin.trilemma_run_finished(tmp_path, SECTIONS)
     assert (tmp_path / "report.html").is_file()
+
+
+def test_data_whose_likelihood_is_unbounded_carries_a_caution(make_view: Views, tmp_path: Path) -> None:
+    view = make_view(tmp_path / "run")
+    reason = "coordinate 3 has one value in 12.0% of the rows"
+    cards = {name: {**card, "degeneracy": {"unbounded_because": reason}} for name, card in view.cards.items()}
+    for text in quick(dataclasses.replace(view, cards=cards), tmp_path, "comparison"):
+        assert f"unbounded in principle on this data: {reason}" in html.unescape(text)
+    assert all("unbounded" not in text for text in quick(view, tmp_path, "comparison"))

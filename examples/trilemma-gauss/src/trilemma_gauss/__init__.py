@@ -14,7 +14,8 @@ class Gauss(trilemma.Model):
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         x = train.x.to(ctx.device)
-        self.normal = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov(correction=0))
+        covariance = x.T.cov(correction=0)
+        self.normal = torch.distributions.MultivariateNormal(x.mean(0), covariance)
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         z = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)

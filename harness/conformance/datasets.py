@@ -1,0 +1,139 @@
+"""The checks of a dataset."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
+from trilemma.harness.dataset import Dataset
+from trilemma.harness.errors import DataError, UnsupportedError
+
+_DRAWS = 4000
+
+
+class DatasetKit(Kit):
+    """What `trilemma check DATASET` looks at."""
+
+    def make(self) -> Dataset:
+        """A new instance. Raises UnsupportedError where the data is not on this machine."""
+        try:
+            dataset: Dataset = self.cls(self.config)
+            _ = dataset.splits
+        except (DataError, ValueError) as error:  # a missing path or download
+            if "finite" in str(error) or "differ" in str(error) or "at least 2" in str(error):
+                raise
+            raise UnsupportedError(f"the data is not available: {error}") from error
+        return dataset
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The instance that most checks share."""
+        return self.make()
+
+    def check_card(self) -> str:
+        """The card is complete: title, source, licence, sizes, checksum."""
+        card = self.dataset.card()
+        for key in ("title", "source", "license", "notes"):
+            require(bool(str(getattr(card, key)).strip()), f"the card has no {key}")
+        require(card.kind in ("vector", "image"), f"kind '{card.kind}' is neither vector nor image")
+        require(len(card.sha256) == 64, "the checksum is not a sha256")
+        require(card.kind == "vector" or len(card.shape) == 3, f"images of shape {card.shape}, not (channels, h, w)")
+        return f"{card.n_train} / {card.n_valid} / {card.n_test} points of shape {card.shape}"
+
+    def check_splits(self) -> str:
+        """The splits are finite float32 points, or uint8 levels below `levels`."""
+        for name in ("train", "valid", "test"):
+            part: Tensor = getattr(self.dataset.splits, name)
+            wanted = torch.float32 if self.dataset.levels is None else torch.uint8
+            require(part.dtype == wanted, f"split '{name}' is {part.dtype}, expected {wanted}")
+            if self.dataset.levels is not None:
+                require(int(part.max()) < self.dataset.levels, f"split '{name}' has levels above {self.dataset.levels}")
+        return "finite, of one shape"
+
+    def check_deterministic(self) -> str:
+        """Loading again gives the same points, without the global generators."""
+        first = self.dataset.checksum
+        with no_global_randomness("loading"):
+            again = self.make()
+        require(again.checksum == first, "two instances of one config loaded different points")
+        return f"sha256 {first[:12]}"
+
+    def check_disjoint(self) -> str:
+        """No test or validation point is also a training point, beyond what repeats within the training split."""
+        splits = self.dataset.splits
+        train = _rows(splits.train)
+        repeated = 1 - len(set(train)) / len(train)
+        known, found = set(train), []
+        for name in ("valid", "test"):
+            rows = _rows(getattr(splits, name))
+            share = sum(row in known for row in rows) / len(rows)
+            found.append(f"{name} {share:.2%}")
+            require(
+                share <= 2 * repeated + 2 / len(rows) if repeated else share == 0,
+                f"{share:.1%} of split '{name}' are rows of the training split, in which {repeated:.1%} repeat",
+            )
+        return ", ".join(found)
+
+    def check_law(self) -> str:
+        """The law draws points like the data, the same under the same generator, and only by it."""
+        dataset = self._with_law()
+        with no_global_randomness("sample"):
+            x, again, other = (dataset.sample(50, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+        require(x.shape == (50, *dataset.shape), f"sample has shape {tuple(x.shape)}, expected {(50, *dataset.shape)}")
+        require(x.dtype == torch.float32, f"sample is {x.dtype}, expected torch.float32")
+        require(torch.equal(x, again), "sample differs between two generators of the same seed")
+        require(not torch.equal(x, other), "sample is the same under generators of different seeds")
+        with no_global_randomness("log_prob"):
+            values = dataset.log_prob(x.double())
+        require(values.shape == (50,), f"log_prob has shape {tuple(values.shape)}, expected (50,)")
+        require(values.dtype == torch.float64, f"log_prob is {values.dtype}, expected torch.float64")
+        require(bool(torch.isfinite(values).all()), "log_prob is not finite at draws of the law")
+        return "draws and log-densities"
+
+    def check_entropy(self) -> str:
+        """The mean of -log_prob over fresh draws and over the test split is the entropy, within 4 standard errors."""
+        dataset = self._with_law()
+        entropy = dataset.entropy
+        if entropy is None:
+            raise UnsupportedError("the entropy is not known")
+        found = []
+        fresh = dataset.sample(_DRAWS, torch.Generator().manual_seed(2))
+        for name, x in (("fresh draws", fresh), ("test split", dataset.splits.test)):
+            values = -dataset.log_prob(x.double())
+            error = float(values.std() / math.sqrt(len(values)))
+            off = float(values.mean()) - entropy
+            require(
+                abs(off) <= 4 * error + (dataset.entropy_error or 0) + 1e-9,
+                f"mean of -log_prob over the {name} is {off:+.4f} off the entropy {entropy:.4f}; one standard error is "
+                f"{error:.4f}",
+            )
+            found.append(f"{name} {off:+.4f} ± {error:.4f}")
+        return f"{entropy:.4f} nats; " + ", ".join(found)
+
+    def check_modes(self) -> str:
+        """The density of the modes, as a Gaussian mixture, is that of the law."""
+        dataset = self._with_law()
+        modes = dataset.modes()
+        if modes is None:
+            raise UnsupportedError("the law has no modes")
+        require(abs(float(modes.weights.sum()) - 1) < 1e-6, f"the weights sum to {float(modes.weights.sum())}")
+        x = dataset.sample(200, torch.Generator().manual_seed(3)).double().flatten(1)
+        components = torch.distributions.MultivariateNormal(modes.centres.double(), modes.covariances.double())
+        mixture = (components.log_prob(x[:, None]) + modes.weights.double().log()).logsumexp(1)
+        off = float((mixture - dataset.log_prob(x.reshape(-1, *dataset.shape))).abs().max())
+        require(off < 1e-4, f"log_prob differs from that of the mixture of the modes by {off:.2g} nats")
+        return f"{len(modes.weights)} modes"
+
+    def _with_law(self) -> Dataset:
+        if not self.dataset.has_law:
+            raise UnsupportedError("the law is not known")
+        return self.dataset
+
+
+def _rows(points: Tensor) -> list[bytes]:
+    flat = points.flatten(1).contiguous().numpy()
+    return [row.tobytes() for row in flat]

@@ -1,0 +1,68 @@
+"""What the kits of checks share."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from trilemma.harness.config import Config
+
+
+def require(condition: bool, message: str) -> None:
+    """Fail the check with `message` unless `condition` holds (also under `python -O`)."""
+    if not condition:
+        raise AssertionError(message)
+
+
+class Kit:
+    """The checks of one plugin class: its methods named `check_*`, in the order in which they are written.
+
+    A check returns what it found, raises AssertionError where the plugin fails it and UnsupportedError where it does
+    not apply.
+    """
+
+    def __init__(self, cls: type[Any], config: Config | None) -> None:
+        self.cls = cls
+        self.config = config
+
+    def checks(self) -> dict[str, Callable[[], str]]:
+        """Name -> check."""
+        names = [name for base in reversed(type(self).__mro__) for name in vars(base) if name.startswith("check_")]
+        return {name.removeprefix("check_").replace("_", "-"): getattr(self, name) for name in dict.fromkeys(names)}
+
+    def check_documented(self) -> str:
+        """The class has a docstring and every option a description."""
+        require(bool((self.cls.__dict__.get("__doc__") or "").strip()), f"class {self.cls.__name__} has no docstring")
+        count = 0
+        for label, config in self.options():
+            for key, field in config.model_fields.items():
+                require(bool(field.description), f"option '{key}' of {label} has no Field(description=...)")
+                count += 1
+        return f"{count} options"
+
+    def options(self) -> Iterator[tuple[str, type[Config]]]:
+        """Label and class of each record of options."""
+        yield "Config", self.cls.Config
+
+
+@contextlib.contextmanager
+def no_global_randomness(what: str) -> Iterator[None]:
+    """Fail where the block moves the global random state of torch, NumPy or Python."""
+    before = _random_states()
+    yield
+    moved = [name for name, state in _random_states().items() if state != before[name]]
+    require(not moved, f"{what} draws from the global generator of {', '.join(moved)}; use the generator handed in")
+
+
+def _random_states() -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (numpy_state["state"]["key"].tobytes(), numpy_state["state"]["pos"]),
+        "random": random.getstate(),
+    }

@@ -1,0 +1,129 @@
+"""The laws that plugins are checked on: three well separated Gaussians in the plane, and small images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from trilemma.harness.config import Config
+from trilemma.harness.dataset import Dataset, Law, LawConfig, Modes, Splits
+from trilemma.harness.model import Context, Model, Split
+from trilemma.harness.spaces import Space
+
+CENTRES = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
+WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+SCALE = 0.5
+
+
+def mixture(weights: Tensor, means: Tensor, deviations: Tensor) -> MixtureSameFamily:
+    """Axis-aligned Gaussians: `weights` (k,), `means` and `deviations` (k, d)."""
+    components = Independent(Normal(means, deviations, validate_args=False), 1)
+    return MixtureSameFamily(Categorical(weights), components, validate_args=False)
+
+
+def draw(n: int, weights: Tensor, means: Tensor, deviations: Tensor, generator: torch.Generator) -> Tensor:
+    """`n` points of the same mixture, float64."""
+    labels = torch.multinomial(weights, n, replacement=True, generator=generator)
+    noise = torch.randn((n, means.shape[1]), generator=generator, dtype=torch.float64)
+    return means[labels] + deviations.expand_as(means)[labels] * noise
+
+
+class ThreeGaussians(Law):
+    """Three well separated round Gaussians of unequal weight in the plane."""
+
+    name = "three-gaussians"
+    title = "Three Gaussians"
+
+    class Config(LawConfig):
+        """Sizes of the splits, and the place of the law."""
+
+        n_train: int = Field(2000, ge=2, description="training points")
+        n_valid: int = Field(1000, ge=2, description="validation points")
+        n_test: int = Field(1000, ge=2, description="test points")
+        shift: float = Field(0.0, description="added to the first coordinate")
+
+    @property
+    def centres(self) -> Tensor:
+        """(3, 2)."""
+        return CENTRES + torch.tensor([self.config.shift, 0.0], dtype=torch.float64)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return draw(n, WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE), generator).float()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return mixture(WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE)).log_prob(x.double())
+
+    def modes(self) -> Modes:
+        return Modes(self.centres, WEIGHTS, SCALE**2 * torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
+
+    @property
+    def entropy(self) -> float:
+        """Of the weights, and of each Gaussian: they do not overlap."""
+        return float(-(WEIGHTS * WEIGHTS.log()).sum()) + math.log(2 * math.pi * math.e * SCALE**2)
+
+
+class SmallImages(Dataset):
+    """Images of 8 x 8 grey levels, a bright disc each."""
+
+    name = "small-images"
+    kind = "image"
+    levels = 17
+    title = "Discs"
+    source = "drawn"
+    license = "CC0-1.0"
+
+    def load(self) -> Splits:
+        grid = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij"))
+
+        def images(n: int, seed: int) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
+            centres = 2 + 3 * torch.rand((n, 2, 1, 1), generator=generator)
+            noise = 2 * torch.rand((n, 1, 8, 8), generator=generator)
+            return (14 * (-(grid - centres).square().sum(1, keepdim=True) / 4).exp() + noise).to(torch.uint8)
+
+        return Splits(images(600, 0), images(200, 1), images(200, 2))
+
+
+class Distorted(Model):
+    """The law of `ThreeGaussians`, distorted: what a metric is tried on. `place` it in a model space first."""
+
+    name = "distorted"
+    likelihood = "exact"
+
+    class Config(Config):
+        """The distortion, in data space."""
+
+        shift: float = Field(0.0, description="added to the first coordinate")
+        shrink: float = Field(1.0, gt=0, description="factor on the distances from the mean of the law")
+        drop: bool = Field(False, description="whether the rarest mode is missing")
+        reverse: bool = Field(False, description="whether samples come in reverse order")
+
+    def place(self, space: Space) -> None:
+        """Set the mixture in model space."""
+        c = self.config
+        self.weights = WEIGHTS[:2] / WEIGHTS[:2].sum() if c.drop else WEIGHTS
+        mean = WEIGHTS @ CENTRES
+        centres = mean + c.shrink * (CENTRES[: len(self.weights)] - mean)
+        centres = centres + torch.tensor([c.shift, 0.0], dtype=torch.float64)
+        self.means = space.to_model(centres)[0]
+        self.deviations = space.to_model(centres + c.shrink * SCALE)[0] - self.means
+
+    def fit(self, train: Split, ctx: Context) -> None:
+        return None
+
+    def sample(self, n: int, ctx: Context) -> Tensor:
+        x = draw(n, self.weights, self.means, self.deviations, ctx.generator).float()
+        return x.flip(0) if self.config.reverse else x
+
+    def log_prob(self, x: Tensor, ctx: Context) -> Tensor:
+        return mixture(self.weights, self.means, self.deviations).log_prob(x.double())
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
+        with torch.enable_grad():
+            x = x.double().requires_grad_()
+            smoothed = mixture(self.weights, self.means, (self.deviations**2 + sigma.double() ** 2).sqrt())
+            return torch.autograd.grad(smoothed.log_prob(x).sum(), x)[0]

@@ -1,0 +1,234 @@
+"""The self-tests of a metric: it is tried on a known law and on distortions of it, through the contract alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
+from trilemma.harness.conformance.laws import Distorted, ThreeGaussians
+from trilemma.harness.errors import TrilemmaError, UnsupportedError
+from trilemma.harness.evaluation import Evaluation, TrainingRecord
+from trilemma.harness.metric import Metric
+from trilemma.harness.model import DataInfo
+from trilemma.harness.results import Result
+from trilemma.harness.spaces import Space
+
+Found = dict[str, Result]
+
+_POINTS, _DRAWS = 400, 4
+_SHIFTS = (0.5, 2.0, 8.0)
+_SLACK = 3  # half-widths of an interval within which two values count as equal
+_DRIFT = 0.05  # and the share of the largest shift's effect: rounding, where an interval has no width
+
+
+class _Recording(Evaluation):
+    """Notes how many points are asked for, and returns a share of the model's."""
+
+    share = 1.0
+
+    def record(self) -> tuple[set[int], set[int]]:
+        """Start to note: sizes asked of real data and of the model."""
+        self.real_sizes: set[int] = set()
+        self.model_sizes: set[int] = set()
+        return self.real_sizes, self.model_sizes
+
+    def real(self, n: int, draw: int = 0) -> NDArray[np.float64]:
+        self.real_sizes.add(n)
+        return super().real(n, draw)
+
+    def generate(self, n: int, draw: int = 0) -> NDArray[np.float64]:
+        self.model_sizes.add(n)
+        return super().generate(n, draw)[: int(n * self.share)]
+
+
+class MetricKit(Kit):
+    """What `trilemma check METRIC` looks at."""
+
+    def metric(self, points: int = _POINTS) -> Metric:
+        """The metric, with fewer points than by default unless a config was given."""
+        config = self.config
+        if config is None:
+            known = self.cls.Config.model_fields
+            small = {key: value for key, value in (("n", points), ("draws", _DRAWS)) if key in known}
+            config = self.cls.Config(**small)
+        metric: Metric = self.cls(config)
+        return metric
+
+    def evaluation(self, distortion: Distorted.Config, *, law_shift: float = 0.0) -> _Recording:
+        """A distorted law against the true one."""
+        dataset = ThreeGaussians(ThreeGaussians.Config(shift=law_shift))
+        space = Space.fit(dataset, flatten=False)
+        model = Distorted(distortion)
+        model.place(space)
+        splits = dataset.splits
+        evaluation = _Recording(
+            model,
+            dataset,
+            space,
+            DataInfo(dataset.name, dataset.kind, dataset.shape, len(splits.train)),
+            seed=0,
+            device=torch.device("cpu"),
+            training=TrainingRecord(seconds=1.0, wall_seconds=1.0, steps=1, peak_memory=1, parameters=1),
+        )
+        evaluation.record()
+        return evaluation
+
+    @cached_property
+    def law(self) -> Found:
+        """The results of the true law."""
+        return self.found()
+
+    def found(self, *, points: int = _POINTS, law_shift: float = 0.0, **distortion: float) -> Found:
+        """The results of a distorted law, by name."""
+        return self._compute(points, law_shift, tuple(sorted(distortion.items())))
+
+    @cache  # noqa: B019 -- a kit lives as long as its checks
+    def _compute(self, points: int, law_shift: float, distortion: tuple[tuple[str, float], ...]) -> Found:
+        evaluation = self.evaluation(Distorted.Config.model_validate(dict(distortion)), law_shift=law_shift)
+        return {result.metric: result for result in self.metric(points).compute(evaluation)}
+
+    def comparing(self) -> list[str]:
+        """Names of the results by which models are ranked. Raises UnsupportedError where there are none."""
+        if not self.cls.compares:
+            raise UnsupportedError("the metric judges nothing by real data")
+        names = [r.metric for r in self.law.values() if r.better != "none" and r.details.get("primary") is not False]
+        if not names:
+            raise UnsupportedError("the metric has no direction: nothing is ranked by it")
+        return names
+
+    def slack(self, name: str, *founds: Found) -> float:
+        """How far two values of a result may lie apart by chance."""
+        effect = abs(self.found(shift=_SHIFTS[-1])[name].value - self.law[name].value)
+        drift = _DRIFT * effect if np.isfinite(effect) else _DRIFT
+        return _SLACK * max(_half(found[name]) for found in (self.law, *founds)) + drift
+
+    # The checks
+
+    def check_results(self) -> str:
+        """Results have names of their own, finite values, intervals around them, and floors where there is a truth."""
+        with no_global_randomness("compute"):
+            evaluation = self.evaluation(Distorted.Config())
+            results = self.metric().compute(evaluation)
+        require(bool(results), "there are no results")
+        require(len({r.metric for r in results}) == len(results), "two results have one name")
+        for r in results:
+            require(bool(np.isfinite(r.value)), f"{r.metric} is {r.value}")
+            if r.ci_low is not None and r.ci_high is not None:
+                require(r.ci_low <= r.value <= r.ci_high, f"{r.metric} is outside its interval")
+            if self.cls.compares:
+                require(r.ci_low is not None and r.ci_high is not None, f"{r.metric} has no interval")
+                require(r.floor is not None, f"{r.metric} has no floor")
+                require(r.n is not None, f"{r.metric} does not say its sample size n")
+        return ", ".join(r.metric for r in results)
+
+    def check_identity(self) -> str:
+        """The true law is at the floor."""
+        for name in self.comparing():
+            r = self.law[name]
+            if r.floor is None:
+                continue
+            off = abs(r.value - r.floor)
+            require(off <= self.slack(name), f"{name} of the true law is {r.value:.4g}, its floor {r.floor:.4g}")
+        return _listing(self.law[name] for name in self.comparing())
+
+    def check_symmetry(self) -> str:
+        """Where the metric is symmetric, exchanging the real and the generated law leaves it the same."""
+        if not self.cls.symmetric:
+            raise UnsupportedError("the metric does not claim to be symmetric")
+        there, back = self.found(shift=2.0), self.found(law_shift=2.0)
+        for name in self.comparing():
+            off = abs(there[name].value - back[name].value)
+            require(off <= self.slack(name, there, back), f"{name} is {there[name].value:.4g} one way and "
+                    f"{back[name].value:.4g} the other")  # fmt: skip
+        return _listing((there[name] for name in self.comparing()), (back[name] for name in self.comparing()))
+
+    def check_equal_sizes(self) -> str:
+        """As many points are asked of the model as of real data; a set that is smaller is refused, or does no harm."""
+        self.comparing()
+        evaluation = self.evaluation(Distorted.Config())
+        real, generated = evaluation.record()
+        self.metric().compute(evaluation)
+        if not generated:
+            raise UnsupportedError("the metric does not look at samples")
+        require(generated <= real, f"{sorted(generated)} points of the model against {sorted(real)} real ones")
+        short = self.evaluation(Distorted.Config())
+        short.share = 0.5
+        try:
+            found = {r.metric: r for r in self.metric().compute(short)}
+        except TrilemmaError as error:
+            return f"half as many generated points are refused: {error}"
+        for name in self.comparing():
+            off = abs(found[name].value - self.law[name].value)
+            require(off <= self.slack(name, found), f"half as many generated points are accepted and move {name} by "
+                    f"{off:.3g}")  # fmt: skip
+        return "half as many generated points change nothing but the interval"
+
+    def check_shift(self) -> str:
+        """It grows with a shift of the law."""
+        founds = [self.law, *(self.found(shift=shift) for shift in _SHIFTS)]
+        grows = []
+        for name in self.comparing():
+            values = [_badness(found[name]) for found in founds]
+            slack = self.slack(name)
+            for one, two in zip(values[:-1], values[1:], strict=True):
+                require(two >= one - slack, f"{name} gets better with a shift: {_listing(f[name] for f in founds)}")
+            grows.append(values[-1] > values[0] + slack)
+        require(any(grows), f"no result sees a shift of {_SHIFTS[-1]:g}")
+        return "; ".join(f"{name} {_listing(f[name] for f in founds)}" for name in self.comparing())
+
+    def check_mode_drop(self) -> str:
+        """It sees that the rarest of three modes is missing."""
+        return self._worse(self.found(drop=True), "a missing mode")
+
+    def check_shrinkage(self) -> str:
+        """It sees that the law is half as wide, and never prefers it."""
+        return self._worse(self.found(shrink=0.5), "a law half as wide")
+
+    def check_permutation(self) -> str:
+        """The order of the samples is irrelevant."""
+        reverse = self.found(reverse=True)
+        for name in self.comparing():
+            off = abs(reverse[name].value - self.law[name].value)
+            allowed = max(1e-6 * abs(self.law[name].value), _half(self.law[name]))
+            require(off <= allowed, f"{name} is {self.law[name].value:.6g}, and {reverse[name].value:.6g} in reverse")
+        return "the same in reverse order"
+
+    def check_n_bias(self) -> str:
+        """What the true law gives at a quarter of the points: for information."""
+        names = self.comparing()
+        if self.config is not None or "n" not in self.cls.Config.model_fields:
+            raise UnsupportedError("the metric has no option `n`, or its options were given")
+        small = self.found(points=_POINTS // 4)
+        return "; ".join(
+            f"{name} {small[name].value:.4g} at n = {small[name].n}, {self.law[name].value:.4g} at {self.law[name].n}"
+            for name in names
+        )
+
+    def _worse(self, found: Found, what: str) -> str:
+        seen = []
+        for name in self.comparing():
+            change = _badness(found[name]) - _badness(self.law[name])
+            slack = self.slack(name, found)
+            require(change >= -slack, f"{name} prefers {what}: {_listing((self.law[name], found[name]))}")
+            seen.append(change > _half(found[name]) + _half(self.law[name]))
+        require(any(seen), f"no result sees {what}")
+        return "; ".join(f"{name} {_listing((self.law[name], found[name]))}" for name in self.comparing())
+
+
+def _half(result: Result) -> float:
+    if result.ci_low is None or result.ci_high is None:
+        return 0.0
+    return (result.ci_high - result.ci_low) / 2
+
+
+def _badness(result: Result) -> float:
+    return -result.value if result.better == "higher" else result.value
+
+
+def _listing(*groups: Iterable[Result]) -> str:
+    return " | ".join(", ".join(f"{r.value:.4g}" for r in group) for group in groups)

@@ -1,0 +1,198 @@
+"""The checks of a model: it is trained for a few steps on a small law, then asked for everything it promises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from trilemma.harness.budget import Budget, Clock
+from trilemma.harness.config import Config
+from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
+from trilemma.harness.conformance.laws import SmallImages, ThreeGaussians
+from trilemma.harness.dataset import Dataset
+from trilemma.harness.errors import UnsupportedError
+from trilemma.harness.evaluation import DatasetTruth
+from trilemma.harness.model import Context, DataInfo, Direct, Model, NeuralModel, Sampler, Split
+from trilemma.harness.recipe import Recipe
+from trilemma.harness.spaces import Space
+
+STEPS = 60  # of training: enough for finite samples, not for good ones
+_HALF_SIDE, _PER_SIDE, _AT_A_TIME = 8.0, 400, 10_000  # of the grid that a density is integrated over
+_CPU = torch.device("cpu")
+
+
+class ModelKit(Kit):
+    """What `trilemma check MODEL` looks at."""
+
+    def options(self) -> Iterator[tuple[str, type[Config]]]:
+        yield from super().options()
+        yield "Density", self.cls.Density
+        for sampler in self.cls.samplers:
+            yield f"sampler '{sampler.name}'", sampler
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Points in the plane, or small images for models that accept nothing else."""
+        return ThreeGaussians() if "vector" in self.cls.accepts else SmallImages()
+
+    @cached_property
+    def space(self) -> Space:
+        """The space that the model sees."""
+        return Space.fit(self.dataset, flatten=False, image_space=self.cls.image_space)
+
+    @cached_property
+    def info(self) -> DataInfo:
+        """What the model is told of the data."""
+        splits, dataset = self.dataset.splits, self.dataset
+        return DataInfo(dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels)
+
+    def context(self, seed: int, sampler: Sampler | None = None) -> Context:
+        """A context with a generator of its own."""
+        return Context(
+            info=self.info,
+            device=_CPU,
+            generator=torch.Generator().manual_seed(seed),
+            sampler=sampler or self.cls.samplers[0](),
+            density=self.cls.Density(),
+            truth=DatasetTruth(self.dataset, self.space) if self.cls.needs_truth else None,
+        )
+
+    def points(self, name: str) -> Tensor:
+        """A split in model space."""
+        points = self.space.dequantise(getattr(self.dataset.splits, name), torch.Generator().manual_seed(0))
+        return self.space.to_model(points)[0].float()
+
+    def fitted(self, seed: int = 0) -> Model:
+        """A newly trained model."""
+        model: Model = self.cls(self.config)
+        context = self.context(seed)
+        context.recipe = getattr(self.cls, "recipe", Recipe())
+        context.valid = Split(self.points("valid"))
+        context.clock = Clock(Budget(steps=STEPS, seconds=None))
+        with no_global_randomness("fit"):
+            model.fit(Split(self.points("train")), context)
+        return model
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model that most checks share."""
+        return self.fitted()
+
+    def draw(self, model: Model, n: int = 64, seed: int = 1, sampler: Sampler | None = None) -> Tensor:
+        """Samples under a new generator."""
+        return model.sample(n, self.context(seed, sampler)).detach()
+
+    def check_fit(self) -> str:
+        """It trains for a few steps, and draws from its own generator alone."""
+        require(isinstance(self.model, Model), "it is no model")
+        return f"{STEPS} steps on '{self.dataset.name}'"
+
+    def check_fit_deterministic(self) -> str:
+        """Training again under the same seed gives the same samples."""
+        require(torch.equal(self.draw(self.model), self.draw(self.fitted())), "the samples of two equal fits differ")
+        return "equal samples"
+
+    def check_samplers(self) -> str:
+        """Every sampler draws finite points of the right shape and type at its defaults."""
+        for cls in self.cls.samplers:
+            for n in (1, 7):
+                x = self.draw(self.model, n, sampler=cls())
+                label = f"sample({n}) by sampler '{cls.name}'"
+                require(
+                    tuple(x.shape) == (n, *self.info.shape),
+                    f"{label} has shape {tuple(x.shape)}, expected {(n, *self.info.shape)}",
+                )
+                require(x.dtype.is_floating_point, f"{label} is {x.dtype}, not a floating type")
+                require(bool(torch.isfinite(x).all()), f"{label} is not finite")
+        return ", ".join(cls.name for cls in self.cls.samplers)
+
+    def check_sample_deterministic(self) -> str:
+        """The generator handed in decides the samples, and no global one is used."""
+        for cls in self.cls.samplers:
+            sampler = None if cls is Direct else cls()
+            with no_global_randomness("sample"):
+                x, again, other = (self.draw(self.model, seed=seed, sampler=sampler) for seed in (1, 1, 2))
+            require(torch.equal(x, again), f"sampler '{cls.name}' differs between two generators of the same seed")
+            require(not torch.equal(x, other), f"sampler '{cls.name}' ignores the generator")
+        return "the same under the same generator"
+
+    def check_state(self) -> str:
+        """A new model that loads the state gives the same samples and densities."""
+        state = self.model.state()
+        if state is None:
+            raise UnsupportedError("the model has no state: each new evaluation fits it again")
+        for key, value in state.items():
+            require(isinstance(value, Tensor), f"state['{key}'] is {type(value).__name__}, not a tensor")
+        copy: Model = self.cls(self.config)
+        with torch.random.fork_rng(devices=[]):
+            copy.prepare(self.info)
+        copy.load_state({key: value.detach().clone() for key, value in state.items()})
+        if isinstance(copy, NeuralModel):
+            copy.eval()
+        require(torch.equal(self.draw(self.model), self.draw(copy)), "its samples differ after load_state")
+        if self.cls.likelihood != "none":
+            one, two = (model.log_prob(self.points("test")[:20], self.context(1)) for model in (self.model, copy))
+            require(torch.equal(one, two), "its log-densities differ after load_state")
+        return f"{len(state)} tensors"
+
+    def check_log_prob(self) -> str:
+        """Log-densities of data are one number a point, neither NaN nor +inf; without a likelihood, UnsupportedError."""
+        x = self.points("test")[:20]
+        if self.cls.likelihood == "none":
+            try:
+                self.model.log_prob(x, self.context(1))
+            except UnsupportedError:
+                return "no likelihood, and it says so"
+            raise AssertionError("likelihood is 'none', but log_prob returns a value")
+        with no_global_randomness("log_prob"):
+            values, again = (self.model.log_prob(x, self.context(1)).detach() for _ in range(2))
+        require(tuple(values.shape) == (20,), f"log_prob has shape {tuple(values.shape)}, expected (20,)")
+        require(values.dtype.is_floating_point, f"log_prob is {values.dtype}, not a floating type")
+        require(not bool(values.isnan().any() | (values == torch.inf).any()), "log_prob of data is NaN or +inf")
+        require(torch.equal(values, again), "log_prob differs between two generators of the same seed")
+        return self.cls.likelihood
+
+    def check_mass(self) -> str:
+        """An exact density integrates to 1 within .02, over a grid in two dimensions."""
+        if self.cls.likelihood != "exact" or self.info.shape != (2,):
+            raise UnsupportedError("the density is not exact, or not one of the plane")
+        step = 2 * _HALF_SIDE / _PER_SIDE
+        axis = -_HALF_SIDE + step * (torch.arange(_PER_SIDE) + 0.5)
+        grid = torch.cartesian_prod(axis, axis)
+        with torch.no_grad():
+            parts = [self.model.log_prob(part, self.context(1)).double().exp() for part in grid.split(_AT_A_TIME)]
+        mass = float(torch.cat(parts).sum()) * step**2
+        require(math.isfinite(mass) and abs(mass - 1) <= 0.02, f"the density integrates to {mass:.4f}")
+        return f"{mass:.4f}"
+
+    def check_score(self) -> str:
+        """A score has the shape of the points, and at high noise it is that of the noise."""
+        if self.cls.score is Model.score:
+            raise UnsupportedError("the model has no score")
+        sigma = torch.tensor(30.0)
+        x = sigma * torch.randn((200, *self.info.shape), generator=torch.Generator().manual_seed(4))
+        with no_global_randomness("score"):
+            found = self.model.score(x, sigma, self.context(1)).detach()
+        require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
+        off = float((found + x / (1 + sigma**2)).norm() / (x / (1 + sigma**2)).norm())
+        require(off < 0.2, f"at noise level {float(sigma):g} it is {off:.0%} off -x / (1 + sigma^2)")
+        return f"{off:.1%} off at noise level {float(sigma):g}"
+
+    def check_loss(self) -> str:
+        """The loss is a finite scalar with a gradient, the same under the same generator, and only by it."""
+        if not issubclass(self.cls, NeuralModel) or self.cls.training_step is not NeuralModel.training_step:
+            raise UnsupportedError("the model is not trained on a single loss")
+        model = self.fitted()
+        assert isinstance(model, NeuralModel)
+        x = self.points("train")[:64]
+        with no_global_randomness("loss"):
+            loss, again = (model.loss(x, self.context(5)) for _ in range(2))
+        require(loss.shape == (), f"loss has shape {tuple(loss.shape)}, expected a scalar")
+        require(bool(torch.isfinite(loss)), "loss is not finite")
+        require(loss.requires_grad, "loss has no gradient")
+        require(torch.equal(loss, again), "loss differs between two generators of the same seed: hidden state?")
+        return f"{float(loss.detach()):.4g}"

@@ -1,0 +1,78 @@
+"""Frechet and kernel distances between the features of images under a given encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+import trilemma
+from trilemma.plugins.metrics.encoders import Kind, feature_distances, load_encoder
+from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets
+from trilemma.plugins.metrics.two_sample import Quantity, summary
+from trilemma.plugins.metrics.wasserstein import CorrectedDistance
+
+Array = NDArray[np.float64]
+
+
+class Frechet(CorrectedDistance):
+    """Frechet and kernel distances of image features (FID and KID, where the encoder is the Inception network).
+
+    `frechet` is biased by n; models are ranked by `frechet_excess`, which takes off what finite samples add, and by the
+    unbiased `kernel_distance`. The encoder's name and hash are part of each result: distances under different encoders
+    cannot be compared. Needs the extra `frechet`. Raises UnsupportedError for vectors and without the weights of an
+    encoder, DataError for a file that holds none.
+    """
+
+    name = "frechet"
+    prefix = "frechet"
+    power = 1
+    unit = ""
+
+    class Config(DrawsConfig):
+        """Sizes of the sample sets, and the encoder."""
+
+        draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
+        encoder: Kind = Field(
+            "inception-v3", description="kind of the encoder; exported: a program saved by torch.export.save"
+        )
+        weights: str | None = Field(None, description="file of the encoder; nothing is downloaded")
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        dataset = evaluation.dataset
+        if dataset.kind != "image":
+            raise trilemma.UnsupportedError(f"'{dataset.name}' has no images to encode")
+        encoder = load_encoder(self.config.encoder, self.config.weights)
+        self.encoder = {"encoder": encoder.name, "encoder_sha256": encoder.sha256}
+        sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
+        encoded = replace(
+            sets,
+            real=[encoder.features(points, dataset.shape) for points in sets.real],
+            generated=[encoder.features(points, dataset.shape) for points in sets.generated],
+        )
+        values, floors = self.over(encoded.pairs, evaluation), self.floors(encoded, evaluation)
+        kernel = summary(
+            Quantity("kernel_distance"),
+            [value["kernel"] for value in values],
+            [floor["kernel"] for floor in floors],
+            encoded,
+            self.encoder,
+        )
+        return [*self.corrected(encoded, values, floors, evaluation), kernel]
+
+    def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
+        frechet, kernel = feature_distances(real=real, generated=generated)
+        return {"powered": frechet, "kernel": kernel}
+
+    def powered(self, real: Array, generated: Array) -> float:
+        return feature_distances(real=real, generated=generated)[0]
+
+    def primary(self, dim: int) -> bool:
+        return True
+
+    def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
+        return dict(self.encoder)

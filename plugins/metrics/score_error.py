@@ -1,0 +1,109 @@
+"""How far a learned score is from the true one, at each noise level, at the data and far from it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+Array = NDArray[np.float64]
+
+
+def mixture_score(x: Tensor, *, centres: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
+    """grad log p_sigma of a Gaussian mixture smoothed by N(0, sigma^2 I), at `x` (n, d); same shape, float64.
+
+    The smoothed law is the mixture with covariances C_k + sigma^2 I. Shapes: `centres` (k, d), `weights` (k,),
+    `covariances` (k, d, d).
+    """
+    noise = sigma**2 * torch.eye(x.shape[1], dtype=torch.float64)
+    log_terms, pulls = [], []
+    for centre, weight, covariance in zip(centres, weights, covariances, strict=True):
+        factor = torch.linalg.cholesky(covariance + noise)
+        difference = x - centre
+        pull = torch.cholesky_solve(difference.T, factor).T
+        log_terms.append(weight.log() - factor.diagonal().log().sum() - 0.5 * (difference * pull).sum(1))
+        pulls.append(pull)
+    shares = torch.stack(log_terms).softmax(0)
+    score: Tensor = -(shares[:, :, None] * torch.stack(pulls)).sum(0)
+    return score
+
+
+def log_sigma_integral(values: Array, sigmas: Array) -> Array:
+    """The integral of `values` (levels, n) over ln(sigma) by the trapezoid rule, shape `(n,)`."""
+    steps = np.abs(np.diff(np.log(sigmas)))[:, None]
+    integral: Array = (steps * (values[1:] + values[:-1]) / 2).sum(0)
+    return integral
+
+
+class ScoreError(trilemma.Metric):
+    """The error of a learned score against that of the true law, over a ladder of noise levels, in model space.
+
+    At each level the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is stored as a curve twice: over p_sigma
+    itself (`near`), and over a broad Gaussian about the data (`far`), where a score is hardly trained but a sampler that
+    starts anywhere must pass. `score_error` is the integral of sigma^2 E|s_model - grad log p_sigma|^2 over ln(sigma) at
+    the data: what the learned score adds to the KL divergence by reversing the diffusion over these levels, at most (Song
+    et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1, for the diffusion
+    dx = sqrt(2 sigma) dw). `score_error_far` is the same integral far from the data, to be read beside it.
+
+    Raises UnsupportedError for models without a score and for laws that are not mixtures of Gaussians.
+    """
+
+    name = "score_error"
+    stage = "density"
+
+    class Config(trilemma.Config):
+        """The ladder, and the points."""
+
+        n: int = Field(1000, ge=2, description="points at each noise level, the same for all of them up to the noise")
+        levels: int = Field(20, ge=2, description="noise levels, evenly spaced in ln(sigma)")
+        sigma_min: float = Field(0.02, gt=0, description="least noise level, in deviations of the data")
+        sigma_max: float = Field(50.0, gt=0, description="largest noise level, in deviations of the data")
+        far: float = Field(3.0, gt=0, description="deviation of the Gaussian of the points far from the data")
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        modes = evaluation.model_space_modes()
+        if modes is None:
+            raise trilemma.UnsupportedError(f"the score of the law behind '{evaluation.dataset.name}' is not known")
+        c = self.config
+        generator = torch.Generator().manual_seed(0)
+        shape = (c.n, modes.centres.shape[1])
+        labels = torch.multinomial(modes.weights, c.n, replacement=True, generator=generator)
+        z, noise, away = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+        factors = torch.linalg.cholesky(modes.covariances)
+        x0 = modes.centres[labels] + torch.einsum("nij,nj->ni", factors[labels], z)
+        sigmas = np.geomspace(c.sigma_min, c.sigma_max, c.levels)
+        curves: dict[str, list[Array]] = {"near": [], "far": []}
+        for sigma in map(float, sigmas):
+            for name, x in (("near", x0 + sigma * noise), ("far", math.sqrt(c.far**2 + sigma**2) * away)):
+                true = mixture_score(
+                    x, centres=modes.centres, weights=modes.weights, covariances=modes.covariances, sigma=sigma
+                )
+                found = evaluation.score(x.reshape(c.n, *evaluation.info.shape), sigma).flatten(1)
+                curves[name].append((found - true).square().sum(1).numpy())
+        squared = {name: np.stack(values) for name, values in curves.items()}
+        details = {
+            "sigma": sigmas.tolist(),
+            "fisher_near": (squared["near"].mean(1) / 2).tolist(),
+            "fisher_far": (squared["far"].mean(1) / 2).tolist(),
+            "far": c.far,
+            "space": "model",
+        }
+        return [
+            self._result("score_error", "nats", squared["near"], sigmas, details),
+            self._result("score_error_far", "", squared["far"], sigmas, details | {"primary": False}),
+        ]
+
+    def _result(
+        self, metric: str, unit: str, squared: Array, sigmas: Array, details: dict[str, object]
+    ) -> trilemma.Result:
+        integrals = log_sigma_integral(squared * sigmas[:, None] ** 2, sigmas)
+        value, low, high = trilemma.mean_interval(integrals)
+        return trilemma.Result(
+            metric=metric, value=value, ci_low=low, ci_high=high, floor=0.0, n=self.config.n, unit=unit, details=details
+        )

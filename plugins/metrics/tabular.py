@@ -1,0 +1,73 @@
+"""How well the columns of a table and their correlations are reproduced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+import trilemma
+from trilemma.plugins.metrics.samples import check_pair
+from trilemma.plugins.metrics.two_sample import Quantity, TwoSample
+
+Array = NDArray[np.float64]
+
+
+def marginal_distances(*, real: Array, generated: Array) -> Array:
+    """The Kolmogorov-Smirnov distance of each coordinate, shape `(d,)`: the largest gap of distribution functions.
+
+    0 to 1, whatever the units. The sets are `(n, d)`. Raises DataError or DivergedError for sets that cannot be
+    compared.
+    """
+    check_pair(real, generated)
+    both = np.sort(np.concatenate([real, generated]), axis=0)
+    gaps = np.empty(real.shape[1])
+    for j in range(real.shape[1]):
+        shares = [np.searchsorted(np.sort(x[:, j]), both[:, j], side="right") / len(x) for x in (real, generated)]
+        gaps[j] = np.abs(shares[0] - shares[1]).max()
+    return gaps
+
+
+def correlation_distance(*, real: Array, generated: Array) -> float:
+    """Mean absolute difference of the correlation coefficients over pairs of different coordinates, 0 to 2.
+
+    A coordinate that is constant in one set is uncorrelated with all others. Raises DataError or DivergedError for sets
+    that cannot be compared, DataError for one coordinate.
+    """
+    check_pair(real, generated)
+    if real.shape[1] < 2:
+        raise trilemma.DataError("one coordinate has no correlations")
+    pairs = np.triu_indices(real.shape[1], 1)
+    return float(np.abs(_correlations(real)[pairs] - _correlations(generated)[pairs]).mean())
+
+
+def _correlations(x: Array) -> Array:
+    scale = x.std(0)
+    z = (x - x.mean(0)) / np.where(scale > 0, scale, 1)
+    return z.T @ z / len(x)
+
+
+class Tabular(TwoSample):
+    """Mean error of the single columns (Kolmogorov-Smirnov) and of their correlations: what a table must keep at least.
+
+    Neither sees what the joint law does beyond that. Raises UnsupportedError for images and for one column.
+    """
+
+    name = "tabular"
+    symmetric = True
+    quantities = (
+        Quantity("marginal_error"),
+        Quantity("worst_marginal_error"),
+        Quantity("correlation_error"),
+    )
+
+    def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
+        if evaluation.dataset.kind != "vector" or evaluation.dim < 2:
+            raise trilemma.UnsupportedError(f"'{evaluation.dataset.name}' is not a table of at least two columns")
+        gaps = marginal_distances(real=real, generated=generated)
+        return {
+            "marginal_error": float(gaps.mean()),
+            "worst_marginal_error": float(gaps.max()),
+            "correlation_error": correlation_distance(real=real, generated=generated),
+        }
