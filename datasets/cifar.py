@@ -37,6 +37,7 @@ class Cifar10(Downloaded):
     name = "cifar10"
     kind = "image"
     levels = 256
+    logit_alpha = 0.05
     title = "CIFAR-10"
     source = "https://www.cs.toronto.edu/~kriz/cifar.html"
     license = "not stated by its authors"

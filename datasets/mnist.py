@@ -31,6 +31,7 @@ class IdxImages(Downloaded):
 
     kind = "image"
     levels = 256
+    logit_alpha = 1e-6
     system_folders: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of the folders in which systems keep the files."""
 

@@ -13,9 +13,10 @@ import pandas as pd
 from trilemma.harness.errors import Problem, SuiteError, TrilemmaError
 from trilemma.harness.frame import load_frame
 from trilemma.harness.plugins import Registry
+from trilemma.harness.progress import Progress, Silent
 from trilemma.harness.report import report_sections
 from trilemma.harness.resolve import resolve
-from trilemma.harness.run import Progress, Runner, Silent
+from trilemma.harness.run import Runner
 from trilemma.harness.store import Store
 from trilemma.harness.suite import Document, override, read_document
 

@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
+
+if TYPE_CHECKING:
+    from trilemma.harness.model import Context, NeuralModel
 
 
 @dataclass
@@ -68,6 +71,21 @@ def count_flops(call: Callable[[], object]) -> tuple[int, list[str]]:
         call()
     counted = {str(op).removeprefix("aten.") for ops in counter.get_flop_counts().values() for op in ops}
     return counter.get_total_flops(), sorted(seen.names - counted - _FREE)
+
+
+def training_step_flops(model: NeuralModel, x: Tensor, ctx: Context) -> tuple[int, list[str]]:
+    """FLOPs of one training step on the minibatch `x`, forward and backward, and the operations not counted.
+
+    The optimizer's own arithmetic, a few operations a parameter, is left out; the weights are not moved.
+    """
+
+    def backward_alone(loss: Tensor, group: str = "all") -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    with torch.enable_grad():
+        flops = count_flops(lambda: model.training_step(x, ctx, backward_alone))
+    model.zero_grad(set_to_none=True)
+    return flops
 
 
 # Operations that move or make data and do no arithmetic on it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -64,10 +65,15 @@ class Dataset(ABC):
     kind: ClassVar[Literal["vector", "image"]] = "vector"
     levels: ClassVar[int | None] = None
     """Number of intensity levels of an image dataset whose points are integers 0 .. levels - 1."""
+    logit_alpha: ClassVar[float] = 1e-3
+    """Squeeze of image intensities before the logit, for models that want one (Dinh et al. 2017, section 4.1)."""
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
 
     class Config(records.Config):
         """Options that change the data."""

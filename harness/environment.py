@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trilemma.harness.errors import TrilemmaError
+
 PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "pandas", "pluggy", "pydantic", "safetensors")
 
 
@@ -63,3 +65,21 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.stdout.strip() or None
+
+
+def visible_gpus(device: str) -> list[str]:
+    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError where there are none."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return []
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise TrilemmaError(f"there is no device '{device}'; use cpu, cuda or cuda:N")
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    if not names or torch.cuda.device_count() == 0:
+        raise TrilemmaError(f"device '{device}' was asked for, but torch sees no GPU here; use --device cpu")
+    if index and int(index) >= len(names):
+        raise TrilemmaError(f"there is no GPU {index}; this machine has {len(names)}")
+    return [names[int(index)]] if index else names

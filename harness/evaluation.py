@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trilemma.harness.config import Config
-from trilemma.harness.cost import NfeCounter, count_flops, peak_memory, reset_peak_memory
+from trilemma.harness.cost import NfeCounter, count_flops, peak_memory, reset_peak_memory, training_step_flops
 from trilemma.harness.dataset import Dataset, Modes
 from trilemma.harness.errors import DivergedError, UnsupportedError
-from trilemma.harness.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
+from trilemma.harness.model import Context, DataInfo, Direct, Model, NeuralModel, Sampler, Truth, no_progress
 from trilemma.harness.spaces import Space
 
 Array = NDArray[np.float64]
@@ -26,18 +25,19 @@ SplitName = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What training cost: seconds by the budget's clock, wall seconds, steps, peak bytes, trainable parameters."""
+    """What training cost: seconds by the budget's clock, wall seconds, steps of `batch_size`, peak bytes, weights."""
 
     seconds: float
     wall_seconds: float
     steps: int | None
     peak_memory: int
     parameters: int | None
+    batch_size: int | None = None
 
 
 def seeded(device: torch.device, *parts: int) -> torch.Generator:
     """A generator whose stream is fixed by `parts`, apart from every other combination."""
-    seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+    seed = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device=device).manual_seed(seed)
 
 
@@ -59,7 +59,7 @@ class DatasetTruth:
             passes = -(-n // len(valid))
             order = torch.cat([torch.randperm(len(valid), generator=generator) for _ in range(passes)])
             x = valid[order[:n]]
-        return self._space.to_model(self._space.dequantise(x, generator))[0].float()
+        return self._space.to_model(self._space.dequantise(x, generator)[0])[0].float()
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in model space. Raises UnsupportedError where the law has no known density."""
@@ -172,7 +172,8 @@ class Evaluation:
             return cached[:n]
         if self.likelihood == "none":
             raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
-        points = self._continuous(split)[:n]
+        levels = getattr(self.dataset.splits, split)[:n]
+        points, log_q = self._space.dequantise(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
         y, logdet = self._space.to_model(points)
         parts = []
         context = self._context(seeded(self.device, self.seed, 11))
@@ -186,7 +187,7 @@ class Evaluation:
         if values.isnan().any() or (values == torch.inf).any():
             raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {split} points")
         self.density_details = {**self._density.model_dump(mode="json"), **context.details}
-        self._log_probs[split] = (values + logdet).numpy()
+        self._log_probs[split] = (values + logdet - log_q).numpy()
         return self._log_probs[split]
 
     def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
@@ -201,13 +202,7 @@ class Evaluation:
     def model_space_modes(self) -> Modes | None:
         """The components of a mixture law carried to model space, float64; None where the law is not a mixture."""
         modes = self.dataset.modes()
-        if modes is None:
-            return None
-        centres = self._space.to_model(modes.centres.double().reshape(-1, *self._space.shape))[0].flatten(1)
-        origin = self._space.to_model(torch.zeros(1, *self._space.shape, dtype=torch.float64))[0].flatten()
-        unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self._space.shape)
-        factors = (self._space.to_model(unit)[0].flatten(1) - origin).T  # of vectors, the space is affine
-        return Modes(centres, modes.weights.double(), factors @ modes.covariances.double() @ factors.T)
+        return None if modes is None else self._space.modes_to_model(modes)
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
         """The model's score at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.
@@ -218,7 +213,7 @@ class Evaluation:
         level = torch.tensor(sigma, dtype=torch.float32, device=self.device)
         parts = [
             self.model.score(part.float().to(self.device), level, context).detach().double().cpu()
-            for part in x.split(_BATCH)
+            for part in torch.split(x, _BATCH)
         ]
         value = torch.cat(parts)
         if value.shape != x.shape:
@@ -263,6 +258,19 @@ class Evaluation:
         total, uncounted = count_flops(lambda: self.draw(n))
         return total / n, uncounted
 
+    def training_flops(self) -> tuple[float, list[str]] | None:
+        """FLOPs of all training steps, from those of one step on training points, and the operations not counted.
+
+        None for models that are not trained by steps.
+        """
+        steps, batch = self.training.steps, self.training.batch_size
+        if not isinstance(self.model, NeuralModel) or steps is None or batch is None:
+            return None
+        points, _ = self._space.dequantise(self.dataset.splits.train[:batch], seeded(torch.device("cpu"), 29))
+        x = self._space.to_model(points)[0].float().to(self.device)
+        one, uncounted = training_step_flops(self.model, x, self._context(seeded(self.device, self.seed, 31)))
+        return one * steps, uncounted
+
     def peak_memory(self, n: int) -> tuple[int, int]:
         """Peak bytes while `n` samples are drawn, and the bytes in use just before."""
         reset_peak_memory()
@@ -301,17 +309,7 @@ class Evaluation:
             raise DivergedError(f"{bad} of {n} samples of model '{self.model.name}' are not finite")
         return y.double().cpu()
 
-    def _continuous(self, split: SplitName) -> Tensor:
-        return self._dequantised[split]
-
-    @cached_property
-    def _dequantised(self) -> dict[str, Tensor]:
-        splits = self.dataset.splits
-        return {
-            name: self._space.dequantise(getattr(splits, name), torch.Generator().manual_seed(index))
-            for index, name in enumerate(("train", "valid", "test"))
-        }
-
 
 _PROBE = 10**6  # a draw of its own, apart from those that metrics judge
+_SPLITS = ("train", "valid", "test")
 _BATCH = 5_000  # rows per call of log_prob: bounds memory, large enough to be efficient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from trilemma.harness import config as records
@@ -26,6 +27,9 @@ class Metric(ABC):
     """False for metrics of cost, which judge nothing by real data: the self-tests of distances do not apply."""
     symmetric: ClassVar[bool] = False
     """True where exchanging the real and the generated law leaves every value the same on average."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
 
     class Config(records.Config):
         """Options of the metric, such as sample sizes."""

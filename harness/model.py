@@ -57,9 +57,15 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """Points in model space: `x` has shape `(n, *info.shape)`, float32."""
+    """Points in model space: `x` has shape `(n, *info.shape)`, float32.
+
+    `redraw` is there for training points of quantised data: given indices `(k,)` and a CPU generator, those points
+    dequantised anew. The training loop draws its batches by it, since the noise that fills a level is no property of the
+    data to be learnt (Theis et al. 2016).
+    """
 
     x: Tensor
+    redraw: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -70,7 +76,7 @@ def no_progress(fraction: float, message: str) -> None:
 
 
 class Truth(Protocol):
-    """The law behind a dataset, in model space. Handed only to controls that declare `needs_truth`."""
+    """The law behind a dataset, in model space. Handed only to models that declare `needs_truth`."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw `n` fresh points; from real data, held-out (validation) points in random order."""
@@ -121,10 +127,14 @@ class Model(ABC):
     """How image intensities in (0, 1) are spread over the reals before the model sees them."""
     control: ClassVar[bool] = False
     """True for models that mark the scale and are not contenders."""
-    needs_truth: ClassVar[bool] = False
-    """True for controls that need the law behind the data (`ctx.truth`)."""
+    needs_truth: bool = False
+    """True for controls that need the law behind the data (`ctx.truth`); an instance may set it where one of its options
+    asks for the law, such as an objective that trains against a known density."""
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
 
     class Config(records.Config):
         """Options that change the trained model."""

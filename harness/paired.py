@@ -65,7 +65,7 @@ def compare_paired(
         if side.duplicated(keys).any():
             raise DataError(f"'{label}' has several values of '{metric}' for a dataset and seed; name its sampler")
         sides.append(side.set_index(keys)[columns])
-    both = sides[0].join(sides[1], how="inner", lsuffix="_a", rsuffix="_b")
+    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b"))
     if both.empty:
         raise DataError(f"'{a}' and '{b}' share no (dataset, seed) with a value of '{metric}'")
     for column in columns[1:]:

@@ -21,7 +21,7 @@ def on_front(values: ArrayLike, better: Sequence[Direction]) -> NDArray[np.bool_
     off it. Raises DataError where `better` does not name a direction for each criterion.
     """
     array = _oriented(values, better)
-    front = ~np.isnan(array).any(1)
+    front: NDArray[np.bool_] = np.logical_not(np.isnan(array).any(1))
     for i in np.flatnonzero(front):
         others = array[front]
         front[i] = not ((others <= array[i]).all(1) & (others < array[i]).any(1)).any()
@@ -54,4 +54,5 @@ def _oriented(values: ArrayLike, better: Sequence[Direction]) -> Array:
     if array.ndim != 2 or array.shape[1] != len(better) or not set(better) <= {"lower", "higher"}:
         raise DataError(f"values of shape {array.shape} need (models, criteria) and 'lower' or 'higher' for each")
     signs = np.array([1.0 if direction == "lower" else -1.0 for direction in better])
-    return array * signs
+    oriented: Array = array * signs
+    return oriented

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import threading
@@ -11,62 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from trilemma.harness.cell import Cell, data_id, plan
-from trilemma.harness.environment import available_cores, environment
-from trilemma.harness.errors import TrilemmaError
+from trilemma.harness.environment import available_cores, environment, visible_gpus
 from trilemma.harness.executors import run_local
 from trilemma.harness.plugins import Registry
+from trilemma.harness.progress import Progress, Silent, Todo
 from trilemma.harness.resolve import Choice, Resolved
 from trilemma.harness.store import Store, write_json
 from trilemma.harness.suite import Limits
 from trilemma.harness.supervisor import Ending, Supervisor, Zygote
 
 DATA_LIMITS = Limits(seconds=600, memory_gib=16)
-
-
-class Progress(Protocol):
-    """What a run tells whoever watches it (terminal, notebook, nobody)."""
-
-    def started(self, todo: list[Todo], total: int) -> None: ...
-
-    def cell_started(self, cell: Cell) -> None: ...
-
-    def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
-
-    def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def message(self, text: str) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def started(self, todo: list[Todo], total: int) -> None: ...
-
-    def cell_started(self, cell: Cell) -> None: ...
-
-    def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
-
-    def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def message(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Todo:
-    """What is left of one cell, and why."""
-
-    cell: Cell
-    train: bool
-    evaluations: tuple[str, ...]
-    why: str
-    replay: dict[str, Any] | None = None
 
 
 @dataclass
@@ -90,7 +46,7 @@ class Runner:
     interrupted: bool = False
 
     def __post_init__(self) -> None:
-        gpus = self._gpus()
+        gpus = visible_gpus(self.device)
         if self.jobs is None:
             self.jobs = len(gpus) or max(1, available_cores() // self.threads)
         # One slot for each cell that may run at a time: the GPU it may see, or none.
@@ -300,23 +256,6 @@ class Runner:
     def _observe(self, hook: str, **arguments: Any) -> None:
         for text in self.registry.observe(hook, **arguments):
             self.progress.message(text)
-
-    def _gpus(self) -> list[str]:
-        """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError where there are none."""
-        kind, _, index = self.device.partition(":")
-        if self.device == "cpu":
-            return []
-        if kind != "cuda" or (index and not index.isdigit()):
-            raise TrilemmaError(f"there is no device '{self.device}'; use cpu, cuda or cuda:N")
-        import torch
-
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
-        if not names or torch.cuda.device_count() == 0:
-            raise TrilemmaError(f"device '{self.device}' was asked for, but torch sees no GPU here; use --device cpu")
-        if index and int(index) >= len(names):
-            raise TrilemmaError(f"there is no GPU {index}; this machine has {len(names)}")
-        return [names[int(index)]] if index else names
 
     @contextlib.contextmanager
     def _signals(self, supervisor: Supervisor) -> Iterator[None]:

@@ -14,8 +14,24 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from trilemma.harness.dataset import Dataset
+from trilemma.harness.dataset import Dataset, Modes
 from trilemma.harness.errors import DataError
+
+
+class DequantisationNoise(Protocol):
+    """A law q(u | x) of the noise u in (0, 1) that is added to levels x.
+
+    With noise of its own law the bound is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++, eq. 3).
+    """
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The noise, float64 of the shape of `x`, and log q(u | x), shape `(n,)`, nats."""
+        ...
+
+
+def uniform_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Uniform dequantisation (Theis et al. 2016): log q = 0."""
+    return torch.rand(x.shape, generator=generator, dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
 
 
 class Transform(Protocol):
@@ -69,6 +85,7 @@ class Space:
     flatten: bool
     levels: int | None
     transforms: Sequence[Transform]
+    noise: DequantisationNoise = uniform_noise
 
     @classmethod
     def fit(cls, dataset: Dataset, *, flatten: bool, image_space: Literal["affine", "logit"] = "affine") -> Space:
@@ -91,17 +108,22 @@ class Space:
             noise = torch.rand(train.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             y = (train + noise) / levels
             if image_space == "logit":
-                chain.append(Logit(1e-3))
+                chain.append(Logit(dataset.logit_alpha))
                 y = chain[-1].forward(y)[0]
             chain.append(Affine(y.mean(), y.std()))
         return cls(dataset.shape, flatten, dataset.levels, tuple(chain))
 
-    def dequantise(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Levels become reals in (k, k + 1); continuous data is left alone. Returns float64."""
+    def dequantise(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Levels become reals in (k, k + 1); continuous data is left alone.
+
+        Returns the points, float64, and log q(u | x) of the noise, shape `(n,)`, which a log-likelihood of the levels
+        has to give back.
+        """
         x = x.double()
         if self.levels is None:
-            return x
-        return x + torch.rand(x.shape, generator=generator, dtype=torch.float64)
+            return x, torch.zeros(len(x), dtype=torch.float64)
+        noise, log_q = self.noise(x, generator)
+        return x + noise, log_q
 
     def to_model(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Continuous data-space points to model space: `(y, log|det dy/dx|)`, in the precision of `x`."""
@@ -110,6 +132,14 @@ class Space:
             x, logdet = transform.forward(x)
             total = total + logdet
         return (x.flatten(1) if self.flatten else x), total
+
+    def modes_to_model(self, modes: Modes) -> Modes:
+        """Gaussian components in model space, float64. Of vectors only: there the way to model space is affine."""
+        centres = self.to_model(modes.centres.double().reshape(-1, *self.shape))[0].flatten(1)
+        origin = self.to_model(torch.zeros(1, *self.shape, dtype=torch.float64))[0].flatten()
+        unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self.shape)
+        linear = (self.to_model(unit)[0].flatten(1) - origin).T
+        return Modes(centres, modes.weights.double(), linear @ modes.covariances.double() @ linear.T)
 
     def to_data(self, y: Tensor) -> Tensor:
         """Model-space points to data space; images are floored to levels and clipped to the valid ones (uint8)."""

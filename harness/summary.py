@@ -83,8 +83,10 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
         table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("control", "below_floor", "contended", "primary"):
         table[name] = table[name].astype(object).eq(True)
-    sizes = table.groupby(ARENA)["n"].transform("nunique")
-    table["comparable"] = (table["metric"] != "") & (sizes <= 1) & ~table["mixed"].astype(object).eq(True)
+    table["mixed"] = table["mixed"].astype(object).eq(True)
+    arenas = table.groupby(ARENA)
+    one_size = (arenas["n"].transform("nunique") <= 1) & ~arenas["mixed"].transform("any")
+    table["comparable"] = (table["metric"] != "") & one_size
     table["best"] = _best(table)
     return table.drop(columns="mixed")
 

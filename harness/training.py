@@ -110,16 +110,26 @@ def train_model(model: NeuralModel, train: Split, ctx: Context) -> None:
         torch.manual_seed(seed)
         model.prepare(ctx.info)
         model.to(ctx.device)
-        _train(model, train.x.to(ctx.device), ctx, seed)
+        _train(model, train, ctx, seed)
     model.eval()
 
 
-def _train(model: NeuralModel, x: Tensor, ctx: Context, seed: int) -> None:
+def _drawn(train: Split, batch_size: int, ctx: Context, seed: int) -> Iterator[Tensor]:
+    """Endless minibatches; those of quantised data are dequantised anew each time."""
+    order = batches(len(train), batch_size, ctx.generator)
+    if train.redraw is None:
+        x = train.x.to(ctx.device)
+        yield from (x[index] for index in order)
+    else:
+        noise = torch.Generator().manual_seed(seed)
+        yield from (train.redraw(index.cpu(), noise).to(ctx.device) for index in order)
+
+
+def _train(model: NeuralModel, train: Split, ctx: Context, seed: int) -> None:
     recipe, clock = ctx.recipe, ctx.clock
     assert clock is not None
-    order = batches(len(x), recipe.batch_size, ctx.generator)
-    first = x[next(order)]
-    model.initialize(first, ctx)
+    points = _drawn(train, recipe.batch_size, ctx, seed)
+    model.initialize(next(points), ctx)
     groups = model.parameter_groups()
     update = Updater(groups, recipe)
     ema = Ema(list(chain.from_iterable(groups.values())), recipe.ema)
@@ -128,7 +138,7 @@ def _train(model: NeuralModel, x: Tensor, ctx: Context, seed: int) -> None:
     model.train()
     for step in clock:
         update.set_learning_rate(learning_rate(recipe, step, clock.progress))
-        logs = model.training_step(x[next(order)], ctx, update)
+        logs = model.training_step(next(points), ctx, update)
         ema.update(step)
         curves.add(step, clock.progress, logs)
         keeper.visit(step, clock.progress)

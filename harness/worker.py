@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trilemma.harness.budget import Budget, Clock
 from trilemma.harness.cost import peak_memory, reset_peak_memory
@@ -140,7 +141,12 @@ class CellWorker:
     def _split(self, name: str) -> Split:
         points = getattr(self.dataset.splits, name)
         generator = torch.Generator().manual_seed({"train": 1, "valid": 2}[name])
-        return Split(self.space.to_model(self.space.dequantise(points, generator))[0].float())
+
+        def redraw(index: Tensor, generator: torch.Generator) -> Tensor:
+            return self.space.to_model(self.space.dequantise(points[index], generator)[0])[0].float()
+
+        quantised = name == "train" and self.dataset.levels is not None
+        return Split(redraw(torch.arange(len(points)), generator), redraw if quantised else None)
 
     def _context(self, **more: Any) -> Context:
         recipe = self.job["model"]["recipe"]
@@ -167,6 +173,7 @@ class CellWorker:
             steps=clock.step or None,
             peak_memory=peak_memory(),
             parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, NeuralModel) else None,
+            batch_size=min(context.recipe.batch_size, self.info.n_train) if clock.step else None,
         )
         state = model.state()
         record = {

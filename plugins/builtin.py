@@ -18,10 +18,10 @@ def trilemma_models() -> list[type[Model]]:
     from trilemma.plugins.controls.kde import KernelDensity
     from trilemma.plugins.controls.memorizer import Memorizer
     from trilemma.plugins.controls.oracle import Oracle
-    from trilemma.plugins.flows.realnvp import RealNVP
-    from trilemma.plugins.score_sde.vp import VpSde
+    from trilemma.plugins.flows import FLOWS
+    from trilemma.plugins.score_based import SCORE_BASED
 
-    return [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, RealNVP, VpSde]
+    return [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, *FLOWS, *SCORE_BASED]
 
 
 @hookimpl

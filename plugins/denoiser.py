@@ -54,6 +54,41 @@ class Preconditioned(nn.Module):
         return c_in**2 * x + s * c_in * raw
 
 
+class NoisePrediction(nn.Module):
+    """D(x, sigma) = x - sigma F(x / sqrt(1 + sigma^2), ln(sigma)/4): the raw network predicts the noise itself.
+
+    The parametrisation of Ho et al. 2020 (eq. 15), and with -F / sigma for the score that of Song & Ermon 2020.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.to(x).expand(len(x))
+        s = per_point(sigma, x)
+        raw: Tensor = self.network((1 + s**2).rsqrt() * x, sigma.log() / 4)
+        return x - s * raw
+
+
+class VelocityPrediction(nn.Module):
+    """D(x, sigma) = (x + sigma F(x / (1 + sigma), ln(sigma)/4)) / (1 + sigma): the raw network predicts a velocity.
+
+    F is dx_s/ds along x_s = (1 - s) z + s x_0, the vector field of flow matching (Lipman et al. 2023, section 4), with
+    s = 1/(1 + sigma) and x_s = s x.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.to(x).expand(len(x))
+        share = per_point(1 / (1 + sigma), x)
+        raw: Tensor = self.network(share * x, sigma.log() / 4)
+        return share * x + (1 - share) * raw
+
+
 def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     """The error of the noise prediction at x + sigma noise, squared and summed over coordinates, shape `(n,)`.
 

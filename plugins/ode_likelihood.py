@@ -31,23 +31,27 @@ class OdeDensity(trilemma.Config):
     probes: int = Field(4, ge=1, description="Rademacher probes of Hutchinson's estimate")
 
 
-def exact_divergence(field: VectorField, x: Tensor) -> tuple[Tensor, Tensor]:
+def exact_divergence(field: VectorField, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
     """`field(x)` and its divergence at each point, shape `(n,)`, by one backward pass per coordinate.
 
-    The field must treat points independently.
+    The field must treat points independently. `differentiable` keeps the graph, for losses with a divergence in them.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         value = field(x)
         flat = value.flatten(1)
         diagonal = [
-            torch.autograd.grad(flat[:, i].sum(), x, retain_graph=i + 1 < flat.shape[1])[0].flatten(1)[:, i]
+            torch.autograd.grad(
+                flat[:, i].sum(), x, retain_graph=differentiable or i + 1 < flat.shape[1], create_graph=differentiable
+            )[0].flatten(1)[:, i]
             for i in range(flat.shape[1])
         ]
-    return value.detach(), torch.stack(diagonal).sum(0)
+    return (value if differentiable else value.detach()), torch.stack(diagonal).sum(0)
 
 
-def probe_divergence(field: VectorField, x: Tensor, probes: Tensor) -> tuple[Tensor, Tensor]:
+def probe_divergence(
+    field: VectorField, x: Tensor, probes: Tensor, *, differentiable: bool = False
+) -> tuple[Tensor, Tensor]:
     """`field(x)` and Hutchinson's estimates v' J v of its divergence, one row for each probe, shape `(probes, n)`.
 
     `probes` has shape `(probes, *x.shape)`, each entry independent with mean 0 and variance 1 (Hutchinson 1990).
@@ -56,10 +60,20 @@ def probe_divergence(field: VectorField, x: Tensor, probes: Tensor) -> tuple[Ten
         x = x.detach().requires_grad_()
         value = field(x)
         estimates = [
-            (torch.autograd.grad((value * v).sum(), x, retain_graph=k + 1 < len(probes))[0] * v).flatten(1).sum(1)
+            (
+                torch.autograd.grad(
+                    (value * v).sum(),
+                    x,
+                    retain_graph=differentiable or k + 1 < len(probes),
+                    create_graph=differentiable,
+                )[0]
+                * v
+            )
+            .flatten(1)
+            .sum(1)
             for k, v in enumerate(probes)
         ]
-    return value.detach(), torch.stack(estimates)
+    return (value if differentiable else value.detach()), torch.stack(estimates)
 
 
 def rademacher(shape: tuple[int, ...], x: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Noise schedules: how a diffusion's time maps to scale and noise level.
+"""Noise schedules: how a diffusion's time maps to scale and noise level, and grids of noise levels.
 
 A linear diffusion dx = f(t) x dt + g(t) dw has the marginals x_t = a(t) (x_0 + sigma(t) z), z ~ N(0, I); in the
 coordinates x_t / a(t) all of them are the variance-exploding one, told apart only by their clock (Karras et al. 2022,
@@ -7,15 +7,42 @@ appendix B). Times and noise levels are tensors of any shape.
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
+class Diffusion(ABC):
+    """A linear diffusion dx = f(t) x dt + g(t) dw over 0 <= t <= 1, given by its coefficients and its marginals."""
+
+    @abstractmethod
+    def drift(self, t: Tensor) -> Tensor:
+        """f(t), the factor of x in the drift."""
+
+    @abstractmethod
+    def noise_rate(self, t: Tensor) -> Tensor:
+        """g(t)^2."""
+
+    @abstractmethod
+    def scale(self, t: Tensor) -> Tensor:
+        """a(t), the factor of x_0 in the marginal."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """sigma(t), the noise level relative to the scale."""
+
+    @property
+    def sigma_max(self) -> float:
+        """The noise level at time 1."""
+        return float(self.sigma(torch.ones((), dtype=torch.float64)))
+
+
 @dataclass(frozen=True)
-class VariancePreserving:
-    """The VP diffusion dx = -beta(t)/2 x dt + sqrt(beta(t)) dw with beta linear in t, 0 <= t <= 1.
+class VariancePreserving(Diffusion):
+    """The VP diffusion dx = -beta(t)/2 x dt + sqrt(beta(t)) dw with beta linear in t.
 
     Source: Song et al. 2021, eq. 32.
     """
@@ -31,6 +58,12 @@ class VariancePreserving:
         """The integral of beta from 0 to t."""
         return t * self.beta_min + 0.5 * t**2 * (self.beta_max - self.beta_min)
 
+    def drift(self, t: Tensor) -> Tensor:
+        return -0.5 * self.beta(t)
+
+    def noise_rate(self, t: Tensor) -> Tensor:
+        return self.beta(t)
+
     def scale(self, t: Tensor) -> Tensor:
         """a(t) = exp(-integral / 2)."""
         return (-0.5 * self.integral(t)).exp()
@@ -38,6 +71,102 @@ class VariancePreserving:
     def sigma(self, t: Tensor) -> Tensor:
         """The noise level relative to the scale: sqrt(exp(integral) - 1)."""
         return self.integral(t).expm1().sqrt()
+
+
+@dataclass(frozen=True)
+class SubVariancePreserving(VariancePreserving):
+    """The sub-VP diffusion: VP's drift with g^2 = beta (1 - exp(-2 integral)), and less variance at every time.
+
+    Its marginal deviation is a sigma = 1 - exp(-integral). Source: Song et al. 2021, eq. 29.
+    """
+
+    def noise_rate(self, t: Tensor) -> Tensor:
+        return -self.beta(t) * (-2 * self.integral(t)).expm1()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """The noise level relative to the scale: 2 sinh(integral / 2)."""
+        return 2 * (0.5 * self.integral(t)).sinh()
+
+
+@dataclass(frozen=True)
+class VarianceExploding(Diffusion):
+    """The VE diffusion dx = g(t) dw with the noise level sigma_min (sigma_max / sigma_min)^t.
+
+    At time 0 there is noise of level sigma_min already. Source: Song et al. 2021, eq. 30 and 31.
+    """
+
+    lowest: float = 0.002
+    highest: float = 50.0
+
+    def drift(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def noise_rate(self, t: Tensor) -> Tensor:
+        """The derivative of sigma^2."""
+        return 2 * math.log(self.highest / self.lowest) * self.sigma(t) ** 2
+
+    def scale(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.lowest * (self.highest / self.lowest) ** t
+
+
+class Ladder(ABC):
+    """A diffusion that is only defined at finitely many noise levels."""
+
+    @abstractmethod
+    def levels(self) -> Tensor:
+        """The noise levels, falling, float64."""
+
+
+@dataclass(frozen=True)
+class DiscreteVariancePreserving(VariancePreserving, Ladder):
+    """DDPM's chain of `steps` steps x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2).
+
+    beta_i rises linearly from beta_min / steps to beta_max / steps: the paper's 1e-4 to .02 at 1,000 steps.
+    """
+
+    steps: int = 1000
+
+    def levels(self) -> Tensor:
+        ramp = torch.linspace(self.beta_min, self.beta_max, self.steps, dtype=torch.float64)
+        return (-(-ramp / self.steps).log1p().cumsum(0)).expm1().sqrt().flip(0)
+
+
+@dataclass(frozen=True)
+class DiscreteVarianceExploding(VarianceExploding, Ladder):
+    """NCSN's geometric ladder of `steps` noise levels (Song & Ermon 2019, section 4)."""
+
+    steps: int = 30
+
+    def levels(self) -> Tensor:
+        return geometric_grid(self.steps, self.lowest, self.highest)
+
+
+@dataclass(frozen=True)
+class StraightPath(Diffusion):
+    """The path x_t = (1 - s) z + s x_0 of flow matching, with s = 1 - t, so that noise is at time 1 as elsewhere.
+
+    At time 1 there is nothing but noise, of level infinity in the coordinates x_t / s: `highest` stands for it.
+    """
+
+    highest: float = 1e4
+
+    def _share(self, t: Tensor) -> Tensor:
+        return 1 - t * self.highest / (1 + self.highest)
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -self.highest / (1 + self.highest) / self._share(t)
+
+    def noise_rate(self, t: Tensor) -> Tensor:
+        return 2 * self.highest / (1 + self.highest) * (1 - self._share(t)) / self._share(t)
+
+    def scale(self, t: Tensor) -> Tensor:
+        return self._share(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (1 - self._share(t)) / self._share(t)
 
 
 def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
@@ -49,3 +178,14 @@ def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -
     low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     grid: Tensor = (high + ramp * (low - high)) ** rho
     return grid
+
+
+def geometric_grid(steps: int, sigma_min: float, sigma_max: float) -> Tensor:
+    """`steps` noise levels from `sigma_max` down to `sigma_min` in a constant ratio, float64 (Song & Ermon 2019)."""
+    return torch.linspace(math.log(sigma_max), math.log(sigma_min), steps, dtype=torch.float64).exp()
+
+
+def stratified(n: int, generator: torch.Generator) -> Tensor:
+    """`n` numbers in (0, 1), one drawn uniformly from each of n equal parts, in rising order."""
+    device = generator.device
+    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from trilemma.harness.cell import Cell
-from trilemma.harness.run import Todo
+from trilemma.harness.progress import Todo
 
 COLOURS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
 

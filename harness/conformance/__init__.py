@@ -95,7 +95,7 @@ def conformance_checks(
     """
     kind, kit = _kit(cls, config)
     bodies = kit.checks()
-    expected = {**getattr(cls, "expected_failures", {}), **(expected_failures or {})}
+    expected = {**cls.expected_failures, **(expected_failures or {})}
     for name in expected:
         if name not in bodies:
             raise PluginError(f"there is no {kind} check '{name}' ({did_you_mean(name, bodies)})")

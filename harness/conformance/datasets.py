@@ -122,8 +122,13 @@ class DatasetKit(Kit):
             raise UnsupportedError("the law has no modes")
         require(abs(float(modes.weights.sum()) - 1) < 1e-6, f"the weights sum to {float(modes.weights.sum())}")
         x = dataset.sample(200, torch.Generator().manual_seed(3)).double().flatten(1)
-        components = torch.distributions.MultivariateNormal(modes.centres.double(), modes.covariances.double())
-        mixture = (components.log_prob(x[:, None]) + modes.weights.double().log()).logsumexp(1)
+        factors = torch.linalg.cholesky(modes.covariances.double())
+        logs = []
+        for weight, centre, factor in zip(modes.weights.double(), modes.centres.double(), factors, strict=True):
+            z = torch.linalg.solve_triangular(factor, (x - centre).T, upper=False)
+            log_scale = factor.diagonal().log().sum() + x.shape[1] / 2 * math.log(2 * math.pi)
+            logs.append(weight.log() - log_scale - 0.5 * z.square().sum(0))
+        mixture = torch.stack(logs).logsumexp(0)
         off = float((mixture - dataset.log_prob(x.reshape(-1, *dataset.shape))).abs().max())
         require(off < 1e-4, f"log_prob differs from that of the mixture of the modes by {off:.2g} nats")
         return f"{len(modes.weights)} modes"

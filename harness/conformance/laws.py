@@ -7,7 +7,6 @@ import math
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from trilemma.harness.config import Config
 from trilemma.harness.dataset import Dataset, Law, LawConfig, Modes, Splits
@@ -19,10 +18,11 @@ WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 SCALE = 0.5
 
 
-def mixture(weights: Tensor, means: Tensor, deviations: Tensor) -> MixtureSameFamily:
-    """Axis-aligned Gaussians: `weights` (k,), `means` and `deviations` (k, d)."""
-    components = Independent(Normal(means, deviations, validate_args=False), 1)
-    return MixtureSameFamily(Categorical(weights), components, validate_args=False)
+def log_density(x: Tensor, weights: Tensor, means: Tensor, deviations: Tensor) -> Tensor:
+    """Log-density of axis-aligned Gaussians, shape `(n,)`: `weights` (k,), `means` and `deviations` (k, d)."""
+    z = (x.double().unsqueeze(1) - means) / deviations
+    logs = -0.5 * z.square().sum(2) - (deviations * math.sqrt(2 * math.pi)).log().sum(1) + weights.log()
+    return logs.logsumexp(1)
 
 
 def draw(n: int, weights: Tensor, means: Tensor, deviations: Tensor, generator: torch.Generator) -> Tensor:
@@ -44,18 +44,18 @@ class ThreeGaussians(Law):
         n_train: int = Field(2000, ge=2, description="training points")
         n_valid: int = Field(1000, ge=2, description="validation points")
         n_test: int = Field(1000, ge=2, description="test points")
-        shift: float = Field(0.0, description="added to the first coordinate")
+        shift: float = Field(0.0, description="added to the second coordinate")
 
     @property
     def centres(self) -> Tensor:
         """(3, 2)."""
-        return CENTRES + torch.tensor([self.config.shift, 0.0], dtype=torch.float64)
+        return CENTRES + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return draw(n, WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE), generator).float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return mixture(WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE)).log_prob(x.double())
+        return log_density(x, WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE))
 
     def modes(self) -> Modes:
         return Modes(self.centres, WEIGHTS, SCALE**2 * torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
@@ -97,7 +97,7 @@ class Distorted(Model):
     class Config(Config):
         """The distortion, in data space."""
 
-        shift: float = Field(0.0, description="added to the first coordinate")
+        shift: float = Field(0.0, description="added to the second coordinate")
         shrink: float = Field(1.0, gt=0, description="factor on the distances from the mean of the law")
         drop: bool = Field(False, description="whether the rarest mode is missing")
         reverse: bool = Field(False, description="whether samples come in reverse order")
@@ -108,7 +108,7 @@ class Distorted(Model):
         self.weights = WEIGHTS[:2] / WEIGHTS[:2].sum() if c.drop else WEIGHTS
         mean = WEIGHTS @ CENTRES
         centres = mean + c.shrink * (CENTRES[: len(self.weights)] - mean)
-        centres = centres + torch.tensor([c.shift, 0.0], dtype=torch.float64)
+        centres = centres + torch.tensor([0.0, c.shift], dtype=torch.float64)
         self.means = space.to_model(centres)[0]
         self.deviations = space.to_model(centres + c.shrink * SCALE)[0] - self.means
 
@@ -120,10 +120,10 @@ class Distorted(Model):
         return x.flip(0) if self.config.reverse else x
 
     def log_prob(self, x: Tensor, ctx: Context) -> Tensor:
-        return mixture(self.weights, self.means, self.deviations).log_prob(x.double())
+        return log_density(x, self.weights, self.means, self.deviations)
 
     def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
         with torch.enable_grad():
             x = x.double().requires_grad_()
-            smoothed = mixture(self.weights, self.means, (self.deviations**2 + sigma.double() ** 2).sqrt())
-            return torch.autograd.grad(smoothed.log_prob(x).sum(), x)[0]
+            deviations = (self.deviations**2 + sigma.double() ** 2).sqrt()
+            return torch.autograd.grad(log_density(x, self.weights, self.means, deviations).sum(), x)[0]

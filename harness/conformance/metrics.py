@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,10 +22,10 @@ from trilemma.harness.spaces import Space
 
 Found = dict[str, Result]
 
-_POINTS, _DRAWS = 400, 4
+_POINTS, _DRAWS = 400, 6
 _SHIFTS = (0.5, 2.0, 8.0)
-_SLACK = 3  # half-widths of an interval within which two values count as equal
-_DRIFT = 0.05  # and the share of the largest shift's effect: rounding, where an interval has no width
+_SLACK = 2  # half-widths of an interval within which two values count as equal
+_DRIFT = 0.01  # and the share of the largest shift's effect: rounding, where an interval has no width
 
 
 class _Recording(Evaluation):
@@ -96,10 +98,10 @@ class MetricKit(Kit):
         """Names of the results by which models are ranked. Raises UnsupportedError where there are none."""
         if not self.cls.compares:
             raise UnsupportedError("the metric judges nothing by real data")
-        names = [r.metric for r in self.law.values() if r.better != "none" and r.details.get("primary") is not False]
-        if not names:
+        directed = [r for r in self.law.values() if r.better != "none"]
+        if not directed:
             raise UnsupportedError("the metric has no direction: nothing is ranked by it")
-        return names
+        return [r.metric for r in directed if r.details.get("primary") is not False] or [r.metric for r in directed]
 
     def slack(self, name: str, *founds: Found) -> float:
         """How far two values of a result may lie apart by chance."""
@@ -143,29 +145,29 @@ class MetricKit(Kit):
         there, back = self.found(shift=2.0), self.found(law_shift=2.0)
         for name in self.comparing():
             off = abs(there[name].value - back[name].value)
-            require(off <= self.slack(name, there, back), f"{name} is {there[name].value:.4g} one way and "
-                    f"{back[name].value:.4g} the other")  # fmt: skip
+            equal = off <= self.slack(name, there, back)
+            require(equal, f"{name} is {there[name].value:.4g} one way and {back[name].value:.4g} the other")
         return _listing((there[name] for name in self.comparing()), (back[name] for name in self.comparing()))
 
     def check_equal_sizes(self) -> str:
-        """As many points are asked of the model as of real data; a set that is smaller is refused, or does no harm."""
-        self.comparing()
-        evaluation = self.evaluation(Distorted.Config())
+        """As many points are asked of the model as of real data; a smaller set is refused, or does no harm."""
+        names, away = self.comparing(), Distorted.Config(shift=_SHIFTS[-1])  # away from the origin: padding shows
+        evaluation = self.evaluation(away, law_shift=_SHIFTS[-1])
         real, generated = evaluation.record()
-        self.metric().compute(evaluation)
+        whole = {r.metric: r for r in self.metric().compute(evaluation)}
         if not generated:
             raise UnsupportedError("the metric does not look at samples")
         require(generated <= real, f"{sorted(generated)} points of the model against {sorted(real)} real ones")
-        short = self.evaluation(Distorted.Config())
+        short = self.evaluation(away, law_shift=_SHIFTS[-1])
         short.share = 0.5
         try:
             found = {r.metric: r for r in self.metric().compute(short)}
         except TrilemmaError as error:
             return f"half as many generated points are refused: {error}"
-        for name in self.comparing():
-            off = abs(found[name].value - self.law[name].value)
-            require(off <= self.slack(name, found), f"half as many generated points are accepted and move {name} by "
-                    f"{off:.3g}")  # fmt: skip
+        for name in names:
+            off = abs(found[name].value - whole[name].value)
+            harmless = off <= self.slack(name, whole, found)
+            require(harmless, f"half as many generated points are accepted and move {name} by {off:.3g}")
         return "half as many generated points change nothing but the interval"
 
     def check_shift(self) -> str:
@@ -175,7 +177,7 @@ class MetricKit(Kit):
         for name in self.comparing():
             values = [_badness(found[name]) for found in founds]
             slack = self.slack(name)
-            for one, two in zip(values[:-1], values[1:], strict=True):
+            for one, two in pairwise(values):
                 require(two >= one - slack, f"{name} gets better with a shift: {_listing(f[name] for f in founds)}")
             grows.append(values[-1] > values[0] + slack)
         require(any(grows), f"no result sees a shift of {_SHIFTS[-1]:g}")
@@ -194,7 +196,7 @@ class MetricKit(Kit):
         reverse = self.found(reverse=True)
         for name in self.comparing():
             off = abs(reverse[name].value - self.law[name].value)
-            allowed = max(1e-6 * abs(self.law[name].value), _half(self.law[name]))
+            allowed = 1e-6 * max(abs(self.law[name].value), abs(self.found(shift=_SHIFTS[-1])[name].value))
             require(off <= allowed, f"{name} is {self.law[name].value:.6g}, and {reverse[name].value:.6g} in reverse")
         return "the same in reverse order"
 
@@ -215,7 +217,7 @@ class MetricKit(Kit):
             change = _badness(found[name]) - _badness(self.law[name])
             slack = self.slack(name, found)
             require(change >= -slack, f"{name} prefers {what}: {_listing((self.law[name], found[name]))}")
-            seen.append(change > _half(found[name]) + _half(self.law[name]))
+            seen.append(change > math.hypot(_half(found[name]), _half(self.law[name])))
         require(any(seen), f"no result sees {what}")
         return "; ".join(f"{name} {_listing((self.law[name], found[name]))}" for name in self.comparing())
 

@@ -50,6 +50,11 @@ class ModelKit(Kit):
         splits, dataset = self.dataset.splits, self.dataset
         return DataInfo(dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels)
 
+    @cached_property
+    def needs_truth(self) -> bool:
+        """Whether the model is handed the law; its options may decide."""
+        return bool(self.cls(self.config).needs_truth)
+
     def context(self, seed: int, sampler: Sampler | None = None) -> Context:
         """A context with a generator of its own."""
         return Context(
@@ -58,12 +63,12 @@ class ModelKit(Kit):
             generator=torch.Generator().manual_seed(seed),
             sampler=sampler or self.cls.samplers[0](),
             density=self.cls.Density(),
-            truth=DatasetTruth(self.dataset, self.space) if self.cls.needs_truth else None,
+            truth=DatasetTruth(self.dataset, self.space) if self.needs_truth else None,
         )
 
     def points(self, name: str) -> Tensor:
         """A split in model space."""
-        points = self.space.dequantise(getattr(self.dataset.splits, name), torch.Generator().manual_seed(0))
+        points = self.space.dequantise(getattr(self.dataset.splits, name), torch.Generator().manual_seed(0))[0]
         return self.space.to_model(points)[0].float()
 
     def fitted(self, seed: int = 0) -> Model:
@@ -140,7 +145,7 @@ class ModelKit(Kit):
         return f"{len(state)} tensors"
 
     def check_log_prob(self) -> str:
-        """Log-densities of data are one number a point, neither NaN nor +inf; without a likelihood, UnsupportedError."""
+        """Log-densities of data are one number a point, neither NaN nor +inf; otherwise UnsupportedError is raised."""
         x = self.points("test")[:20]
         if self.cls.likelihood == "none":
             try:
@@ -154,7 +159,7 @@ class ModelKit(Kit):
         require(values.dtype.is_floating_point, f"log_prob is {values.dtype}, not a floating type")
         require(not bool(values.isnan().any() | (values == torch.inf).any()), "log_prob of data is NaN or +inf")
         require(torch.equal(values, again), "log_prob differs between two generators of the same seed")
-        return self.cls.likelihood
+        return str(self.cls.likelihood)
 
     def check_mass(self) -> str:
         """An exact density integrates to 1 within .02, over a grid in two dimensions."""
@@ -164,7 +169,9 @@ class ModelKit(Kit):
         axis = -_HALF_SIDE + step * (torch.arange(_PER_SIDE) + 0.5)
         grid = torch.cartesian_prod(axis, axis)
         with torch.no_grad():
-            parts = [self.model.log_prob(part, self.context(1)).double().exp() for part in grid.split(_AT_A_TIME)]
+            parts = [
+                self.model.log_prob(part, self.context(1)).double().exp() for part in torch.split(grid, _AT_A_TIME)
+            ]
         mass = float(torch.cat(parts).sum()) * step**2
         require(math.isfinite(mass) and abs(mass - 1) <= 0.02, f"the density integrates to {mass:.4f}")
         return f"{mass:.4f}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trilemma.plugins.flows.conditioners import Conditioner, Perceptron
 from trilemma.plugins.flows.flow import Bijection
 from trilemma.plugins.flows.transforms import Elementwise, Pure
 
@@ -13,10 +14,10 @@ class Coupling(Bijection):
     """One coupling layer (Dinh et al. 2015, section 3.2).
 
     The coordinates from `split` on move, or those before it if `first_moves`; the conditioner maps those that stay,
-    `(n, kept)`, to the parameters of the elementwise map, `(n, width * moved)`.
+    `(n, kept)`, to the parameters of the elementwise map, `(width, moved, n)`.
     """
 
-    def __init__(self, split: int, first_moves: bool, elementwise: Elementwise, conditioner: nn.Module) -> None:
+    def __init__(self, split: int, first_moves: bool, elementwise: Elementwise, conditioner: Conditioner) -> None:
         super().__init__()
         self.split, self.first_moves = split, first_moves
         self.elementwise = elementwise
@@ -31,11 +32,11 @@ class Coupling(Bijection):
         return self._move(self.elementwise.inverse, y)
 
     def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x.tensor_split([self.split], dim=1)
+        first, second = x.T.tensor_split([self.split])
         kept, moving = (second, first) if self.first_moves else (first, second)
-        params = self.conditioner(kept).unflatten(1, (self.elementwise.width, -1))
-        moved, logdet = function(params, moving)
-        return torch.cat([moved, kept] if self.first_moves else [kept, moved], dim=1), logdet
+        moved, log_slopes = function(self.conditioner(kept.T), moving)
+        y = torch.cat([moved, kept] if self.first_moves else [kept, moved])
+        return y.T, log_slopes.sum(0)
 
 
 class Permutation(Bijection):
@@ -51,8 +52,33 @@ class Permutation(Bijection):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, 0)`."""
-        return x.index_select(1, self.order), x.new_zeros(len(x))
+        return x.T.index_select(0, self.order).T, x.new_zeros(len(x))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, 0)`."""
-        return y.index_select(1, self.back), y.new_zeros(len(y))
+        return y.T.index_select(0, self.back).T, y.new_zeros(len(y))
+
+
+def coupling_stack(
+    d: int,
+    transforms: int,
+    elementwise: Elementwise,
+    hidden: tuple[int, ...],
+    *,
+    octaves: int = 0,
+    dropout: float = 0.0,
+    shuffle: bool = True,
+) -> list[Bijection]:
+    """`transforms` coupling layers that move the two halves of the coordinates in turn; with `shuffle` the coordinates
+    change halves, by fixed random permutations, after every second layer.
+    """
+    split = d // 2
+    layers: list[Bijection] = []
+    for i in range(transforms):
+        if shuffle and i % 2 == 0 and i > 0 and d > 2:
+            layers.append(Permutation(torch.randperm(d)))
+        first_moves = i % 2 == 1
+        moved, kept = (split, d - split) if first_moves else (d - split, split)
+        net = Perceptron(kept, moved, elementwise.width, hidden, octaves=octaves, dropout=dropout)
+        layers.append(Coupling(split, first_moves, elementwise, net))
+    return layers

@@ -1,17 +1,18 @@
-"""A normalizing flow: a chain of invertible layers between data and a standard normal."""
+"""A normalizing flow: a chain of invertible layers between data and a base law."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from trilemma.plugins.flows.base import Base
+
 
 class Bijection(nn.Module, ABC):
-    """An invertible map of points `(n, d)` with its log-determinant `(n,)`."""
+    """An invertible map of points `(n, *shape)` with its log-determinant `(n,)`."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,20 +22,41 @@ class Bijection(nn.Module, ABC):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
 
+    def initialize(self, x: Tensor) -> None:
+        """Data-dependent initialisation from one batch of inputs."""
+        return None
 
-class Flow(Bijection):
-    """A chain of bijections, from data forward to the standard normal."""
+
+class Inverse(Bijection):
+    """The same map the other way round."""
+
+    def __init__(self, layer: Bijection) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        return self.layer.inverse(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`."""
+        value: tuple[Tensor, Tensor] = self.layer(y)
+        return value
+
+
+class Chain(Bijection):
+    """Bijections, one after the other."""
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
     def chain(self) -> list[Bijection]:
-        """The layers from data to the standard normal."""
+        """The layers, first to last."""
         return [layer for layer in self.layers if isinstance(layer, Bijection)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Data `(n, d)` to `(z, log|det dz/dx|)`."""
+        """`(y, log|det dy/dx|)`."""
         total = x.new_zeros(len(x))
         for layer in self.chain():
             x, logdet = layer(x)
@@ -42,20 +64,52 @@ class Flow(Bijection):
         return x, total
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Base points `(n, d)` to `(x, log|det dx/dy|)`."""
+        """`(x, log|det dx/dy|)`."""
         total = y.new_zeros(len(y))
         for layer in reversed(self.chain()):
             y, logdet = layer.inverse(y)
             total = total + logdet
         return y, total
 
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Initialise each layer from what the layers before it make of `x`."""
+        for layer in self.chain():
+            layer.initialize(x)
+            x = layer(x)[0]
+
+
+class Density(nn.Module, ABC):
+    """A law that a flow model trains: densities and draws."""
+
+    @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
-        """log N(f(x); 0, I) + log|det df/dx|, in nats, shape `(n,)`."""
+        """Log-density in nats, `(n,)`, of points `(n, *shape)`."""
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`n` points `(n, *shape)` and their log-densities `(n,)`."""
+
+    @abstractmethod
+    def initialize(self, x: Tensor) -> None:
+        """Data-dependent initialisation from one batch."""
+
+
+class Flow(Chain, Density):
+    """A chain of bijections, from data forward to a base law."""
+
+    def __init__(self, layers: Iterable[Bijection], base: Base) -> None:
+        super().__init__(layers)
+        self.base = base
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p_z(f(x)) + log|det df/dx|, in nats, shape `(n,)`."""
         z, logdet = self(x)
-        value: Tensor = logdet - 0.5 * (z.square().sum(1) + z.shape[1] * math.log(2 * math.pi))
+        value: Tensor = logdet + self.base.log_prob(z)
         return value
 
-    def sample(self, n: int, d: int, generator: torch.Generator) -> Tensor:
-        """`n` points, shape `(n, d)`."""
-        z = torch.randn((n, d), generator=generator, device=generator.device)
-        return self.inverse(z)[0]
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`n` points and their log-densities, differentiable in the layers' parameters."""
+        z = self.base.sample(n, generator)
+        x, logdet = self.inverse(z)
+        return x, self.base.log_prob(z) - logdet

@@ -1,7 +1,8 @@
 """Invertible maps of single coordinates, as pure functions of their parameters.
 
-A pair of functions `(params, x) -> (y, log|dy/dx| summed over coordinates)` and its inverse `(params, y) -> (x, ...)`.
-`params` has shape `(n, width, d)`: `width` numbers for each coordinate of each point.
+A pair of functions `(params, x) -> (y, log|dy/dx|)` and its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any shape,
+`params` has shape `(width, *x.shape)`: `width` numbers for each coordinate, and the log-derivative is that of each
+coordinate. The parameters lead, so that what runs over them (softmax, cumulative sums) is vectorised over the rest.
 """
 
 from __future__ import annotations
@@ -24,24 +25,36 @@ class Elementwise(NamedTuple):
 
 
 def soft_clip(x: Tensor, bound: float) -> Tensor:
-    """A smooth clip to (-bound, bound) with slope 1 at 0."""
-    return bound * torch.tanh(x / bound)
+    """A smooth clip to (-bound, bound) with slope 1 at 0: x / (1 + |x| / bound)."""
+    return x / (1 + x.abs() / bound)
 
 
 def affine(bound: float) -> Elementwise:
-    """y = x exp(s) + t with s = soft_clip(params[:, 0]) and t = params[:, 1] (Dinh et al. 2017, eq. 4).
+    """y = x exp(s) + t with t = params[0] and s = soft_clip(params[1]) (Dinh et al. 2017, eq. 4).
 
     The clip keeps the scale in (exp(-bound), exp(bound)), so that densities stay finite far from the data.
     """
 
     def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = params.unbind(1)
+        shift, raw = params.unbind(0)
         log_scale = soft_clip(raw, bound)
-        return x * log_scale.exp() + shift, log_scale.sum(1)
+        return torch.addcmul(shift, x, log_scale.exp()), log_scale
 
     def inverse(params: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = params.unbind(1)
+        shift, raw = params.unbind(0)
         log_scale = soft_clip(raw, bound)
-        return (y - shift) * (-log_scale).exp(), -log_scale.sum(1)
+        return (y - shift) * (-log_scale).exp(), -log_scale
 
     return Elementwise(forward, inverse, 2)
+
+
+def additive() -> Elementwise:
+    """y = x + t with t = params[0]: keeps volumes (Dinh et al. 2015, eq. 5)."""
+
+    def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x + params[0], torch.zeros_like(x)
+
+    def inverse(params: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return y - params[0], torch.zeros_like(y)
+
+    return Elementwise(forward, inverse, 1)

@@ -93,9 +93,10 @@ class AlphaPrecision(TwoSample):
     class Config(DrawsConfig):
         """Sizes of the sample sets and of the neighbourhoods."""
 
+        n: int = Field(1000, ge=10, description="points per sample set; fewer where the held-out data has fewer")
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
         k: int = Field(5, ge=1, description="a real point is recalled within its distance to this neighbour")
-        train: int = Field(10_000, ge=2, description="training points that authenticity looks for copies of")
+        train: int = Field(5_000, ge=2, description="training points that authenticity looks for copies of")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         train = evaluation.train_points()[: self.config.train]

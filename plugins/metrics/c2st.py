@@ -25,7 +25,8 @@ def classifier_auc(*, real: Array, generated: Array, folds: int = 3) -> float:
     small trees. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated)
-    x = np.concatenate([real, generated])
+    # Sorted, so that the folds do not follow the order of the points.
+    x = np.concatenate([points[np.lexsort(points.T)] for points in (real, generated)])
     y = np.repeat([0, 1], [len(real), len(generated)])
     areas = []
     for train, test in StratifiedKFold(folds, shuffle=True, random_state=0).split(x, y):

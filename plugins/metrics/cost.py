@@ -84,6 +84,9 @@ class SamplingCost(trilemma.Metric):
 
         batch: int = Field(1000, ge=1, description="largest batch for throughput and memory; smaller if that is slow")
         seconds: float = Field(0.3, gt=0, description="about how long latency, and again throughput, is measured")
+        watts: float | None = Field(
+            None, gt=0, description="power drawn while sampling; given, energy is estimated as power times time"
+        )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         results = []
@@ -98,6 +101,12 @@ class SamplingCost(trilemma.Metric):
         flops, uncounted = evaluation.flops()
         throughput = geometric_interval(batched.wall * 1000 / batch)
         results.append(_result("seconds_per_1k", throughput, "s", _how(batched, evaluation) | {"batch": batch}))
+        if self.config.watts is not None:
+            watts = float(self.config.watts)
+            value, low, high = throughput
+            joules = value * watts, None if low is None else low * watts, None if high is None else high * watts
+            details = {"estimate": "power times time", "watts": watts}
+            results.append(_result("energy_per_1k_estimate", joules, "J", details))
         for name, q in (("latency_p50", 0.5), ("latency_p90", 0.9)):
             interval = quantile_interval(single.wall * 1000, q)
             results.append(_result(name, interval, "ms", _how(single, evaluation)))
@@ -131,7 +140,7 @@ class SamplingCost(trilemma.Metric):
 
 
 class TrainingCost(trilemma.Metric):
-    """What training cost: seconds by the budget's clock, steps, peak memory, parameters."""
+    """What training cost: seconds by the budget's clock, FLOPs, steps, peak memory, parameters."""
 
     name = "training_cost"
     compares = False
@@ -146,6 +155,9 @@ class TrainingCost(trilemma.Metric):
         for name, count in (("train_steps", record.steps), ("parameters", record.parameters)):
             if count is not None:
                 results.append(trilemma.Result(metric=name, value=count, better="none"))
+        if (flops := evaluation.training_flops()) is not None:
+            details = {"uncounted": flops[1], "of": "one step times the steps; without the optimizer"}
+            results.append(_result("train_flops", (flops[0], None, None), "FLOP", details))
         return results
 
 

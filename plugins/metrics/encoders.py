@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Encoder:
         """Features of images given as rows `(n, d)` in [0, 1], `shape` the shape of one: `(n, k)`."""
         with torch.no_grad():
             images = torch.from_numpy(points).float().reshape(-1, *shape)
-            return torch.cat([self.forward(part).double() for part in images.split(_BATCH)]).numpy()
+            return torch.cat([self.forward(part).double() for part in torch.split(images, _BATCH)]).numpy()
 
 
 def load_encoder(kind: Kind, weights: str | None) -> Encoder:
@@ -73,7 +74,9 @@ def feature_distances(*, real: Array, generated: Array) -> tuple[float, float]:
         raise _missing(error) from None
     frechet: Any = FrechetInceptionDistance(feature=_Given(real.shape[1])).set_dtype(torch.float64)
     size = min(len(real), len(generated))
-    kernel: Any = KernelInceptionDistance(feature=_Given(real.shape[1]), subsets=1, subset_size=size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the memory that it takes: the features are there already
+        kernel: Any = KernelInceptionDistance(feature=_Given(real.shape[1]), subsets=1, subset_size=size)
     for features, is_real in ((real, True), (generated, False)):
         for metric in (frechet, kernel):
             metric.update(torch.from_numpy(features), real=is_real)

@@ -101,7 +101,8 @@ class Nll(trilemma.Metric):
         if true is not None:
             true_train = evaluation.true_log_prob("train", equal)
             floor = None if true_train is None else scale * float(true_train.mean() - true[:equal].mean())
-        results.append(result.model_copy(update={"floor": floor}))
+        # Without a direction: a model that has learnt nothing has no gap either.
+        results.append(result.model_copy(update={"floor": floor, "better": "none"}))
         return results
 
 

@@ -45,11 +45,11 @@ class ScoreError(trilemma.Metric):
     """The error of a learned score against that of the true law, over a ladder of noise levels, in model space.
 
     At each level the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is stored as a curve twice: over p_sigma
-    itself (`near`), and over a broad Gaussian about the data (`far`), where a score is hardly trained but a sampler that
-    starts anywhere must pass. `score_error` is the integral of sigma^2 E|s_model - grad log p_sigma|^2 over ln(sigma) at
-    the data: what the learned score adds to the KL divergence by reversing the diffusion over these levels, at most (Song
-    et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1, for the diffusion
-    dx = sqrt(2 sigma) dw). `score_error_far` is the same integral far from the data, to be read beside it.
+    itself (`near`), and over a broad Gaussian about the data (`far`), where a score is hardly trained but a sampler
+    that starts anywhere must pass. `score_error` is the integral of sigma^2 E|s_model - grad log p_sigma|^2 over
+    ln(sigma) at the data: what the learned score adds to the KL divergence by reversing the diffusion over these
+    levels, at most (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1, for
+    the diffusion dx = sqrt(2 sigma) dw). `score_error_far` is the same integral far from the data.
 
     Raises UnsupportedError for models without a score and for laws that are not mixtures of Gaussians.
     """

@@ -45,7 +45,8 @@ def correlation_distance(*, real: Array, generated: Array) -> float:
 def _correlations(x: Array) -> Array:
     scale = x.std(0)
     z = (x - x.mean(0)) / np.where(scale > 0, scale, 1)
-    return z.T @ z / len(x)
+    coefficients: Array = z.T @ z / len(x)
+    return coefficients
 
 
 class Tabular(TwoSample):

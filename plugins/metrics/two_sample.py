@@ -23,7 +23,7 @@ _floors: WeakKeyDictionary[trilemma.Dataset, dict[tuple[str, int, int, str], lis
 
 
 READABLE_UP_TO = 10
-"""Dimensions above which nearest neighbours and exact transport between finite samples favour laws that are too narrow."""
+"""Dimensions above which nearest neighbours and exact transport favour laws that are too narrow, at any feasible n."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ class CorrectedDistance(TwoSample):
         return [raw, corrected]
 
     def _root(self, value: float) -> float:
-        return max(value, 0.0) ** (1 / self.power)
+        root: float = max(value, 0.0) ** (1 / self.power)
+        return root
 
     def _bound(self, value: float | None) -> float | None:
         return None if value is None else self._root(value)

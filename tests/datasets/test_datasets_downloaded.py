@@ -254,8 +254,10 @@ def test_gas(maf: dict[str, Any]) -> None:
 
 def test_hepmass(maf: dict[str, Any]) -> None:
     dataset = tabular.Hepmass()
-    train = pd.DataFrame(maf["train"]).query("`0` == 1").drop(columns=0)
-    test = pd.DataFrame(maf["test"]).query("`0` == 1").drop(columns=[0, 5])
+    train = pd.DataFrame(maf["train"])
+    train = train[train[0] == 1].drop(columns=0)
+    test = pd.DataFrame(maf["test"])
+    test = test[test[0] == 1].drop(columns=[0, 5])
     mean, scale = train.mean(), train.std()
     train, test = ((train - mean) / scale).drop(columns=2), ((test - mean) / scale).drop(columns=2)
     n_valid = int(0.1 * len(train))

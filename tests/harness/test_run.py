@@ -17,7 +17,7 @@ import torch
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.run import Silent
+from trilemma.harness.progress import Silent
 from trilemma.harness.store import Store
 
 BAD = Path(__file__).with_name("bad_plugins.py")

@@ -170,3 +170,25 @@ def test_the_best_mean_is_always_marked_and_order_does_not_matter(
     assert (table["low"] <= table["value"] + 1e-9).all()
     assert (table["high"] >= table["value"] - 1e-9).all()
     pd.testing.assert_series_equal(table["best"].sort_index(), reversed_["best"].sort_index())
+
+
+def test_rows_of_different_sample_size_are_not_ranked_together() -> None:
+    same = summary(row("a", 1.0, n=500), row("b", 2.0, n=500), row("c", 3.0, n=np.nan, half=None))
+    assert same["best"].to_dict() == {"a": True, "b": False, "c": False}
+    assert same["comparable"].all()
+    mixed = summary(row("a", 1.0, n=500), row("b", 2.0, n=1000), row("d", 0.5, metric="energy", n=300))
+    assert mixed["best"].to_dict() == {"a": False, "b": False, "d": True}
+    assert mixed["comparable"].to_dict() == {"a": False, "b": False, "d": True}
+
+
+def test_seeds_of_different_sample_size_are_not_ranked() -> None:
+    table = summary(row("a", 1.0, seed=0, n=500), row("a", 1.0, seed=1, n=200), row("b", 9.0, n=200))
+    assert not table["best"].any()
+    assert not table["comparable"]["a"]
+
+
+def test_a_metric_that_names_another_as_primary_is_not_ranked() -> None:
+    told = json.dumps({"primary": False})
+    table = summary(row("a", 1.0, details=told), row("b", 2.0, details=told))
+    assert not table["best"].any()
+    assert not table["primary"].any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from typing import Any
@@ -339,3 +340,43 @@ def test_training_cost_is_the_record_of_the_cell() -> None:
         "train_peak_memory": 2,
         "parameters": 4,
     }
+
+
+class Linear(trilemma.NeuralModel):
+    """One linear map, trained on its squared output."""
+
+    name = "linear"
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.net = nn.Linear(2, 8, bias=False)
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return self.net(x).square().mean()
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        return torch.randn(n, 2, generator=ctx.generator)
+
+
+def test_training_flops_are_those_of_one_step_times_the_steps() -> None:
+    evaluation = evaluate(Linear(), Normal())
+    evaluation.model.build(evaluation.info)
+    before = [p.clone() for p in evaluation.model.parameters()]
+    assert "train_flops" not in results(TrainingCost(), evaluation), "no batch size, no steps: nothing to count"
+    evaluation.training = dataclasses.replace(evaluation.training, batch_size=32)
+    found = results(TrainingCost(), evaluation)["train_flops"]
+    forward = 2 * 32 * 2 * 8
+    assert found.value == 10 * 2 * forward, "backward: the weight's gradient alone, as the input needs none"
+    assert "square" in " ".join(found.details["uncounted"]) or "pow" in " ".join(found.details["uncounted"])
+    for parameter, old in zip(evaluation.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is None
+
+
+def test_energy_is_an_estimate_and_only_where_a_power_is_given() -> None:
+    config = SamplingCost.Config(seconds=0.02, watts=30)
+    found = results(SamplingCost(config), evaluate(Gauss(), Normal()))
+    assert found["energy_per_1k_estimate"].value == pytest.approx(30 * found["seconds_per_1k"].value)
+    assert found["energy_per_1k_estimate"].details["estimate"] == "power times time"
+    assert "energy_per_1k_estimate" not in results(
+        SamplingCost(SamplingCost.Config(seconds=0.02)), evaluate(Gauss(), Normal())
+    )

@@ -20,12 +20,13 @@ from trilemma.harness.evaluation import TrainingRecord
 from trilemma.harness.spaces import Space
 from trilemma.plugins.metrics import METRICS, column_generation, samples, transport
 from trilemma.plugins.metrics.c2st import classifier_auc
-from trilemma.plugins.metrics.kernels import energy_distance, median_distance, squared_mmd
+from trilemma.plugins.metrics.frechet import Frechet
+from trilemma.plugins.metrics.kernels import energy_distance, squared_mmd
 from trilemma.plugins.metrics.memorisation import Memorisation, nearness
 from trilemma.plugins.metrics.modes import ModeCoverage, mode_statistics
 from trilemma.plugins.metrics.precision_recall import precision_recall
 from trilemma.plugins.metrics.two_sample import TwoSample
-from trilemma.plugins.metrics.wasserstein import SlicedWasserstein, excess, fixed_directions, squared_sliced_w2
+from trilemma.plugins.metrics.wasserstein import SlicedWasserstein, fixed_directions, squared_sliced_w2
 
 Array = NDArray[np.float64]
 Distance = Callable[[Array, Array], float]
@@ -126,8 +127,7 @@ def test_self_tests_of_a_distance(distance: Distance) -> None:
     assert value(dropped) > law, "it sees a missing mode"
     assert value(mixture(rng, 300, scale=0.1)) > law or distance is DISTANCES["w2"], "it sees modes that are too narrow"
     order = rng.permutation(300)
-    tolerance = 0.05 if distance is DISTANCES["c2st"] else 1e-9  # folds follow the order of the points
-    assert value(same[order]) == pytest.approx(law, abs=tolerance), "the order of points is irrelevant"
+    assert value(same[order]) == pytest.approx(law, abs=1e-9), "the order of points is irrelevant"
     with pytest.raises(trilemma.DivergedError):
         value(np.where(np.arange(600).reshape(300, 2) == 7, np.nan, same))
     with pytest.raises(trilemma.DataError):
@@ -145,34 +145,6 @@ def test_distances_that_are_biased_by_n_refuse_unequal_sizes(name: str) -> None:
 def test_identical_sets_are_at_no_positive_distance(name: str) -> None:
     points = mixture(np.random.default_rng(2), 200)
     assert DISTANCES[name](points, points) <= 1e-12
-
-
-@pytest.mark.parametrize("d", [2, 8, 64])
-@pytest.mark.parametrize("n", [200, 800])
-def test_a_law_of_half_the_scale_never_ranks_above_the_true_one(d: int, n: int) -> None:
-    rng = np.random.default_rng(3)
-    draws = 3
-
-    def gaussians(scale: float) -> list[Array]:
-        return [scale * rng.standard_normal((n, d)) for _ in range(draws)]
-
-    real, again = gaussians(1), gaussians(1)
-    bandwidth, directions = median_distance(real[0]), fixed_directions(d, 100)
-    corrected: list[Distance] = [
-        DISTANCES["w2"],
-        lambda r, g: squared_sliced_w2(real=r, generated=g, directions=directions),
-    ]
-    unbiased: list[Distance] = [DISTANCES["energy"], lambda r, g: squared_mmd(real=r, generated=g, bandwidth=bandwidth)]
-    for distance in corrected + unbiased:
-        ranks = []
-        for generated in (gaussians(1), gaussians(0.5)):
-            between = np.array([distance(r, g) for r, g in zip(real, generated, strict=True)])
-            if distance in corrected:
-                of_real = np.array([distance(r, a) for r, a in zip(real, again, strict=True)])
-                of_model = np.array([distance(generated[k - 1], generated[k]) for k in range(draws)])
-                between = excess(between, of_real, of_model)
-            ranks.append(between.mean())
-        assert ranks[0] < ranks[1]
 
 
 # Closed forms and peers
@@ -313,7 +285,7 @@ def test_where_column_generation_gives_up_the_dense_solver_answers(monkeypatch: 
 # As metrics
 
 
-TWO_SAMPLE = [metric for metric in METRICS if issubclass(metric, TwoSample)]
+TWO_SAMPLE = [metric for metric in METRICS if issubclass(metric, TwoSample) and metric is not Frechet]  # of images
 
 
 @pytest.mark.parametrize("metric", TWO_SAMPLE, ids=lambda metric: metric.name)
@@ -362,29 +334,6 @@ def test_a_narrow_law_is_not_taken_for_memorising() -> None:
     for scale in (0.2, SCALE):
         share = (nearness(points=mixture(rng, 4000, scale=scale), train=train, held_out=held_out) < mark).mean()
         assert share == pytest.approx(0.05, abs=0.02)
-
-
-@pytest.mark.parametrize("scale", [1.0, 1.2])
-def test_intervals_over_fresh_pairs_cover(scale: float) -> None:
-    rng = np.random.default_rng(15)
-    n, draws, experiments = 40, 6, 200
-    intervals: dict[str, list[tuple[float, float, float]]] = {"w2_excess": [], "energy": [], "nll_gap": []}
-    for _ in range(experiments):
-        real = [rng.standard_normal((n, 2)) for _ in range(draws)]
-        generated = [scale * rng.standard_normal((n, 2)) for _ in range(draws)]
-        sets = samples.SampleSets(real, generated, fresh=True)
-        model, of_real, of_model = (
-            np.array([transport.squared_w2(real=a, generated=b) for a, b in pairs])
-            for pairs in (sets.pairs, sets.real_pairs, sets.model_pairs)
-        )
-        energies = [energy_distance(real=a, generated=b) for a, b in sets.pairs]
-        log_ratio = 2 * math.log(scale) + (real[0] ** 2).sum(1) * (1 / scale**2 - 1) / 2
-        gaps = log_ratio if scale != 1 else rng.standard_normal(n)
-        for name, values in zip(intervals, (excess(model, of_real, of_model), energies, gaps), strict=True):
-            intervals[name].append(trilemma.mean_interval(values))
-    for name, found in intervals.items():
-        truth = np.mean([mean for mean, _, _ in found])
-        assert np.mean([low <= truth <= high for _, low, high in found]) >= 0.88, name
 
 
 def test_floors_are_computed_once_for_each_dataset(monkeypatch: pytest.MonkeyPatch) -> None:

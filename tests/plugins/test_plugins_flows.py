@@ -39,7 +39,7 @@ def random_flow(d: int, seed: int = 0, **config: object) -> RealNVP:
     model.build(vector_info(d))
     for parameter in model.parameters():
         if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.03)
+            torch.nn.init.normal_(parameter, std=0.02)
     return model.eval()
 
 
@@ -56,12 +56,12 @@ def trained() -> RealNVP:
 @settings(max_examples=25, deadline=None)
 def test_affine_map_inverts_and_reports_its_derivative(seed: int, bound: float) -> None:
     generator = torch.Generator().manual_seed(seed)
-    params = 3 * torch.randn((7, 2, 3), generator=generator, dtype=torch.float64)
+    params = 3 * torch.randn((2, 7, 3), generator=generator, dtype=torch.float64)
     x = torch.randn((7, 3), generator=generator, dtype=torch.float64, requires_grad=True)
     elementwise = affine(bound)
     y, logdet = elementwise.forward(params, x)
     slopes = torch.autograd.grad(y.sum(), x)[0]
-    torch.testing.assert_close(logdet, slopes.log().sum(1))
+    torch.testing.assert_close(logdet, slopes.log())
     back, back_logdet = elementwise.inverse(params, y)
     torch.testing.assert_close(back, x, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(back_logdet, -logdet)
@@ -70,9 +70,9 @@ def test_affine_map_inverts_and_reports_its_derivative(seed: int, bound: float) 
 
 def test_soft_clip_is_the_identity_at_zero_and_bounded() -> None:
     x = torch.tensor([-1e6, 0.0, 1e-3, 1e6], dtype=torch.float64)
-    torch.testing.assert_close(
-        soft_clip(x, 2.0), torch.tensor([-2.0, 0.0, 1e-3, 2.0], dtype=torch.float64), atol=1e-9, rtol=0
-    )
+    clipped = soft_clip(x, 2.0)
+    torch.testing.assert_close(clipped, torch.tensor([-2.0, 0.0, 1e-3, 2.0], dtype=torch.float64), atol=1e-5, rtol=0)
+    assert (clipped.abs() < 2).all()
 
 
 @given(st.integers(2, 9), st.integers(0, 2**31))

@@ -1,0 +1,1 @@
+"""Denoising diffusion probabilistic models (Ho et al. 2020)."""

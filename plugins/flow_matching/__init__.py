@@ -1,0 +1,1 @@
+"""Flow matching (Lipman et al. 2023), minibatch-OT flow matching and rectified flow."""

@@ -1,0 +1,173 @@
+"""Conditional flow matching, with independent or optimal-transport pairs, and rectified flow.
+
+The vector field is a view of a denoiser (`VelocityPrediction`), so that solvers and likelihood are those of diffusions:
+Euler's method in the time of the path is DDIM at the noise levels (1 - s)/s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.denoiser import Denoiser, VelocityPrediction, noise_residual, standard_normal
+from trilemma.plugins.diffusion_model import ROWS, DiffusionModel, NetworkConfig
+from trilemma.plugins.samplers import ODE_SAMPLERS, DenoiserSampler, Heun
+from trilemma.plugins.schedules import Diffusion, StraightPath, stratified
+from trilemma.plugins.solvers import ddim, dpm_solver_2m
+
+
+class FlowEuler(DenoiserSampler):
+    """Euler's method with even steps in the time of the path: `steps` evaluations."""
+
+    name = "flow-euler"
+    steps: int = Field(20, ge=1, description="steps from noise to data")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return ddim(denoise, noise, path_levels(self.steps, diffusion))
+
+
+class FlowMultistep(DenoiserSampler):
+    """DPM-Solver++(2M) with even steps in the time of the path: `steps` evaluations."""
+
+    name = "flow-multistep"
+    steps: int = Field(10, ge=1, description="steps from noise to data")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return dpm_solver_2m(denoise, noise, path_levels(self.steps, diffusion))
+
+
+def path_levels(steps: int, diffusion: Diffusion) -> Tensor:
+    """The noise levels at the starts of `steps` even steps of time."""
+    return diffusion.sigma(1 - torch.arange(steps, dtype=torch.float64) / steps)
+
+
+def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tensor) -> Tensor:
+    """E|v(x_s, s) - (x - z)|^2 on x_s = (1 - s) z + s x (Lipman et al. 2023, eq. 23), per coordinate; `share` is s.
+
+    The residual of the denoiser is that of the velocity over (1 + sigma)^2.
+    """
+    sigma = (1 - share) / share
+    return ((1 + sigma) ** 2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
+
+
+def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
+    """The noise in the order that pairs it with `x` at least squared distance, within groups of `batch` points.
+
+    Minibatch optimal transport (Tong et al. 2024, section 3.3; Pooladian et al. 2023), solved exactly.
+    """
+    import ot
+
+    paired = []
+    for points, candidates in zip(torch.split(x, batch), torch.split(noise, batch), strict=True):
+        cost = torch.cdist(points.flatten(1), candidates.flatten(1)).square().double().cpu().numpy()
+        weights = np.full(len(points), 1 / len(points))
+        plan = torch.as_tensor(ot.emd(weights, weights, cost))
+        paired.append(candidates[plan.argmax(1).to(candidates.device)])
+    return torch.cat(paired)
+
+
+class FlowMatching(DiffusionModel):
+    """Conditional flow matching along straight paths (Lipman et al. 2023), with an MLP on vectors."""
+
+    name = "flow-matching"
+    samplers = (FlowEuler, FlowMultistep, *ODE_SAMPLERS)
+
+    class Config(NetworkConfig):
+        """The network."""
+
+        edge: float = Field(1e-3, gt=0, lt=0.5, description="share of time at both ends that is not seen in training")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.diffusion = StraightPath()
+        self.denoiser = VelocityPrediction(self.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The flow matching loss at times drawn uniformly, one in each of equal parts."""
+        return self.loss_on_pairs(x, self.pair(x, standard_normal(x, ctx.generator)), ctx)
+
+    def pair(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The noise that each point is paired with."""
+        return noise
+
+    def loss_on_pairs(self, x: Tensor, noise: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The loss of given pairs of points and noise."""
+        edge = self.config.edge
+        order = torch.randperm(len(x), generator=ctx.generator, device=x.device)
+        share = edge + (1 - 2 * edge) * stratified(len(x), ctx.generator)[order]
+        return flow_matching_loss(self.denoiser, x, noise, share)
+
+
+class OtFlowMatching(FlowMatching):
+    """Flow matching on pairs by minibatch optimal transport (Tong et al. 2024): straighter paths, fewer steps.
+
+    The pairing runs outside the graph (POT on the CPU), so its loss cannot be compiled whole.
+    """
+
+    name = "ot-flow-matching"
+    recipe = FlowMatching.recipe.model_copy(update={"batch_size": 256})  # the pairing costs as much as the step
+
+    class Config(FlowMatching.Config):
+        """The network and the pairing."""
+
+        ot_batch: int = Field(128, ge=2, description="points among which pairs are chosen")
+
+    def pair(self, x: Tensor, noise: Tensor) -> Tensor:
+        return optimal_pairs(x, noise, self.config.ot_batch)
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        return trilemma.Model.score(self, x, sigma, ctx)
+
+
+class RectifiedFlow(FlowMatching):
+    """Rectified flow with one reflow (Liu et al. 2023): flow matching, then again on the pairs that it made.
+
+    The first share of the budget trains the flow; then it draws pairs of noise and sample by Heun's method, and the
+    rest of the budget trains on those.
+    """
+
+    name = "rectified-flow"
+    recipe = FlowMatching.recipe.model_copy(update={"keep": "last"})
+
+    class Config(FlowMatching.Config):
+        """The network and the reflow."""
+
+        first: float = Field(0.6, gt=0, lt=1, description="share of the budget before the reflow")
+        pairs: int = Field(20_000, ge=1, description="pairs of noise and sample that the reflow trains on")
+        steps: int = Field(12, ge=1, description="noise levels of Heun's method that makes the pairs")
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        self._pairs: tuple[Tensor, Tensor] | None = None
+        super().fit(train, ctx)
+        self._pairs = None
+
+    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
+        """A step on data, or past the first share of the budget on pairs that the flow made."""
+        assert ctx.clock is not None
+        if ctx.clock.progress < self.config.first:
+            loss = self.loss(x, ctx)
+        else:
+            if self._pairs is None:
+                self._pairs = self.make_pairs(ctx)
+            noise, ends = self._pairs
+            rows = torch.randint(len(noise), (len(x),), generator=ctx.generator, device=x.device)
+            loss = self.loss_on_pairs(ends[rows], noise[rows], ctx)
+        update(loss)
+        return {"loss": loss.detach()}
+
+    def make_pairs(self, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
+        """Noise and where the flow carries it."""
+        sampler = Heun(steps=self.config.steps)
+        noise = torch.randn((self.config.pairs, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+        self.eval()
+        with torch.no_grad():
+            ends = torch.cat([sampler.draw(self.denoiser, z, self.diffusion, ctx) for z in torch.split(noise, ROWS)])
+        self.train()
+        return noise, ends
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        return trilemma.Model.score(self, x, sigma, ctx)

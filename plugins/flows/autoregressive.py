@@ -1,0 +1,56 @@
+"""Autoregressive layers: the map of each coordinate has parameters that come from the coordinates before it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trilemma.plugins.flows.conditioners import Masked
+from trilemma.plugins.flows.flow import Bijection
+from trilemma.plugins.flows.transforms import Elementwise
+
+
+class Autoregressive(Bijection):
+    """One autoregressive layer: `forward` in one pass of the conditioner, `inverse` in one pass per coordinate.
+
+    (Papamakarios et al. 2017, section 3.1; the other way round it is the layer of Kingma et al. 2016.)
+    """
+
+    def __init__(self, elementwise: Elementwise, conditioner: Masked) -> None:
+        super().__init__()
+        self.elementwise = elementwise
+        self.conditioner = conditioner
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        y, log_slopes = self.elementwise.forward(self.conditioner(x), x.T)
+        return y.T, log_slopes.sum(0)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`. After pass k the first k coordinates of the order are right, whatever the others."""
+        x = torch.zeros_like(y)
+        log_slopes = torch.zeros_like(y.T)
+        for _ in range(y.shape[1]):
+            moved, log_slopes = self.elementwise.inverse(self.conditioner(x), y.T)
+            x = moved.T
+        return x, log_slopes.sum(0)
+
+
+def autoregressive_stack(
+    d: int,
+    transforms: int,
+    elementwise: Elementwise,
+    hidden: tuple[int, ...],
+    *,
+    octaves: int = 0,
+    dropout: float = 0.0,
+) -> list[Bijection]:
+    """`transforms` autoregressive layers whose order is reversed from one to the next."""
+    order = torch.arange(d)
+    return [
+        Autoregressive(
+            elementwise,
+            Masked(order if i % 2 == 0 else order.flip(0), elementwise.width, hidden, octaves=octaves, dropout=dropout),
+        )
+        for i in range(transforms)
+    ]

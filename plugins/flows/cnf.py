@@ -1,0 +1,172 @@
+"""Continuous normalizing flows: the change of variables along an ordinary differential equation.
+
+(Chen et al. 2018; Grathwohl et al. 2019, FFJORD.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import trilemma
+from trilemma.plugins.flows.base import StandardNormal
+from trilemma.plugins.flows.conditioners import Conditioner
+from trilemma.plugins.networks import initialise
+from trilemma.plugins.ode_likelihood import EXACT_UP_TO, rademacher
+
+TRAIN_EXACT_UP_TO = 3
+"""Dimensions up to which training takes the exact trace by default: the cost of a step grows with the dimension."""
+
+
+class Velocity(Conditioner):
+    """The field f(x, t): an MLP with SiLU activations, and with it the products J v of its Jacobian with given vectors.
+
+    The products are carried forward through the layers, so that k of them cost k further passes and are themselves
+    differentiable.
+    """
+
+    def __init__(self, d: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((d, *hidden, d)))
+        self.time = nn.Linear(3, hidden[0])
+        initialise(self.layers, last_gain=0.1)
+
+    def forward(self, x: Tensor, t: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` (n, d), time `t` () and `vectors` (k, n, d) to f(x, t) (n, d) and the products (k, n, d)."""
+        first, *middle = (layer for layer in self.layers if isinstance(layer, nn.Linear))
+        clock = self.time(torch.stack([t, torch.sin(math.pi * t), torch.cos(math.pi * t)]).to(x))
+        h = first(x) + clock
+        tangents = vectors @ first.weight.T
+        for layer in middle:
+            gate = torch.sigmoid(h)
+            tangents = (tangents * (gate * (1 + h * (1 - gate)))) @ layer.weight.T
+            h = F.linear(h * gate, layer.weight, layer.bias)
+        return h, tangents
+
+
+State = tuple[Tensor, Tensor]
+
+
+def runge_kutta(slope: Callable[[Tensor, Tensor], State], x: Tensor, times: Tensor) -> State:
+    """Carry `x` through `times` by the classical Runge-Kutta method; also the integral of the slope's second part."""
+    total = x.new_zeros(())
+    for t, t_next in pairwise(times):
+        h, middle = (t_next - t).to(x), (t + t_next) / 2
+        v1, d1 = slope(x, t)
+        v2, d2 = slope(x + h / 2 * v1, middle)
+        v3, d3 = slope(x + h / 2 * v2, middle)
+        v4, d4 = slope(x + h * v3, t_next)
+        x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+        total = total + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
+    return x, total
+
+
+class RungeKutta(trilemma.Sampler):
+    """The classical Runge-Kutta method of order 4 with equal steps: four evaluations a step."""
+
+    name = "rk4"
+    steps: int = Field(10, ge=1, description="steps from the base law to the data")
+
+
+class ContinuousFlow(trilemma.NeuralModel):
+    """Continuous normalizing flow (Chen et al. 2018; FFJORD, Grathwohl et al. 2019), trained by maximum likelihood."""
+
+    name = "cnf"
+    likelihood = "ode"
+    image_space = "logit"
+    samplers = (RungeKutta,)
+    recipe = trilemma.Recipe(lr=5e-3, batch_size=256, schedule="cosine", ema=0.99, clip=10.0)
+
+    class Config(trilemma.Config):
+        """The network and how it is trained."""
+
+        hidden: tuple[int, ...] = Field((64, 64, 64), min_length=1, description="widths of the hidden layers")
+        steps: int = Field(5, ge=1, description="Runge-Kutta steps in training")
+        divergence: Literal["auto", "exact", "hutchinson"] = Field(
+            "auto",
+            description=f"trace in training: exact, Hutchinson's estimate, or auto: exact up to {TRAIN_EXACT_UP_TO} dimensions",
+        )
+
+    class Density(trilemma.Config):
+        """How a log-density is computed."""
+
+        steps: int = Field(20, ge=1, description="Runge-Kutta steps")
+        divergence: Literal["auto", "exact", "hutchinson"] = Field(
+            "auto", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
+        )
+        probes: int = Field(4, ge=1, description="Rademacher probes of Hutchinson's estimate")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.base = StandardNormal(info.shape)
+        self.velocity = Velocity(info.dim, self.config.hidden)
+
+    def flow(self, x: Tensor, times: Tensor, vectors: Tensor) -> State:
+        """Carry `x` (n, d) through `times`; also the integral of each v'Jv, `(k, n)`, for vectors `(k, n, d)`."""
+
+        def slope(y: Tensor, t: Tensor) -> State:
+            value, products = self.velocity(y, t, vectors)
+            return value, (products * vectors).sum(2)
+
+        return runge_kutta(slope, x, times)
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        exact = _is_exact(self.config.divergence, x, TRAIN_EXACT_UP_TO)
+        values, _ = self._log_prob(x, self.config.steps, exact, 1, ctx.generator)
+        return -values.mean()
+
+    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        exact = _is_exact(self.config.divergence, x, EXACT_UP_TO)
+        return -self._log_prob(x[:500], self.config.steps, exact, 1, ctx.generator)[0].mean()
+
+    @torch.no_grad()
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        steps = ctx.sampler.steps if isinstance(ctx.sampler, RungeKutta) else RungeKutta().steps
+        z = self.base.sample(n, ctx.generator)
+        return self.flow(z, torch.linspace(1, 0, steps + 1, dtype=torch.float64), z.new_zeros((0, *z.shape)))[0]
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        options = ctx.density if isinstance(ctx.density, self.Density) else self.Density()
+        exact = _is_exact(options.divergence, x, EXACT_UP_TO)
+        ctx.details.update(_describe(options, exact))
+        values, error = self._log_prob(x, options.steps, exact, options.probes, ctx.generator)
+        if not exact and options.probes > 1:
+            # Of one point's log-density, root mean square over the points.
+            ctx.details["probe_standard_error"] = float(error)
+        return values
+
+    def _log_prob(
+        self, x: Tensor, steps: int, exact: bool, probes: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """log N(x(1); 0, I) + the integral of div f over t in (0, 1) (Grathwohl et al. 2019, eq. 3), and the root mean
+        square standard error of the probes. One set of probes serves the whole path (section 3.1).
+        """
+        n, d = x.shape
+        if exact:
+            vectors = torch.eye(d, dtype=x.dtype, device=x.device).unsqueeze(1).expand(d, n, d)
+        else:
+            vectors = rademacher((probes, n, d), x, generator)
+        z, integrals = self.flow(x, torch.linspace(0, 1, steps + 1, dtype=torch.float64), vectors)
+        trace = integrals.sum(0) if exact else integrals.mean(0)
+        error = (integrals.var(0, correction=min(1, probes - 1)).mean() / probes).sqrt()
+        return self.base.log_prob(z) + trace, error.detach()
+
+
+def _is_exact(divergence: str, x: Tensor, up_to: int) -> bool:
+    return divergence == "exact" or (divergence == "auto" and x.shape[1] <= up_to)
+
+
+def _describe(options: Any, exact: bool) -> dict[str, Any]:
+    """What a reader of a log-density must know."""
+    details: dict[str, Any] = {"solver": "rk4", "steps": options.steps}
+    details["divergence"] = "exact" if exact else "hutchinson"
+    if not exact:
+        details["probes"] = options.probes
+    return details

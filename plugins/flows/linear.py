@@ -1,0 +1,120 @@
+"""Linear layers of Glow (Kingma & Dhariwal 2018): activation normalisation and invertible mixing of channels.
+
+The channels are dimension 1 of points `(n, c, *places)`; for vectors there is one place and the channels are the
+coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trilemma.plugins.flows.flow import Bijection
+from trilemma.plugins.flows.transforms import soft_clip
+
+MAX_LOG_SCALE = 6.0
+"""Bound of the soft clip on log-scales: scales lie within a factor of 400 of 1."""
+
+
+class ActNorm(Bijection):
+    """y = x exp(s) + b, one scale and shift for each channel (table 1).
+
+    `initialize` gives every channel of the first batch mean 0 and variance 1 (section 3.1).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        scale, shift = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in (self._log_scale(), self.shift))
+        return x * scale.exp() + shift, self._logdet(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`."""
+        scale, shift = (p.reshape(-1, *[1] * (y.ndim - 2)) for p in (self._log_scale(), self.shift))
+        return (y - shift) * (-scale).exp(), -self._logdet(y)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Normalise this batch."""
+        values = x.transpose(0, 1).flatten(1)
+        wanted = -(values.std(1) + 1e-6).log().clamp(-MAX_LOG_SCALE / 2, MAX_LOG_SCALE / 2)
+        self.log_scale.copy_(wanted / (1 - wanted.abs() / MAX_LOG_SCALE))  # the soft clip's inverse
+        self.shift.copy_(-values.mean(1) * wanted.exp())
+
+    def _log_scale(self) -> Tensor:
+        return soft_clip(self.log_scale, MAX_LOG_SCALE)
+
+    def _logdet(self, x: Tensor) -> Tensor:
+        return (self._log_scale().sum() * math.prod(x.shape[2:])).expand(len(x))
+
+
+class Scaling(Bijection):
+    """y = x exp(s), one scale for each coordinate (Dinh et al. 2015, section 3.3)."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(d))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        log_scale = soft_clip(self.log_scale, MAX_LOG_SCALE)
+        return x * log_scale.exp(), log_scale.sum().expand(len(x))
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`."""
+        log_scale = soft_clip(self.log_scale, MAX_LOG_SCALE)
+        return y * (-log_scale).exp(), -log_scale.sum().expand(len(y))
+
+
+class LULinear(Bijection):
+    """y = W x over the channels with W = P L (U + diag(s)): the LU-decomposed 1x1 convolution (eqs. 9 to 11).
+
+    P is a fixed permutation, L unit lower triangular, U strictly upper triangular; the signs of s are fixed. W starts as
+    a random rotation.
+    """
+
+    permutation: Tensor
+    signs: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        rotation = torch.linalg.qr(torch.randn(channels, channels))[0]
+        p, lower, upper = torch.linalg.lu(rotation)
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", p)
+        self.register_buffer("signs", diagonal.sign())
+        self.lower = nn.Parameter(lower.tril(-1))
+        self.upper = nn.Parameter(upper.triu(1))
+        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """L and U + diag(s)."""
+        size = len(self.signs)
+        lower = self.lower.tril(-1) + torch.eye(size, device=self.lower.device, dtype=self.lower.dtype)
+        return lower, self.upper.triu(1) + torch.diag(self.signs * self.log_diagonal.exp())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        lower, upper = self.factors()
+        weight = self.permutation @ lower @ upper
+        y = F.linear(x, weight) if x.ndim == 2 else torch.matmul(weight, x.flatten(2)).reshape(x.shape)
+        return y, self._logdet(x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`."""
+        lower, upper = self.factors()
+        columns = y.transpose(0, 1).flatten(1)
+        columns = torch.linalg.solve_triangular(lower, self.permutation.T @ columns, upper=False, unitriangular=True)
+        columns = torch.linalg.solve_triangular(upper, columns, upper=True)
+        x = columns.reshape(y.shape[1], len(y), *y.shape[2:]).transpose(0, 1)
+        return x, -self._logdet(y)
+
+    def _logdet(self, x: Tensor) -> Tensor:
+        return (self.log_diagonal.sum() * math.prod(x.shape[2:])).expand(len(x))

@@ -1,0 +1,120 @@
+"""What all flows share as models: the training objectives, sampling, densities."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+import trilemma
+from trilemma.plugins.flows.base import Base, NormalMixture, StandardNormal
+from trilemma.plugins.flows.conditioners import Conditioner
+from trilemma.plugins.flows.flow import Density
+
+PLENTY = 100
+"""Training points per coordinate below which networks get dropout by default."""
+
+
+class FlowConfig(trilemma.Config):
+    """Options that every flow has."""
+
+    objective: Literal["likelihood", "reverse-kl", "regularised"] = Field(
+        "likelihood",
+        description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], which needs a dataset of known density; "
+        "regularised: the first plus `reverse_kl_weight` times the second",
+    )
+    reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularised objective")
+    base_components: int = Field(
+        1, ge=1, description="components of the base law: 1 is N(0, I), more a learned mixture of Gaussians"
+    )
+    compile: bool = Field(
+        False,
+        description="compile the log-density with torch.compile; costs tens of seconds of the budget before the first step, "
+        "so it pays for long budgets only, and needs a C++ compiler",
+    )
+
+    @model_validator(mode="after")
+    def _reverse_kl_is_differentiable(self) -> FlowConfig:
+        if self.objective != "likelihood" and self.base_components > 1:
+            raise ValueError("the reverse KL has no gradient for the weights of a mixture: base_components must be 1")
+        return self
+
+
+class FlowModel(trilemma.NeuralModel):
+    """A normalizing flow as a model: subclasses make the flow.
+
+    With the objectives that need the law, weights are still kept by their likelihood of the validation data.
+    """
+
+    likelihood = "exact"
+    image_space = "logit"
+
+    class Config(FlowConfig):
+        """Options that every flow has."""
+
+    def __init__(self, config: trilemma.Config | None = None) -> None:
+        super().__init__(config)
+        self.needs_truth = self.config.objective != "likelihood"
+
+    @abstractmethod
+    def make(self, info: trilemma.DataInfo) -> Density:
+        """The flow for a data shape."""
+
+    def base(self, info: trilemma.DataInfo) -> Base:
+        """The base law that the configuration asks for."""
+        components: int = self.config.base_components
+        return StandardNormal(info.shape) if components == 1 else NormalMixture(info.dim, components)
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.flow = self.make(info)
+        self._log_prob = (
+            torch.compile(self.flow.log_prob, fullgraph=True) if self.config.compile else self.flow.log_prob
+        )
+
+    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
+        self.flow.initialize(x)
+
+    def networks(self) -> Iterable[nn.Module]:
+        return [module for module in self.modules() if isinstance(module, Conditioner)]
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        objective = self.config.objective
+        if objective == "likelihood":
+            return self.negative_log_likelihood(x)
+        if objective == "reverse-kl":
+            return self.reverse_kl(len(x), ctx)
+        return self.negative_log_likelihood(x) + self.config.reverse_kl_weight * self.reverse_kl(len(x), ctx)
+
+    def negative_log_likelihood(self, x: Tensor) -> Tensor:
+        """E_data[-log q(x)]."""
+        return -self._log_prob(x).mean()
+
+    def reverse_kl(self, n: int, ctx: trilemma.Context) -> Tensor:
+        """E_q[log q(x) - log p(x)] up to a constant, by `n` draws of the flow (Rezende & Mohamed 2015, eq. 15)."""
+        if ctx.truth is None:
+            raise trilemma.UnsupportedError("the reverse KL needs a dataset with a known density")
+        x, log_q = self.flow.sample(n, ctx.generator)
+        log_p = ctx.truth.log_prob(x.cpu()).to(x)
+        return (log_q - log_p).mean()
+
+    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return -self.flow.log_prob(x).mean()
+
+    @torch.no_grad()
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        return self.flow.sample(n, ctx.generator)[0]
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return self.flow.log_prob(x)
+
+
+def dropout_for(info: trilemma.DataInfo, chosen: float | None, scarce: float = 0.4) -> float:
+    """The chosen dropout; by default `scarce` where training points are few for their dimension, else 0."""
+    if chosen is not None:
+        return chosen
+    return scarce if info.n_train < PLENTY * info.dim else 0.0

@@ -1,0 +1,68 @@
+"""Glow for images: multiscale, with rational-quadratic spline couplings."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+import trilemma
+from trilemma.plugins.flows.base import Base, StandardNormal
+from trilemma.plugins.flows.flow import Bijection, Chain, Flow
+from trilemma.plugins.flows.images import ChannelCoupling, Convolutional, FactorOut, Flatten, PixelwiseSpline, Squeeze
+from trilemma.plugins.flows.linear import ActNorm, LULinear
+from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.spline import rational_quadratic
+
+
+class MultiscaleGlow(FlowModel):
+    """Glow (Kingma & Dhariwal 2018) on images with spline couplings (Durkan et al. 2019, section 5.2)."""
+
+    name = "glow-multiscale"
+    accepts = ("image",)
+    recipe = trilemma.Recipe(lr=3e-3, batch_size=128, schedule="cosine", ema=0.998, validations=40)
+
+    class Config(FlowConfig):
+        """Architecture of the flow."""
+
+        levels: int = Field(2, ge=1, description="scales: each begins with a squeeze, while height and width are even")
+        steps: int = Field(4, ge=1, description="steps of actnorm, 1x1 convolution and coupling at each scale")
+        hidden: int = Field(32, ge=1, description="channels of the conditioners")
+        dense: int = Field(64, ge=1, description="units of the conditioners' dense bottleneck")
+        bins: int = Field(8, ge=2, description="bins of a spline")
+        bound: float = Field(5.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
+        factor_out: bool = Field(False, description="whether half of the channels are latent after each scale")
+        dropout: float | None = Field(
+            None,
+            ge=0,
+            lt=1,
+            description="dropout in the conditioners; by default 0.25 below 100 training images per pixel, else 0",
+        )
+
+    def base(self, info: trilemma.DataInfo) -> Base:
+        if self.config.base_components > 1:
+            raise trilemma.UnsupportedError("the base of a multiscale flow is N(0, I): base_components must be 1")
+        return StandardNormal((info.dim,))
+
+    def make(self, info: trilemma.DataInfo) -> Flow:
+        if info.kind != "image" or any(side % 2 for side in info.shape[1:]):
+            raise trilemma.UnsupportedError("a multiscale flow needs images of even height and width")
+        dropout = dropout_for(info, self.config.dropout, 0.25)
+        marginals = PixelwiseSpline(info.shape, rational_quadratic(self.config.bins, self.config.bound))
+        return Flow([marginals, self._scale(info.shape, self.config.levels, dropout)], self.base(info))
+
+    def _scale(self, shape: tuple[int, ...], levels: int, dropout: float) -> Bijection:
+        """The scale that takes images of `shape`, and all scales after it."""
+        config = self.config
+        elementwise = rational_quadratic(config.bins, config.bound)
+        channels, height, width = shape[0] * 4, shape[1] // 2, shape[2] // 2
+        layers: list[Bijection] = [Squeeze()]
+        for _ in range(config.steps):
+            net = Convolutional(
+                channels // 2, channels // 2, (height, width), elementwise.width, config.hidden, config.dense, dropout
+            )
+            layers += [ActNorm(channels), LULinear(channels), ChannelCoupling(elementwise, net)]
+        if levels == 1 or height % 2 or width % 2:
+            return Chain([*layers, Flatten((channels, height, width))])
+        if not config.factor_out:
+            return Chain([*layers, self._scale((channels, height, width), levels - 1, dropout)])
+        rest = (channels // 2, height, width)
+        return Chain([*layers, FactorOut(self._scale(rest, levels - 1, dropout), (channels, height, width))])

@@ -1,0 +1,1 @@
+"""Noise-conditional score networks (Song & Ermon 2019, 2020)."""

@@ -1,0 +1,145 @@
+"""Flow matching: its velocity as a denoiser, optimal-transport pairs, and reflow."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import trilemma
+from trilemma.plugins.denoiser import VelocityPrediction
+from trilemma.plugins.flow_matching.flow_matching import (
+    FlowEuler,
+    FlowMatching,
+    FlowMultistep,
+    OtFlowMatching,
+    RectifiedFlow,
+    flow_matching_loss,
+    optimal_pairs,
+)
+from trilemma.plugins.samplers import Heun
+from trilemma.plugins.schedules import StraightPath
+from trilemma.plugins.solvers import ddim
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def context(**fields: object) -> trilemma.Context:
+    info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=4_000)
+    fields.setdefault("density", FlowMatching.Density())
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
+
+
+class Field(nn.Module):
+    """A raw network that is a known vector field of the point alone."""
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        return torch.stack([x[:, 1].sin(), 0.5 * x[:, 0]], dim=1)
+
+
+def test_path_has_the_marginals_of_straight_interpolation() -> None:
+    path, t = StraightPath(), torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(path.scale(t), 1 - t, atol=1e-3, rtol=0)
+    torch.testing.assert_close(path.scale(t) * path.sigma(t), t, atol=1e-3, rtol=0)
+    assert path.sigma_max == pytest.approx(1e4)
+    time = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    variance = (path.scale(time) * path.sigma(time)) ** 2
+    slope = torch.autograd.grad(variance, time)[0]
+    torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.noise_rate(time))
+
+
+def test_loss_is_the_squared_error_of_the_velocity() -> None:
+    x, z = (torch.randn((50, 2), generator=generator(k), dtype=torch.float64) for k in (1, 2))
+    share = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    s = share.unsqueeze(1)
+    expected = (Field()((1 - s) * z + s * x, share) - (x - z)).square().mean()
+    torch.testing.assert_close(flow_matching_loss(VelocityPrediction(Field()), x, z, share), expected)
+
+
+def test_euler_steps_of_the_velocity_are_ddim() -> None:
+    z, steps = torch.randn((20, 2), generator=generator(), dtype=torch.float64), 8
+    x = z
+    for _ in range(steps):
+        x = x + Field()(x, z[:, 0]) / steps
+    sampler = FlowEuler(steps=steps)
+    found = sampler.draw(VelocityPrediction(Field()), z, StraightPath(), context(sampler=sampler))
+    torch.testing.assert_close(found, x, atol=2e-3, rtol=0)  # time starts at 1e-4
+
+
+def test_multistep_has_order_two_along_the_path() -> None:
+    z = torch.randn((20, 2), generator=generator(), dtype=torch.float64)
+    denoise, path = VelocityPrediction(Field()), StraightPath(1e8)
+
+    def end(kind: type[FlowEuler] | type[FlowMultistep], steps: int) -> Tensor:
+        return kind(steps=steps).draw(denoise, z, path, context())
+
+    fine = ddim(denoise, z, path.sigma(1 - torch.arange(20_000, dtype=torch.float64) / 20_000))
+    errors = [float((end(FlowMultistep, steps) - fine).abs().max()) for steps in (10, 20, 40)]
+    euler = [float((end(FlowEuler, steps) - fine).abs().max()) for steps in (10, 20, 40)]
+    for first, second in itertools.pairwise(euler):
+        assert math.log2(first / second) == pytest.approx(1, abs=0.2)
+    assert errors[2] < euler[2]
+
+
+def test_optimal_pairs_have_the_least_cost_and_keep_every_noise() -> None:
+    x, z = (torch.randn((10, 2), generator=generator(k)) for k in (1, 2))
+    paired = optimal_pairs(x, z, 5)
+    for rows in (slice(0, 5), slice(5, 10)):
+        costs = [float((x[rows] - z[rows][list(order)]).square().sum()) for order in itertools.permutations(range(5))]
+        assert float((x[rows] - paired[rows]).square().sum()) == pytest.approx(min(costs), rel=1e-5)
+        assert torch.equal(paired[rows].sort(0).values, z[rows].sort(0).values)
+
+
+def pair(n: int, seed: int) -> Tensor:
+    """Two Gaussians of spread .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    x = torch.randn((n, 2), generator=generator(seed))
+    side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
+    return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
+
+
+def pair_log_prob(x: Tensor) -> Tensor:
+    first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
+    return first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
+
+
+def train(kind: type[FlowMatching], steps: int, **options: object) -> FlowMatching:
+    model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
+    recipe = kind.recipe.model_copy(update={"batch_size": 256})
+    clock = trilemma.Clock(trilemma.Budget(steps=steps))
+    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=recipe))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
+)
+def test_training_reaches_the_law(kind: type[FlowMatching], options: dict[str, object]) -> None:
+    model = train(kind, 600, **options)
+    x = pair(2_000, 3)
+    ratio = model.log_prob(x, context()) - pair_log_prob(x)
+    assert ratio.exp().mean() == pytest.approx(1, abs=0.06)
+    assert -0.02 < -ratio.mean() < 0.12
+    samples = model.sample(3_000, context(sampler=Heun()))
+    assert float((samples[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
+    assert float(samples[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.08)
+    # Straighter paths: two Euler steps come closer to the flow's own end for both kinds of pairs.
+    ends = [model.sample(2_000, context(sampler=sampler)) for sampler in (FlowEuler(steps=2), FlowEuler(steps=60))]
+    bend = float((ends[0] - ends[1]).square().mean().sqrt())
+    assert bend > 0.3 if kind is FlowMatching else bend < 0.3
+
+
+def test_scores_are_only_those_of_independent_pairs() -> None:
+    sigma, x = torch.tensor(1.0), torch.zeros((3, 2))
+    for kind in (OtFlowMatching, RectifiedFlow):
+        model = kind()
+        model.prepare(context().info)
+        with pytest.raises(trilemma.UnsupportedError):
+            model.score(x, sigma, context())
+    model = FlowMatching()
+    model.prepare(context().info)
+    assert model.score(x, sigma, context()).shape == (3, 2)

@@ -1,0 +1,347 @@
+"""Every registered flow: round trips, Jacobians, mass, far points, state, cost; against autograd, quadrature and zuko."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import trilemma
+from trilemma.harness.cost import NfeCounter
+from trilemma.plugins.flows import FLOWS
+from trilemma.plugins.flows.base import StandardNormal
+from trilemma.plugins.flows.coupling import Coupling, coupling_stack
+from trilemma.plugins.flows.flow import Flow
+from trilemma.plugins.flows.maf import IAF, MAF
+from trilemma.plugins.flows.spline import rational_quadratic
+from trilemma.plugins.flows.transforms import affine
+
+BY_NAME = {model.name: model for model in FLOWS}
+EXACT = [model.name for model in FLOWS if model.likelihood == "exact"]
+INVERTIBLE = [name for name in EXACT if name != "rad"]
+PLANE = [model.name for model in FLOWS if "vector" in model.accepts]
+
+
+def info(name: str, d: int = 2) -> trilemma.DataInfo:
+    if "vector" in BY_NAME[name].accepts:
+        return trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=20_000)
+    return trilemma.DataInfo(name="toy", kind="image", shape=(1, 4, 4), n_train=20_000, levels=17)
+
+
+def context(name: str, d: int = 2, seed: int = 0, **fields: object) -> trilemma.Context:
+    model = BY_NAME[name]
+    return trilemma.Context(
+        info=info(name, d),
+        device=torch.device("cpu"),
+        generator=torch.Generator().manual_seed(seed),
+        sampler=model.samplers[0](),
+        density=model.Density(),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def blobs(n: int, seed: int, shape: tuple[int, ...] = (2,)) -> Tensor:
+    """Two Gaussians whose centres lie on the diagonal."""
+    generator = torch.Generator().manual_seed(seed)
+    side = 2.0 * torch.randint(2, (n, *[1] * len(shape)), generator=generator) - 1
+    return 0.9 * side + 0.45 * torch.randn((n, *shape), generator=generator)
+
+
+@cache
+def trained(name: str) -> trilemma.NeuralModel:
+    """The model at its defaults after a few steps on two blobs."""
+    model, shape = BY_NAME[name](), info(name).shape
+    ctx = context(name, valid=trilemma.Split(blobs(500, 2, shape)), clock=trilemma.Clock(trilemma.Budget(steps=50)))
+    ctx.recipe = model.recipe.model_copy(update={"batch_size": 128 if len(shape) == 1 else 32, "validations": 2})
+    model.fit(trilemma.Split(blobs(4_000, 1, shape)), ctx)
+    return model
+
+
+def random_flow(name: str, d: int, dtype: torch.dtype) -> Flow:
+    """The model's flow with weights that are zero at the start drawn at random, so that no layer is the identity."""
+    torch.manual_seed(0)
+    model = BY_NAME[name]()
+    model.build(info(name, d))
+    for parameter in model.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    model.eval().to(dtype)
+    assert isinstance(model.flow, Flow)
+    return model.flow
+
+
+def test_the_whole_family_is_registered() -> None:
+    expected = (
+        "planar radial sylvester nice realnvp glow glow-multiscale maf iaf nsf-coupling nsf-autoregressive rad cnf vlae"
+    )
+    assert list(BY_NAME) == expected.split()
+    assert {model.likelihood for model in FLOWS} == {"exact", "ode", "bound"}
+    assert all(field.description for model in FLOWS for field in model.Config.model_fields.values())
+
+
+@pytest.mark.parametrize("d", [2, 5])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-5), (torch.float64, 1e-12)], ids=["32", "64"])
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_round_trip(name: str, d: int, dtype: torch.dtype, tolerance: float) -> None:
+    flow = random_flow(name, d, dtype)
+    x = torch.randn((300, *info(name, d).shape), generator=torch.Generator().manual_seed(1), dtype=dtype)
+    with torch.no_grad():
+        z, logdet = flow(x)
+        back, back_logdet = flow.inverse(z)
+    assert (z.flatten() - x.flatten()).abs().max() > 0.1
+    assert (back - x).abs().max() <= tolerance
+    torch.testing.assert_close(back_logdet, -logdet, atol=50 * tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_log_determinant_agrees_with_autograd(name: str) -> None:
+    flow = random_flow(name, 3, torch.float64)
+    x = torch.randn((4, *info(name, 3).shape), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+    def flat(p: Tensor) -> Tensor:
+        return flow(p.reshape(1, *x.shape[1:]))[0].flatten()
+
+    jacobians = torch.stack([torch.autograd.functional.jacobian(flat, p.flatten()) for p in x])
+    torch.testing.assert_close(flow(x)[1], torch.linalg.slogdet(jacobians).logabsdet, atol=1e-7, rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_trained_round_trip_in_single_precision(name: str) -> None:
+    flow = trained(name).flow
+    assert isinstance(flow, Flow)
+    x = blobs(500, 4, info(name).shape)
+    with torch.no_grad():
+        assert (flow.inverse(flow(x)[0])[0] - x).abs().max() <= 5e-5
+
+
+@pytest.mark.parametrize("name", [model.name for model in FLOWS])
+def test_far_points_have_finite_densities(name: str) -> None:
+    shape = info(name).shape
+    x = torch.randn((50, *shape), generator=torch.Generator().manual_seed(4)).flatten(1)
+    directions = nn.functional.normalize(x, dim=1).reshape(-1, *shape)
+    for radius in (20.0, 1e3):
+        values = trained(name).log_prob(radius * directions, context(name))
+        assert torch.isfinite(values).all()
+        assert (values < -20).all()
+
+
+@pytest.mark.parametrize("name", [name for name in PLANE if BY_NAME[name].likelihood in ("exact", "ode")])
+def test_density_has_unit_mass(name: str) -> None:
+    side, points = 8.0, 320 if name != "cnf" else 80
+    step = 2 * side / points
+    axis = -side + step * (torch.arange(points) + 0.5)
+    grid = torch.cartesian_prod(axis, axis)
+    model = trained(name)
+    parts = [model.log_prob(part, context(name)).double().exp().sum() for part in grid.split(20_000)]
+    assert float(torch.stack(parts).sum()) * step**2 == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_draw_comes_with_its_own_density(name: str) -> None:
+    flow = trained(name).flow
+    with torch.no_grad():
+        x, log_q = flow.sample(200, torch.Generator().manual_seed(0))  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(log_q, trained(name).log_prob(x, context(name)), atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_training_beats_a_gaussian(name: str) -> None:
+    if name in ("radial", "planar", "sylvester"):
+        pytest.skip("needs more steps than this; see the slow test")
+    x, model = blobs(4_000, 3), trained(name)
+    gaussian = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
+    assert model.log_prob(x, context(name)).mean() > gaussian.log_prob(x).mean() + (0.02 if name != "vlae" else -0.6)
+
+
+@pytest.mark.parametrize("name", [model.name for model in FLOWS])
+def test_state_restores_the_model(name: str) -> None:
+    model = trained(name)
+    state = model.state()
+    assert state is not None
+    torch.manual_seed(99)
+    other = BY_NAME[name]()
+    other.prepare(info(name))
+    other.load_state(state)
+    other.eval()
+    x = blobs(20, 6, info(name).shape)
+    assert torch.equal(model.log_prob(x, context(name)), other.log_prob(x, context(name)))
+    assert torch.equal(model.sample(5, context(name)), other.sample(5, context(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sampling", "density"),
+    [
+        ("realnvp", 1, 1),
+        ("nsf-coupling", 1, 1),
+        ("maf", 5, 1),
+        ("nsf-autoregressive", 5, 1),
+        ("iaf", 1, 5),
+        ("cnf", 40, 80),
+        ("planar", None, None),
+    ],
+)
+def test_network_evaluations_are_counted(name: str, sampling: int | None, density: int | None) -> None:
+    torch.manual_seed(0)
+    model = BY_NAME[name]()
+    model.build(info(name, 5))
+    model.eval()
+    for call, expected in (
+        (lambda: model.sample(7, context(name, 5)), sampling),
+        (lambda: model.log_prob(torch.zeros(7, 5), context(name, 5)), density),
+    ):
+        counter = NfeCounter()
+        with counter.attached(model.networks()):
+            call()
+        assert counter.per_sample(7) == expected
+
+
+# Objectives
+
+
+class Blob:
+    """A Gaussian with a known density, up to a constant that no objective may depend on."""
+
+    mean = torch.tensor([0.7, -0.4])
+    scale = torch.tensor([0.5, 1.2])
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.mean + self.scale * torch.randn((n, 2), generator=generator)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return 17.0 - 0.5 * ((x - self.mean) / self.scale).square().sum(1)
+
+
+@pytest.mark.parametrize("name", ["iaf", "realnvp", "planar", "radial", "sylvester", "nsf-coupling"])
+@pytest.mark.parametrize("objective", ["reverse-kl", "regularised"])
+def test_reverse_kl_trains_against_a_density(name: str, objective: str) -> None:
+    kind, law = BY_NAME[name], Blob()
+    model = kind(kind.Config(objective=objective, transforms=4, reverse_kl_weight=1.0))
+    assert model.needs_truth
+    assert not kind().needs_truth
+    generator = torch.Generator().manual_seed(1)
+    ctx = context(name, truth=law, clock=trilemma.Clock(trilemma.Budget(steps=40)))
+    ctx.recipe = kind.recipe.model_copy(update={"batch_size": 128, "lr": 0.02})
+    points = law.sample(2_000, generator) if objective == "regularised" else torch.zeros(2_000, 2)
+    model.fit(trilemma.Split(points), ctx)
+    with torch.no_grad():
+        z = torch.randn(2_000, 2, generator=generator)
+        before = (StandardNormal((2,)).log_prob(z) - law.log_prob(z)).mean()
+        after = model.reverse_kl(2_000, ctx)
+    floor = -17 - math.log(2 * math.pi) - math.log(0.5 * 1.2)
+    left = 0.5 if name != "radial" else 0.7  # layers that are symmetric about a point come less close
+    assert floor - 0.05 < after < floor + left * (before - floor)
+
+
+def test_the_reverse_kl_needs_a_law_and_a_plain_base() -> None:
+    model = MAF(MAF.Config(objective="reverse-kl"))
+    model.build(info("maf"))
+    with pytest.raises(trilemma.UnsupportedError, match="known density"):
+        model.loss(torch.zeros(4, 2), context("maf"))
+    with pytest.raises(ValueError, match="base_components"):
+        MAF.Config(objective="reverse-kl", base_components=3)
+    with pytest.raises(ValueError, match="not differentiable"):
+        BY_NAME["rad"].Config(objective="regularised")
+
+
+def test_a_mixture_base_trains_and_integrates_to_one() -> None:
+    model = IAF(IAF.Config(base_components=4, transforms=2))
+    ctx = context("iaf", clock=trilemma.Clock(trilemma.Budget(steps=20)), valid=trilemma.Split(blobs(100, 2)))
+    model.fit(trilemma.Split(blobs(2_000, 1)), ctx)
+    axis = -8 + 0.1 * (torch.arange(160) + 0.5)
+    mass = model.log_prob(torch.cartesian_prod(axis, axis), ctx).double().exp().sum() * 0.1**2
+    assert float(mass) == pytest.approx(1, abs=2e-3)
+    assert torch.isfinite(model.sample(100, ctx)).all()
+
+
+@pytest.mark.slow
+def test_planar_flows_improve_with_depth() -> None:
+    gaps = []
+    for depth in (2, 8, 32):
+        kind = BY_NAME["planar"]
+        model = kind(kind.Config(transforms=depth))
+        ctx = context(
+            "planar", clock=trilemma.Clock(trilemma.Budget(steps=1_500)), valid=trilemma.Split(blobs(1000, 2))
+        )
+        ctx.recipe = kind.recipe
+        model.fit(trilemma.Split(ring(20_000, 1)), ctx)
+        gaps.append(-float(model.log_prob(ring(4_000, 3), ctx).mean()))
+    assert gaps[0] > gaps[1] + 0.05 > gaps[2] + 0.1
+
+
+def ring(n: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    angle = torch.randint(8, (n,), generator=generator) * math.pi / 4
+    return 1.4 * torch.stack([angle.cos(), angle.sin()], 1) + 0.14 * torch.randn((n, 2), generator=generator)
+
+
+# The same weights in zuko
+
+
+def linear_layers(network: nn.Module) -> list[nn.Module]:
+    return [layer for layer in network.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
+
+
+def copy_mlp(ours: nn.Module, theirs: nn.Module, width: int) -> None:
+    """Zuko orders the last layer's outputs by coordinate, then parameter; ours the other way round."""
+    pairs = list(zip(ours.layers, linear_layers(theirs), strict=True))  # type: ignore[arg-type]
+    for one, other in pairs:
+        one.weight.data.copy_(other.weight.data)
+        one.bias.data.copy_(other.bias.data)
+    last, reference = pairs[-1]
+    for name in ("weight", "bias"):
+        value = getattr(reference, name).data
+        rows = value.reshape(-1, width, *value.shape[1:]).transpose(0, 1).reshape(value.shape)
+        getattr(last, name).data.copy_(rows)
+
+
+@pytest.mark.parametrize("spline", [False, True])
+def test_couplings_equal_those_of_zuko(spline: bool) -> None:
+    zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    options = {"hidden_features": (16, 16), "activation": nn.SiLU}
+    if spline:
+        options |= {"univariate": zuko.transforms.MonotonicRQSTransform, "shapes": [(6,), (6,), (5,)]}
+    theirs = zuko.flows.coupling.GeneralCouplingTransform(4, **options)
+    elementwise = rational_quadratic(6, 5.0) if spline else affine(math.log(1e3))
+    ours = Flow(coupling_stack(4, 1, elementwise, (16, 16)), StandardNormal((4,)))
+    (layer,) = ours.chain()
+    assert isinstance(layer, Coupling)
+    copy_mlp(layer.conditioner, theirs.hyper, elementwise.width)
+    kept = theirs.mask.nonzero()[:, 0]
+    order = torch.cat([kept, (~theirs.mask).nonzero()[:, 0]])
+    x = 2 * torch.randn(50, 4)
+    z, logdet = ours(x[:, order])
+    expected, expected_logdet = theirs().call_and_ladj(x)
+    torch.testing.assert_close(z, expected[:, order], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logdet, expected_logdet, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spline", [False, True])
+def test_autoregressive_layers_equal_those_of_zuko(spline: bool) -> None:
+    zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    options = {"transforms": 2, "hidden_features": (16, 16), "activation": nn.SiLU}
+    theirs = zuko.flows.NSF(3, bins=6, **options) if spline else zuko.flows.MAF(3, **options)
+    config = {"transforms": 2, "hidden": (16, 16), "octaves": 0}
+    if spline:
+        kind = BY_NAME["nsf-autoregressive"]
+        model = kind(kind.Config(bins=6, bound=5.0, **config))
+    else:
+        model = MAF(MAF.Config(bound=math.log(1e3), **config))
+    model.build(info("maf", 3))
+    flow = model.flow
+    assert isinstance(flow, Flow)
+    for layer, transform in zip(flow.chain(), theirs.transform.transforms, strict=True):
+        net = layer.conditioner
+        copy_mlp(net, transform.hyper, net.width)  # type: ignore[arg-type]
+        linear = linear_layers(transform.hyper)
+        for number, part in enumerate(linear):
+            mask = part.mask.float()  # type: ignore[union-attr, operator]
+            if number == len(linear) - 1:
+                mask = mask.reshape(3, net.width, -1).transpose(0, 1).flatten(0, 1)  # type: ignore[arg-type, call-overload]
+            net.register_buffer(f"mask{number}", mask)  # type: ignore[operator, union-attr]
+    x = 2 * torch.randn(50, 3)
+    torch.testing.assert_close(model.log_prob(x, context("maf", 3)), theirs().log_prob(x), atol=1e-5, rtol=1e-5)

@@ -1,0 +1,106 @@
+"""NCSN and NCSNv2: the ladder, the techniques, and annealed Langevin sampling of a trained network."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.ladder_samplers import AnnealedLangevin, step_ratio
+from trilemma.plugins.ncsn.ncsn import Ncsn, NcsnV2, UnconditionalScore, ladder_length, largest_distance
+
+STANDARD = torch.distributions.Normal(0.0, 1.0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def context(d: int = 2, **fields: object) -> trilemma.Context:
+    info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
+
+
+def unequal(n: int, seed: int, d: int = 2) -> Tensor:
+    """Two Gaussians at -+1 in every coordinate with weights 1/5 and 4/5."""
+    side = 2.0 * (torch.rand((n, 1), generator=generator(seed)) < 0.8) - 1
+    return side + 0.25 * torch.randn((n, d), generator=generator(seed + 50))
+
+
+@pytest.mark.parametrize("d", [16, 64, 3072])
+def test_technique_two_solves_its_equation(d: int) -> None:
+    count = ladder_length(d, 0.01, 50.0)
+    assert count is not None
+    gamma = (50.0 / 0.01) ** (1 / (count - 1))
+    root = math.sqrt(2 * d)
+    overlap = STANDARD.cdf(torch.tensor(root * (gamma - 1) + 3 * gamma)) - STANDARD.cdf(
+        torch.tensor(root * (gamma - 1) - 3 * gamma)
+    )
+    assert float(overlap) == pytest.approx(0.5, abs=0.1)  # the count is rounded to whole levels
+
+
+def test_technique_two_has_no_solution_in_few_dimensions() -> None:
+    assert ladder_length(4, 0.01, 50.0) is None
+    assert ladder_length(5, 0.01, 50.0) is not None
+
+
+@pytest.mark.parametrize(("gamma", "steps"), [(1.02, 5), (1.2, 5), (1.36, 3)])
+def test_technique_four_brings_the_variance_closest_to_the_level(gamma: float, steps: int) -> None:
+    # A chain on N(0, 1) starting with variance gamma^2, as after the level before.
+    def distance(ratio: float) -> float:
+        variance = gamma**2
+        for _ in range(steps):
+            variance = (1 - ratio) ** 2 * variance + 2 * ratio
+        return abs(variance - 1)
+
+    best = step_ratio(gamma, steps)
+    assert all(distance(best) <= distance(k / 50) + 1e-6 for k in range(1, 50))
+
+
+def test_technique_one_takes_the_largest_distance() -> None:
+    x = torch.randn((3_000, 3), generator=generator())
+    assert largest_distance(x) == pytest.approx(float(torch.cdist(x, x).max()))
+    model = NcsnV2(NcsnV2.Config(hidden=(8,)))
+    clock = trilemma.Clock(trilemma.Budget(steps=2))
+    model.fit(trilemma.Split(x), context(3, clock=clock, recipe=NcsnV2.recipe))
+    assert model.diffusion.sigma_max == pytest.approx(largest_distance(x))
+    copy = NcsnV2(model.config)
+    copy.prepare(context(3).info)
+    copy.load_state(model.state() or {})
+    assert torch.equal(copy.diffusion.levels(), model.diffusion.levels())
+
+
+def test_technique_three_divides_one_field_by_the_level() -> None:
+    denoiser = UnconditionalScore(torch.nn.Linear(2, 2))
+    x, sigma = torch.randn((5, 2), generator=generator()), torch.tensor([0.1, 0.5, 1.0, 2.0, 9.0])
+    scores = (denoiser(x, sigma) - x) / sigma.unsqueeze(1) ** 2
+    torch.testing.assert_close(scores, denoiser.network(x) / sigma.unsqueeze(1), rtol=1e-3, atol=1e-4)
+
+
+def test_techniques_can_be_switched_off() -> None:
+    off = NcsnV2(NcsnV2.Config(largest_distance=False, overlap=False, unconditional=False))
+    off.prepare(context(64).info)
+    plain = Ncsn()
+    plain.prepare(context(64).info)
+    assert torch.equal(off.diffusion.levels(), plain.diffusion.levels())
+    assert type(off.denoiser) is type(plain.denoiser)
+    overlapping = Ncsn(Ncsn.Config(overlap=True))
+    overlapping.prepare(context(64).info)
+    assert len(overlapping.diffusion.levels()) == ladder_length(64, 0.02, 4.0)
+
+
+@pytest.mark.parametrize("kind", [Ncsn, NcsnV2])
+def test_annealed_langevin_gets_unequal_weights_right(kind: type[Ncsn]) -> None:
+    model = kind(kind.Config(hidden=(64, 64)))
+    recipe = kind.recipe.model_copy(update={"batch_size": 256})
+    clock = trilemma.Clock(trilemma.Budget(steps=600))
+    model.fit(trilemma.Split(unequal(4_000, 1)), context(clock=clock, recipe=recipe))
+    x = model.sample(3_000, context(sampler=AnnealedLangevin()))
+    assert float((x.sum(1) > 0).float().mean()) == pytest.approx(0.8, abs=0.1)
+    near = (x.abs() - 1).abs().mean()
+    assert float(near) < 0.3
+    with pytest.raises(trilemma.UnsupportedError):
+        model.log_prob(x, context())
