@@ -101,6 +101,8 @@ class Evaluation:
         self.device = device
         self.density_details: dict[str, Any] = {}
         """What the model said of its likelihood (solver, tolerances, divergence estimator, ...)."""
+        self.sampling_details: dict[str, Any] = {}
+        """What the model said of its latest draw (mean and maximum NFE of an adaptive solver, ...)."""
         self._space = space
         self._density = density or model.Density()
         self._truth = truth
@@ -300,6 +302,7 @@ class Evaluation:
     def _sample(self, n: int, generator: torch.Generator, check: bool = True) -> Tensor:
         context = self._context(generator)
         y = self.model.sample(n, context).detach()
+        self.sampling_details = context.details
         if tuple(y.shape) != (n, *self.info.shape):
             raise ValueError(
                 f"sample of model '{self.model.name}' has shape {tuple(y.shape)}, expected {(n, *self.info.shape)}"

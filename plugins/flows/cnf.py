@@ -91,7 +91,7 @@ class ContinuousFlow(trilemma.NeuralModel):
         steps: int = Field(5, ge=1, description="Runge-Kutta steps in training")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
             "auto",
-            description=f"trace in training: exact, Hutchinson's estimate, or auto: exact up to {TRAIN_EXACT_UP_TO} dimensions",
+            description=f"trace in training; auto: exact up to {TRAIN_EXACT_UP_TO} dimensions, else Hutchinson's",
         )
 
     class Density(trilemma.Config):

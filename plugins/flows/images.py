@@ -93,8 +93,7 @@ class PixelwiseSpline(Bijection):
 class Convolutional(Conditioner):
     """A small convolutional network with a dense bottleneck that mixes all places.
 
-    From `(n, c_in, h, w)` to `(width, n, c_out, h, w)`; it starts at 0. A learned bias for each place lets it tell places
-    apart.
+    From `(n, c_in, h, w)` to `(width, n, c_out, h, w)`; it starts at 0. A bias for each place tells places apart.
     """
 
     def __init__(
@@ -118,7 +117,8 @@ class Convolutional(Conditioner):
         h = F.silu(self.first(x) + self.place)
         mixed = self.spread(F.dropout(F.silu(self.squeeze(h.flatten(1))), self.dropout, self.training))
         h = F.dropout(F.silu(h + mixed.reshape(h.shape)), self.dropout, self.training)
-        return self.last(h).unflatten(1, (self.width, -1)).movedim(1, 0)
+        value: Tensor = self.last(h)
+        return value.reshape(len(x), self.width, -1, *value.shape[2:]).movedim(1, 0)
 
 
 class ChannelCoupling(Bijection):

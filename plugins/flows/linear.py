@@ -76,8 +76,8 @@ class Scaling(Bijection):
 class LULinear(Bijection):
     """y = W x over the channels with W = P L (U + diag(s)): the LU-decomposed 1x1 convolution (eqs. 9 to 11).
 
-    P is a fixed permutation, L unit lower triangular, U strictly upper triangular; the signs of s are fixed. W starts as
-    a random rotation.
+    P is a fixed permutation, L unit lower triangular, U strictly upper triangular; the signs of s are fixed. W starts
+    as a random rotation.
     """
 
     permutation: Tensor

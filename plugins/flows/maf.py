@@ -27,7 +27,7 @@ class AffineAutoregressiveConfig(FlowConfig):
 
 
 class MAF(FlowModel):
-    """Masked autoregressive flow (Papamakarios et al. 2017): density in one pass, sampling in one for each coordinate."""
+    """Masked autoregressive flow (Papamakarios et al. 2017): density in one pass, sampling in one per coordinate."""
 
     name = "maf"
     recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)

@@ -24,7 +24,7 @@ class FlowConfig(trilemma.Config):
 
     objective: Literal["likelihood", "reverse-kl", "regularised"] = Field(
         "likelihood",
-        description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], which needs a dataset of known density; "
+        description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], needs a dataset of known density; "
         "regularised: the first plus `reverse_kl_weight` times the second",
     )
     reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularised objective")
@@ -33,8 +33,8 @@ class FlowConfig(trilemma.Config):
     )
     compile: bool = Field(
         False,
-        description="compile the log-density with torch.compile; costs tens of seconds of the budget before the first step, "
-        "so it pays for long budgets only, and needs a C++ compiler",
+        description="train with torch.compile, which needs a C++ compiler: the first step costs tens of seconds of the "
+        "budget, so that it pays for long budgets only",
     )
 
     @model_validator(mode="after")
@@ -87,11 +87,13 @@ class FlowModel(trilemma.NeuralModel):
             return self.negative_log_likelihood(x)
         if objective == "reverse-kl":
             return self.reverse_kl(len(x), ctx)
-        return self.negative_log_likelihood(x) + self.config.reverse_kl_weight * self.reverse_kl(len(x), ctx)
+        weight: float = self.config.reverse_kl_weight
+        return self.negative_log_likelihood(x) + weight * self.reverse_kl(len(x), ctx)
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
         """E_data[-log q(x)]."""
-        return -self._log_prob(x).mean()
+        values: Tensor = self._log_prob(x)
+        return -values.mean()
 
     def reverse_kl(self, n: int, ctx: trilemma.Context) -> Tensor:
         """E_q[log q(x) - log p(x)] up to a constant, by `n` draws of the flow (Rezende & Mohamed 2015, eq. 15)."""

@@ -34,7 +34,7 @@ class MultiscaleGlow(FlowModel):
             None,
             ge=0,
             lt=1,
-            description="dropout in the conditioners; by default 0.25 below 100 training images per pixel, else 0",
+            description="dropout in the conditioners; by default 0.4 below 100 training images per pixel, else 0",
         )
 
     def base(self, info: trilemma.DataInfo) -> Base:
@@ -45,7 +45,7 @@ class MultiscaleGlow(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         if info.kind != "image" or any(side % 2 for side in info.shape[1:]):
             raise trilemma.UnsupportedError("a multiscale flow needs images of even height and width")
-        dropout = dropout_for(info, self.config.dropout, 0.25)
+        dropout = dropout_for(info, self.config.dropout)
         marginals = PixelwiseSpline(info.shape, rational_quadratic(self.config.bins, self.config.bound))
         return Flow([marginals, self._scale(info.shape, self.config.levels, dropout)], self.base(info))
 

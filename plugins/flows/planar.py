@@ -101,9 +101,9 @@ class PlanarConfig(FlowConfig):
 class PlanarFlow(FlowModel):
     """Planar flow (Rezende & Mohamed 2015): a chain of expansions and contractions along hyperplanes.
 
-    A layer has a closed form in one direction only. Under maximum likelihood that is the direction from data to the base
-    law, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the paper, it is the
-    direction from the base law to samples, and densities of data take the numerical inverse.
+    A layer has a closed form in one direction only. Under maximum likelihood that is the direction from data to the
+    base law, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the paper, it
+    is the direction from the base law to samples, and densities of data take the numerical inverse.
     """
 
     name = "planar"
@@ -119,7 +119,7 @@ class PlanarFlow(FlowModel):
 class RadialFlow(FlowModel):
     """Radial flow (Rezende & Mohamed 2015): a chain of expansions and contractions around points.
 
-    The layers run from data to the base law under maximum likelihood, from the base law to samples under the reverse KL.
+    The layers run from data to the base law under maximum likelihood, the other way under the reverse KL.
     """
 
     name = "radial"

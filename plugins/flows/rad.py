@@ -21,9 +21,9 @@ from trilemma.plugins.flows.transforms import affine
 class Fold(nn.Module):
     """A piecewise-invertible map that folds the line of one coordinate in three, and the choice of a piece.
 
-    On x < -a, |x| <= a and x > a the map is x + a(1 + b), -b x and x - a(1 + b): continuous, onto the line, and three to
-    one where |z| < a b. A gating network gives the probabilities of the pieces there. A piece's share vanishes where it
-    ends, so that the density is continuous (Dinh et al. 2019, section 3.2 and appendix on boundaries).
+    On x < -a, |x| <= a and x > a the map is x + a(1 + b), -b x and x - a(1 + b): continuous, onto the line, and three
+    to one where |z| < a b. A gating network gives the probabilities of the pieces there. A piece's share vanishes where
+    it ends, so that the density is continuous (Dinh et al. 2019, on boundaries).
     """
 
     def __init__(self, d: int, coordinate: int, hidden: Sequence[int]) -> None:
@@ -34,7 +34,7 @@ class Fold(nn.Module):
         self.gate = Perceptron(d, 1, 3, hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point (eq. 7)."""
+        """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point."""
         edge, slope = self.log_edge.exp(), self.log_slope.exp()
         line = x[:, self.coordinate]
         piece = (line >= -edge).long() + (line > edge).long()
@@ -92,7 +92,8 @@ class FoldedFlow(Density):
             x, share = fold(x)
             x, logdet = chain(x)
             total = total + share + logdet
-        return total + self.base.log_prob(x)
+        value: Tensor = total + self.base.log_prob(x)
+        return value
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`n` points and their log-densities."""

@@ -1,8 +1,8 @@
 """Invertible maps of single coordinates, as pure functions of their parameters.
 
-A pair of functions `(params, x) -> (y, log|dy/dx|)` and its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any shape,
-`params` has shape `(width, *x.shape)`: `width` numbers for each coordinate, and the log-derivative is that of each
-coordinate. The parameters lead, so that what runs over them (softmax, cumulative sums) is vectorised over the rest.
+A pair of functions `(params, x) -> (y, log|dy/dx|)` and its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any
+shape, `params` has shape `(width, *x.shape)`: `width` numbers for each coordinate, and the log-derivative is that of
+each coordinate. The parameters lead, so that what runs over them (softmax, sums) is vectorised over the rest.
 """
 
 from __future__ import annotations

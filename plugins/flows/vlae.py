@@ -19,15 +19,16 @@ from trilemma.plugins.networks import SILU_GAIN
 
 
 def normal_log_prob(x: Tensor, params: Tensor, bound: float) -> Tensor:
-    """log N(x; mean, exp(s)^2) summed over coordinates; `x` (n, d), `params` (2, d, n): mean and raw s, soft-clipped."""
+    """log N(x; mean, exp(s)^2) summed over coordinates; `params` (2, d, n): mean, and s before a soft clip."""
     mean, raw = params
     log_scale = soft_clip(raw, bound)
     terms = ((x.T - mean) * (-log_scale).exp()).square() + 2 * log_scale + math.log(2 * math.pi)
-    return -0.5 * terms.sum(0)
+    value: Tensor = -0.5 * terms.sum(0)
+    return value
 
 
 class FlowPriorVAE(trilemma.NeuralModel):
-    """VAE with an autoregressive flow as prior, as in the variational lossy autoencoder (Chen et al. 2017, section 3.2).
+    """VAE with an autoregressive flow as prior, the prior of the variational lossy autoencoder (Chen et al. 2017).
 
     The decoder gives a diagonal Gaussian for each latent. Its log-density is a lower bound from importance samples.
     """
@@ -91,7 +92,8 @@ class FlowPriorVAE(trilemma.NeuralModel):
         z = self.prior.sample(n, ctx.generator)[0]
         mean, raw = self.decoder(z)
         noise = torch.randn((n, len(mean)), generator=ctx.generator, device=ctx.generator.device)
-        return mean.T + soft_clip(raw, self.config.bound).exp().T * noise
+        value: Tensor = mean.T + soft_clip(raw, self.config.bound).exp().T * noise
+        return value
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:

@@ -91,7 +91,8 @@ class SamplingCost(trilemma.Metric):
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         results = []
         if (nfe := evaluation.nfe) is not None:
-            results.append(trilemma.Result(metric="nfe", value=nfe, unit="evaluations/sample"))
+            details = evaluation.sampling_details
+            results.append(trilemma.Result(metric="nfe", value=nfe, unit="evaluations/sample", details=details))
         with evaluation.alone():
             evaluation.draw(1)
             single = measure(lambda: evaluation.draw(1), seconds=self.config.seconds)

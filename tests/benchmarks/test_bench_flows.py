@@ -1,6 +1,6 @@
 """How fast flows are beside zuko, nflows and normflows, in CPU seconds of this process, one thread, equal sizes.
 
-Eight transforms, conditioners of 64-64, eight bins, batches of 256 points in the plane. Run on an otherwise idle machine.
+Eight transforms, conditioners of 64-64, eight bins, batches of 256 points in the plane. Run on an idle machine.
 """
 
 from __future__ import annotations
