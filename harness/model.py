@@ -60,8 +60,8 @@ class Split:
     """Points in model space: `x` has shape `(n, *info.shape)`, float32.
 
     `redraw` is there for training points of quantised data: given indices `(k,)` and a CPU generator, those points
-    dequantised anew. The training loop draws its batches by it, since the noise that fills a level is no property of the
-    data to be learnt (Theis et al. 2016).
+    dequantised anew. The training loop draws its batches by it, since the noise that fills a level is no property of
+    the data to be learnt (Theis et al. 2016).
     """
 
     x: Tensor
@@ -128,8 +128,8 @@ class Model(ABC):
     control: ClassVar[bool] = False
     """True for models that mark the scale and are not contenders."""
     needs_truth: bool = False
-    """True for controls that need the law behind the data (`ctx.truth`); an instance may set it where one of its options
-    asks for the law, such as an objective that trains against a known density."""
+    """True for controls that need the law behind the data (`ctx.truth`); an instance may set it where one of its
+    options asks for the law, such as an objective that trains against a known density."""
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
 

@@ -98,6 +98,9 @@ class CorrectedDistance(TwoSample):
                 "details": powered.details | {"floor_ci": [self._bound(b) for b in powered.details["floor_ci"]]},
             }
         )
+        if not evaluation.independent_draws:
+            # The same held-out points at each draw: they vary by nothing, and say nothing of how a law differs from it.
+            return [raw.model_copy(update={"ci_low": None, "ci_high": None})]
         corrected = summary(
             Quantity(f"{self.prefix}_excess", f"{self.unit}^2" if self.unit and self.power == 2 else self.unit),
             list(excess(model, real_self, model_self)),

@@ -17,7 +17,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.evaluation import TrainingRecord
+from trilemma.harness.evaluation import DatasetTruth, TrainingRecord
 from trilemma.harness.spaces import Space
 from trilemma.plugins.metrics import cost, nll, transport
 from trilemma.plugins.metrics.cost import SamplingCost, TrainingCost
@@ -127,7 +127,9 @@ def evaluate(model: trilemma.Model, dataset: trilemma.Dataset, seed: int = 0) ->
     splits = dataset.splits
     info = trilemma.DataInfo(dataset.name, dataset.kind, (2,), len(splits.train), dataset.levels)
     record = TrainingRecord(seconds=1.5, wall_seconds=2.0, steps=10, peak_memory=2**21, parameters=4)
-    return trilemma.Evaluation(model, dataset, space, info, seed=seed, device=torch.device("cpu"), training=record)
+    truth = DatasetTruth(dataset, space)
+    common = {"seed": seed, "device": torch.device("cpu"), "training": record, "truth": truth}
+    return trilemma.Evaluation(model, dataset, space, info, **common)
 
 
 def results(metric: trilemma.Metric, evaluation: trilemma.Evaluation) -> dict[str, trilemma.Result]:
@@ -265,6 +267,22 @@ def test_few_held_out_points_leave_one_real_draw_and_no_interval_on_the_floor() 
     assert found["w2"].details["floor_ci"] == [None, None]
     assert found["w2_excess"].details["reference"] == "shared"
     assert math.isfinite(found["w2_excess"].value)
+
+
+def test_a_control_that_has_the_held_out_points_to_give_is_at_the_floor_and_has_no_excess() -> None:
+    class Held(Gauss):
+        """Draws from the truth, which of real data is the validation split."""
+
+        needs_truth = True
+
+        def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+            assert ctx.truth is not None
+            return ctx.truth.sample(n, ctx.generator)
+
+    found = results(Wasserstein(Wasserstein.Config(draws=2)), evaluate(Held(), Levels()))
+    assert set(found) == {"w2"}
+    assert found["w2"].value == pytest.approx(found["w2"].floor)
+    assert found["w2"].ci_low is None
 
 
 def test_samples_that_are_not_finite_are_diverged() -> None:
