@@ -172,25 +172,33 @@ class Evaluation:
         cached = self._log_probs.get(split)
         if cached is not None and len(cached) >= n:
             return cached[:n]
-        if self.likelihood == "none":
-            raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
         levels = getattr(self.dataset.splits, split)[:n]
         points, log_q = self._space.dequantise(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
-        y, logdet = self._space.to_model(points)
+        self._log_probs[split] = self.log_prob_at(points, f"{split} points") - log_q.numpy()
+        return self._log_probs[split]
+
+    def log_prob_at(self, points: Tensor, what: str = "given points") -> Array:
+        """The model's log-density at continuous data-space points `(n, *shape)`, nats, shape `(n,)`.
+
+        Raises UnsupportedError for models without a likelihood, DivergedError where a value is NaN or +inf.
+        """
+        if self.likelihood == "none":
+            raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
+        y, logdet = self._space.to_model(points.double())
         parts = []
         context = self._context(seeded(self.device, self.seed, 11))
-        for start in range(0, n, _BATCH):
+        for start in range(0, len(y), _BATCH):
             part = y[start : start + _BATCH].float().to(self.device)
             parts.append(self.model.log_prob(part, context).detach().double().cpu())
-            self._progress(min(1.0, (start + _BATCH) / n), f"log-density of the {split} split")
+            self._progress(min(1.0, (start + _BATCH) / len(y)), f"log-density of {what}")
         values = torch.cat(parts)
-        if values.shape != (n,):
-            raise ValueError(f"log_prob of model '{self.model.name}' has shape {tuple(values.shape)}, expected ({n},)")
+        if values.shape != (len(y),):
+            shape = tuple(values.shape)
+            raise ValueError(f"log_prob of model '{self.model.name}' has shape {shape}, expected ({len(y)},)")
         if values.isnan().any() or (values == torch.inf).any():
-            raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {split} points")
+            raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {what}")
         self.density_details = {**self._density.model_dump(mode="json"), **context.details}
-        self._log_probs[split] = (values + logdet - log_q).numpy()
-        return self._log_probs[split]
+        return (values + logdet).numpy()
 
     def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
         """The law's own log-density at the same points; None where it is not known."""

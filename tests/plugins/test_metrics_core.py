@@ -398,3 +398,26 @@ def test_energy_is_an_estimate_and_only_where_a_power_is_given() -> None:
     assert "energy_per_1k_estimate" not in results(
         SamplingCost(SamplingCost.Config(seconds=0.02)), evaluate(Gauss(), Normal())
     )
+
+
+def test_the_mass_of_a_density_is_checked_where_no_law_is_known() -> None:
+    class Table(trilemma.Dataset):
+        """Points of a law that nobody knows."""
+
+        name = "table"
+
+        def load(self) -> trilemma.Splits:
+            drawn = [Normal().sample(n, torch.Generator().manual_seed(n)) for n in (600, 300, 2000)]
+            return trilemma.Splits(*drawn)
+
+    class Double(Gauss):
+        """A density that integrates to 2."""
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            return super().log_prob(x, ctx) + math.log(2)
+
+    for model, mass in ((Gauss(), 1), (Double(), 2)):
+        details = results(Nll(), evaluate(model, Table()))["nll"].details
+        low, high = details["mass_ci"]
+        assert low - 0.02 <= mass <= high + 0.02
+        assert details["mass"] == pytest.approx(mass, rel=0.1)
