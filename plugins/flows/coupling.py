@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import trilemma
 from trilemma.plugins.flows.conditioners import Conditioner, Perceptron
 from trilemma.plugins.flows.flow import Bijection
 from trilemma.plugins.flows.transforms import Elementwise, Pure
@@ -70,8 +71,10 @@ def coupling_stack(
     shuffle: bool = True,
 ) -> list[Bijection]:
     """`transforms` coupling layers that move the two halves of the coordinates in turn; with `shuffle` the coordinates
-    change halves, by fixed random permutations, after every second layer.
+    change halves, by fixed random permutations, after every second layer. Raises UnsupportedError for d < 2.
     """
+    if d < 2:
+        raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
     split = d // 2
     layers: list[Bijection] = []
     for i in range(transforms):

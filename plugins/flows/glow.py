@@ -10,7 +10,7 @@ import trilemma
 from trilemma.plugins.flows.coupling import coupling_stack
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.linear import ActNorm, LULinear
-from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
 
 
@@ -18,28 +18,15 @@ class Glow(FlowModel):
     """Glow (Kingma & Dhariwal 2018) on vectors: steps of actnorm, LU-decomposed linear map and affine coupling."""
 
     name = "glow"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+    recipe = RECIPE
 
-    class Config(FlowConfig):
+    class Config(AffineConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="steps")
-        hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
-        octaves: int = Field(
-            2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate"
-        )
-        bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one coupling")
-        dropout: float | None = Field(
-            None,
-            ge=0,
-            lt=1,
-            description="dropout in the conditioners; by default 0.4 below 100 training points per coordinate, else 0",
-        )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
-        if d < 2:
-            raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
         dropout = dropout_for(info, config.dropout)
         couplings = coupling_stack(
             d,

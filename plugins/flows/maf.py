@@ -7,30 +7,21 @@ from pydantic import Field
 import trilemma
 from trilemma.plugins.flows.autoregressive import autoregressive_stack
 from trilemma.plugins.flows.flow import Flow, Inverse
-from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
 
 
-class AffineAutoregressiveConfig(FlowConfig):
+class AffineAutoregressiveConfig(AffineConfig):
     """Architecture of an affine autoregressive flow."""
 
     transforms: int = Field(8, ge=1, description="autoregressive layers, each in the reverse order of the one before")
-    hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
-    octaves: int = Field(2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
-    bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
-    dropout: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="dropout in the conditioners; by default 0.4 below 100 training points per coordinate, else 0",
-    )
 
 
 class MAF(FlowModel):
     """Masked autoregressive flow (Papamakarios et al. 2017): density in one pass, sampling in one per coordinate."""
 
     name = "maf"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+    recipe = RECIPE
 
     class Config(AffineAutoregressiveConfig):
         """Architecture of the flow."""
@@ -52,7 +43,7 @@ class IAF(FlowModel):
     """
 
     name = "iaf"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+    recipe = RECIPE
 
     class Config(AffineAutoregressiveConfig):
         """Architecture of the flow."""

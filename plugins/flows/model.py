@@ -44,6 +44,30 @@ class FlowConfig(trilemma.Config):
         return self
 
 
+class ConditionedConfig(FlowConfig):
+    """Options of a flow whose layers are steered by conditioners."""
+
+    transforms: int = Field(8, ge=1, description="layers")
+    hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
+    octaves: int = Field(2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description=f"dropout in the conditioners; default: 0.4 below {PLENTY} training points per coordinate, else 0",
+    )
+
+
+class AffineConfig(ConditionedConfig):
+    """Options of a flow of affine layers."""
+
+    bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
+
+
+RECIPE = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+"""The training recipe of most flows on vectors."""
+
+
 class FlowModel(trilemma.NeuralModel):
     """A normalizing flow as a model: subclasses make the flow.
 

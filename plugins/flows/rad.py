@@ -14,7 +14,7 @@ from trilemma.plugins.flows.base import Base
 from trilemma.plugins.flows.conditioners import Perceptron
 from trilemma.plugins.flows.coupling import coupling_stack
 from trilemma.plugins.flows.flow import Chain, Density
-from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
 
 
@@ -114,24 +114,13 @@ class RAD(FlowModel):
     """Real and discrete (RAD) mixture flow (Dinh et al. 2019): affine couplings with folds between them."""
 
     name = "rad"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+    recipe = RECIPE
 
-    class Config(FlowConfig):
+    class Config(AffineConfig):
         """Architecture of the flow."""
 
         folds: int = Field(2, ge=1, description="folds, of the coordinates in turn")
         transforms: int = Field(2, ge=2, description="coupling layers before, between and after the folds")
-        hidden: tuple[int, ...] = Field((64, 64), description="widths of the networks' hidden layers")
-        octaves: int = Field(
-            2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate"
-        )
-        bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
-        dropout: float | None = Field(
-            None,
-            ge=0,
-            lt=1,
-            description="dropout in the conditioners; by default 0.4 below 100 training points per coordinate, else 0",
-        )
 
         @model_validator(mode="after")
         def _likelihood_only(self) -> RAD.Config:
@@ -141,8 +130,6 @@ class RAD(FlowModel):
 
     def make(self, info: trilemma.DataInfo) -> Density:
         config, d = self.config, info.dim
-        if d < 2:
-            raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
         dropout = dropout_for(info, config.dropout)
         chains = [
             Chain(

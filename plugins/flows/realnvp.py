@@ -7,7 +7,7 @@ from pydantic import Field
 import trilemma
 from trilemma.plugins.flows.coupling import coupling_stack
 from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
 
 
@@ -15,28 +15,15 @@ class RealNVP(FlowModel):
     """RealNVP (Dinh et al. 2017): affine coupling layers with MLP conditioners on vectors and flattened images."""
 
     name = "realnvp"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998)
+    recipe = RECIPE
 
-    class Config(FlowConfig):
+    class Config(AffineConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="coupling layers")
-        hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
-        octaves: int = Field(
-            2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate"
-        )
-        bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")
-        dropout: float | None = Field(
-            None,
-            ge=0,
-            lt=1,
-            description="dropout in the conditioners; by default 0.4 below 100 training points per coordinate, else 0",
-        )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
-        if d < 2:
-            raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
         dropout = dropout_for(info, config.dropout)
         layers = coupling_stack(
             d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
