@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +32,13 @@ class FileConfig(trilemma.Config):
         return self
 
 
+def stamp(path: str) -> str:
+    """Names, sizes and times of change of a file, or of the files in a folder; empty where there is none."""
+    place = Path(path).expanduser()
+    files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
+    return ";".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
+
+
 def split_rows(values: NDArray[np.float32] | NDArray[np.uint8], config: FileConfig) -> trilemma.Splits:
     """Rows to train, validation and test parts, in this order, after one shuffle under the seed."""
     n = len(values)
@@ -49,6 +58,9 @@ class File(trilemma.Dataset):
 
     class Config(FileConfig):
         """Where the data are and how they are split."""
+
+    def stamp(self) -> str:
+        return stamp(self.config.path)
 
     def load(self) -> trilemma.Splits:
         """Raises DataError: no such file, wrong format or shape, NaN, constant columns, too few rows."""
@@ -77,6 +89,9 @@ class ImageFile(trilemma.Dataset):
         """Where the images are and how they are split."""
 
         path: str = Field("", description="path of the file or folder")
+
+    def stamp(self) -> str:
+        return stamp(self.config.path)
 
     def load(self) -> trilemma.Splits:
         """Raises DataError: no such file, wrong format, shape or type, too few images."""

@@ -71,7 +71,8 @@ class Cell:
 
 def data_id(dataset: Choice) -> str:
     """Identity of a dataset with its options, before its content is known."""
-    return content_id({"dataset": dataset.name, "config": dataset.config, "source": _source(dataset.provenance)})
+    identity = {"dataset": dataset.name, "config": dataset.config, "source": _source(dataset.provenance)}
+    return content_id(identity | {"stamp": dataset.stamp})
 
 
 def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> list[Cell]:

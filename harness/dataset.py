@@ -85,6 +85,13 @@ class Dataset(ABC):
     def load(self) -> Splits:
         """The splits in data space; the same tensors each time for the same config."""
 
+    def stamp(self) -> str:
+        """Text that changes when the files behind the dataset may have changed; a run then loads it anew.
+
+        Must be cheap and must not raise. Datasets whose content is fixed by their config keep the default.
+        """
+        return ""
+
     @cached_property
     def splits(self) -> Splits:
         """The splits, loaded once and checked: finite, equally shaped, not empty."""

@@ -20,12 +20,16 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows what was set."""
+    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows what was set.
+
+    `stamp` is a dataset's own, which changes with the files behind it.
+    """
 
     name: str
     label: str
     config: Options
     provenance: Provenance | None = None
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class _Resolver:
     def _datasets(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[Choice]:
         provenance = self.registry.provenance("datasets", cls.name)
         return [
-            Choice(cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance)
+            Choice(cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance, cls(config).stamp())
             for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
         ]
 
@@ -169,7 +173,7 @@ class _Resolver:
             for given, config in self._grid(cls.Config, options, ("metrics", name), single=True):
                 provenance = self.registry.provenance("metrics", name)
                 found.append(
-                    MetricChoice(name, label(name, given), config.model_dump(mode="json"), provenance, cls.stage)
+                    MetricChoice(name, label(name, given), config.model_dump(mode="json"), provenance, stage=cls.stage)
                 )
         return found
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -232,3 +233,21 @@ def _children_of(out: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_changed_file_is_new_data_and_a_touched_one_is_not(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)).double().numpy()
+    np.savetxt(table, rows, delimiter=",")
+    values = suite("well")
+    values["datasets"] = [{"name": "file", "config": {"path": str(table)}}]
+
+    def todo() -> list[str]:
+        return [item.why for item in make_runner(values, out=tmp_path / "run", plugins=[BAD]).run(dry_run=True)]
+
+    assert run(values, tmp_path / "run")["outcome"].eq("ok").all()
+    assert todo() == []
+    os.utime(table)
+    assert todo() == []
+    np.savetxt(table, rows[::-1] * 2, delimiter=",")
+    assert todo() == ["new"]
