@@ -90,10 +90,10 @@ def gotta_go_fast(
     x' is the Euler-Maruyama step, x'' = (x' + x~)/2 with x~ the same step by the drift and the noise rate at x' and the
     next time: the stochastic improved Euler step. The error is the rms of (x'' - x') over
     max(atol, rtol max(|x'|, |x'_prev|)); a step is accepted where it is at most 1, with x'' as the new point, and the
-    next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused. As in
-    the paper, a refused step is tried again with new noise; since the error depends on the noise, that favours noise
-    which the tolerance likes, and the samples come out too wide, at tight tolerances as well. Raises DivergedError
-    where the steps do not come to an end.
+    next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused. A
+    refused step is tried again with new noise; since the error depends on the noise, that favours noise which the
+    tolerance likes, and the samples come out too wide, at tight tolerances as well. Raises DivergedError where the
+    steps do not come to an end.
     """
     result, evaluations = x.clone(), torch.zeros(len(x), dtype=torch.long, device=x.device)
     rows = torch.arange(len(x), device=x.device)
