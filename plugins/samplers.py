@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -13,8 +14,10 @@ from trilemma.plugins.adaptive import dormand_prince, gotta_go_fast
 from trilemma.plugins.denoiser import Denoiser, per_point, probability_flow
 from trilemma.plugins.schedules import Diffusion, rho_grid
 from trilemma.plugins.sde_solvers import (
+    Update,
     euler_maruyama_step,
     predictor_corrector,
+    reverse_diffusion_step,
 )
 from trilemma.plugins.solvers import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 
@@ -184,6 +187,7 @@ class PredictorCorrector(TimeSampler):
     """The reverse diffusion predictor, then Langevin corrections at every time (Song et al. 2021, appendix G)."""
 
     name = "predictor-corrector"
+    predictor: ClassVar[Update | None] = reverse_diffusion_step
     corrector_steps: int = Field(1, ge=1, description="Langevin steps at every time")
     snr: float = Field(0.16, gt=0, description="signal-to-noise ratio of a Langevin step")
 
@@ -194,31 +198,18 @@ class PredictorCorrector(TimeSampler):
             diffusion,
             self.times(),
             ctx.generator,
+            predictor=type(self).predictor,
             corrector_steps=self.corrector_steps,
             snr=self.snr,
         )
         return self.finish(denoise, x, diffusion)
 
 
-class LangevinCorrector(TimeSampler):
+class LangevinCorrector(PredictorCorrector):
     """Langevin corrections alone, at every time: no predictor (Song et al. 2021, table 1, `C2000`)."""
 
     name = "langevin-corrector"
-    corrector_steps: int = Field(1, ge=1, description="Langevin steps at every time")
-    snr: float = Field(0.16, gt=0, description="signal-to-noise ratio of a Langevin step")
-
-    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        x = predictor_corrector(
-            denoise,
-            start(noise, diffusion),
-            diffusion,
-            self.times(),
-            ctx.generator,
-            predictor=None,
-            corrector_steps=self.corrector_steps,
-            snr=self.snr,
-        )
-        return self.finish(denoise, x, diffusion)
+    predictor: ClassVar[Update | None] = None
 
 
 class Ancestral(DenoiserSampler):
