@@ -52,7 +52,7 @@ class Overview(trilemma.ReportSection):
         if leaders:
             parts.append("### At a glance")
             parts += [
-                f"**{markdown.escape(title)}**\n"
+                f"**{markdown.escape(title)}**\n\n"
                 + "\n".join(f"- {markdown.escape(what)}: {markdown.escape(who)}" for what, who in lines)
                 for title, lines in leaders
             ]
