@@ -13,12 +13,12 @@ SILU_GAIN = 1.68
 """Standard deviation times sqrt(fan-in) that keeps the second moment through a SiLU: 1 / sqrt(E[silu(z)^2])."""
 
 
-def initialise(network: nn.Module, last_gain: float = SILU_GAIN) -> None:
+def initialise(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
     """Draw the weights of linear layers from N(0, gain^2 / fan_in), the last by a gain of its own; zero the biases."""
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     for layer in linear:
-        gain = last_gain if layer is linear[-1] else SILU_GAIN
-        nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
+        std = (last_gain if layer is linear[-1] else gain) / math.sqrt(layer.in_features)
+        nn.init.normal_(layer.weight, std=std)
         nn.init.zeros_(layer.bias)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 import trilemma
 from trilemma.plugins.flows.conditioners import Conditioner, Perceptron
-from trilemma.plugins.flows.flow import Bijection
-from trilemma.plugins.flows.transforms import Elementwise, Pure
+from trilemma.plugins.flows.flow import Bijection, Halves, Pull
+from trilemma.plugins.flows.transforms import Elementwise, Pure, Record
 
 
 class Coupling(Bijection):
@@ -39,6 +41,35 @@ class Coupling(Bijection):
         y = torch.cat([moved, kept] if self.first_moves else [kept, moved])
         return y.T, log_slopes.sum(0)
 
+    @property
+    def recordable(self) -> bool:
+        """Whether all that the layer is made of has its derivative written out."""
+        return type(self.conditioner) is Perceptron and self.elementwise.written is not None
+
+    def parts(self) -> list[Tensor]:
+        """The trained tensors, in the order of `record`."""
+        assert isinstance(self.conditioner, Perceptron)
+        return self.conditioner.weights()
+
+    def record(self, halves: Halves, parts: Sequence[Tensor]) -> tuple[Halves, Tensor | None, Pull]:
+        """`forward` of points in halves, with its derivative."""
+        conditioner, (function, constants) = self.conditioner, self.elementwise[3:]
+        assert isinstance(conditioner, Perceptron)
+        assert function is not None
+        kept, moving = halves[::-1] if self.first_moves else halves
+        params, pull_conditioner = conditioner.record(kept, parts)
+        map_ = Record(function, params, moving, *constants)
+
+        def pull(grads: Halves, grad_logdet: Tensor) -> tuple[Halves, list[Tensor]]:
+            grad_kept, grad_moved = grads[::-1] if self.first_moves else grads
+            grad_params, grad_moving, *_ = map_.backward(grad_moved, grad_logdet)
+            through, grad_parts = pull_conditioner(grad_params)
+            grad_kept = grad_kept + through
+            return (grad_moving, grad_kept) if self.first_moves else (grad_kept, grad_moving), grad_parts
+
+        moved, log_slopes = map_.outputs[:2]
+        return (moved, kept) if self.first_moves else (kept, moved), log_slopes, pull
+
 
 class Permutation(Bijection):
     """Reorders the coordinates: y[:, i] = x[:, order[i]]."""
@@ -58,6 +89,24 @@ class Permutation(Bijection):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, 0)`."""
         return y.T.index_select(0, self.back).T, y.new_zeros(len(y))
+
+    @property
+    def recordable(self) -> bool:
+        """Always."""
+        return True
+
+    def parts(self) -> list[Tensor]:
+        """No trained tensors."""
+        return []
+
+    def record(self, halves: Halves, parts: Sequence[Tensor]) -> tuple[Halves, Tensor | None, Pull]:
+        """`forward` of points in halves, with its derivative."""
+
+        def reorder(halves: Halves, order: Tensor) -> Halves:
+            first, second = torch.cat(halves).index_select(0, order).tensor_split([len(halves[0])])
+            return first, second
+
+        return reorder(halves, self.order), None, lambda grads, _: (reorder(grads, self.back), [])
 
 
 def coupling_stack(

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from trilemma.plugins.flows.conditioners import Conditioner
 from trilemma.plugins.flows.flow import Bijection
+from trilemma.plugins.flows.gaussianise import gaussianising_spline
+from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.transforms import Elementwise, Pure
 from trilemma.plugins.networks import SILU_GAIN
 
@@ -69,12 +71,13 @@ class FactorOut(Bijection):
 
 
 class PixelwiseSpline(Bijection):
-    """One elementwise map for each place and channel, the same for all images: it takes marginals to normal ones."""
+    """One spline for each place and channel, the same for all images: it takes marginals to normal ones."""
 
-    def __init__(self, shape: tuple[int, ...], elementwise: Elementwise) -> None:
+    def __init__(self, shape: tuple[int, ...], bins: int, bound: float) -> None:
         super().__init__()
-        self.elementwise = elementwise
-        self.params = nn.Parameter(torch.zeros(elementwise.width, 1, *shape))
+        self.bins, self.bound = bins, bound
+        self.elementwise = rational_quadratic(bins, bound)
+        self.params = nn.Parameter(torch.zeros(self.elementwise.width, 1, *shape))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
@@ -85,6 +88,11 @@ class PixelwiseSpline(Bijection):
         """`(x, log|det dx/dy|)`."""
         x, log_slopes = self.elementwise.inverse(self._spread(y), y)
         return x, log_slopes.flatten(1).sum(1)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Start from the marginals of this batch."""
+        self.params.copy_(gaussianising_spline(x.flatten(1), self.bins, self.bound).reshape(self.params.shape))
 
     def _spread(self, x: Tensor) -> Tensor:
         return self.params.expand(-1, len(x), *x.shape[1:])

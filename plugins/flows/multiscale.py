@@ -18,7 +18,7 @@ class MultiscaleGlow(FlowModel):
 
     name = "glow-multiscale"
     accepts = ("image",)
-    recipe = trilemma.Recipe(lr=3e-3, batch_size=128, schedule="cosine", ema=0.998, validations=40)
+    recipe = trilemma.Recipe(lr=6e-3, batch_size=128, schedule="cosine", ema=0.998, validations=40)
 
     class Config(FlowConfig):
         """Architecture of the flow."""
@@ -34,7 +34,7 @@ class MultiscaleGlow(FlowModel):
             None,
             ge=0,
             lt=1,
-            description="dropout in the conditioners; by default 0.4 below 100 training images per pixel, else 0",
+            description="dropout in the conditioners; by default 0.25 below 100 training images per pixel, else 0",
         )
 
     def base(self, info: trilemma.DataInfo) -> Base:
@@ -45,8 +45,8 @@ class MultiscaleGlow(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         if info.kind != "image" or any(side % 2 for side in info.shape[1:]):
             raise trilemma.UnsupportedError("a multiscale flow needs images of even height and width")
-        dropout = dropout_for(info, self.config.dropout)
-        marginals = PixelwiseSpline(info.shape, rational_quadratic(self.config.bins, self.config.bound))
+        dropout = dropout_for(info, self.config.dropout, 0.25)
+        marginals = PixelwiseSpline(info.shape, self.config.bins, self.config.bound)
         return Flow([marginals, self._scale(info.shape, self.config.levels, dropout)], self.base(info))
 
     def _scale(self, shape: tuple[int, ...], levels: int, dropout: float) -> Bijection:

@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 import trilemma
-from trilemma.plugins.flows.autoregressive import autoregressive_stack
-from trilemma.plugins.flows.coupling import coupling_stack
+from trilemma.plugins.flows.autoregressive import Autoregressive, autoregressive_stack
+from trilemma.plugins.flows.conditioners import Perceptron
+from trilemma.plugins.flows.coupling import Coupling, coupling_stack
 from trilemma.plugins.flows.flow import Flow
+from trilemma.plugins.flows.gaussianise import gaussianising_spline
 from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.spline import rational_quadratic
+
+START_NUMBERS = 8192
+"""The first splines are made from training points with this many coordinates in all, from 512 points at least."""
 
 
 class SplineConfig(ConditionedConfig):
     """Architecture of a neural spline flow."""
 
     transforms: int = Field(2, ge=1, description="layers: few with fine splines beat many with coarse ones")
-    bins: int = Field(32, ge=2, description="bins of a spline")
-    bound: float = Field(3.5, gt=0, description="a spline acts on [-bound, bound], the identity outside")
+    hidden: tuple[int, ...] = Field((32, 32), description="widths of the conditioners' hidden layers")
+    octaves: int = Field(0, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
+    bins: int = Field(48, ge=2, description="bins of a spline")
+    bound: float = Field(4.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
 
 
-class CouplingSpline(FlowModel):
+class SplineFlow(FlowModel):
+    """Starts from splines that take the marginals of the data to normal ones."""
+
+    first: Tensor | None = None
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        self.first = train.x[: max(512, START_NUMBERS // ctx.info.dim)]  # a batch can be too few for quantiles
+        super().fit(train, ctx)
+        self.first = None
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
+        if self.config.objective == "reverse-kl":  # the data plays no part
+            return
+        x = x if self.first is None else self.first.to(x)
+        assert isinstance(self.flow, Flow)
+        for layer in self.flow.chain():
+            if isinstance(layer, Coupling | Autoregressive):
+                start = gaussianising_spline(_moving(layer, x), self.config.bins, self.config.bound)
+                assert isinstance(layer.conditioner, Perceptron)
+                layer.conditioner.offset.copy_(start.flatten())
+            x = layer(x)[0]
+
+
+class CouplingSpline(SplineFlow):
     """Neural spline flow with coupling layers, RQ-NSF (C) (Durkan et al. 2019, section 3.2)."""
 
     name = "nsf-coupling"
@@ -41,7 +74,7 @@ class CouplingSpline(FlowModel):
         return Flow(layers, self.base(info))
 
 
-class AutoregressiveSpline(FlowModel):
+class AutoregressiveSpline(SplineFlow):
     """Neural spline flow with autoregressive layers, RQ-NSF (AR) (Durkan et al. 2019, section 3.2)."""
 
     name = "nsf-autoregressive"
@@ -58,3 +91,10 @@ class AutoregressiveSpline(FlowModel):
             info.dim, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
         )
         return Flow(layers, self.base(info))
+
+
+def _moving(layer: Coupling | Autoregressive, x: Tensor) -> Tensor:
+    """The coordinates that a layer moves, in the order of its conditioner's outputs."""
+    if isinstance(layer, Autoregressive):
+        return x
+    return x[:, : layer.split] if layer.first_moves else x[:, layer.split :]

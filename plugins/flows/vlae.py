@@ -14,8 +14,15 @@ from trilemma.plugins.flows.base import StandardNormal
 from trilemma.plugins.flows.conditioners import Perceptron
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.model import dropout_for
-from trilemma.plugins.flows.transforms import affine, soft_clip
+from trilemma.plugins.flows.spline import rational_quadratic
+from trilemma.plugins.flows.transforms import soft_clip
 from trilemma.plugins.networks import SILU_GAIN
+
+START_LOG_SCALE = -2.5
+"""Log-scale of encoder and decoder before training.
+
+A decoder that starts as wide as the data is best served by a posterior equal to the prior: coordinates stay collapsed.
+"""
 
 
 def normal_log_prob(x: Tensor, params: Tensor, bound: float) -> Tensor:
@@ -27,10 +34,18 @@ def normal_log_prob(x: Tensor, params: Tensor, bound: float) -> Tensor:
     return value
 
 
+@torch.no_grad()
+def _start_at(network: Perceptron, log_scale: float, bound: float) -> None:
+    """Give the log-scales that a network puts out this mean; `bound` is that of their soft clip."""
+    _, raw = network.offset.reshape(2, -1)
+    raw.fill_(log_scale / (1 - abs(log_scale) / bound))
+
+
 class FlowPriorVAE(trilemma.NeuralModel):
     """VAE with an autoregressive flow as prior, the prior of the variational lossy autoencoder (Chen et al. 2017).
 
-    The decoder gives a diagonal Gaussian for each latent. Its log-density is a lower bound from importance samples.
+    The flow has rational-quadratic splines (Durkan et al. 2019). The decoder gives a diagonal Gaussian for each latent.
+    Its log-density is a lower bound from importance samples.
     """
 
     name = "vlae"
@@ -44,9 +59,10 @@ class FlowPriorVAE(trilemma.NeuralModel):
         latent: int = Field(16, ge=1, description="latent coordinates, at most twice those of the data")
         hidden: tuple[int, ...] = Field((128, 128), description="widths of the encoder's and decoder's hidden layers")
         octaves: int = Field(2, ge=0, description="octaves of Fourier features of each coordinate")
-        transforms: int = Field(4, ge=0, description="autoregressive layers of the prior; 0 is N(0, I)")
+        transforms: int = Field(2, ge=0, description="autoregressive layers of the prior; 0 is N(0, I)")
+        bins: int = Field(16, ge=2, description="bins of the prior's splines, which act on [-4, 4]")
         prior_hidden: tuple[int, ...] = Field((64, 64), description="widths of the prior's hidden layers")
-        bound: float = Field(6.0, gt=0, description="largest absolute log-scale of encoder and decoder")
+        bound: float = Field(6.0, gt=-START_LOG_SCALE, description="largest absolute log-scale of encoder and decoder")
         dropout: float | None = Field(
             None,
             ge=0,
@@ -69,7 +85,10 @@ class FlowPriorVAE(trilemma.NeuralModel):
         self.decoder = Perceptron(
             latent, d, 2, config.hidden, octaves=config.octaves, dropout=dropout, last_gain=SILU_GAIN / 2
         )
-        layers = autoregressive_stack(latent, config.transforms, affine(3.0), config.prior_hidden, dropout=dropout)
+        for network in (self.encoder, self.decoder):
+            _start_at(network, START_LOG_SCALE, config.bound)
+        elementwise = rational_quadratic(config.bins, 4.0)
+        layers = autoregressive_stack(latent, config.transforms, elementwise, config.prior_hidden, dropout=dropout)
         self.prior = Flow(layers, StandardNormal((latent,)))
 
     def bound(self, x: Tensor, noise: Tensor) -> Tensor:

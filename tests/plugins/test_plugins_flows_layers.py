@@ -15,7 +15,7 @@ from trilemma.plugins.flows.base import NormalMixture, StandardNormal
 from trilemma.plugins.flows.cnf import Velocity
 from trilemma.plugins.flows.conditioners import Masked, Perceptron
 from trilemma.plugins.flows.coupling import coupling_stack
-from trilemma.plugins.flows.flow import Bijection, Flow, Inverse
+from trilemma.plugins.flows.flow import CHUNK, Bijection, Flow, Inverse
 from trilemma.plugins.flows.images import FactorOut, Flatten, Squeeze
 from trilemma.plugins.flows.linear import ActNorm, LULinear
 from trilemma.plugins.flows.planar import Planar, Radial
@@ -23,7 +23,7 @@ from trilemma.plugins.flows.rad import Fold
 from trilemma.plugins.flows.rootfind import solve_increasing
 from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.sylvester import Sylvester
-from trilemma.plugins.flows.transforms import additive, affine
+from trilemma.plugins.flows.transforms import Elementwise, additive, affine
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
@@ -150,13 +150,88 @@ def test_flows_compile_as_one_graph(elementwise: object) -> None:
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("elementwise", [affine(3.0), rational_quadratic(4, 3.0)], ids=["affine", "spline"])
+@pytest.mark.parametrize("d", [2, 5])
+def test_a_chain_recorded_as_one_step_has_the_gradients_of_its_layers(d: int, elementwise: Elementwise) -> None:
+    torch.manual_seed(0)
+    flow = Flow(coupling_stack(d, 4, elementwise, (8, 8), octaves=2), StandardNormal((d,))).double()
+    scatter(flow)
+    x = normal(7, d).requires_grad_()
+    trained = [x, *flow.parameters()]
+    found = torch.autograd.grad(flow.log_prob(x).square().sum(), trained)
+    total, z = torch.zeros(7, dtype=torch.float64), x
+    for layer in flow.chain():
+        z, logdet = layer(z)
+        total = total + logdet
+    expected = torch.autograd.grad((total + flow.base.log_prob(z)).square().sum(), trained)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_a_recorded_chain_refuses_a_second_derivative() -> None:
+    flow = Flow(coupling_stack(2, 2, affine(3.0), (8,)), StandardNormal((2,)))
+    scatter(flow)
+    x = normal(4, 2).float().requires_grad_()
+    (slope,) = torch.autograd.grad(flow.log_prob(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_densities_and_draws_do_not_depend_on_the_chunks() -> None:
+    torch.manual_seed(0)
+    flow = Flow(coupling_stack(2, 2, rational_quadratic(4, 3.0), (8,)), StandardNormal((2,)))
+    scatter(flow)
+    n = 2 * CHUNK + 3
+    x = normal(n, 2).float()
+    with torch.no_grad():
+        torch.testing.assert_close(flow.log_prob(x), flow.base.log_prob(flow(x)[0]) + flow(x)[1])
+        drawn, log_q = flow.sample(n, torch.Generator().manual_seed(0))
+    again, log_q_again = flow.sample(n, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn, again)
+    torch.testing.assert_close(log_q, log_q_again)
+
+
 def scatter(module: nn.Module) -> None:
     for parameter in module.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
 
 
-# Conditioners
+# Conditioners and written derivatives
+
+
+def test_the_affine_maps_written_out_derivatives() -> None:
+    params, x = normal(2, 3, 5, scale=3.0).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(affine(2.0).forward, (params, x))
+    assert torch.autograd.gradcheck(affine(2.0).inverse, (params, x))
+
+
+@pytest.mark.parametrize("octaves", [0, 2])
+def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
+    torch.manual_seed(0)
+    net = Perceptron(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
+    names, weights = zip(*net.named_parameters(), strict=True)
+
+    def output(x: Tensor, *weights: Tensor) -> Tensor:
+        return torch.func.functional_call(net, dict(zip(names, weights, strict=True)), (x,))  # type: ignore[no-any-return]
+
+    assert torch.autograd.gradcheck(output, (normal(5, 2).requires_grad_(), *weights))
+
+
+def test_dropout_passes_gradients_through_the_units_that_are_on() -> None:
+    torch.manual_seed(0)
+    net = Perceptron(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
+    x, direction = normal(4, 2).requires_grad_(), normal(4, 2, seed=1)
+
+    def output(shift: float) -> Tensor:
+        torch.manual_seed(1)
+        return net(x + shift * direction).sum()  # type: ignore[no-any-return]
+
+    (gradient,) = torch.autograd.grad(output(0), x)
+    difference = (output(1e-6) - output(-1e-6)) / 2e-6
+    torch.testing.assert_close((gradient * direction).sum(), difference, rtol=1e-6, atol=1e-8)
+    net.eval()
+    assert not torch.equal(output(0), net.train()(x).sum())
 
 
 @pytest.mark.parametrize("octaves", [0, 2])
