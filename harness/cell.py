@@ -85,33 +85,30 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     budget = resolved.suite.budget.model_dump(exclude_none=True)
     once = tuple(metric for metric in resolved.metrics if metric.stage in ("density", "training"))
     sampling = tuple(metric for metric in resolved.metrics if metric.stage == "sampling")
-    for dataset in resolved.datasets:
+    for dataset, model in resolved.pairs:
         card = cards[data_id(dataset)]
-        for model in resolved.models:
-            for seed in resolved.suite.seed_list:
-                identity = {
-                    "model": model.name,
-                    "config": model.config,
-                    "recipe": model.recipe,
-                    "plugin": _source(model.provenance),
-                    "dataset": dataset.name,
-                    "data": card.get("sha256", data_id(dataset)),
-                    "seed": seed,
-                    # Models without a recipe that ignore the clock are the same under any budget, but the harness
-                    # cannot know which ignore it.
-                    "budget": budget,
-                    "device": device.split(":")[0],
-                    "core": core_hash(_TRAINING_CORE),
-                }
-                cell_id = content_id(identity)
-                evaluations = []
-                if once:
-                    evaluations.append(_evaluation(cell_id, model, None, once))
-                if sampling:
-                    evaluations += [_evaluation(cell_id, model, sampler, sampling) for sampler in model.samplers]
-                cells.append(
-                    Cell(cell_id, model, dataset, seed, budget, device, card.get("error", ""), tuple(evaluations))
-                )
+        for seed in resolved.suite.seed_list:
+            identity = {
+                "model": model.name,
+                "config": model.config,
+                "recipe": model.recipe,
+                "plugin": _source(model.provenance),
+                "dataset": dataset.name,
+                "data": card.get("sha256", data_id(dataset)),
+                "seed": seed,
+                # Models without a recipe that ignore the clock are the same under any budget, but the harness
+                # cannot know which ignore it.
+                "budget": budget,
+                "device": device.split(":")[0],
+                "core": core_hash(_TRAINING_CORE),
+            }
+            cell_id = content_id(identity)
+            evaluations = []
+            if once:
+                evaluations.append(_evaluation(cell_id, model, None, once))
+            if sampling:
+                evaluations += [_evaluation(cell_id, model, sampler, sampling) for sampler in model.samplers]
+            cells.append(Cell(cell_id, model, dataset, seed, budget, device, card.get("error", ""), tuple(evaluations)))
     return cells
 
 

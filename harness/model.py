@@ -40,7 +40,8 @@ class DataInfo:
     """What a model may know of its data before it sees any.
 
     `shape` is the shape of one point in model space: `(d,)`, or `(channels, height, width)` for images that the model
-    accepts as images. `levels` is the number of intensity levels of an image dataset (None for continuous data).
+    accepts as images. `levels` is the number of intensity levels of an image dataset (None for continuous data), which
+    in model space are as many parts of the interval `support`, equal ones where the space is affine.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DataInfo:
     shape: tuple[int, ...]
     n_train: int
     levels: int | None = None
+    support: tuple[float, float] | None = None
 
     @property
     def dim(self) -> int:
@@ -132,6 +134,8 @@ class Model(ABC):
     options asks for the law, such as an objective that trains against a known density."""
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
+    always_samplers: ClassVar[tuple[Sampler, ...]] = ()
+    """Sampler settings that every suite evaluates beside those it lists: what the others must be read against."""
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Checks of `trilemma check` that it fails by design: name of the check -> why."""

@@ -48,6 +48,7 @@ class ModelChoice(Choice):
     samplers: tuple[Choice, ...] = ()
     control: bool = False
     likelihood: str = "none"
+    datasets: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class Resolved:
     models: tuple[ModelChoice, ...]
     datasets: tuple[Choice, ...]
     metrics: tuple[MetricChoice, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Choice, ModelChoice]]:
+        """Every dataset with every model that is trained on it."""
+        return [
+            (dataset, model)
+            for dataset in self.datasets
+            for model in self.models
+            if model.datasets is None or dataset.name in model.datasets
+        ]
 
 
 def resolve(document: Document, registry: Registry) -> Resolved:
@@ -83,7 +94,11 @@ class _Resolver:
         if suite is None or self.problems:
             order = sorted(dict.fromkeys(self.problems), key=lambda p: (p.file, p.line or 0))
             raise SuiteError(order)
-        return Resolved(suite, tuple(models), tuple(datasets), tuple(metrics))
+        resolved = Resolved(suite, tuple(models), tuple(datasets), tuple(metrics))
+        if not resolved.pairs:
+            message = "no model is trained on any dataset of the suite"
+            raise SuiteError([self.document.problem(("models",), message, "see their `datasets`")])
+        return resolved
 
     def _entries(self, kind: str, entries: Any, expand: Any) -> list[Any]:
         found: list[Any] = []
@@ -107,6 +122,13 @@ class _Resolver:
 
     def _models(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[ModelChoice]:
         provenance = self.registry.provenance("models", cls.name)
+        names = entry.get("datasets")
+        trained_on = [str(name) for name in names] if isinstance(names, list) else None
+        for index, name in enumerate(trained_on or []):
+            try:
+                self.registry.get("datasets", name)
+            except PluginError as error:
+                self.problems.append(self.document.problem((*base, "datasets", index), str(error)))
         samplers = self._samplers(cls, entry.get("samplers"), (*base, "samplers"))
         densities = self._grid(cls.Density, entry.get("density", {}), (*base, "density"), single=True)
         recipe = getattr(cls, "recipe", None)
@@ -134,6 +156,7 @@ class _Resolver:
                 samplers=tuple(samplers),
                 control=cls.control,
                 likelihood=cls.likelihood,
+                datasets=None if trained_on is None else tuple(trained_on),
             )
             for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
             for recipe_given, recipe_config in recipes
@@ -141,9 +164,9 @@ class _Resolver:
 
     def _samplers(self, cls: Any, entries: Any, base: tuple[str | int, ...]) -> list[Choice]:
         known = {sampler.name: sampler for sampler in cls.samplers}
-        if entries is None:
-            return [Choice(name, name, sampler().model_dump(mode="json")) for name, sampler in known.items()]
         found = []
+        if entries is None:
+            found = [Choice(name, name, sampler().model_dump(mode="json")) for name, sampler in known.items()]
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             path = (*base, index)
             if not isinstance(entry, dict):
@@ -158,7 +181,13 @@ class _Resolver:
             options = {key: value for key, value in entry.items() if key != "name"}
             for given, sampler in self._grid(known[name], options, path):
                 found.append(Choice(name, label(name, given), sampler.model_dump(mode="json")))
-        return list({choice.label: choice for choice in found}.values())
+        found = list({choice.label: choice for choice in found}.values())
+        for sampler in cls.always_samplers:
+            options = sampler.model_dump(mode="json")
+            if not any((choice.name, choice.config) == (sampler.name, options) for choice in found):
+                given = sampler.model_dump(mode="json", exclude_unset=True)
+                found.append(Choice(sampler.name, label(sampler.name, given), options))
+        return found
 
     def _metrics(self, entries: Any) -> list[MetricChoice]:
         if entries is None:

@@ -133,6 +133,16 @@ class Space:
             total = total + logdet
         return (x.flatten(1) if self.flatten else x), total
 
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The ends of the interval in model space that holds every intensity of an image; None for vectors."""
+        if self.levels is None:
+            return None
+        ends = torch.tensor([0.0, float(self.levels)], dtype=torch.float64).reshape(2, *[1] * len(self.shape))
+        for transform in self.transforms:
+            ends = transform.forward(ends)[0]
+        return float(ends[0]), float(ends[1])
+
     def modes_to_model(self, modes: Modes) -> Modes:
         """Gaussian components in model space, float64. Of vectors only: there the way to model space is affine."""
         centres = self.to_model(modes.centres.double().reshape(-1, *self.shape))[0].flatten(1)

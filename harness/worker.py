@@ -136,6 +136,7 @@ class CellWorker:
             shape=(dim,) if flatten else self.dataset.shape,
             n_train=len(splits.train),
             levels=self.dataset.levels,
+            support=self.space.support,
         )
 
     def _split(self, name: str) -> Split:

@@ -73,6 +73,48 @@ def dormand_prince(
     raise trilemma.DivergedError(f"the Dormand-Prince method took more than {MAX_ROUNDS} rounds")
 
 
+class BrownianPaths:
+    """Increments of a Brownian path for each sample, of which steps that are tried again are parts.
+
+    What is known of a path ahead is a stack of stretches (duration, increment), the nearest on top: a shorter step
+    takes its part of the top one by a Brownian bridge. Rejection sampling with memory: Rackauckas & Nie 2017, RSwM1.
+    """
+
+    def __init__(self, x: Tensor, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._durations = torch.zeros((len(x), 1), dtype=torch.float64, device=x.device)
+        self._increments = torch.zeros_like(x).unsqueeze(1)
+        self._depth = torch.zeros(len(x), dtype=torch.long, device=x.device)
+
+    def draw(self, h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Durations `(n,)`, at most `h` and at most the stretch on top, and the increments over them, like `x`."""
+        rows, top = torch.arange(len(x), device=x.device), (self._depth - 1).clamp_min(0)
+        known = self._depth > 0
+        stretch, whole = torch.where(known, self._durations[rows, top], h), self._increments[rows, top]
+        h = torch.minimum(h, stretch)
+        rest = stretch - h
+        share = torch.where(known, h / stretch, 0.0)
+        deviation = torch.where(known, h * rest / stretch, h).sqrt()
+        increment = per_point(share, x) * whole + per_point(deviation, x) * standard_normal(x, self._generator)
+        self._durations[rows, top], self._increments[rows, top] = rest, whole - increment
+        self._depth = torch.where(known & (rest <= 0), self._depth - 1, self._depth)
+        return h, increment
+
+    def put_back(self, refused: Tensor, h: Tensor, increment: Tensor) -> None:
+        """Remember the increments of steps that are to be tried again."""
+        if int(self._depth.max()) == self._durations.shape[1]:
+            self._durations = torch.cat([self._durations, torch.zeros_like(self._durations)], dim=1)
+            self._increments = torch.cat([self._increments, torch.zeros_like(self._increments)], dim=1)
+        rows = refused.nonzero()[:, 0]
+        self._durations[rows, self._depth[rows]], self._increments[rows, self._depth[rows]] = h[rows], increment[rows]
+        self._depth[rows] += 1
+
+    def keep(self, samples: Tensor) -> None:
+        """Forget all samples but those of a mask."""
+        self._durations, self._increments = self._durations[samples], self._increments[samples]
+        self._depth = self._depth[samples]
+
+
 def gotta_go_fast(
     denoise: Denoiser,
     x: Tensor,
@@ -84,31 +126,36 @@ def gotta_go_fast(
     atol: float,
     first_step: float = 0.01,
     max_step: float = 1.0,
+    memory: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021 (algorithm 1), from time 1 to `eps`.
 
     x' is the Euler-Maruyama step, x'' = (x' + x~)/2 with x~ the same step by the drift and the noise rate at x' and the
     next time: the stochastic improved Euler step. The error is the rms of (x'' - x') over
     max(atol, rtol max(|x'|, |x'_prev|)); a step is accepted where it is at most 1, with x'' as the new point, and the
-    next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused. A
-    refused step is tried again with new noise; since the error depends on the noise, that favours noise which the
-    tolerance likes, and the samples come out too wide, at tight tolerances as well. Raises DivergedError where the
-    steps do not come to an end.
+    next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused.
+
+    The paper tries a refused step again with new noise. Since the error depends on the noise, that favours noise which
+    the tolerance likes: in few dimensions the samples come out far too wide, at tight tolerances as well. With `memory`
+    the noise of a refused step is part of the path that is tried again (`BrownianPaths`). Raises DivergedError where
+    the steps do not come to an end.
     """
     result, evaluations = x.clone(), torch.zeros(len(x), dtype=torch.long, device=x.device)
     rows = torch.arange(len(x), device=x.device)
     t = torch.ones(len(x), dtype=torch.float64, device=x.device)
     h = torch.full_like(t, first_step)
-    previous = x
+    previous, paths = x, BrownianPaths(x, generator)
     for _ in range(MAX_ROUNDS):
+        h, noise = paths.draw(h, x)
         step, earlier = per_point(h, x), t - h
-        noise = step.sqrt() * standard_normal(x, generator)
         plain = x - step * reverse_drift(denoise, x, diffusion, t) + _root_rate(diffusion, t, x) * noise
         again = x - step * reverse_drift(denoise, plain, diffusion, earlier)
         improved = (plain + again + _root_rate(diffusion, earlier, x) * noise) / 2
         evaluations[rows] += 2
         scale = torch.maximum(plain.abs(), previous.abs())
         error = rms((improved - plain) / (rtol * scale).clamp_min(atol)).double()
+        if memory:
+            paths.put_back(error > 1, h, noise)
         accepted = per_point(error <= 1, x).bool()
         t = torch.where(error <= 1, earlier, t)
         x, previous = torch.where(accepted, improved, x), torch.where(accepted, plain, previous)
@@ -117,6 +164,7 @@ def gotta_go_fast(
         active = t - eps > 1e-9
         if not bool(active.any()):
             return result, evaluations
+        paths.keep(active)
         rows, t, h, x, previous = rows[active], t[active], h[active], x[active], previous[active]
     raise trilemma.DivergedError(f"the adaptive SDE solver took more than {MAX_ROUNDS} rounds")
 

@@ -19,9 +19,10 @@ def trilemma_models() -> list[type[Model]]:
     from trilemma.plugins.controls.memorizer import Memorizer
     from trilemma.plugins.controls.oracle import Oracle
     from trilemma.plugins.flows import FLOWS
+    from trilemma.plugins.implicit import IMPLICIT
     from trilemma.plugins.score_based import SCORE_BASED
 
-    return [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, *FLOWS, *SCORE_BASED]
+    return [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, *FLOWS, *SCORE_BASED, *IMPLICIT]
 
 
 @hookimpl

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -47,6 +49,12 @@ class DenoiserModel(trilemma.NeuralModel):
         """A raw network for a data shape, by the config's fields."""
         config = self.config
         return NoiseConditionedMLP(info.dim, config.hidden, octaves=config.octaves, dropout=config.dropout)
+
+    validation_draws: ClassVar[int] = 8
+    """Draws of the noise for each validation point: with few, it is noise that chooses among good weights."""
+
+    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return self.loss(x.repeat(self.validation_draws, *[1] * (x.ndim - 1)), ctx)
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:

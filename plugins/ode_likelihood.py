@@ -14,7 +14,7 @@ from torch import Tensor
 import trilemma
 from trilemma.plugins.denoiser import Denoiser, probability_flow
 
-EXACT_UP_TO = 64
+EXACT_UP_TO = 16
 """Dimensions up to which `auto` takes the exact divergence, whose cost grows with the dimension."""
 
 VectorField = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ VectorField = Callable[[Tensor], Tensor]
 class OdeDensity(trilemma.Config):
     """How a log-density is computed by the probability-flow ODE."""
 
-    steps: int = Field(25, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
+    steps: int = Field(40, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
     sigma_min: float = Field(0.002, gt=0, description="noise level at which the data is taken to lie (early stopping)")
     divergence: Literal["auto", "exact", "hutchinson"] = Field(
         "auto", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"

@@ -21,7 +21,7 @@ from trilemma.plugins.sde_solvers import (
 )
 from trilemma.plugins.solvers import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 
-PURE_NOISE = 1e3
+PURE_NOISE = 500.0
 """Noise level above which data is invisible: solvers need no steps there."""
 
 
@@ -94,9 +94,15 @@ class Midpoint(GridSampler):
 
 
 class DpmSolver2M(GridSampler):
-    """DPM-Solver++(2M), second-order multistep (Lu et al. 2022): `steps` evaluations."""
+    """DPM-Solver++(2M), second-order multistep (Lu et al. 2022): `steps` evaluations.
+
+    Its own grid, with more levels at little noise than Heun's: at 15 evaluations better on ring8 and on grid25, by the
+    share of samples near a mode, the masses of the modes and their spread.
+    """
 
     name = "dpm-solver++2m"
+    rho: float = Field(12.0, gt=0, description="exponent of the grid: larger puts more levels at little noise")
+    sigma_min: float = Field(0.01, gt=0, description="least noise level")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         return dpm_solver_2m(denoise, noise, self.grid(diffusion))
@@ -239,6 +245,9 @@ class GottaGoFast(DenoiserSampler):
     atol: float = Field(0.0078, gt=0, description="absolute tolerance")
     max_step: float = Field(1.0, gt=0, le=1, description="largest step")
     eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops and a last step denoises")
+    memory: bool = Field(
+        True, description="whether a refused step keeps its noise; the paper draws it anew, which widens the samples"
+    )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         x = start(noise, diffusion)
@@ -251,6 +260,7 @@ class GottaGoFast(DenoiserSampler):
             rtol=self.rtol,
             atol=self.atol,
             max_step=self.max_step,
+            memory=self.memory,
         )
         record_evaluations(ctx, evaluations + 1)
         eps = torch.tensor(self.eps, dtype=torch.float64)

@@ -151,7 +151,7 @@ class StraightPath(Diffusion):
     At time 1 there is nothing but noise, of level infinity in the coordinates x_t / s: `highest` stands for it.
     """
 
-    highest: float = 1e4
+    highest: float = 1e3
 
     def _share(self, t: Tensor) -> Tensor:
         return 1 - t * self.highest / (1 + self.highest)

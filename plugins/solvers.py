@@ -75,6 +75,31 @@ def midpoint(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
     return denoise(spread(u, sigmas[-1]), sigmas[-1])
 
 
+def ddim_step(
+    clean: Tensor,
+    x: Tensor,
+    sigma: Tensor,
+    sigma_next: Tensor,
+    eta: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    large: bool = False,
+) -> Tensor:
+    """From `x` at the noise level `sigma` to the next, given x_0 = `clean`. Levels have shape `()` or `(n,)`.
+
+    The next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z with D = `clean` and
+    v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
+    x / a). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). `large` draws with the
+    variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2).
+    """
+    variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
+    following = clean + per_point((sigma_next**2 - variance).sqrt() / sigma, x) * (x - clean)
+    if eta > 0 and generator is not None:
+        drawn = sigma**2 - sigma_next**2 if large else variance
+        following = following + per_point(drawn.sqrt(), x) * standard_normal(x, generator)
+    return following
+
+
 def ddim(
     denoise: Denoiser,
     u: Tensor,
@@ -84,23 +109,13 @@ def ddim(
     *,
     large: bool = False,
 ) -> Tensor:
-    """Steps that go through the estimate of x_0: DDIM (`eta` 0) and ancestral sampling (`eta` 1).
+    """Steps that go through the estimate of x_0 (`ddim_step`): DDIM (`eta` 0) and ancestral sampling (`eta` 1).
 
-    With D = D(x_t, sigma_t), the next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z, where
-    v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
-    x / a). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7); at `eta` 0 it is Euler's
-    method for dx/dsigma = (x - D)/sigma. `large` draws with the variance
-    sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2). Takes len(sigmas) network
-    evaluations.
+    At `eta` 0 it is Euler's method for dx/dsigma = (x - D)/sigma. Takes len(sigmas) network evaluations.
     """
     x = spread(u, sigmas[0])
     for sigma, sigma_next in pairwise(sigmas):
-        clean = denoise(x, sigma)
-        variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
-        x = clean + ((sigma_next**2 - variance).sqrt() / sigma).to(x) * (x - clean)
-        if eta > 0 and generator is not None:
-            drawn = sigma**2 - sigma_next**2 if large else variance
-            x = x + drawn.sqrt().to(x) * standard_normal(x, generator)
+        x = ddim_step(denoise(x, sigma), x, sigma, sigma_next, eta, generator, large=large)
     return denoise(x, sigmas[-1])
 
 

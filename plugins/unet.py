@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+import trilemma
 from trilemma.plugins.networks import FourierFeatures, mlp
 
 LABEL_OCTAVES = 3
@@ -122,3 +124,17 @@ class UNet(nn.Module):
                 h = block(h, c)
         value: Tensor = self.last(nn.functional.silu(self.norm(h)))
         return value
+
+
+class UNetConfig(trilemma.Config):
+    """The size of a U-Net."""
+
+    widths: tuple[int, ...] = Field((24, 48), description="channels of each level of the U-Net")
+    blocks: int = Field(2, ge=1, description="residual blocks at each level of the U-Net")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the network")
+
+    def network(self, info: trilemma.DataInfo) -> UNet:
+        """A U-Net from images to images of the same shape."""
+        channels, height, width = info.shape
+        shape = channels, height, width
+        return UNet(shape, channels, widths=self.widths, blocks=self.blocks, dropout=self.dropout)

@@ -123,7 +123,7 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
         what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})"
         why = f"will fail: {item.cell.data_error}" if item.cell.data_error else item.why
         click.echo(f"{item.cell.label}: {what}: {why}")
-    total = len(runner.resolved.models) * len(runner.resolved.datasets) * len(runner.resolved.suite.seed_list)
+    total = len(runner.resolved.pairs) * len(runner.resolved.suite.seed_list)
     click.echo(f"{len(todo)} of {total} cells to run in {runner.store.path}", err=True)
 
 

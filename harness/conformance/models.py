@@ -48,7 +48,9 @@ class ModelKit(Kit):
     def info(self) -> DataInfo:
         """What the model is told of the data."""
         splits, dataset = self.dataset.splits, self.dataset
-        return DataInfo(dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels)
+        return DataInfo(
+            dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels, self.space.support
+        )
 
     @cached_property
     def needs_truth(self) -> bool:
@@ -102,11 +104,12 @@ class ModelKit(Kit):
         return "equal samples"
 
     def check_samplers(self) -> str:
-        """Every sampler draws finite points of the right shape and type at its defaults."""
-        for cls in self.cls.samplers:
+        """Every sampler draws finite points of the right shape and type, at its defaults and by `always_samplers`."""
+        for sampler in (*(cls() for cls in self.cls.samplers), *self.cls.always_samplers):
+            require(type(sampler) in self.cls.samplers, f"'{sampler.name}' of always_samplers is none of its samplers")
             for n in (1, 7):
-                x = self.draw(self.model, n, sampler=cls())
-                label = f"sample({n}) by sampler '{cls.name}'"
+                x = self.draw(self.model, n, sampler=sampler)
+                label = f"sample({n}) by sampler '{sampler.name}'"
                 require(
                     tuple(x.shape) == (n, *self.info.shape),
                     f"{label} has shape {tuple(x.shape)}, expected {(n, *self.info.shape)}",

@@ -42,28 +42,26 @@ def box_posterior_mean(x: Tensor, sigma: Tensor, logits: Tensor, edges: Tensor) 
 
 
 class LevelDenoiser(nn.Module):
-    """D(x, sigma) for images whose values lie in `levels` equal boxes between two ends (dequantised intensities).
+    """D(x, sigma) for images whose values lie in `levels` equal boxes of the interval `support` (dequantised levels).
 
     The raw network gives logits for each pixel and level, `(n, channels levels, height, width)`; on top of a bias (the
-    logarithm of the training histogram) they are what the rest of the image says of a pixel, and the pixel's own noisy
+    logarithm of a histogram of the data) they are what the rest of the image says of a pixel, and the pixel's own noisy
     value is accounted for exactly. Points are clipped to the support before that: outside they say nothing more.
     """
 
     edges: Tensor
 
-    def __init__(self, network: nn.Module, levels: int) -> None:
+    def __init__(self, network: nn.Module, levels: int, support: tuple[float, float]) -> None:
         super().__init__()
         self.network = network
         self.bias = nn.Parameter(torch.zeros(levels))
-        self.register_buffer("edges", torch.linspace(0, 1, levels + 1, dtype=torch.float64))
+        self.register_buffer("edges", torch.linspace(*support, levels + 1, dtype=torch.float64))
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
-        """Set the boxes and the bias by training points, whose values reach from the first box to the last."""
+        """Set the bias by points of the data, with one more in each level."""
         levels = len(self.bias)
-        low, high = x.min().double(), x.max().double()
-        self.edges.copy_(low + (high - low) * torch.linspace(0, 1, levels + 1, dtype=torch.float64, device=x.device))
-        index = ((x.double() - low) / (high - low) * levels).long().clamp(0, levels - 1)
+        index = torch.bucketize(x.double(), self.edges[1:-1])
         counts = torch.bincount(index.flatten(), minlength=levels).double()
         self.bias.copy_(((counts + 1) / (counts.sum() + levels)).log())
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.denoiser import Preconditioned
 from trilemma.plugins.diffusion_model import DiffusionModel, FlowDensity
 from trilemma.plugins.edm.edm import edm_loss
 from trilemma.plugins.edm.levels import LevelDenoiser
+from trilemma.plugins.ode_likelihood import EXACT_UP_TO
 from trilemma.plugins.samplers import ODE_SAMPLERS, StochasticHeun
 from trilemma.plugins.schedules import VarianceExploding
 from trilemma.plugins.unet import UNet
@@ -27,6 +28,7 @@ class EdmUnet(DiffusionModel):
     name = "edm-unet"
     accepts = ("image",)
     samplers = (*ODE_SAMPLERS, StochasticHeun)
+    validation_draws = 1  # points have many pixels already
     recipe = trilemma.Recipe(
         lr=4e-3, batch_size=64, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, schedule="cosine", ema=0.998
     )
@@ -49,35 +51,31 @@ class EdmUnet(DiffusionModel):
 
         steps: int = Field(18, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
-            "hutchinson", description="exact, Hutchinson's estimate, or auto: exact up to 64 dimensions"
+            "hutchinson", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
         )
         probes: int = Field(2, ge=1, description="Rademacher probes of Hutchinson's estimate")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         channels, height, width = info.shape
-        levels = info.levels if config.head == "levels" else None
-        if config.head == "levels" and levels is None:
-            raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
-        network = UNet(
-            (channels, height, width),
-            channels * (levels or 1),
-            widths=config.widths,
-            blocks=config.blocks,
-            dropout=config.dropout,
-        )
-        self.diffusion = VarianceExploding(highest=config.sigma_max)
-        self.denoiser = Preconditioned(network) if levels is None else LevelDenoiser(network, levels)
 
-    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self._points = train.x
-        super().fit(train, ctx)
-        del self._points
+        def network(outputs: int) -> UNet:
+            shape = channels, height, width
+            return UNet(shape, outputs, widths=config.widths, blocks=config.blocks, dropout=config.dropout)
+
+        self.diffusion = VarianceExploding(highest=config.sigma_max)
+        self.denoiser: nn.Module
+        if config.head == "plain":
+            self.denoiser = Preconditioned(network(channels))
+        elif info.levels is None or info.support is None:
+            raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
+        else:
+            self.denoiser = LevelDenoiser(network(channels * info.levels), info.levels, info.support)
 
     def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
-        """Set the boxes of the levels by the training split, which this batch is part of."""
+        """Set the bias of the levels by the histogram of a batch."""
         if isinstance(self.denoiser, LevelDenoiser):
-            self.denoiser.calibrate(self._points.to(x))
+            self.denoiser.calibrate(x)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""

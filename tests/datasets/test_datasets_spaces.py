@@ -49,6 +49,7 @@ def test_vector_chain() -> None:
     torch.testing.assert_close(train.mean(0), torch.zeros(2).double(), atol=1e-10, rtol=0)
     torch.testing.assert_close(train.std(0), torch.ones(2).double(), atol=1e-10, rtol=0)
     torch.testing.assert_close(space.to_data(y), x, atol=1e-12, rtol=0)
+    assert space.support is None
     check_log_determinant(space, x)
 
 
@@ -63,6 +64,10 @@ def test_image_chain(image_space: SpaceName, flatten: bool) -> None:
     y, _ = space.to_model(x)
     assert y.shape == ((270, 64) if flatten else (270, 1, 8, 8))
     assert torch.equal(space.to_data(y), levels)
+    assert space.support is not None
+    for level, end in zip((0.0, 17.0), space.support, strict=True):
+        flat = space.to_model(torch.full_like(x[:1], level))[0]
+        torch.testing.assert_close(flat, torch.full_like(flat, end))
     check_log_determinant(space, x)
 
 

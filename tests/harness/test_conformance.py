@@ -87,6 +87,15 @@ class WrongShape(Gauss):
         return super().sample(n, ctx).flatten()
 
 
+class UnlistedSampler(Gauss):
+    """It always draws by a sampler that it does not list."""
+
+    class Other(trilemma.Sampler):
+        name = "other"
+
+    always_samplers = (Other(),)
+
+
 class Levels(Gauss):
     """It draws whole numbers."""
 
@@ -208,6 +217,7 @@ def test_what_does_not_apply_is_skipped() -> None:
         (Frozen, {"sample-deterministic"}),
         (WrongShape, {"samplers"}),
         (Levels, {"samplers"}),
+        (UnlistedSampler, {"samplers"}),
         (TwiceTheMass, {"mass"}),
         (NotANumber, {"log-prob", "mass", "state"}),
         (OneColumn, {"log-prob"}),

@@ -65,6 +65,43 @@ def test_lists_are_grids(registry: Registry, tmp_path: Path) -> None:
     assert found.suite.seed_list == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ("", ["tacos", "naive", "prior-alone", "prior-alone(restore=linear)"]),
+        (
+            'samplers = [{ name = "tacos", steps = 5 }]',
+            ["tacos(steps=5)", "prior-alone", "prior-alone(restore=linear)"],
+        ),
+        ('samplers = [{ name = "prior-alone", restore = "linear" }]', ["prior-alone(restore=linear)", "prior-alone"]),
+        ("samplers = []", ["prior-alone", "prior-alone(restore=linear)"]),
+    ],
+)
+def test_some_sampler_settings_are_always_evaluated(
+    listed: str, expected: list[str], registry: Registry, tmp_path: Path
+) -> None:
+    text = GOOD[: GOOD.index("[[models]]")] + f'[[models]]\nname = "cold-fade"\n{listed}\n'
+    found = _resolve(text, registry, tmp_path).models[0].samplers
+    assert [choice.label for choice in found] == expected
+    assert [choice.config["restore"] for choice in found if choice.label == "prior-alone"] == ["none"]
+
+
+def test_a_model_may_name_its_datasets(registry: Registry) -> None:
+    def resolved(*names: str) -> Resolved:
+        models = [{"name": "gaussian", "datasets": ["moons", "rings"]}, {"name": "kde"}]
+        datasets = [{"name": name} for name in names]
+        values = {"name": "x", "budget": {"steps": 1}, "models": models, "datasets": datasets}
+        return resolve(read_document(values), registry)
+
+    pairs = {(dataset.name, model.name) for dataset, model in resolved("ring8", "moons").pairs}
+    assert pairs == {("ring8", "kde"), ("moons", "gaussian"), ("moons", "kde")}
+    assert [model.name for _, model in resolved("ring8").pairs] == ["kde"]
+    alone = {"name": "x", "budget": {"steps": 1}, "datasets": [{"name": "ring8"}],
+             "models": [{"name": "gaussian", "datasets": ["moons"]}]}  # fmt: skip
+    with pytest.raises(SuiteError, match="no model is trained on any dataset"):
+        resolve(read_document(alone), registry)
+
+
 def test_five_mistakes_are_reported_at_once_with_their_lines(registry: Registry, tmp_path: Path) -> None:
     text = (
         GOOD.replace("steps = 100", "stepz = 100")  # line 6
@@ -106,6 +143,10 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
             "listed twice",
         ),
         (("nll = { n = 100 }", "nnl = {}"), "did you mean 'nll'"),
+        (
+            ('[[models]]\nname = "gaussian"', '[[models]]\nname = "gaussian"\ndatasets = ["mons"]'),
+            "did you mean 'moons'",
+        ),
         (('name = "mine"', 'name = "../mine"'), "pattern"),
     ],
 )

@@ -77,7 +77,7 @@ def test_bound_over_two_levels_is_its_kl_divergence(variance: Variance) -> None:
 def trained() -> Ddpm:
     model = Ddpm(Ddpm.Config(hidden=(64, 64), steps=400, parametrisation="karras"))
     recipe = Ddpm.recipe.model_copy(update={"batch_size": 256})
-    clock = trilemma.Clock(trilemma.Budget(steps=600))
+    clock = trilemma.Clock(trilemma.Budget(steps=2_000))
     model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=recipe))
     return model
 
@@ -87,7 +87,7 @@ def test_bound_lies_below_the_true_density_and_tells_its_terms(trained: Ddpm) ->
     values = trained.log_prob(x, ctx)
     first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
     truth = first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
-    assert -0.6 < float((values - truth).mean()) < 0.02
+    assert -0.3 < float((values - truth).mean()) < 0.02
     assert sum(ctx.details["terms"].values()) == pytest.approx(-float(values.mean()), rel=1e-4)
     assert ctx.details["steps"] == 400
 
@@ -108,5 +108,5 @@ def test_samples_follow_the_law_at_the_stated_cost(trained: Ddpm, sampler: Strid
     handle.remove()
     assert rows == 4_000 * sampler.steps
     assert float((x[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
-    assert float(x[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.08)
-    assert float(x[:, 1].std()) == pytest.approx(1, abs=0.15)
+    assert float(x[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.05)
+    assert float(x[:, 1].std()) == pytest.approx(1, abs=0.1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.adaptive import dormand_prince, gotta_go_fast
+from trilemma.plugins.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
 from trilemma.plugins.bounds import continuous_bound, ladder_bound
 from trilemma.plugins.denoiser import (
     NoisePrediction,
@@ -37,6 +37,7 @@ from trilemma.plugins.samplers import (
     EulerMaruyama,
     PredictorCorrector,
     StochasticHeun,
+    start,
 )
 from trilemma.plugins.schedules import (
     Diffusion,
@@ -287,9 +288,8 @@ def context(sampler: DenoiserSampler, seed: int = 0) -> trilemma.Context:
 
 ALL_SAMPLERS = [*ODE_SAMPLERS, StochasticHeun, *SDE_SAMPLERS]
 FINE = {
-    # Tolerances that refuse nothing: what a refusal does to the law is a test of its own.
-    "gotta-go-fast": {"rtol": 1e3, "max_step": 0.003},
-    "langevin-corrector": {"steps": 1000, "snr": 0.3},
+    "gotta-go-fast": {"rtol": 0.02},
+    "langevin-corrector": {"steps": 1500, "snr": 0.45},
     "dormand-prince": {},
 }
 
@@ -301,7 +301,7 @@ def test_samples_have_the_moments_of_the_data(kind: type[DenoiserSampler], diffu
     noise = torch.randn((10_000, 3), generator=generator(3), dtype=torch.float64)
     samples = sampler.draw(GaussianDenoiser(COVARIANCE), noise, diffusion, context(sampler, 4))
     torch.testing.assert_close(samples.mean(0), torch.zeros(3).double(), atol=0.045, rtol=0)
-    torch.testing.assert_close(samples.T.cov(), COVARIANCE, atol=0.08, rtol=0)
+    torch.testing.assert_close(samples.T.cov(), COVARIANCE, atol=0.06, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ALL_SAMPLERS)
@@ -377,12 +377,37 @@ def test_adaptive_samplers_count_every_evaluation(name: str) -> None:
     assert ctx.details["nfe_max"] >= ctx.details["nfe_mean"]
 
 
-def test_refused_steps_of_the_adaptive_sde_solver_widen_the_law() -> None:
-    # The paper's retry with new noise is biased whatever the tolerance; if that changes, the docstring must too.
+@pytest.mark.parametrize("diffusion", DIFFUSIONS)
+def test_refused_steps_leave_the_law_as_it_is_if_their_noise_is_remembered(diffusion: Diffusion) -> None:
+    # The paper draws it anew, which is biased whatever the tolerance; if that changes, the docstring must too.
     noise = torch.randn((4_000, 3), generator=generator(3), dtype=torch.float64)
-    diffusion, denoise = VariancePreserving(), GaussianDenoiser(COVARIANCE)
-    samples, _ = gotta_go_fast(denoise, noise, diffusion, generator(), eps=1e-3, rtol=0.02, atol=0.01)
-    assert 1.2 < float(samples.T.cov().trace() / COVARIANCE.trace()) < 1.8
+    x, denoise = start(noise, diffusion), GaussianDenoiser(COVARIANCE)
+    ratios = []
+    for memory in (True, False):
+        samples, _ = gotta_go_fast(denoise, x, diffusion, generator(), eps=1e-3, rtol=0.02, atol=0.01, memory=memory)
+        ratios.append(float(samples.T.cov().trace() / COVARIANCE.trace()))
+    assert ratios[0] == pytest.approx(1, abs=0.05)
+    assert ratios[1] > 1.2
+
+
+def test_parts_of_a_brownian_path_are_those_of_one_path() -> None:
+    x = torch.zeros((40_000, 1), dtype=torch.float64)
+    h = torch.ones(len(x), dtype=torch.float64)
+    paths = BrownianPaths(x, generator())
+    everything = torch.ones(len(x), dtype=torch.bool)
+    _, whole = paths.draw(h, x)
+    paths.put_back(everything, h, whole)
+    _, first = paths.draw(0.5 * h, x)
+    paths.put_back(everything, 0.5 * h, first)
+    parts = [paths.draw(length * h, x) for length in (0.2, 0.7, 5.0)]
+    # A step does not reach past what is known of the path.
+    for (found, _), expected in zip(parts, (0.2, 0.3, 0.5), strict=True):
+        torch.testing.assert_close(found, expected * h)
+    a, b, c = (part for _, part in parts)
+    torch.testing.assert_close(a + b, first)
+    torch.testing.assert_close(a + b + c, whole)
+    law = torch.cat([a, b, c, paths.draw(2 * h, x)[1]], dim=1).T.cov()
+    torch.testing.assert_close(law, torch.diag(torch.tensor([0.2, 0.3, 0.5, 2.0])).double(), atol=0.03, rtol=0)
 
 
 def test_euler_maruyama_has_weak_order_one() -> None:

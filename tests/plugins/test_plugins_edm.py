@@ -17,6 +17,7 @@ from trilemma.plugins.samplers import DpmSolver2M, Heun
 from trilemma.plugins.unet import UNet
 
 SPREAD = 0.3
+STRIPES = (-2 / 1.15, 2 / 1.15)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -26,7 +27,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def context(model: type[trilemma.Model], shape: tuple[int, ...] = (2,), **fields: object) -> trilemma.Context:
     levels = 4 if len(shape) == 3 else None
     kind = "image" if levels else "vector"
-    info = trilemma.DataInfo(name="toy", kind=kind, shape=shape, n_train=2_000, levels=levels)  # type: ignore[arg-type]
+    info = trilemma.DataInfo(name="toy", kind=kind, shape=shape, n_train=2_000, levels=levels, support=STRIPES)  # type: ignore[arg-type]
     fields.setdefault("density", model.Density())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(), **fields)  # type: ignore[arg-type]
 
@@ -46,7 +47,7 @@ def corners_log_prob(x: Tensor) -> Tensor:
 def trained() -> Edm:
     model = Edm(Edm.Config(hidden=(64, 64)))
     recipe = Edm.recipe.model_copy(update={"batch_size": 256})
-    clock = trilemma.Clock(trilemma.Budget(steps=700))
+    clock = trilemma.Clock(trilemma.Budget(steps=2_000))
     model.fit(trilemma.Split(corners(5_000, 1)), context(Edm, clock=clock, recipe=recipe))
     return model
 
@@ -65,13 +66,13 @@ def test_training_reaches_the_law(trained: Edm) -> None:
     x = corners(2_000, 3)
     ratio = trained.log_prob(x, context(Edm)) - corners_log_prob(x)
     assert ratio.exp().mean() == pytest.approx(1, abs=0.03)
-    assert -0.02 < -ratio.mean() < 0.1
+    assert -0.02 < -ratio.mean() < 0.06
 
 
 def test_bound_is_not_above_the_ode_likelihood(trained: Edm) -> None:
     ctx = context(Edm, density=Edm.Density(bound_draws=20))
     trained.log_prob(corners(3_000, 4), ctx)
-    assert -0.02 < ctx.details["bound_excess"] < 0.3
+    assert -0.02 < ctx.details["bound_excess"] < 0.2
 
 
 def test_samples_follow_the_law(trained: Edm) -> None:
@@ -111,8 +112,7 @@ def test_log_box_is_accurate_in_both_tails() -> None:
 
 @pytest.mark.parametrize("sigma", [0.002, 0.1, 40.0])
 def test_level_denoiser_is_finite_with_gradients_everywhere(sigma: float) -> None:
-    denoiser = LevelDenoiser(UNet((1, 8, 8), 4), 4)
-    denoiser.calibrate(torch.rand((50, 1, 8, 8), generator=generator()) * 2.4 - 1)
+    denoiser = LevelDenoiser(UNet((1, 8, 8), 4), 4, (-1.0, 1.4))
     x = (10 * torch.randn((6, 1, 8, 8), generator=generator())).requires_grad_()
     value = denoiser(x, torch.tensor(sigma))
     (gradient,) = torch.autograd.grad(value.sum(), x)
@@ -122,14 +122,21 @@ def test_level_denoiser_is_finite_with_gradients_everywhere(sigma: float) -> Non
     assert value.max() <= denoiser.edges[-1] + 1e-6
 
 
-def test_calibration_finds_boxes_and_histogram() -> None:
+def test_calibration_finds_the_histogram() -> None:
     level = torch.randint(0, 4, (20_000, 1, 2, 2), generator=generator())
     level[:10_000] = level[:10_000].clamp(min=1)
     u = torch.rand(level.shape, generator=generator(1))
-    denoiser = LevelDenoiser(nn.Identity(), 4)
+    denoiser = LevelDenoiser(nn.Identity(), 4, (-1.0, 1.4))
     denoiser.calibrate((level + u) * 0.6 - 1)
-    torch.testing.assert_close(denoiser.edges, torch.linspace(-1, 1.4, 5, dtype=torch.float64), atol=1e-3, rtol=0)
     torch.testing.assert_close(denoiser.bias.exp(), torch.tensor([1.0, 3.0, 2.0, 2.0]) / 8, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.1])
+def test_points_on_the_edges_of_boxes_have_finite_gradients(sigma: float) -> None:
+    x = EDGES.clone().requires_grad_()
+    value = box_posterior_mean(x, torch.tensor(sigma).double(), torch.zeros((5, 4)).double(), EDGES)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    assert torch.isfinite(gradient).all()
 
 
 # Images

@@ -46,7 +46,7 @@ def test_path_has_the_marginals_of_straight_interpolation() -> None:
     path, t = StraightPath(), torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
     torch.testing.assert_close(path.scale(t), 1 - t, atol=1e-3, rtol=0)
     torch.testing.assert_close(path.scale(t) * path.sigma(t), t, atol=1e-3, rtol=0)
-    assert path.sigma_max == pytest.approx(1e4)
+    assert path.sigma_max == pytest.approx(1e3)
     time = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     variance = (path.scale(time) * path.sigma(time)) ** 2
     slope = torch.autograd.grad(variance, time)[0]
@@ -67,8 +67,8 @@ def test_euler_steps_of_the_velocity_are_ddim() -> None:
     for _ in range(steps):
         x = x + Field()(x, z[:, 0]) / steps
     sampler = FlowEuler(steps=steps)
-    found = sampler.draw(VelocityPrediction(Field()), z, StraightPath(), context(sampler=sampler))
-    torch.testing.assert_close(found, x, atol=2e-3, rtol=0)  # time starts at 1e-4
+    found = sampler.draw(VelocityPrediction(Field()), z, StraightPath(1e5), context(sampler=sampler))
+    torch.testing.assert_close(found, x, atol=2e-4, rtol=0)  # time starts at 1e-5
 
 
 def test_multistep_has_order_two_along_the_path() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
+from trilemma.plugins.ode_likelihood import EXACT_UP_TO
 from trilemma.plugins.samplers import EulerMaruyama, Heun
 from trilemma.plugins.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 from trilemma.plugins.score_sde.sde import ScoreSde, SubVpSde, VeSde, VpSde, training_levels
@@ -44,7 +45,7 @@ def untrained(d: int = 2, octaves: int = 3) -> VpSde:
 @pytest.fixture(scope="module")
 def trained() -> VpSde:
     model = VpSde(VpSde.Config(hidden=(64, 64)))
-    clock = trilemma.Clock(trilemma.Budget(steps=600))
+    clock = trilemma.Clock(trilemma.Budget(steps=2_000))
     recipe = VpSde.recipe.model_copy(update={"batch_size": 256})
     model.fit(
         trilemma.Split(blobs(4_000, 1)), context(valid=trilemma.Split(blobs(1_000, 2)), clock=clock, recipe=recipe)
@@ -74,7 +75,7 @@ def test_training_reaches_the_law(trained: VpSde) -> None:
     ratio = trained.log_prob(x, context()) - blobs_log_prob(x)
     # E_p[q / p] = 1 for a normalised q that covers p, and the gap is a divergence: small and not negative.
     assert ratio.exp().mean() == pytest.approx(1, abs=0.05)
-    assert -0.02 < -ratio.mean() < 0.1
+    assert -0.02 < -ratio.mean() < 0.06
 
 
 @pytest.mark.parametrize("sampler", [Heun(), EulerMaruyama()])
@@ -118,8 +119,8 @@ def test_far_points_have_finite_densities(d: int) -> None:
         assert torch.isfinite(values).all()
 
 
-def test_divergence_is_exact_up_to_64_dimensions_and_estimated_above() -> None:
-    for d, expected in ((64, "exact"), (65, "hutchinson")):
+def test_divergence_is_exact_in_few_dimensions_and_estimated_above() -> None:
+    for d, expected in ((EXACT_UP_TO, "exact"), (EXACT_UP_TO + 1, "hutchinson")):
         ctx = context(d=d, density=VpSde.Density(steps=2, probes=3))
         untrained(d).log_prob(torch.zeros((2, d)), ctx)
         assert ctx.details["divergence"] == expected
@@ -185,12 +186,12 @@ def test_variance_weighting_draws_times_uniformly() -> None:
 )
 def test_every_sde_trains_and_its_bound_is_not_above_its_ode(kind: type[ScoreSde], options: dict[str, str]) -> None:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
-    clock = trilemma.Clock(trilemma.Budget(steps=500))
+    clock = trilemma.Clock(trilemma.Budget(steps=2_500))
     recipe = kind.recipe.model_copy(update={"batch_size": 256})
     model.fit(trilemma.Split(blobs(4_000, 1)), context(clock=clock, recipe=recipe))
     x, ctx = blobs(8_000, 3), context(density=kind.Density(steps=18, bound_draws=40))
     gap = (blobs_log_prob(x) - model.log_prob(x, ctx)).mean()
-    assert -0.03 < gap < (0.6 if options.get("parametrisation") == "noise" else 0.25)
-    if options.get("parametrisation") != "noise":
-        # The bound is one of the SDE's density: that of the ODE is only as good where the network is near the score.
-        assert -0.05 < ctx.details["bound_excess"] < 1.5
+    noise = options.get("parametrisation") == "noise"
+    assert -0.03 < gap < (0.2 if noise else 0.1)
+    # The bound is one of the SDE's density: that of the ODE is only as good where the network is near the score.
+    assert (-0.1 if noise else -0.05) < ctx.details["bound_excess"] < 1.0

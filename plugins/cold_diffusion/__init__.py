@@ -1,0 +1,1 @@
+"""Cold diffusion: inverting deterministic degradations (Bansal et al. 2023)."""

@@ -1,0 +1,104 @@
+"""Cold diffusion on images: blur, a growing mask, and downsampling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import trilemma
+from trilemma.plugins.cold_diffusion.cold_diffusion import ColdImages
+from trilemma.plugins.cold_diffusion.restoration import Degradation
+from trilemma.plugins.dct import HeatBlur
+from trilemma.plugins.denoiser import per_point
+
+
+class Blur(Degradation):
+    """The heat equation: blur of width sigma_min (sigma_max / sigma_min)^t pixels, and none at t = 0."""
+
+    def __init__(self, height: int, width: int, sigma_min: float, sigma_max: float) -> None:
+        super().__init__()
+        self.blur = HeatBlur(height, width)
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+
+    def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
+        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+        value: Tensor = self.blur(x, torch.where(t > 0, sigma, torch.zeros_like(sigma)))
+        return value
+
+
+class Mask(Degradation):
+    """A square that grows from the centre until only the border pixels are left, with an edge one pixel wide.
+
+    What is masked becomes 0, the mean intensity: it is lost.
+    """
+
+    distance: Tensor
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        down, across = (((torch.arange(n) + 0.5) / n - 0.5).abs() * min(height, width) for n in (height, width))
+        self.register_buffer("distance", torch.maximum(down.unsqueeze(1), across), persistent=False)
+
+    def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
+        distance = self.distance.to(x)
+        least, most = distance.min() - 1, distance.max() - 1
+        reach = least + (most - least) * per_point(t, x)
+        return x * (distance - reach).clamp(0, 1)
+
+
+class Downsample(Degradation):
+    """Means over squares of 2, 4, 8, ... pixels a side, blown up again: a whole number of severities."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.halvings = int(math.log2(math.gcd(height, width)))
+        if self.halvings < 1:
+            raise trilemma.UnsupportedError(f"images of {height} x {width} pixels cannot be halved")
+
+    def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
+        level = (t.to(x) * self.halvings - 1e-4).ceil().expand(len(x))
+        out = x
+        for k in range(1, self.halvings + 1):
+            coarse = nn.functional.avg_pool2d(x, 2**k).repeat_interleave(2**k, 2).repeat_interleave(2**k, 3)
+            out = torch.where(per_point(level, x) == k, coarse, out)
+        return out
+
+    def times(self, steps: int, power: float) -> Tensor:
+        return super().times(min(steps, self.halvings), 1.0)
+
+
+class ColdBlur(ColdImages):
+    """Cold diffusion (Bansal et al. 2023) by blur, the heat equation: invertible, so read it beside its prior alone."""
+
+    name = "cold-blur"
+
+    class Config(ColdImages.Config):
+        """The network, the degradation and the fully degraded state."""
+
+        sigma_min: float = Field(0.3, gt=0, description="least width of the blur, pixels")
+        sigma_max: float = Field(4.0, gt=0, description="largest width of the blur, pixels")
+
+    def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
+        _, height, width = info.shape
+        return Blur(height, width, self.config.sigma_min, self.config.sigma_max)
+
+
+class ColdMask(ColdImages):
+    """Cold diffusion (Bansal et al. 2023) by a mask that grows from the centre and leaves the border pixels."""
+
+    name = "cold-mask"
+
+    def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
+        return Mask(*info.shape[1:])
+
+
+class ColdDownsample(ColdImages):
+    """Cold diffusion (Bansal et al. 2023) by downsampling, halving the sides down to one pixel where they allow."""
+
+    name = "cold-downsample"
+
+    def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
+        return Downsample(*info.shape[1:])

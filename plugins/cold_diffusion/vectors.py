@@ -1,0 +1,107 @@
+"""Cold diffusion on vectors: `morph` into another set of points, and `fade`."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.cold_diffusion.cold_diffusion import ColdVectors
+from trilemma.plugins.cold_diffusion.restoration import Degradation
+from trilemma.plugins.denoiser import per_point
+from trilemma.plugins.end_state import PriorAlone
+
+
+class Morph(Degradation):
+    """D(x, t) = cos(pi t / 2) x + sin(pi t / 2) z towards a partner z from a stored set that is not Gaussian.
+
+    The set is drawn once, uniformly in a cube of unit variance. Standardised data keeps its variance on the way.
+    """
+
+    partners: Tensor
+
+    def __init__(self, shape: tuple[int, ...], partners: int) -> None:
+        super().__init__()
+        self.register_buffer("partners", torch.zeros((partners, *shape)))
+
+    def fit(self, x: Tensor, generator: torch.Generator) -> None:
+        share = torch.rand(self.partners.shape, generator=generator, device=generator.device)
+        self.partners.copy_(math.sqrt(3) * (2 * share - 1))
+
+    def partner(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return self.end(len(x), generator)
+
+    def end(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draws from the stored set: what every point ends as."""
+        return self.partners[torch.randint(len(self.partners), (n,), generator=generator, device=generator.device)]
+
+    def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
+        if z is None:
+            raise ValueError("this degradation needs the partner that each point becomes")
+        angle = per_point(t, x) * (math.pi / 2)
+        return angle.cos() * x + angle.sin() * z
+
+    def estimate_partner(self, degraded: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        angle = per_point(t, x) * (math.pi / 2)
+        return (degraded - angle.cos() * x) / angle.sin()
+
+
+class Fade(Degradation):
+    """The principal components of the data fade away: component j is damped by exp(-lambda_j t).
+
+    lambda_j = rate j / d for j = 1, ..., d, the component of the most variance first. It is invertible, and linear.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    rates: Tensor
+
+    def __init__(self, shape: tuple[int, ...], rate: float) -> None:
+        super().__init__()
+        d = torch.Size(shape).numel()
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("basis", torch.eye(d))
+        self.register_buffer("rates", rate * torch.arange(1, d + 1) / d, persistent=False)
+
+    def fit(self, x: Tensor, generator: torch.Generator) -> None:
+        points = x.flatten(1).double()
+        self.mean.copy_(points.mean(0))
+        self.basis.copy_(torch.linalg.eigh((points - points.mean(0)).T.cov())[1].flip(1).T)
+
+    def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
+        mean, basis = self.mean.to(x), self.basis.to(x)
+        damping = (-self.rates.to(x) * t.to(x).reshape(-1, 1)).exp()
+        faded = (x.flatten(1) - mean) @ basis.T * damping
+        return (mean + faded @ basis).reshape(x.shape)
+
+
+class ColdMorph(ColdVectors):
+    """Cold diffusion (Bansal et al. 2023) by morphing: points become others of a stored set, uniform in a cube."""
+
+    name = "cold-morph"
+    always_samplers = (PriorAlone(),)  # partners are independent of the data: no linear map gives back anything
+
+    class Config(ColdVectors.Config):
+        """The network, the degradation and the fully degraded state."""
+
+        partners: int = Field(10_000, ge=1, description="points of the stored set")
+
+    def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
+        return Morph(info.shape, self.config.partners)
+
+
+class ColdFade(ColdVectors):
+    """Cold diffusion (Bansal et al. 2023) by fading principal components: invertible, so read its prior alone too."""
+
+    name = "cold-fade"
+
+    class Config(ColdVectors.Config):
+        """The network, the degradation and the fully degraded state."""
+
+        rate: float = Field(8.0, gt=0, description="the last component is damped by exp(-rate)")
+
+    def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
+        return Fade(info.shape, self.config.rate)

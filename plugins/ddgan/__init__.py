@@ -1,0 +1,1 @@
+"""Denoising diffusion GANs (Xiao et al. 2022)."""

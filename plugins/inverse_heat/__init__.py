@@ -1,0 +1,1 @@
+"""Generative modelling with inverse heat dissipation (Rissanen et al. 2023)."""

@@ -1,0 +1,176 @@
+"""Inverse heat dissipation: its bound and its sampler against a linear Gaussian case, and where it starts from."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.dct import HeatBlur, dct_matrix
+from trilemma.plugins.end_state import PriorAlone
+from trilemma.plugins.inverse_heat.inverse_heat import InverseHeat, ReverseHeat, ReverseOptions
+
+SIDE = 4
+SHAPE = (1, SIDE, SIDE)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def context(n_train: int = 500, **fields: object) -> trilemma.Context:
+    info = trilemma.DataInfo(name="toy", kind="image", shape=SHAPE, n_train=n_train)
+    fields.setdefault("density", InverseHeat.Density())
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
+
+
+def coefficients(x: Tensor) -> Tensor:
+    """Cosine coefficients, flattened `(n, 16)`, float64."""
+    matrix = dct_matrix(SIDE)
+    return (matrix @ x.double() @ matrix.T).flatten(1)
+
+
+class Linear(InverseHeat):
+    """Data whose cosine coefficients are independent Gaussians, with the best mean and the true start: all closed."""
+
+    name = "linear-heat"
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        super().build(info)
+        self.variances = torch.linspace(2, 0.3, SIDE * SIDE, dtype=torch.float64)  # of the data's coefficients
+        squared = HeatBlur(SIDE, SIDE).squared_frequency.flatten()
+        self.damping = (-squared * self.widths().unsqueeze(1) ** 2 / 2).exp()  # (K + 1, 16)
+        end = self.end_state
+        end.weights.fill_(1)
+        end.means.zero_()
+        end.mean.zero_()
+        matrix = torch.kron(dct_matrix(SIDE), dct_matrix(SIDE))
+        end.basis.copy_(matrix)
+        end.factors.copy_(torch.diag(self.end_variances().sqrt()))
+
+    def end_variances(self) -> Tensor:
+        return self.damping[-1] ** 2 * self.variances + self.config.noise**2
+
+    def gain(self, k: int) -> Tensor:
+        """E[coefficient of u_{k-1} | that of u_k] over that of u_k."""
+        observed = self.damping[k] ** 2 * self.variances + self.config.noise**2
+        return self.damping[k - 1] * self.damping[k] * self.variances / observed
+
+    def mean(self, u: Tensor, k: Tensor) -> Tensor:
+        matrix = dct_matrix(SIDE)
+        scaled = (coefficients(u) * self.gain(int(k))).reshape(-1, *SHAPE)
+        return (matrix.T @ scaled @ matrix).to(u)
+
+
+@pytest.fixture
+def linear() -> Linear:
+    model = Linear(Linear.Config(steps=6, components=1, noise=0.1, sigma_max=2.0))
+    model.prepare(context().info)
+    return model
+
+
+def test_bound_is_the_sum_of_its_closed_form_terms(linear: Linear) -> None:
+    options = ReverseOptions(start="mixture", delta=1.25)
+    noise, delta, d = 0.1, 0.125, SIDE * SIDE
+    one = torch.randn((1, *SHAPE), generator=generator(1))
+    x, c = one.expand(40_000, *SHAPE), coefficients(one)[0]
+    found = linear.bound(x, options, generator(2))
+
+    def residual(k: int) -> float:
+        gain = linear.gain(k)
+        off = (gain * linear.damping[k] - linear.damping[k - 1]) * c
+        return float((off**2 + gain**2 * noise**2).sum())
+
+    steps = [residual(k) / (2 * delta**2) + d * (math.log(delta / noise) + noise**2 / (2 * delta**2) - 0.5)
+             for k in range(2, 7)]  # fmt: skip
+    assert float(found.diffusion.mean()) == pytest.approx(sum(steps), rel=0.01)
+    last = residual(1) / (2 * delta**2) + d * math.log(delta * math.sqrt(2 * math.pi))
+    assert float(found.reconstruction.mean()) == pytest.approx(last, rel=0.01)
+    q = torch.distributions.Normal(linear.damping[-1] * c, noise)
+    p = torch.distributions.Normal(torch.zeros(d, dtype=torch.float64), linear.end_variances().sqrt())
+    assert float(found.prior.mean()) == pytest.approx(float(torch.distributions.kl_divergence(q, p).sum()), rel=0.01)
+
+
+def marginal(model: Linear, delta: float) -> Tensor:
+    """Variances of the coefficients of the model's samples."""
+    variance = model.end_variances()
+    for k in range(model.config.steps, 0, -1):
+        variance = model.gain(k) ** 2 * variance + (delta**2 if k > 1 else 0.0)
+    return variance
+
+
+def test_bound_misses_the_density_of_the_model_by_the_divergence_of_its_posterior(linear: Linear) -> None:
+    # Per coefficient, (u_0, ..., u_K) is jointly Gaussian: log p(u_0) - bound = KL(q(u_1:K | u_0) | p(u_1:K | u_0)).
+    noise, delta, steps, n = 0.1, 0.125, linear.config.steps, 400
+    x = linear.sample(n, context(sampler=ReverseHeat(start="mixture")))
+    c = coefficients(x)
+    exact, divergence = torch.zeros(n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
+    for j in range(SIDE * SIDE):
+        gains = [float(linear.gain(k)[j]) for k in range(1, steps + 1)]
+        # u = map (start, noises): row k of `down` holds what u_k is made of.
+        down = torch.zeros((steps + 1, steps + 1), dtype=torch.float64)
+        down[steps, steps] = linear.end_variances()[j].sqrt()
+        for k in range(steps, 0, -1):
+            down[k - 1] = gains[k - 1] * down[k]
+            down[k - 1, k - 1] = delta
+        joint = down @ down.T
+        exact += torch.distributions.Normal(0.0, joint[0, 0].sqrt()).log_prob(c[:, j])
+        posterior_mean = joint[1:, :1] / joint[0, 0] * c[:, j]
+        posterior = joint[1:, 1:] - joint[1:, :1] @ joint[:1, 1:] / joint[0, 0]
+        q_mean = linear.damping[1:, j : j + 1] * c[:, j]
+        p = torch.distributions.MultivariateNormal(posterior_mean.T, posterior)
+        q = torch.distributions.MultivariateNormal(q_mean.T, noise**2 * torch.eye(steps, dtype=torch.float64))
+        divergence += torch.distributions.kl_divergence(q, p)
+    ctx = context(density=InverseHeat.Density(start="mixture", draws=20))
+    values = linear.log_prob(x, ctx)
+    assert float(divergence.mean()) > 1
+    torch.testing.assert_close(values, exact - divergence, atol=8.0, rtol=0)
+    assert float(values.mean()) == pytest.approx(float((exact - divergence).mean()), abs=0.15)
+    assert ctx.details["start"] == "mixture"
+    assert sum(ctx.details["terms"].values()) == pytest.approx(-float(values.mean()), rel=1e-6)
+
+
+def test_reverse_process_has_the_marginals_of_its_steps(linear: Linear) -> None:
+    for delta in (1.25, 0.5):
+        x = linear.sample(20_000, context(sampler=ReverseHeat(start="mixture", delta=delta)))
+        expected = marginal(linear, 0.1 * delta)
+        torch.testing.assert_close(coefficients(x).var(0), expected, rtol=0.05, atol=0)
+
+
+def small_fit(n_train: int, **options: object) -> tuple[InverseHeat, Tensor]:
+    model = InverseHeat(InverseHeat.Config(steps=5, widths=(8, 8), sigma_max=2.0, components=2, **options))
+    x = torch.rand((n_train, *SHAPE), generator=generator(1))
+    clock = trilemma.Clock(trilemma.Budget(steps=4))
+    recipe = InverseHeat.recipe.model_copy(update={"validations": 0})
+    model.fit(trilemma.Split(x), context(n_train, clock=clock, recipe=recipe))
+    return model, x
+
+
+def test_it_starts_from_blurred_training_images() -> None:
+    model, x = small_fit(60)
+    blurred = HeatBlur(SIDE, SIDE)(x, torch.tensor(2.0)).flatten(1)
+    starts = model.start(400, ReverseOptions(), generator()).flatten(1)
+    nearest = torch.cdist(starts, blurred).amin(1)
+    typical = 1.25 * model.config.noise * math.sqrt(SIDE * SIDE)
+    assert float(nearest.max()) < 2 * typical
+    assert float(nearest.mean()) > 0.5 * typical
+    torch.testing.assert_close(
+        model.sample(9, context(60, sampler=PriorAlone())), model.start(9, ReverseOptions(), generator(3))
+    )
+    kept, _ = small_fit(60, kept=20)
+    assert len(kept.starts) == 20
+
+
+def test_bounds_of_both_starts_are_proper_densities_of_the_start() -> None:
+    model, _ = small_fit(60)
+    for start in ("training", "mixture"):
+        options = ReverseOptions(start=start)
+        drawn = model.start(4_000, options, generator())
+        own = model.start_log_prob(drawn, options)
+        # E_p[q / p] = 1 for any density q: here p of twice the steps' deviation.
+        wide = ReverseOptions(start=start, delta=1.4)
+        ratio = (model.start_log_prob(drawn, wide) - own).exp()
+        assert float(ratio.mean()) == pytest.approx(1, abs=0.3)

@@ -1,0 +1,133 @@
+"""The variational autoencoder: its bound against closed forms, its training and samples."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+
+import trilemma
+from trilemma.plugins.vae.elbo import divergence_from_prior, importance_bound, log_normal, reparametrise
+from trilemma.plugins.vae.vae import GaussianNetwork, Vae
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def context(d: int = 2, **fields: object) -> trilemma.Context:
+    info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
+    fields.setdefault("density", Vae.Density())
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
+
+
+def test_terms_agree_with_the_distributions() -> None:
+    x, mean, log_deviation = torch.randn((3, 5, 4), generator=generator(), dtype=torch.float64)
+    gaussian = Independent(Normal(mean, log_deviation.exp()), 1)
+    prior = Independent(Normal(torch.zeros_like(mean), torch.ones_like(mean)), 1)
+    torch.testing.assert_close(log_normal(x, (mean, log_deviation)), gaussian.log_prob(x))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(divergence_from_prior((mean, log_deviation)), kl_divergence(gaussian, prior))
+    torch.testing.assert_close(reparametrise((mean, log_deviation), x), mean + gaussian.stddev * x)
+
+
+def test_importance_bound_is_the_logarithm_of_the_mean_weight() -> None:
+    weights = torch.rand((6, 3), generator=generator(), dtype=torch.float64)
+    torch.testing.assert_close(importance_bound(weights.log()), weights.mean(0).log())
+
+
+# A linear decoder: x = W z + b + .5 n has the law N(b, W W^T + .25 I)
+
+WEIGHT = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.0, 1.0], [2.0, -0.75]])  # columns of inner product -1.5
+SHIFT = torch.tensor([0.3, -0.2, 0.0, 1.0])
+DEVIATION = 0.5
+
+
+def fill(network: GaussianNetwork, weight: Tensor, bias: Tensor, log_deviation: Tensor) -> None:
+    """Make the network the Gaussian of mean `weight` x + `bias` and a constant deviation."""
+    (layer,) = network.body
+    assert isinstance(layer, nn.Linear)
+    raw = log_deviation / (1 - log_deviation.abs() / network.bound)
+    with torch.no_grad():
+        layer.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
+        layer.bias.copy_(torch.cat([bias, raw]))
+
+
+def linear(weight: Tensor, off: float) -> Vae:
+    """The VAE of that decoder; its encoder has the best diagonal posterior, its means moved by `off`."""
+    model = Vae(Vae.Config(latent=2, hidden=(), octaves=0))
+    model.build(context(4).info)
+    fill(model.decoder, weight, SHIFT, torch.full((4,), math.log(DEVIATION)))
+    precision = torch.eye(2) + weight.T @ weight / DEVIATION**2
+    gain = torch.linalg.solve(precision, weight.T / DEVIATION**2)
+    fill(model.encoder, gain, -gain @ SHIFT + off, -0.5 * precision.diagonal().log())
+    return model
+
+
+def points_and_density(weight: Tensor) -> tuple[Tensor, Tensor]:
+    law = MultivariateNormal(SHIFT, weight @ weight.T + DEVIATION**2 * torch.eye(4))
+    noise = torch.randn((400, 6), generator=generator(1))
+    x = noise[:, :2] @ weight.T + SHIFT + DEVIATION * noise[:, 2:]
+    return x, law.log_prob(x)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("samples", [1, 20])
+def test_bound_is_exact_under_the_exact_posterior(samples: int) -> None:
+    weight = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.0, 1.0], [2.0, 0.0]])  # orthogonal columns: it is diagonal
+    x, truth = points_and_density(weight)
+    found = linear(weight, 0.0).log_prob(x, context(4, density=Vae.Density(samples=samples)))
+    torch.testing.assert_close(found, truth, atol=1e-3, rtol=0)
+
+
+def test_bound_lies_below_the_density_and_rises_with_the_importance_samples() -> None:
+    x, truth = points_and_density(WEIGHT)
+    model = linear(WEIGHT, 0.3)
+    means = []
+    for samples in (1, 8, 512):
+        ctx = context(4, density=Vae.Density(samples=samples))
+        means.append(float((model.log_prob(x, ctx) - truth).mean()))
+        assert ctx.details["importance_samples"] == samples
+    assert means[0] < means[1] - 0.1 < means[2] - 0.1
+    assert -0.05 < means[2] < 0.02
+    # At one sample it is the ELBO, below the density by the divergence from the posterior.
+    precision = torch.eye(2) + WEIGHT.T @ WEIGHT / DEVIATION**2
+    posterior = MultivariateNormal(torch.zeros(2), precision_matrix=precision)
+    encoder = MultivariateNormal(torch.full((2,), 0.3), torch.diag(1 / precision.diagonal()))
+    ctx = context(4)
+    elbo = -float(torch.stack([model.loss(x, ctx).detach() for _ in range(100)]).mean())
+    gap = float(kl_divergence(encoder, posterior))
+    assert elbo == pytest.approx(float(truth.mean()) - gap, abs=0.05)
+    assert means[0] == pytest.approx(-gap, abs=0.2)
+
+
+def pair(n: int, seed: int) -> Tensor:
+    """Two Gaussians of spread .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    x = torch.randn((n, 2), generator=generator(seed))
+    side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
+    return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
+
+
+def test_divergence_is_weighted_in_the_warm_up_only() -> None:
+    model, x = linear(WEIGHT, 0.3), points_and_density(WEIGHT)[0]
+    clock = trilemma.Clock(trilemma.Budget(steps=10))
+    losses = [float(model.loss(x, context(4, clock=clock)).detach()) for _ in clock]
+    full = float(model.validation_loss(x, context(4)).detach())
+    divergence = float(divergence_from_prior(model.encoder(x)).mean().detach())
+    assert losses[3:] == pytest.approx([full] * 7)
+    assert losses[0] == pytest.approx(full - divergence, rel=1e-4)
+    assert losses[0] < losses[1] < losses[2] < full
+
+
+def test_training_comes_close_to_the_density_from_below() -> None:
+    model, x = Vae(Vae.Config(hidden=(64, 64))), pair(2_000, 2)
+    clock = trilemma.Clock(trilemma.Budget(steps=500))
+    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=Vae.recipe))
+    first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
+    truth = first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
+    assert -0.15 < float((model.log_prob(x, context()) - truth).mean()) < 0.02
+    drawn = model.sample(4_000, context())
+    assert float((drawn[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(drawn[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.08)
+    assert float(drawn[:, 1].std()) == pytest.approx(1, abs=0.1)
