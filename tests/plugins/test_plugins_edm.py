@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.denoiser import Preconditioned
-from trilemma.plugins.edm.edm import Edm, edm_loss
+from trilemma.plugins.edm.edm import Edm, edm_loss, stable_target
 from trilemma.plugins.edm.levels import LevelDenoiser, box_posterior_mean, log_boxes
 from trilemma.plugins.edm.unet import EdmUnet
 from trilemma.plugins.samplers import DpmSolver2M, Heun
@@ -60,6 +60,27 @@ def test_loss_is_one_for_unit_normal_data_before_training() -> None:
 
     x = torch.randn((40_000, 2), generator=generator())
     assert float(edm_loss(Preconditioned(Silent()), x, -0.8, 1.6, generator())) == pytest.approx(1, abs=0.02)
+
+
+def test_stable_targets_are_posterior_means_of_the_batch() -> None:
+    x, sigma = corners(50, 7).double(), torch.linspace(0.05, 2, 50).double()
+    noised = x + sigma[:, None] * torch.randn((50, 2), generator=generator(), dtype=torch.float64)
+    for i in (0, 20, 49):
+        law = torch.distributions.MultivariateNormal(noised[i], sigma[i] ** 2 * torch.eye(2).double())
+        weights = law.log_prob(x).exp()
+        expected = (weights[:, None] * x).sum(0) / weights.sum()
+        assert torch.allclose(stable_target(x, noised, sigma)[i], expected)
+
+
+def test_stable_targets_train_towards_the_same_denoiser() -> None:
+    # The gradient in the denoiser's output is the same in the mean, up to the finite batch: compare at F = a x.
+    x = torch.randn((4_000, 2), generator=generator())
+    slope = torch.tensor(0.3, requires_grad=True)
+    found = []
+    for stable in (False, True):
+        loss = edm_loss(lambda y, s: slope * y, x, -0.8, 1.2, generator(3), stable=stable)
+        found.append(float(torch.autograd.grad(loss, slope)[0]))
+    assert found[1] == pytest.approx(found[0], rel=0.1)
 
 
 def test_training_reaches_the_law(trained: Edm) -> None:
