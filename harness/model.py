@@ -210,8 +210,8 @@ class NeuralModel(Model, nn.Module):
     def build(self, info: DataInfo) -> None:
         """Make the networks for a data shape and keep them as attributes. Parameters are drawn under a fixed seed."""
 
-    def initialize(self, x: Tensor, ctx: Context) -> None:
-        """Data-dependent initialisation from one training batch, before the first step (actnorm, scales, ...)."""
+    def initialize(self, train: Split, ctx: Context) -> None:
+        """Data-dependent initialisation from the training split, before the first step (actnorm, scales, ...)."""
         return None
 
     @abstractmethod

@@ -129,7 +129,7 @@ def _train(model: NeuralModel, train: Split, ctx: Context, seed: int) -> None:
     recipe, clock = ctx.recipe, ctx.clock
     assert clock is not None
     points = _drawn(train, recipe.batch_size, ctx, seed)
-    model.initialize(next(points), ctx)
+    model.initialize(Split(train.x.to(ctx.device)), ctx)
     groups = model.parameter_groups()
     update = Updater(groups, recipe)
     ema = Ema(list(chain.from_iterable(groups.values())), recipe.ema)

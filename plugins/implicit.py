@@ -10,6 +10,7 @@ from trilemma.plugins.gan.gan import Gan, GanUnet
 from trilemma.plugins.inverse_heat.inverse_heat import InverseHeat
 from trilemma.plugins.sobolev_descent.sobolev_descent import SobolevDescent, UnbalancedSobolevDescent
 from trilemma.plugins.vae.vae import Vae
+from trilemma.plugins.vae.vlae import FlowPriorVAE
 
 IMPLICIT = (
     ColdMorph,
@@ -25,4 +26,5 @@ IMPLICIT = (
     Gan,
     GanUnet,
     Vae,
+    FlowPriorVAE,
 )

@@ -47,17 +47,11 @@ class ColdDiffusion(trilemma.NeuralModel):
     def networks(self) -> Iterable[nn.Module]:
         return (self.restorer,)
 
-    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self._points = train.x
-        super().fit(train, ctx)
-        del self._points
-
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
-        """Fit the degradation and the fully degraded state to the training split, which this batch is part of."""
-        points = self._points.to(x)
-        self.degradation.fit(points, ctx.generator)
-        degraded = self.degraded(points, torch.ones(()), ctx.generator)
-        self.end_state.fit(degraded, points, ctx.generator)
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        """Fit the degradation and the fully degraded state."""
+        self.degradation.fit(train.x, ctx.generator)
+        degraded = self.degraded(train.x, torch.ones(()), ctx.generator)
+        self.end_state.fit(degraded, train.x, ctx.generator)
 
     def degraded(self, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         """D(x, t) with partners drawn at random."""

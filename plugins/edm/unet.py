@@ -72,10 +72,10 @@ class EdmUnet(DiffusionModel):
         else:
             self.denoiser = LevelDenoiser(network(channels * info.levels), info.levels, info.support)
 
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
-        """Set the bias of the levels by the histogram of a batch."""
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        """Set the bias of the levels by their histogram."""
         if isinstance(self.denoiser, LevelDenoiser):
-            self.denoiser.calibrate(x)
+            self.denoiser.calibrate(train.x)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""

@@ -10,7 +10,6 @@ from trilemma.plugins.flows.planar import PlanarFlow, RadialFlow
 from trilemma.plugins.flows.rad import RAD
 from trilemma.plugins.flows.realnvp import RealNVP
 from trilemma.plugins.flows.sylvester import SylvesterFlow
-from trilemma.plugins.flows.vlae import FlowPriorVAE
 
 FLOWS = (
     PlanarFlow,
@@ -26,6 +25,5 @@ FLOWS = (
     AutoregressiveSpline,
     RAD,
     ContinuousFlow,
-    FlowPriorVAE,
 )
 """The flows that are registered."""

@@ -19,6 +19,10 @@ PLENTY = 100
 """Training points per coordinate below which networks get dropout by default."""
 
 
+START_NUMBERS = 8192
+"""Data-dependent starts look at training points with this many coordinates in all, and at 512 points at least."""
+
+
 class FlowConfig(trilemma.Config):
     """Options that every flow has."""
 
@@ -99,8 +103,8 @@ class FlowModel(trilemma.NeuralModel):
             torch.compile(self.flow.log_prob, fullgraph=True) if self.config.compile else self.flow.log_prob
         )
 
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
-        self.flow.initialize(x)
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        self.flow.initialize(starting_points(train))
 
     def networks(self) -> Iterable[nn.Module]:
         return [module for module in self.modules() if isinstance(module, Conditioner)]
@@ -137,6 +141,11 @@ class FlowModel(trilemma.NeuralModel):
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         return self.flow.log_prob(x)
+
+
+def starting_points(train: trilemma.Split) -> Tensor:
+    """The training points that data-dependent starts are made from."""
+    return train.x[: max(512, START_NUMBERS // train.x[0].numel())]
 
 
 def dropout_for(info: trilemma.DataInfo, chosen: float | None, scarce: float = 0.4) -> float:

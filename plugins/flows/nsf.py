@@ -12,11 +12,8 @@ from trilemma.plugins.flows.conditioners import Perceptron
 from trilemma.plugins.flows.coupling import Coupling, coupling_stack
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.gaussianise import gaussianising_spline
-from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
 from trilemma.plugins.flows.spline import rational_quadratic
-
-START_NUMBERS = 8192
-"""The first splines are made from training points with this many coordinates in all, from 512 points at least."""
 
 
 class SplineConfig(ConditionedConfig):
@@ -32,18 +29,11 @@ class SplineConfig(ConditionedConfig):
 class SplineFlow(FlowModel):
     """Starts from splines that take the marginals of the data to normal ones."""
 
-    first: Tensor | None = None
-
-    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self.first = train.x[: max(512, START_NUMBERS // ctx.info.dim)]  # a batch can be too few for quantiles
-        super().fit(train, ctx)
-        self.first = None
-
     @torch.no_grad()
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         if self.config.objective == "reverse-kl":  # the data plays no part
             return
-        x = x if self.first is None else self.first.to(x)
+        x = starting_points(train)
         assert isinstance(self.flow, Flow)
         for layer in self.flow.chain():
             if isinstance(layer, Coupling | Autoregressive):

@@ -92,15 +92,10 @@ class InverseHeat(trilemma.NeuralModel):
         difference: Tensor = self.network(u, label)
         return u + difference
 
-    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self._points = train.x
-        super().fit(train, ctx)
-        del self._points
-
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
-        """Blur the training split, which this batch is part of, for both kinds of start."""
-        points = self._points.to(x)
-        kept = torch.randperm(len(points), generator=ctx.generator, device=x.device)[: len(self.starts)]
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        """Blur the training split, for both kinds of start."""
+        points = train.x
+        kept = torch.randperm(len(points), generator=ctx.generator, device=points.device)[: len(self.starts)]
         blurred = self.blur(points, self.widths()[-1])
         self.starts.copy_(blurred[kept])
         self.end_state.fit(self.noisy(blurred, ctx.generator), points, ctx.generator)

@@ -81,14 +81,10 @@ class Ncsn(DenoiserModel):
         else:
             self.denoiser = NoisePrediction(self.network(info))
 
-    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        self._distance = largest_distance(train.x.flatten(1))
-        super().fit(train, ctx)
-
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         """Set the largest noise level by Technique 1, where it is used."""
         if self.config.largest_distance:
-            self.largest.fill_(self._distance)
+            self.largest.fill_(largest_distance(train.x.flatten(1)))
 
     @property
     def diffusion(self) -> DiscreteVarianceExploding:  # type: ignore[override]

@@ -97,19 +97,17 @@ class SobolevDescent(trilemma.NeuralModel):
 
         The MMD is that to validation points, the floor that of training points to them.
         """
-        self._points = train.x
         super().fit(train, ctx)
         while self._moved < self.config.steps:
             self.move(ctx)
-        del self._points
 
-    def initialize(self, x: Tensor, ctx: trilemma.Context) -> None:
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         self._moved = 0
         self.particles.normal_(generator=ctx.generator)
-        self._width = median_distance(self._points[:MMD_POINTS].to(x))
+        self._width = median_distance(train.x[:MMD_POINTS])
         self.record(ctx)
         if ctx.valid is not None:
-            ctx.curves["mmd_floor"] = [self.discrepancy(self._points.to(x), ctx.valid)]
+            ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """What the critic minimises on data `x` and as many particles: minus the augmented Lagrangian."""

@@ -58,7 +58,6 @@ class Vae(trilemma.NeuralModel):
             lt=1,
             description="dropout in the networks; by default 0.2 below 100 training points per coordinate, else 0",
         )
-
         warmup: float = Field(
             0.3, ge=0, lt=1, description="share of the budget over which the weight of the divergence rises from 0 to 1"
         )
@@ -71,24 +70,34 @@ class Vae(trilemma.NeuralModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config, d = self.config, info.dim
         self.latent = min(config.latent, 2 * d)
-        options = {
-            "octaves": config.octaves,
-            "bound": config.bound,
-            "dropout": dropout_for(info, config.dropout, 0.2),
-        }
+        self.dropout = dropout_for(info, config.dropout, 0.2)
+        options = {"octaves": config.octaves, "bound": config.bound, "dropout": self.dropout}
         self.encoder = GaussianNetwork(d, self.latent, config.hidden, **options)
         self.decoder = GaussianNetwork(self.latent, d, config.hidden, **options)
+
+    def divergence(self, posterior: Gaussian, z: Tensor) -> Tensor:
+        """KL(q(z | x) | p(z)), `(n,)`; `z` is drawn from the posterior, for priors without a closed form."""
+        return divergence_from_prior(posterior)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z), `(n,)`."""
+        return log_normal(z, (torch.zeros_like(z), torch.zeros_like(z)))
+
+    def sample_prior(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` latents z ~ p(z), `(n, latent)`."""
+        return torch.randn((n, self.latent), generator=generator, device=generator.device)
 
     def negative_elbo(self, x: Tensor, weight: float, generator: torch.Generator) -> Tensor:
         """Minus the ELBO at one draw of z, its divergence weighted (Kingma & Welling 2014, eq. 7)."""
         posterior = self.encoder(x)
         z = reparametrise(posterior, standard_normal(posterior[0], generator))
-        return (weight * divergence_from_prior(posterior) - log_normal(x, self.decoder(z))).mean()
+        return (weight * self.divergence(posterior, z) - log_normal(x, self.decoder(z))).mean()
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """Minus the ELBO, the weight of its divergence rising in the warm-up (Bowman et al. 2016, section 3.1).
 
-        Without it the decoder's own variance explains everything first, and the latent stays unused."""
+        Without it the decoder's own variance explains everything first, and the latent stays unused.
+        """
         progress = 1.0 if ctx.clock is None else ctx.clock.progress
         weight = min(1.0, progress / self.config.warmup) if self.config.warmup else 1.0
         return self.negative_elbo(x, weight, ctx.generator)
@@ -98,8 +107,7 @@ class Vae(trilemma.NeuralModel):
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        z = torch.randn((n, self.latent), generator=ctx.generator, device=ctx.device)
-        likelihood = self.decoder(z)
+        likelihood = self.decoder(self.sample_prior(n, ctx.generator))
         return reparametrise(likelihood, standard_normal(likelihood[0], ctx.generator))
 
     @torch.no_grad()
@@ -109,9 +117,8 @@ class Vae(trilemma.NeuralModel):
         assert isinstance(options, Vae.Density)
         ctx.details["importance_samples"] = options.samples
         posterior = self.encoder(x)
-        prior = torch.zeros_like(posterior[0]), torch.zeros_like(posterior[0])
         weights = []
         for _ in range(options.samples):
             z = reparametrise(posterior, standard_normal(posterior[0], ctx.generator))
-            weights.append(log_normal(x, self.decoder(z)) + log_normal(z, prior) - log_normal(z, posterior))
+            weights.append(log_normal(x, self.decoder(z)) + self.log_prior(z) - log_normal(z, posterior))
         return importance_bound(torch.stack(weights))

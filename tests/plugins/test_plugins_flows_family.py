@@ -81,10 +81,10 @@ def random_flow(name: str, d: int, dtype: torch.dtype) -> Flow:
 
 def test_the_whole_family_is_registered() -> None:
     expected = (
-        "planar radial sylvester nice realnvp glow glow-multiscale maf iaf nsf-coupling nsf-autoregressive rad cnf vlae"
+        "planar radial sylvester nice realnvp glow glow-multiscale maf iaf nsf-coupling nsf-autoregressive rad cnf"
     )
     assert list(BY_NAME) == expected.split()
-    assert {model.likelihood for model in FLOWS} == {"exact", "ode", "bound"}
+    assert {model.likelihood for model in FLOWS} == {"exact", "ode"}
     assert all(field.description for model in FLOWS for field in model.Config.model_fields.values())
 
 
@@ -151,7 +151,7 @@ def grid_density(name: str, side: float, points: int) -> Tensor:
 
 @pytest.mark.parametrize("name", [name for name in PLANE if BY_NAME[name].likelihood in ("exact", "ode")])
 def test_density_has_unit_mass(name: str) -> None:
-    mass = grid_density(name, 8.0, 320 if name != "cnf" else 80).sum()
+    mass = grid_density(name, 8.0, {"cnf": 80, "nsf-coupling": 960}.get(name, 320)).sum()
     assert float(mass) == pytest.approx(1, abs=1e-3)
 
 
@@ -185,14 +185,6 @@ def test_training_beats_a_gaussian(name: str) -> None:
     x, model = blobs(4_000, 3), trained(name)
     gaussian = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov())
     assert model.log_prob(x, context(name)).mean() > gaussian.log_prob(x).mean() + 0.02
-
-
-@torch.no_grad()
-def test_no_coordinate_of_the_autoencoder_collapses() -> None:
-    model, x = trained("vlae"), blobs(2_000, 3)
-    mean, _ = model.encoder(x)  # type: ignore[operator]
-    decoded, _ = model.decoder(mean.T)  # type: ignore[operator]
-    assert (((decoded.T - x).std(0) / x.std(0)) < 0.4).all()
 
 
 def peaks(n: int, seed: int) -> Tensor:

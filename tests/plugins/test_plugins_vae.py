@@ -12,6 +12,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 import trilemma
 from trilemma.plugins.vae.elbo import divergence_from_prior, importance_bound, log_normal, reparametrise
 from trilemma.plugins.vae.vae import GaussianNetwork, Vae
+from trilemma.plugins.vae.vlae import FlowPriorVAE
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -120,10 +121,14 @@ def test_divergence_is_weighted_in_the_warm_up_only() -> None:
     assert losses[0] < losses[1] < losses[2] < full
 
 
-def test_training_comes_close_to_the_density_from_below() -> None:
-    model, x = Vae(Vae.Config(hidden=(64, 64))), pair(2_000, 2)
+@pytest.mark.parametrize("kind", [Vae, FlowPriorVAE])
+def test_training_comes_close_to_the_density_from_below(kind: type[Vae]) -> None:
+    model, x = kind(kind.Config(hidden=(64, 64))), pair(2_000, 2)
     clock = trilemma.Clock(trilemma.Budget(steps=500))
-    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=Vae.recipe))
+    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=kind.recipe))
+    with torch.no_grad():
+        decoded = model.decoder(model.encoder(x)[0])[0]
+    assert (decoded - x)[:, 0].std() < 0.5  # the latents are used
     first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
     truth = first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
     assert -0.15 < float((model.log_prob(x, context()) - truth).mean()) < 0.02
