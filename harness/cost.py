@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 if TYPE_CHECKING:
     from trilemma.harness.model import Context, NeuralModel
@@ -47,16 +47,31 @@ class NfeCounter:
         return max(self.rows.values()) / n if self.rows else None
 
 
-class _SeenOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects the names of the operations that run."""
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the FLOPs of the operations that torch has a formula for, and names the others.
+
+    torch's own FlopCounterMode also tracks modules by hooks on tensors, which fail inside `torch.autograd.grad`.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.names: set[str] = set()
+        self.flops = 0
+        self.uncounted: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(str(func.overloadpacket).removeprefix("aten."))
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None and func is not torch.ops.prim.device.default:
+            with self:  # an operation that is made of others counts as those
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        if formula is None:
+            self.uncounted.add(str(func.overloadpacket).removeprefix("aten."))
+        else:
+            self.flops += formula(*args, **kwargs, out_val=result)
+        return result
 
 
 def count_flops(call: Callable[[], object]) -> tuple[int, list[str]]:
@@ -65,12 +80,10 @@ def count_flops(call: Callable[[], object]) -> tuple[int, list[str]]:
     Runs several times slower than the bare call, so it is never timed. Scaled-dot-product attention is counted
     through its mathematical implementation.
     """
-    counter = FlopCounterMode(display=False)
-    seen = _SeenOperations()
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), seen, counter:
+    counter = _FlopCounter()
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), counter:
         call()
-    counted = {str(op).removeprefix("aten.") for ops in counter.get_flop_counts().values() for op in ops}
-    return counter.get_total_flops(), sorted(seen.names - counted - _FREE)
+    return counter.flops, sorted(counter.uncounted - _FREE)
 
 
 def training_step_flops(model: NeuralModel, x: Tensor, ctx: Context) -> tuple[int, list[str]]:

@@ -13,6 +13,7 @@ class Recipe(Config):
     """Training settings of the harness's loop. A model class brings its own defaults; a suite may override them."""
 
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    lr_factors: dict[str, float] = Field({}, description="factors of `lr` for parameter groups, 1 where not named")
     batch_size: int = Field(256, ge=1, description="points per step, drawn by shuffled passes over the training split")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averaging coefficients")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW)")

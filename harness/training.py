@@ -74,6 +74,7 @@ class Updater:
     def __init__(self, groups: dict[str, list[nn.Parameter]], recipe: Recipe) -> None:
         self._groups = groups
         self._clip = recipe.clip
+        self._factors = recipe.lr_factors
         self._optimizers = {
             name: torch.optim.AdamW(
                 group, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -82,9 +83,9 @@ class Updater:
         }
 
     def set_learning_rate(self, lr: float) -> None:
-        for optimizer in self._optimizers.values():
+        for name, optimizer in self._optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * self._factors.get(name, 1.0)
 
     def __call__(self, loss: Tensor, group: str = "all") -> None:
         parameters = self._groups[group]

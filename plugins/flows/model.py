@@ -51,8 +51,6 @@ class FlowConfig(trilemma.Config):
 class ConditionedConfig(FlowConfig):
     """Options of a flow whose layers are steered by conditioners."""
 
-    transforms: int = Field(8, ge=1, description="layers")
-    hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
     octaves: int = Field(2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
     dropout: float | None = Field(
         None,
@@ -62,7 +60,14 @@ class ConditionedConfig(FlowConfig):
     )
 
 
-class AffineConfig(ConditionedConfig):
+class LayersConfig(ConditionedConfig):
+    """Options of a flow that has as many layers for any dimension."""
+
+    transforms: int = Field(8, ge=1, description="layers")
+    hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
+
+
+class AffineConfig(LayersConfig):
     """Options of a flow of affine layers."""
 
     bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")

@@ -8,7 +8,7 @@ import trilemma
 from trilemma.plugins.flows.coupling import coupling_stack
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.linear import Scaling
-from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for
+from trilemma.plugins.flows.model import RECIPE, FlowModel, LayersConfig, dropout_for
 from trilemma.plugins.flows.transforms import additive
 
 
@@ -18,7 +18,7 @@ class NICE(FlowModel):
     name = "nice"
     recipe = RECIPE
 
-    class Config(ConditionedConfig):
+    class Config(LayersConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="coupling layers")

@@ -15,19 +15,37 @@ from trilemma.plugins.flows.gaussianise import gaussianising_spline
 from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
 from trilemma.plugins.flows.spline import rational_quadratic
 
+FEW = 4
+"""Coordinates up to which an architecture is chosen for sharp laws of few coordinates."""
+
 
 class SplineConfig(ConditionedConfig):
     """Architecture of a neural spline flow."""
 
-    transforms: int = Field(2, ge=1, description="layers: few with fine splines beat many with coarse ones")
-    hidden: tuple[int, ...] = Field((32, 32), description="widths of the conditioners' hidden layers")
+    transforms: int | None = Field(
+        None, ge=2, description=f"layers; default: 2 up to {FEW} coordinates, where few fine splines are best, else 6"
+    )
+    hidden: tuple[int, ...] | None = Field(
+        None,
+        description=f"widths of the conditioners' hidden layers; default: 32-32 up to {FEW} coordinates, else 64-64",
+    )
     octaves: int = Field(0, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
-    bins: int = Field(48, ge=2, description="bins of a spline")
+    bins: int | None = Field(None, ge=2, description=f"bins of a spline; default: 48 up to {FEW} coordinates, else 8")
     bound: float = Field(4.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
+
+    def filled(self, d: int) -> SplineConfig:
+        """With the defaults for `d` coordinates in the place of None."""
+        few = d <= FEW
+        defaults = {"transforms": 2 if few else 6, "hidden": (32, 32) if few else (64, 64), "bins": 48 if few else 8}
+        return self.model_copy(update={key: value for key, value in defaults.items() if getattr(self, key) is None})
 
 
 class SplineFlow(FlowModel):
     """Starts from splines that take the marginals of the data to normal ones."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.config = self.config.filled(info.dim)
+        super().build(info)
 
     @torch.no_grad()
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
@@ -51,8 +69,6 @@ class CouplingSpline(SplineFlow):
 
     class Config(SplineConfig):
         """Architecture of the flow."""
-
-        transforms: int = Field(2, ge=2, description="layers: few with fine splines beat many with coarse ones")
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 from scipy import stats
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import trilemma
+from trilemma.harness.cost import count_flops
 from trilemma.harness.evaluation import DatasetTruth, TrainingRecord
 from trilemma.harness.spaces import Space
 from trilemma.plugins.metrics import cost, nll, transport
@@ -388,6 +390,25 @@ def test_training_flops_are_those_of_one_step_times_the_steps() -> None:
     for parameter, old in zip(evaluation.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
         assert parameter.grad is None
+
+
+def test_flops_of_losses_with_gradients_in_them_are_those_that_torch_counts() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.SiLU(), torch.nn.Conv1d(1, 2, 3), torch.nn.SiLU())
+    x = torch.randn(5, 3)
+
+    def plain() -> None:
+        network(x.unsqueeze(1)).sum().backward()
+
+    with FlopCounterMode(display=False) as counter:
+        plain()
+    assert count_flops(plain)[0] == counter.get_total_flops()
+
+    def penalised() -> None:
+        y = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(y.unsqueeze(1)).sum(), y, create_graph=True)
+        slope.square().sum().backward()
+
+    assert count_flops(penalised)[0] > 2 * count_flops(plain)[0]
 
 
 def test_energy_is_an_estimate_and_only_where_a_power_is_given() -> None:
