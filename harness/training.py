@@ -75,6 +75,8 @@ class Updater:
         self._groups = groups
         self._clip = recipe.clip
         self._factors = recipe.lr_factors
+        if unknown := sorted(set(recipe.lr_factors) - set(groups)):
+            raise ValueError(f"lr_factors names {', '.join(unknown)}; the parameter groups are {', '.join(groups)}")
         self._optimizers = {
             name: torch.optim.AdamW(
                 group, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True

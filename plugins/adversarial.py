@@ -22,11 +22,10 @@ def generator_loss(fake: Tensor) -> Tensor:
 def with_squared_gradient(discriminate: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of points `x` and |grad_x D(x)|^2, both of shape `(n,)`, in one forward pass.
 
-    At real points the mean of the latter is the R1 penalty (Mescheder et al. 2018, eq. 9), here without its factor
-    gamma / 2. It can be differentiated once more.
+    At real points the mean of the latter is the R1 penalty, at drawn ones R2 (Mescheder et al. 2018, eq. 9 and appendix),
+    here without its factor gamma / 2. It can be differentiated once more.
     """
     x = x.detach().requires_grad_()
-    # Counters of operations hook the inputs of modules, and autograd allows no such hook on a leaf.
-    logits = discriminate(x.view_as(x))
+    logits = discriminate(x)
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return logits, gradient.square().flatten(1).sum(1)

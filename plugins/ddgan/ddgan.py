@@ -26,6 +26,7 @@ class GameConfig(trilemma.Config):
     r1: float = Field(0.3, ge=0, description="weight gamma of the gradient penalty R1 at the start")
     r1_final: float = Field(0.03, gt=0, description="weight of R1 from 70 % of the budget on, geometrically from `r1`")
     r1_every: int = Field(1, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
+    r2: bool = Field(False, description="penalise the gradient at drawn points too (R2), with the weight of R1")
 
 
 class StepsConfig(trilemma.Config):
@@ -57,6 +58,8 @@ class Ddgan(trilemma.NeuralModel):
     )
     conditional = True
     """Whether the discriminator is shown x_{t+1} beside x_t."""
+    smoothed = False
+    """Whether the finest step is judged under noise of the finest detail, so that quantisation noise does not count."""
 
     finest: Tensor
     low: Tensor
@@ -83,7 +86,9 @@ class Ddgan(trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         levels = self.levels()
-        low = torch.cat([torch.zeros_like(levels[:1]), levels[1:-1]])
+        low = levels[:-1].clone()
+        if not self.smoothed:
+            low[0] = 0
         for name, values in {"finest": levels[:-1], "low": low, "high": levels[1:]}.items():
             self.register_buffer(name, values, persistent=False)
         self.generator = Generator(self.drawing_network(info), self.high)
@@ -134,10 +139,11 @@ class Ddgan(trilemma.NeuralModel):
         penalty = x.new_zeros(())
         if config.r1 > 0 and step % config.r1_every == 0:
             real_logits, squared = with_squared_gradient(judge, x_t)
+            fake_logits, squared_fake = with_squared_gradient(judge, fake) if config.r2 else (judge(fake.detach()), 0)
+            squared = squared + squared_fake
             penalty = 0.5 * config.r1_every * (per_block(self.finest**1.5, squared) * squared).mean()
         else:
-            real_logits = judge(x_t)
-        fake_logits = judge(fake.detach())
+            real_logits, fake_logits = judge(x_t), judge(fake.detach())
         gamma = config.r1 * (config.r1_final / config.r1) ** min(1.0, progress / 0.7) if config.r1 > 0 else 0.0
         d_loss = discriminator_loss(real_logits, fake_logits).mean()
         update(d_loss + gamma * penalty, "discriminator")
@@ -150,7 +156,7 @@ class Ddgan(trilemma.NeuralModel):
             "generator_loss": g_loss.detach(),
             "real_logit": real_logits.detach().mean(),
             "fake_logit": fake_logits.detach().mean(),
-            "r1": penalty.detach(),
+            "penalty": penalty.detach(),
             "spread": clean[-last:].detach().std(0).mean() / x.std(0).mean(),
         }
 

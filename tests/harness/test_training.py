@@ -65,6 +65,40 @@ def test_training_finds_the_optimum(schedule: str, ema: float | None, keep: str)
     assert not model.training
 
 
+class TwoRates(Line):
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"slope": [self.net[0].weight], "shift": [self.net[0].bias]}
+
+    def training_step(self, x: Tensor, ctx: Context, update: Update) -> dict[str, Tensor]:
+        for group in ("slope", "shift"):
+            loss = self.loss(x, ctx)
+            update(loss, group)
+        return {"loss": loss.detach()}
+
+
+def test_parameter_groups_may_have_rates_of_their_own() -> None:
+    model = TwoRates()
+    train(model, steps=1, schedule="constant", warmup=0, ema=None, keep="last")
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    other = TwoRates()
+    train(other, steps=1, schedule="constant", warmup=0, ema=None, keep="last", lr_factors={"shift": 0.0})
+    assert torch.equal(other.net[0].weight, start["net.0.weight"])
+    assert not torch.equal(other.net[0].bias, start["net.0.bias"])
+    with pytest.raises(ValueError, match="lr_factors names slop; the parameter groups are slope, shift"):
+        train(TwoRates(), steps=1, lr_factors={"slop": 0.5})
+
+
+def test_the_start_may_depend_on_the_training_split() -> None:
+    class Started(Line):
+        def initialize(self, train: Split, ctx: Context) -> None:
+            with torch.no_grad():
+                self.net[0].bias.fill_(float(len(train)))
+
+    model = Started()
+    train(model, steps=1, lr=1e-9, ema=None, keep="last", validations=0)
+    assert model.net[0].bias.item() == pytest.approx(1500)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
     def weights(seed: int) -> Tensor:
         model = Line()

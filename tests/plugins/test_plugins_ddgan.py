@@ -145,10 +145,19 @@ def test_lazy_penalty_is_taken_now_and_then_at_equal_weight_in_all() -> None:
         clock, terms = trilemma.Clock(trilemma.Budget(steps=2)), []
         for _ in clock:
             ctx = context(clock=clock)
-            terms.append(float(model.training_step(torch.ones(64, 2), ctx, lambda loss, group="all": None)["r1"]))
+            terms.append(float(model.training_step(torch.ones(64, 2), ctx, lambda loss, group="all": None)["penalty"]))
         every[r1_every] = terms
     assert every[2] == pytest.approx([2 * every[1][0], 0.0])
     assert min(every[1]) > 0
+
+
+def test_the_gradient_at_drawn_points_is_penalised_where_asked() -> None:
+    found = {}
+    for r2 in (False, True):
+        model = built(Ddgan(Ddgan.Config(hidden=(16,), r2=r2)))
+        found[r2] = model.training_step(torch.ones(64, 2), context(), lambda loss, group="all": None)
+    torch.testing.assert_close(found[True]["fake_logit"], found[False]["fake_logit"])
+    assert found[True]["penalty"] > 1.1 * found[False]["penalty"]
 
 
 @pytest.mark.parametrize("step", [0, 7, 10])
@@ -168,7 +177,7 @@ def test_penalty_weighs_less_later(step: int) -> None:
     gamma = {0: 0.4, 7: 0.1, 10: 0.1}[step]
     silent = built(Ddgan(Ddgan.Config(hidden=(16,), r1=0.0)))
     bare = silent.training_step(torch.ones(64, 2), context(clock=clock), update)
-    assert float(logs["loss"] - bare["loss"]) == pytest.approx(gamma * float(logs["r1"]), rel=1e-3)
+    assert float(logs["loss"] - bare["loss"]) == pytest.approx(gamma * float(logs["penalty"]), rel=1e-3)
 
 
 @pytest.mark.parametrize("kind", [Ddgan, DdganUnet])
@@ -301,7 +310,7 @@ def test_training_on_the_ring_improves_and_leaves_its_curves() -> None:
     assert found["mode_mass_kl"] < 0.06
     lengths = {len(values) for values in ctx.curves.values()}
     assert len(lengths) == 1
-    assert set(ctx.curves) == {"step", "loss", "generator_loss", "real_logit", "fake_logit", "r1", "spread"}
+    assert set(ctx.curves) == {"step", "loss", "generator_loss", "real_logit", "fake_logit", "penalty", "spread"}
     assert 0.7 < ctx.curves["spread"][-1] < 1.2
 
 
