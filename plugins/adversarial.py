@@ -22,7 +22,7 @@ def generator_loss(fake: Tensor) -> Tensor:
 def with_squared_gradient(discriminate: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of points `x` and |grad_x D(x)|^2, both of shape `(n,)`, in one forward pass.
 
-    At real points the mean of the latter is the R1 penalty, at drawn ones R2 (Mescheder et al. 2018, eq. 9 and appendix),
+    At real points the mean of the latter is the R1 penalty, at drawn ones R2 (Mescheder et al. 2018, section 4.1),
     here without its factor gamma / 2. It can be differentiated once more.
     """
     x = x.detach().requires_grad_()

@@ -70,6 +70,11 @@ class FactorOut(Bijection):
         self.rest.initialize(x.chunk(2, dim=1)[0])
 
 
+def points_last(x: Tensor) -> Tensor:
+    """`(n, c, h, w)` to `(c, h, w, n)`, so that what runs over parameters or channels is vectorised over points."""
+    return x.movedim(0, -1).contiguous()
+
+
 class PixelwiseSpline(Bijection):
     """One spline for each place and channel, the same for all images: it takes marginals to normal ones."""
 
@@ -77,31 +82,31 @@ class PixelwiseSpline(Bijection):
         super().__init__()
         self.bins, self.bound = bins, bound
         self.elementwise = rational_quadratic(bins, bound)
-        self.params = nn.Parameter(torch.zeros(self.elementwise.width, 1, *shape))
+        self.params = nn.Parameter(torch.zeros(self.elementwise.width, *shape, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
-        y, log_slopes = self.elementwise.forward(self._spread(x), x)
-        return y, log_slopes.flatten(1).sum(1)
+        return self._move(self.elementwise.forward, x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
-        x, log_slopes = self.elementwise.inverse(self._spread(y), y)
-        return x, log_slopes.flatten(1).sum(1)
+        return self._move(self.elementwise.inverse, y)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Start from the marginals of this batch."""
         self.params.copy_(gaussianising_spline(x.flatten(1), self.bins, self.bound).reshape(self.params.shape))
 
-    def _spread(self, x: Tensor) -> Tensor:
-        return self.params.expand(-1, len(x), *x.shape[1:])
+    def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
+        moved, log_slopes = function(self.params.expand(*self.params.shape[:-1], len(x)), points_last(x))
+        return moved.movedim(-1, 0), log_slopes.flatten(0, -2).sum(0)
 
 
 class Convolutional(Conditioner):
-    """A small convolutional network with a dense bottleneck that mixes all places.
+    """A 3x3 convolution plus a dense bottleneck that mixes all places, then a 1x1 convolution.
 
-    From `(n, c_in, h, w)` to `(width, n, c_out, h, w)`; it starts at 0. A bias for each place tells places apart.
+    From `(c_in, h, w, n)` to `(width, c_out, h, w, n)`; it starts at 0. A bias for each place tells places apart.
+    Dropout acts on the units of the bottleneck and on whole channels.
     """
 
     def __init__(
@@ -109,24 +114,28 @@ class Convolutional(Conditioner):
     ) -> None:
         super().__init__()
         self.width, self.dropout = width, dropout
-        units = hidden * size[0] * size[1]
-        self.place = nn.Parameter(torch.zeros(hidden, *size))
-        self.first = nn.Conv2d(n_in, hidden, 3, padding=1)
-        self.squeeze = nn.Linear(units, dense)
-        self.spread = nn.Linear(dense, units)
-        self.last = nn.Conv2d(hidden, width * n_out, 3, padding=1)
-        for layer in (self.first, self.squeeze, self.spread):
-            nn.init.normal_(layer.weight, std=SILU_GAIN / layer.weight[0].numel() ** 0.5)
-        for parameter in (self.first.bias, self.squeeze.bias, self.spread.bias, self.last.weight, self.last.bias):
-            assert parameter is not None
+        places = size[0] * size[1]
+        self.kernel = nn.Parameter(torch.randn(hidden, n_in, 3, 3) * SILU_GAIN / (2 * 9 * n_in) ** 0.5)
+        self.place = nn.Parameter(torch.zeros(hidden * places, 1))
+        self.squeeze = nn.Linear(n_in * places, dense)
+        self.spread = nn.Linear(dense, hidden * places, bias=False)
+        self.last = nn.Linear(hidden, width * n_out)
+        nn.init.normal_(self.squeeze.weight, std=SILU_GAIN / (n_in * places) ** 0.5)
+        nn.init.normal_(self.spread.weight, std=SILU_GAIN / (2 * dense) ** 0.5)
+        for parameter in (self.squeeze.bias, self.last.weight, self.last.bias):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.silu(self.first(x) + self.place)
-        mixed = self.spread(F.dropout(F.silu(self.squeeze(h.flatten(1))), self.dropout, self.training))
-        h = F.dropout(F.silu(h + mixed.reshape(h.shape)), self.dropout, self.training)
-        value: Tensor = self.last(h)
-        return value.reshape(len(x), self.width, -1, *value.shape[2:]).movedim(1, 0)
+        c, h, w, n = x.shape
+        # With points last, a row of all images is one row, in which neighbours lie n apart.
+        row = x.reshape(1, c, h, w * n)
+        local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place
+        units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
+        units = F.dropout(units, self.dropout, self.training)
+        channels = F.silu(torch.addmm(local, self.spread.weight, units)).view(len(self.kernel), -1, n)
+        channels = channels * F.dropout(channels.new_ones(len(channels), 1, n), self.dropout, self.training)
+        value = torch.addmm(self.last.bias.unsqueeze(1), self.last.weight, channels.flatten(1))
+        return value.view(self.width, -1, h, w, n)
 
 
 class ChannelCoupling(Bijection):
@@ -146,6 +155,6 @@ class ChannelCoupling(Bijection):
         return self._move(self.elementwise.inverse, y)
 
     def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept, moving = x.chunk(2, dim=1)
+        kept, moving = points_last(x).chunk(2)
         moved, log_slopes = function(self.conditioner(kept), moving)
-        return torch.cat([kept, moved], dim=1), log_slopes.flatten(1).sum(1)
+        return torch.cat([kept, moved]).movedim(-1, 0), log_slopes.flatten(0, -2).sum(0)

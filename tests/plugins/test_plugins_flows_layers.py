@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trilemma.plugins.flows.autoregressive import Autoregressive
 from trilemma.plugins.flows.base import NormalMixture, StandardNormal
@@ -16,7 +17,7 @@ from trilemma.plugins.flows.cnf import Velocity
 from trilemma.plugins.flows.conditioners import Masked, Perceptron
 from trilemma.plugins.flows.coupling import coupling_stack
 from trilemma.plugins.flows.flow import CHUNK, Bijection, Flow, Inverse
-from trilemma.plugins.flows.images import FactorOut, Flatten, Squeeze
+from trilemma.plugins.flows.images import Convolutional, FactorOut, Flatten, Squeeze
 from trilemma.plugins.flows.linear import ActNorm, LULinear
 from trilemma.plugins.flows.planar import Planar, Radial
 from trilemma.plugins.flows.rad import Fold
@@ -326,6 +327,18 @@ def test_actnorm_starts_at_mean_zero_and_deviation_one() -> None:
     y = layer(images)[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(y.mean(1), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(y.std(1), torch.ones(2), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (2, 3)])
+def test_a_convolutional_conditioner_with_points_last_is_its_definition(size: tuple[int, int]) -> None:
+    net = Convolutional(3, 2, size, width=5, hidden=6, dense=7, dropout=0.4).double().eval()
+    for number, parameter in enumerate(net.parameters()):
+        parameter.data = normal(*parameter.shape, seed=number, scale=0.5)
+    x = normal(9, 3, *size, seed=20)
+    dense = net.spread(F.silu(net.squeeze(x.flatten(1)))) + net.place.squeeze(1)
+    channels = F.silu(F.conv2d(x, net.kernel, padding=1) + dense.reshape(9, 6, *size))
+    wanted = F.conv2d(channels, net.last.weight[..., None, None], net.last.bias).reshape(9, 5, 2, *size)
+    torch.testing.assert_close(net(x.movedim(0, -1)), wanted.movedim(0, -1))
 
 
 def test_factored_out_channels_come_back() -> None:
