@@ -116,7 +116,7 @@ class Convolutional(Conditioner):
         self.width, self.dropout = width, dropout
         places = size[0] * size[1]
         self.kernel = nn.Parameter(torch.randn(hidden, n_in, 3, 3) * SILU_GAIN / (2 * 9 * n_in) ** 0.5)
-        self.place = nn.Parameter(torch.zeros(hidden * places, 1))
+        self.place = nn.Parameter(torch.zeros(hidden, *size))
         self.squeeze = nn.Linear(n_in * places, dense)
         self.spread = nn.Linear(dense, hidden * places, bias=False)
         self.last = nn.Linear(hidden, width * n_out)
@@ -129,7 +129,7 @@ class Convolutional(Conditioner):
         c, h, w, n = x.shape
         # With points last, a row of all images is one row, in which neighbours lie n apart.
         row = x.reshape(1, c, h, w * n)
-        local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place
+        local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place.view(-1, 1)
         units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
         units = F.dropout(units, self.dropout, self.training)
         channels = F.silu(torch.addmm(local, self.spread.weight, units)).view(len(self.kernel), -1, n)

@@ -335,7 +335,7 @@ def test_a_convolutional_conditioner_with_points_last_is_its_definition(size: tu
     for number, parameter in enumerate(net.parameters()):
         parameter.data = normal(*parameter.shape, seed=number, scale=0.5)
     x = normal(9, 3, *size, seed=20)
-    dense = net.spread(F.silu(net.squeeze(x.flatten(1)))) + net.place.squeeze(1)
+    dense = net.spread(F.silu(net.squeeze(x.flatten(1)))) + net.place.flatten()
     channels = F.silu(F.conv2d(x, net.kernel, padding=1) + dense.reshape(9, 6, *size))
     wanted = F.conv2d(channels, net.last.weight[..., None, None], net.last.bias).reshape(9, 5, 2, *size)
     torch.testing.assert_close(net(x.movedim(0, -1)), wanted.movedim(0, -1))
