@@ -70,8 +70,8 @@ def random_flow(name: str, d: int, dtype: torch.dtype) -> Flow:
     torch.manual_seed(0)
     model = BY_NAME[name]()
     model.build(info(name, d))
-    # Conditioners on images at random weights pass on an error of rounding enlarged from layer to layer, more than those
-    # that were trained: a round trip of digits is exact to 1e-5 after a minute of training.
+    # At random weights conditioners on images enlarge an error of rounding from layer to layer, more than trained ones:
+    # after a minute of training a round trip of digits is exact to 1e-5.
     scale = 0.1 if "image" in model.accepts else 0.2
     for parameter in model.parameters():
         if not parameter.any():
