@@ -148,7 +148,8 @@ class OtFlowMatching(PairedFlow):
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
         """A step on pairs of the pool, to which now and then those of a new minibatch are added."""
-        assert ctx.clock is not None
+        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+            return super().training_step(x, ctx, update)
         if self._pairs is None or ctx.clock.step % self.config.every == 0:
             self._add(self.pair(x, standard_normal(x, ctx.generator)), x)
         loss = self.loss_on_pool(len(x), ctx)
@@ -188,7 +189,8 @@ class RectifiedFlow(PairedFlow):
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
         """A step on data, or past the first share of the budget on pairs that the flow made."""
-        assert ctx.clock is not None
+        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+            return super().training_step(x, ctx, update)
         if not self._teacher:
             self._teacher.append(AveragedModel(self.denoiser, avg_fn=ramped_average))
         if ctx.clock.progress < self.config.first:

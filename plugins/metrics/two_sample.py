@@ -53,7 +53,7 @@ class TwoSample(trilemma.Metric):
 
     @abstractmethod
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
-        """The value of each quantity for one pair of sets."""
+        """The value of each quantity for one pair of sets; a quantity that has none there is left out."""
 
     def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
         """Settings to store with the results."""
@@ -72,6 +72,7 @@ class TwoSample(trilemma.Metric):
                 self.details(evaluation) | quantity.details(evaluation.dim),
             )
             for quantity in self.quantities
+            if all(quantity.name in value for value in values)
         ]
 
     def over(self, pairs: list[Pair], evaluation: trilemma.Evaluation) -> list[Mapping[str, float]]:

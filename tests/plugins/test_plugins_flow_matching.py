@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
+from trilemma.harness.cost import training_step_flops
 from trilemma.plugins.denoiser import VelocityPrediction
 from trilemma.plugins.flow_matching.flow_matching import (
     FlowEuler,
@@ -131,6 +132,14 @@ def test_training_reaches_the_law(kind: type[FlowMatching], options: dict[str, o
     ends = [model.sample(2_000, context(sampler=sampler)) for sampler in (FlowEuler(steps=2), FlowEuler(steps=60))]
     bend = float((ends[0] - ends[1]).square().mean().sqrt())
     assert bend > 0.3 if kind is FlowMatching else bend < 0.3
+
+
+@pytest.mark.parametrize("kind", [FlowMatching, OtFlowMatching, RectifiedFlow])
+def test_the_cost_of_a_step_is_counted_after_training(kind: type[FlowMatching]) -> None:
+    model, x = train(kind, 4), pair(64, 4)
+    flops, _ = training_step_flops(model, x, context())
+    weights = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
+    assert flops > 2 * len(x) * 2 * weights  # forward, and backward once at least
 
 
 def test_scores_are_only_those_of_independent_pairs() -> None:
