@@ -9,8 +9,18 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+import trilemma
+
+PLENTY = 100
+"""Training points per coordinate below which points are scarce: networks learn them by heart within short budgets."""
+
 SILU_GAIN = 1.68
 """Standard deviation times sqrt(fan-in) that keeps the second moment through a SiLU: 1 / sqrt(E[silu(z)^2])."""
+
+
+def scarce(info: trilemma.DataInfo) -> bool:
+    """Whether training points are few for their dimension."""
+    return info.n_train < PLENTY * info.dim
 
 
 def initialise(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:

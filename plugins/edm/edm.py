@@ -9,6 +9,7 @@ from torch import Tensor
 import trilemma
 from trilemma.plugins.denoiser import Denoiser, Preconditioned, per_point, standard_normal
 from trilemma.plugins.diffusion_model import DiffusionModel, NetworkConfig
+from trilemma.plugins.networks import PLENTY, scarce
 from trilemma.plugins.samplers import ODE_SAMPLERS, StochasticHeun
 from trilemma.plugins.schedules import VarianceExploding, stratified
 
@@ -52,19 +53,21 @@ class Edm(DiffusionModel):
 
         log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training")
         log_sigma_std: float = Field(1.6, gt=0, description="standard deviation of ln(sigma) in training")
-        stable_targets: bool = Field(
-            True,
+        stable_targets: bool | None = Field(
+            None,
             description="train on the mean of x_0 given x_t over the batch (Xu et al. 2023), not on the x_0 that x_t "
-            "was made of as in the paper",
+            f"was made of as in the paper; default: from {PLENTY} training points per coordinate on",
         )
         sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = VarianceExploding(highest=self.config.sigma_max)
         self.denoiser = Preconditioned(self.network(info))
+        chosen: bool | None = self.config.stable_targets
+        self.stable_targets = not scarce(info) if chosen is None else chosen
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""
         config = self.config
-        stable = config.stable_targets and self.training
+        stable = self.stable_targets and self.training
         return edm_loss(self.denoiser, x, config.log_sigma_mean, config.log_sigma_std, ctx.generator, stable=stable)

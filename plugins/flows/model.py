@@ -14,10 +14,7 @@ import trilemma
 from trilemma.plugins.flows.base import Base, NormalMixture, StandardNormal
 from trilemma.plugins.flows.conditioners import Conditioner
 from trilemma.plugins.flows.flow import Density
-
-PLENTY = 100
-"""Training points per coordinate below which networks get dropout by default."""
-
+from trilemma.plugins.networks import PLENTY, scarce
 
 START_NUMBERS = 8192
 """Data-dependent starts look at training points with this many coordinates in all, and at 512 points at least."""
@@ -153,8 +150,8 @@ def starting_points(train: trilemma.Split) -> Tensor:
     return train.x[: max(512, START_NUMBERS // train.x[0].numel())]
 
 
-def dropout_for(info: trilemma.DataInfo, chosen: float | None, scarce: float = 0.4) -> float:
-    """The chosen dropout; by default `scarce` where training points are few for their dimension, else 0."""
+def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: float = 0.4) -> float:
+    """The chosen dropout; by default `where_scarce` where training points are few for their dimension, else 0."""
     if chosen is not None:
         return chosen
-    return scarce if info.n_train < PLENTY * info.dim else 0.0
+    return where_scarce if scarce(info) else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -70,6 +71,13 @@ def test_stable_targets_are_posterior_means_of_the_batch() -> None:
         weights = law.log_prob(x).exp()
         expected = (weights[:, None] * x).sum(0) / weights.sum()
         assert torch.allclose(stable_target(x, noised, sigma)[i], expected)
+
+
+def test_stable_targets_are_for_plenty_of_points() -> None:
+    for n_train, expected in ((2_000, True), (150, False)):
+        model = Edm()
+        model.build(dataclasses.replace(context(Edm).info, n_train=n_train))
+        assert model.stable_targets is expected
 
 
 def test_stable_targets_train_towards_the_same_denoiser() -> None:
