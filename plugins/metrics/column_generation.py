@@ -115,7 +115,7 @@ def _cells(points: Array) -> list[Index]:
             continue
         inside = points[cell]
         half = len(cell) // 2
-        order = np.argpartition(inside[:, inside.var(0).argmax()], half)
+        order = np.argpartition(inside[:, int(np.argmax(inside.var(0)))], half)
         pending += [cell[order[:half]], cell[order[half:]]]
     return done
 

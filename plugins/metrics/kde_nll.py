@@ -36,7 +36,7 @@ def kde_nll(*, real: Array, generated: Array, bandwidths: Array = BANDWIDTHS) ->
         for j, width in enumerate(bandwidths):
             scores[j] += _log_kernel_sums(block, float(width)).sum()
     scores -= n * d * np.log(bandwidths)
-    best = float(bandwidths[int(scores.argmax())])
+    best = float(bandwidths[int(np.argmax(scores))])
     log_prob = np.concatenate([_log_kernel_sums(block, best) for block in squared_distances(real, generated)])
     log_prob -= math.log(n) + d * math.log(best) + d / 2 * math.log(2 * math.pi)
     return float(-log_prob.mean())

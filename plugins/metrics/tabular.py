@@ -69,6 +69,6 @@ class Tabular(TwoSample):
         gaps = marginal_distances(real=real, generated=generated)
         return {
             "marginal_error": float(gaps.mean()),
-            "worst_marginal_error": float(gaps.max()),
+            "worst_marginal_error": float(np.max(gaps)),
             "correlation_error": correlation_distance(real=real, generated=generated),
         }
