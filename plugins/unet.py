@@ -133,8 +133,8 @@ class UNetConfig(trilemma.Config):
     blocks: int = Field(2, ge=1, description="residual blocks at each level of the U-Net")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the network")
 
-    def network(self, info: trilemma.DataInfo) -> UNet:
-        """A U-Net from images to images of the same shape."""
+    def network(self, info: trilemma.DataInfo, outputs: int | None = None) -> UNet:
+        """A U-Net from images to as many channels, or to `outputs` of them."""
         channels, height, width = info.shape
         shape = channels, height, width
-        return UNet(shape, channels, widths=self.widths, blocks=self.blocks, dropout=self.dropout)
+        return UNet(shape, outputs or channels, widths=self.widths, blocks=self.blocks, dropout=self.dropout)

@@ -15,7 +15,7 @@ from trilemma.plugins.edm.levels import LevelDenoiser
 from trilemma.plugins.ode_likelihood import EXACT_UP_TO
 from trilemma.plugins.samplers import ODE_SAMPLERS, StochasticHeun
 from trilemma.plugins.schedules import VarianceExploding
-from trilemma.plugins.unet import UNet
+from trilemma.plugins.unet import UNetConfig
 
 
 class EdmUnet(DiffusionModel):
@@ -33,15 +33,12 @@ class EdmUnet(DiffusionModel):
         lr=4e-3, batch_size=64, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, schedule="cosine", ema=0.998
     )
 
-    class Config(trilemma.Config):
+    class Config(UNetConfig):
         """The network and the noise seen in training."""
 
         head: Literal["plain", "levels"] = Field(
             "levels", description="the denoised image itself, or the probabilities of its intensity levels"
         )
-        widths: tuple[int, ...] = Field((24, 48), description="channels of each level of the U-Net")
-        blocks: int = Field(2, ge=1, description="residual blocks at each level of the U-Net")
-        dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the network")
         log_sigma_mean: float = Field(-1.0, description="mean of ln(sigma) in training")
         log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
         sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
@@ -57,20 +54,14 @@ class EdmUnet(DiffusionModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
-        channels, height, width = info.shape
-
-        def network(outputs: int) -> UNet:
-            shape = channels, height, width
-            return UNet(shape, outputs, widths=config.widths, blocks=config.blocks, dropout=config.dropout)
-
         self.diffusion = VarianceExploding(highest=config.sigma_max)
         self.denoiser: nn.Module
         if config.head == "plain":
-            self.denoiser = Preconditioned(network(channels))
+            self.denoiser = Preconditioned(config.network(info))
         elif info.levels is None or info.support is None:
             raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
         else:
-            self.denoiser = LevelDenoiser(network(channels * info.levels), info.levels, info.support)
+            self.denoiser = LevelDenoiser(config.network(info, info.shape[0] * info.levels), info.levels, info.support)
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         """Set the bias of the levels by their histogram."""
