@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,11 @@ class Autoregressive(Bijection):
         """`(y, log|det dy/dx|)`."""
         y, log_slopes = self.elementwise.forward(self.conditioner(x), x.T)
         return y.T, log_slopes.sum(0)
+
+    @torch.no_grad()
+    def start(self, x: Tensor, parameters: Callable[[Tensor], Tensor]) -> None:
+        """Start at the parameters, `(width, d)`, that a function of the points `x` gives."""
+        self.conditioner.layers()[-1].copy_(parameters(x).reshape(-1, 1))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`. After pass k the first k coordinates of the order are right, whatever the others."""

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trilemma.plugins.flows.transforms import Record, Written, mark_kept
-from trilemma.plugins.networks import initialise
 
 RELU_GAIN = 2**0.5
 """Standard deviation times sqrt(fan-in) that keeps the second moment through a ReLU (He et al. 2015, eq. 10)."""
 
 
-Pull = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
-"""From the gradient of a network's output to those of its input and of its weights."""
+Pull = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""From the gradient of a network's output to that of its input; those of its layers go into the tensors given."""
 
 
 class Conditioner(nn.Module):
@@ -31,18 +30,18 @@ class Conditioner(nn.Module):
 
 class Layers(Written):
     """Linear layers with ReLU and dropout between them: `(h, dropout, weight, bias, ...)`, h `(n_in, n)`, to
-    `(n_out, n)`.
+    `(n_out, n)`. Biases are columns, `(n_out, 1)`.
     """
 
     @staticmethod
     def forward(h: Tensor, dropout: float, *layers: Tensor) -> tuple[Tensor, ...]:
         activations = []
         for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-            h = torch.addmm(bias.unsqueeze(1), weight, h).relu_()
+            h = torch.addmm(bias, weight, h).relu_()
             if dropout:
                 h = F.dropout(h, dropout)
             activations.append(h)
-        return torch.addmm(layers[-1].unsqueeze(1), layers[-2], h), *activations
+        return torch.addmm(layers[-1], layers[-2], h), *activations
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -56,15 +55,27 @@ class Layers(Written):
         if grads[0] is None:
             return tuple([None] * (2 + 2 * ctx.count))
         weights, inputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        grad, found = grads[0], []
-        for number in reversed(range(ctx.count)):
-            found += [grad.sum(1), torch.mm(grad, inputs[number].t())]
-            grad = torch.mm(weights[number].t(), grad)
-            if number > 0:  # a unit that is off, by ReLU or by dropout, is 0 and passes nothing on
-                grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
-                if ctx.dropout:
-                    grad = grad / (1 - ctx.dropout)
-        return grad, None, *reversed(found)
+        grad, of_layers = through_layers(grads[0], ctx.dropout, weights, inputs)
+        return grad, None, *of_layers
+
+
+def through_layers(
+    grad: Tensor, dropout: float, weights: Sequence[Tensor], inputs: Sequence[Tensor], into: Sequence[Tensor] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """The derivative of `Layers`: gradients of its input and of its layers, from that of its output, the layers'
+    weights and what each was given. The layers' gradients lie in the tensors `into`, if there are any.
+    """
+    found = []
+    for number in reversed(range(len(weights))):
+        of_weight, of_bias = into[2 * number : 2 * number + 2] or (None, None)
+        found.append(torch.sum(grad, 1, keepdim=True, out=of_bias))
+        found.append(torch.mm(grad, inputs[number].t(), out=of_weight))
+        grad = torch.mm(weights[number].t(), grad)
+        if number > 0:  # a unit that is off, by ReLU or by dropout, is 0 and passes nothing on
+            grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
+            if dropout:
+                grad = grad / (1 - dropout)
+    return grad, found[::-1]
 
 
 class Octaves(Written):
@@ -94,13 +105,60 @@ class Octaves(Written):
 
 
 class Perceptron(Conditioner):
-    """An MLP with ReLU activations from `n_in` coordinates to `width` parameters of each of `n_out` coordinates.
+    """An MLP with ReLU activations from `n_in` coordinates to `width` parameters of each of `n_out` coordinates. Its
+    layers are given at each call.
 
     It sees each coordinate with its sines and cosines at the frequencies 1, 2, 4, ..., `octaves` of them
-    (Tancik et al. 2020). `last_gain` scales the last layer's weights: 0 starts at parameters 0, the identity.
+    (Tancik et al. 2020).
     """
 
     frequencies: Tensor
+
+    def __init__(
+        self, n_in: int, n_out: int, width: int, hidden: Sequence[int], *, octaves: int = 0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.width, self.n_out, self.dropout = width, n_out, dropout
+        self.octaves = octaves
+        self.sizes = [*pairwise((n_in * (1 + 2 * octaves), *hidden, width * n_out))]
+        self.register_buffer("frequencies", 2.0 ** torch.arange(octaves), persistent=False)
+
+    def initial(self, *count: int, last_gain: float = 0.0) -> list[Tensor]:
+        """Weight `(*count, out, in)` and bias `(*count, out, 1)` of each layer in turn, to start from.
+
+        `last_gain` scales the last layer's weights: 0 starts at parameters 0, the identity.
+        """
+        gains = [RELU_GAIN] * (len(self.sizes) - 1) + [last_gain]
+        layers = []
+        for gain, (a, b) in zip(gains, self.sizes, strict=True):
+            layers += [gain / a**0.5 * torch.randn(*count, b, a), torch.zeros(*count, b, 1)]
+        return layers
+
+    def forward(self, x: Tensor, layers: Sequence[Tensor]) -> Tensor:
+        """Points `(n, n_in)` to `(width, n_out, n)`, by the weight and bias of each layer in turn."""
+        h = x.T
+        if self.octaves:
+            h = Octaves.apply(h, self.frequencies.to(x))[0]
+        out: Tensor = Layers.apply(h, self.dropout if self.training else 0.0, *layers)[0]
+        return out.reshape(self.width, self.n_out, -1)
+
+    def record(self, x: Tensor, layers: Sequence[Tensor]) -> tuple[Tensor, Pull]:
+        """`forward` of points `(n_in, n)`, with its derivative."""
+        octaves = Record(Octaves, x, self.frequencies.to(x)) if self.octaves else None
+        h = x if octaves is None else octaves.outputs[0]
+        dropout = self.dropout if self.training else 0.0
+        out, *activations = Layers.forward(h, dropout, *layers)
+
+        def pull(grad: Tensor, into: Sequence[Tensor]) -> Tensor:
+            grad_h, _ = through_layers(grad.view(out.shape), dropout, layers[::2], [h, *activations], into)
+            grad_x: Tensor = grad_h if octaves is None else octaves.backward(grad_h)[0]
+            return grad_x
+
+        return out.view(self.width, self.n_out, -1), pull
+
+
+class Parametrised(Perceptron):
+    """A perceptron that holds its layers. `last_gain` as in `initial`."""
 
     def __init__(
         self,
@@ -113,51 +171,19 @@ class Perceptron(Conditioner):
         dropout: float = 0.0,
         last_gain: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.width, self.n_out, self.dropout = width, n_out, dropout
-        self.octaves = octaves
-        widths = (n_in * (1 + 2 * octaves), *hidden, width * n_out)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.register_buffer("frequencies", 2.0 ** torch.arange(octaves), persistent=False)
-        initialise(self, last_gain, RELU_GAIN)
+        super().__init__(n_in, n_out, width, hidden, octaves=octaves, dropout=dropout)
+        self.held = nn.ParameterList(self.initial(last_gain=last_gain))
 
-    @property
-    def offset(self) -> Tensor:
-        """Bias of the last layer, `(width n_out,)`: the parameters themselves as long as its weights are 0."""
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
-        return last.bias
+    def layers(self) -> list[Tensor]:
+        """Weight `(out, in)` and bias `(out, 1)` of each layer in turn."""
+        return [*self.held]
 
-    def weights(self) -> list[Tensor]:
-        """Weight `(out, in)` and bias `(out,)` of each layer in turn."""
-        return [tensor for layer in self.layers for tensor in layer._parameters.values() if tensor is not None]
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, layers: Sequence[Tensor] | None = None) -> Tensor:
         """Points `(n, n_in)` to `(width, n_out, n)`."""
-        h = x.T
-        if self.octaves:
-            h = Octaves.apply(h, self.frequencies.to(x))[0]
-        out: Tensor = Layers.apply(h, self.dropout if self.training else 0.0, *self.weights())[0]
-        return out.reshape(self.width, self.n_out, -1)
-
-    def record(self, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Pull]:
-        """`forward` of points `(n_in, n)`, and the function that takes the gradient of its result to those of `x` and
-        of the weights.
-        """
-        octaves = Record(Octaves, x, self.frequencies.to(x)) if self.octaves else None
-        layers = Record(
-            Layers, x if octaves is None else octaves.outputs[0], self.dropout if self.training else 0.0, *weights
-        )
-        out = layers.outputs[0]
-
-        def pull(grad: Tensor) -> tuple[Tensor, list[Tensor]]:
-            grad_h, _, *grads = layers.backward(grad.view(out.shape))
-            return grad_h if octaves is None else octaves.backward(grad_h)[0], grads
-
-        return out.view(self.width, self.n_out, -1), pull
+        return super().forward(x, self.layers() if layers is None else layers)
 
 
-class Masked(Perceptron):
+class Masked(Parametrised):
     """A masked MLP: the parameters of coordinate i depend on the coordinates before it in `order` alone.
 
     `order[i]` is the place of coordinate i. Masks are those of MADE (Germain et al. 2015, eqs. 8 to 10).
@@ -182,8 +208,8 @@ class Masked(Perceptron):
             places = units
         self.register_buffer(f"mask{len(hidden)}", (order.repeat(width).unsqueeze(1) > places).float())
 
-    def weights(self) -> list[Tensor]:
-        """Masked weight `(out, in)` and bias `(out,)` of each layer in turn."""
-        weights = super().weights()
-        weights[::2] = [weight * getattr(self, f"mask{number}") for number, weight in enumerate(weights[::2])]
-        return weights
+    def layers(self) -> list[Tensor]:
+        """Masked weight `(out, in)` and bias `(out, 1)` of each layer in turn."""
+        layers = super().layers()
+        layers[::2] = [weight * getattr(self, f"mask{number}") for number, weight in enumerate(layers[::2])]
+        return layers

@@ -2,135 +2,162 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 import trilemma
-from trilemma.plugins.flows.conditioners import Conditioner, Perceptron
-from trilemma.plugins.flows.flow import Bijection, Halves, Pull
-from trilemma.plugins.flows.transforms import Elementwise, Pure, Record
+from trilemma.plugins.flows.conditioners import Perceptron
+from trilemma.plugins.flows.flow import Bijection
+from trilemma.plugins.flows.transforms import Elementwise, Record, is_plain
+
+T = TypeVar("T")
+
+Halves = tuple[Tensor, Tensor]
+"""The coordinates of points in two parts, `(d // 2, n)` and `(d - d // 2, n)`."""
 
 
-class Coupling(Bijection):
-    """One coupling layer (Dinh et al. 2015, section 3.2).
+class Couplings(Bijection):
+    """`count` coupling layers (Dinh et al. 2015, section 3.2) that move the two halves of the coordinates in turn.
 
-    The coordinates from `split` on move, or those before it if `first_moves`; the conditioner maps those that stay,
-    `(n, kept)`, to the parameters of the elementwise map, `(width, moved, n)`.
+    An even layer moves the second half, an odd one the first; an MLP maps the half that stays to the parameters of the
+    elementwise map of the other. With `shuffle` the coordinates change halves, by fixed random permutations, after
+    every second layer. Raises UnsupportedError for d < 2.
     """
 
-    def __init__(self, split: int, first_moves: bool, elementwise: Elementwise, conditioner: Conditioner) -> None:
+    orders: Tensor | None
+
+    def __init__(
+        self,
+        d: int,
+        count: int,
+        elementwise: Elementwise,
+        hidden: Sequence[int],
+        *,
+        octaves: int = 0,
+        dropout: float = 0.0,
+        shuffle: bool = True,
+    ) -> None:
+        if d < 2:
+            raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
         super().__init__()
-        self.split, self.first_moves = split, first_moves
         self.elementwise = elementwise
-        self.conditioner = conditioner
+        first, second = self.sizes = [d // 2, d - d // 2]
+        self.nets = nn.ModuleList(
+            Perceptron(*in_turn(number, (first, second)), elementwise.width, hidden, octaves=octaves, dropout=dropout)
+            for number in range(count)
+        )
+        # The layers of networks of one size are stacked: an optimizer takes longer over many small tensors than over
+        # their numbers. With halves of two sizes, those of every second layer are.
+        self.stacks = 2 if d % 2 and count > 1 else 1
+        self.stacked = nn.ParameterList(
+            tensor
+            for turn, net in zip(range(self.stacks), self.networks(), strict=False)
+            for tensor in net.initial(len(range(turn, count, self.stacks)))
+        )
+        shuffles = (count - 1) // 2 if shuffle and d > 2 else 0
+        self.register_buffer("orders", torch.stack([torch.randperm(d) for _ in range(shuffles)]) if shuffles else None)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
-        return self._move(self.elementwise.forward, x)
+        if self.elementwise.written is not None and torch.is_grad_enabled() and is_plain():
+            recorded: tuple[Tensor, Tensor] = Recorded.apply(self, x, *self.stacked)  # type: ignore[no-untyped-call]
+            return recorded
+        total, halves = x.new_zeros(len(x)), self.halves(x.T)
+        for number, net, layers in self.each(self.stacked):
+            kept, moving = in_turn(number, self.shuffled(number, halves))
+            moved, log_slopes = self.elementwise.forward(net(kept.T, layers), moving)
+            halves, total = in_turn(number, (kept, moved)), total + log_slopes.sum(0)
+        return torch.cat(halves).T, total
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
-        return self._move(self.elementwise.inverse, y)
+        total, halves = y.new_zeros(len(y)), self.halves(y.T)
+        for number, net, layers in reversed(self.each(self.stacked)):
+            kept, moved = in_turn(number, halves)
+            moving, log_slopes = self.elementwise.inverse(net(kept.T, layers), moved)
+            halves = self.shuffled(number, in_turn(number, (kept, moving)), back=True)
+            total = total + log_slopes.sum(0)
+        return torch.cat(halves).T, total
 
-    def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x.T.tensor_split([self.split])
-        kept, moving = (second, first) if self.first_moves else (first, second)
-        moved, log_slopes = function(self.conditioner(kept.T), moving)
-        y = torch.cat([moved, kept] if self.first_moves else [kept, moved])
-        return y.T, log_slopes.sum(0)
+    @torch.no_grad()
+    def start(self, x: Tensor, parameters: Callable[[Tensor], Tensor]) -> None:
+        """Let each layer start at the parameters, `(width, moved)`, that a function of the coordinates it moves gives,
+        points `(n, moved)` that the layers before it make of `x`.
+        """
+        halves = self.halves(x.T)
+        for number, net, layers in self.each(self.stacked):
+            kept, moving = in_turn(number, self.shuffled(number, halves))
+            layers[-1].copy_(parameters(moving.T).reshape(-1, 1))
+            halves = in_turn(number, (kept, self.elementwise.forward(net(kept.T, layers), moving)[0]))
 
-    @property
-    def recordable(self) -> bool:
-        """Whether all that the layer is made of has its derivative written out."""
-        return type(self.conditioner) is Perceptron and self.elementwise.written is not None
+    def networks(self) -> list[Perceptron]:
+        """The network of each layer."""
+        return [net for net in self.nets if isinstance(net, Perceptron)]
 
-    def parts(self) -> list[Tensor]:
-        """The trained tensors, in the order of `record`."""
-        assert isinstance(self.conditioner, Perceptron)
-        return self.conditioner.weights()
+    def each(self, stacked: Iterable[Tensor]) -> list[tuple[int, Perceptron, Sequence[Tensor]]]:
+        """The number and the network of each coupling layer, with its slices of tensors that are like `stacked`."""
+        slices = [tensor.unbind() for tensor in stacked]
+        size = len(slices) // self.stacks
+        stacks = [[*zip(*slices[i * size : (i + 1) * size], strict=True)] for i in range(self.stacks)]
+        return [
+            (number, net, stacks[number % self.stacks][number // self.stacks])
+            for number, net in enumerate(self.networks())
+        ]
 
-    def record(self, halves: Halves, parts: Sequence[Tensor]) -> tuple[Halves, Tensor | None, Pull]:
-        """`forward` of points in halves, with its derivative."""
-        conditioner, (function, constants) = self.conditioner, self.elementwise[3:]
-        assert isinstance(conditioner, Perceptron)
-        assert function is not None
-        kept, moving = halves[::-1] if self.first_moves else halves
-        params, pull_conditioner = conditioner.record(kept, parts)
-        map_ = Record(function, params, moving, *constants)
+    def halves(self, coordinates: Tensor) -> Halves:
+        """The two halves of coordinates `(d, n)`."""
+        first, second = coordinates.split_with_sizes(self.sizes)
+        return first, second
 
-        def pull(grads: Halves, grad_logdet: Tensor) -> tuple[Halves, list[Tensor]]:
-            grad_kept, grad_moved = grads[::-1] if self.first_moves else grads
-            grad_params, grad_moving, *_ = map_.backward(grad_moved, grad_logdet)
-            through, grad_parts = pull_conditioner(grad_params)
-            grad_kept = grad_kept + through
-            return (grad_moving, grad_kept) if self.first_moves else (grad_kept, grad_moving), grad_parts
-
-        moved, log_slopes = map_.outputs[:2]
-        return (moved, kept) if self.first_moves else (kept, moved), log_slopes, pull
-
-
-class Permutation(Bijection):
-    """Reorders the coordinates: y[:, i] = x[:, order[i]]."""
-
-    order: Tensor
-    back: Tensor
-
-    def __init__(self, order: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("order", order)
-        self.register_buffer("back", order.argsort())
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(y, 0)`."""
-        return x.T.index_select(0, self.order).T, x.new_zeros(len(x))
-
-    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """`(x, 0)`."""
-        return y.T.index_select(0, self.back).T, y.new_zeros(len(y))
-
-    @property
-    def recordable(self) -> bool:
-        """Always."""
-        return True
-
-    def parts(self) -> list[Tensor]:
-        """No trained tensors."""
-        return []
-
-    def record(self, halves: Halves, parts: Sequence[Tensor]) -> tuple[Halves, Tensor | None, Pull]:
-        """`forward` of points in halves, with its derivative."""
-
-        def reorder(halves: Halves, order: Tensor) -> Halves:
-            first, second = torch.cat(halves).index_select(0, order).tensor_split([len(halves[0])])
-            return first, second
-
-        return reorder(halves, self.order), None, lambda grads, _: (reorder(grads, self.back), [])
+    def shuffled(self, number: int, halves: Halves, *, back: bool = False) -> Halves:
+        """What layer `number` is given of the halves that the layer before it gives, or the way back."""
+        if self.orders is None or number % 2 or number == 0:
+            return halves
+        order = self.orders[number // 2 - 1]
+        return self.halves(torch.cat(halves).index_select(0, order.argsort() if back else order))
 
 
-def coupling_stack(
-    d: int,
-    transforms: int,
-    elementwise: Elementwise,
-    hidden: tuple[int, ...],
-    *,
-    octaves: int = 0,
-    dropout: float = 0.0,
-    shuffle: bool = True,
-) -> list[Bijection]:
-    """`transforms` coupling layers that move the two halves of the coordinates in turn; with `shuffle` the coordinates
-    change halves, by fixed random permutations, after every second layer. Raises UnsupportedError for d < 2.
+def in_turn(number: int, halves: tuple[T, T]) -> tuple[T, T]:
+    """The half that stays in layer `number` and the one that moves, from the first and the second; or back."""
+    return halves[::-1] if number % 2 else halves
+
+
+class Recorded(torch.autograd.Function):
+    """`Couplings` as one step for autograd: `(couplings, x, *stacked) -> (y, log|det dy/dx|)`.
+
+    Autograd, and a hook of a module, would cost more at each layer than the layer itself.
     """
-    if d < 2:
-        raise trilemma.UnsupportedError("coupling layers need at least 2 coordinates")
-    split = d // 2
-    layers: list[Bijection] = []
-    for i in range(transforms):
-        if shuffle and i % 2 == 0 and i > 0 and d > 2:
-            layers.append(Permutation(torch.randperm(d)))
-        first_moves = i % 2 == 1
-        moved, kept = (split, d - split) if first_moves else (d - split, split)
-        net = Perceptron(kept, moved, elementwise.width, hidden, octaves=octaves, dropout=dropout)
-        layers.append(Coupling(split, first_moves, elementwise, net))
-    return layers
+
+    @staticmethod
+    def forward(ctx: Any, couplings: Couplings, x: Tensor, *stacked: Tensor) -> tuple[Tensor, Tensor]:
+        function, constants = couplings.elementwise[3:]
+        assert function is not None
+        ctx.couplings, ctx.stacked, ctx.records = couplings, stacked, []
+        halves, slopes = couplings.halves(x.T), []
+        for number, net, layers in couplings.each(stacked):
+            kept, moving = in_turn(number, couplings.shuffled(number, halves))
+            params, pull = net.record(kept, layers)
+            map_ = Record(function, params, moving, *constants)
+            moved, log_slopes = map_.outputs[:2]
+            ctx.records.append((map_, pull))
+            slopes.append(log_slopes)
+            halves = in_turn(number, (kept, moved))
+        return torch.cat(halves).T, torch.cat(slopes).sum(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
+        couplings = ctx.couplings
+        found = [torch.empty_like(tensor) for tensor in ctx.stacked]
+        halves = couplings.halves(grad_y.T)
+        steps = [*zip(couplings.each(found), ctx.records, strict=True)]
+        for (number, _, into), (map_, pull) in reversed(steps):
+            grad_kept, grad_moved = in_turn(number, halves)
+            grad_params, grad_moving, *_ = map_.backward(grad_moved, grad_logdet)
+            grads = in_turn(number, (grad_kept + pull(grad_params, into), grad_moving))
+            halves = couplings.shuffled(number, grads, back=True)
+        return None, torch.cat(halves).T, *found

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from trilemma.plugins.flows.base import Base
-from trilemma.plugins.flows.transforms import is_plain
 
 CHUNK = 2048
 """Points that a CPU evaluates at once without gradients: what the layers make of them stays in the cache."""
-
-Halves = tuple[Tensor, Tensor]
-"""The coordinates of points in two parts, `(split, n)` and `(d - split, n)`."""
-
-Pull = Callable[[Halves, Tensor], tuple[Halves, list[Tensor]]]
-"""From the gradients of a layer's result and of its log-determinant to those of its input and of its parts."""
 
 
 class Bijection(nn.Module, ABC):
@@ -34,19 +24,6 @@ class Bijection(nn.Module, ABC):
     @abstractmethod
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
-
-    @property
-    def recordable(self) -> bool:
-        """Whether `parts` and `record` are there: a chain of such layers is one step for autograd."""
-        return False
-
-    def parts(self) -> list[Tensor]:
-        """The trained tensors, in the order of `record`'s gradients."""
-        raise NotImplementedError
-
-    def record(self, halves: Halves, parts: Sequence[Tensor]) -> tuple[Halves, Tensor | None, Pull]:
-        """`forward` of points in halves, the logarithms of its slopes, `(k, n)`, if they are not 0, its derivative."""
-        raise NotImplementedError
 
     def initialize(self, x: Tensor) -> None:
         """Data-dependent initialisation from one batch of inputs."""
@@ -70,47 +47,12 @@ class Inverse(Bijection):
         return value
 
 
-class Recorded(torch.autograd.Function):
-    """Layers that record their derivatives, as one step for autograd: `(x, *parts) -> (y, log|det dy/dx|)`.
-
-    Autograd, and a hook of a module, would cost more at each layer than the layer itself.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, layers: list[Bijection], split: int, counts: list[int], x: Tensor, *parts: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        ctx.sizes = split, x.shape[1] - split
-        halves: Any = torch.split(x.T, ctx.sizes)
-        ctx.pulls, slopes, start = [], [], 0
-        for layer, count in zip(layers, counts, strict=True):
-            halves, log_slopes, pull = layer.record(halves, parts[start : start + count])
-            ctx.pulls.append(pull)
-            start += count
-            if log_slopes is not None:
-                slopes.append(log_slopes)
-        return torch.cat(halves).T, torch.cat(slopes).sum(0)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
-        grads: Any = torch.split(grad_y.T, ctx.sizes)
-        found = []
-        for pull in reversed(ctx.pulls):
-            grads, grad_parts = pull(grads, grad_logdet)
-            found.append(grad_parts)
-        return None, None, None, torch.cat(grads).T, *chain.from_iterable(reversed(found))
-
-
 class Chain(Bijection):
     """Bijections, one after the other."""
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        splits = {layer.split for layer in self.chain() if hasattr(layer, "split")}
-        recordable = all(layer.recordable for layer in self.chain())
-        self._recorded_split = splits.pop() if recordable and len(splits) == 1 else None
 
     def chain(self) -> list[Bijection]:
         """The layers, first to last."""
@@ -118,15 +60,8 @@ class Chain(Bijection):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
-        layers = self.chain()
-        if self._recorded_split is not None and torch.is_grad_enabled() and is_plain():
-            parts = [layer.parts() for layer in layers]
-            recorded: tuple[Tensor, Tensor] = Recorded.apply(  # type: ignore[no-untyped-call]
-                layers, self._recorded_split, [*map(len, parts)], x, *chain.from_iterable(parts)
-            )
-            return recorded
         total = x.new_zeros(len(x))
-        for layer in layers:
+        for layer in self.chain():
             x, logdet = layer(x)
             total = total + logdet
         return x, total

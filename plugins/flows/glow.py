@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import coupling_stack
-from trilemma.plugins.flows.flow import Flow
+from trilemma.plugins.flows.coupling import Couplings
+from trilemma.plugins.flows.flow import Bijection, Flow
 from trilemma.plugins.flows.linear import ActNorm, LULinear
 from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
@@ -28,14 +26,8 @@ class Glow(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        couplings = coupling_stack(
-            d,
-            config.transforms,
-            affine(config.bound),
-            config.hidden,
-            octaves=config.octaves,
-            dropout=dropout,
-            shuffle=False,
-        )
-        steps = ((ActNorm(d), LULinear(d), coupling) for coupling in couplings)
-        return Flow(chain.from_iterable(steps), self.base(info))
+        layers: list[Bijection] = []
+        for _ in range(config.transforms):
+            coupling = Couplings(d, 1, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout)
+            layers += [ActNorm(d), LULinear(d), coupling]
+        return Flow(layers, self.base(info))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import coupling_stack
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.linear import Scaling
 from trilemma.plugins.flows.model import RECIPE, FlowModel, LayersConfig, dropout_for
@@ -26,7 +26,7 @@ class NICE(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        layers = coupling_stack(
+        couplings = Couplings(
             d, config.transforms, additive(), config.hidden, octaves=config.octaves, dropout=dropout, shuffle=False
         )
-        return Flow([*layers, Scaling(d)], self.base(info))
+        return Flow([couplings, Scaling(d)], self.base(info))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 import trilemma
 from trilemma.plugins.flows.autoregressive import Autoregressive, autoregressive_stack
-from trilemma.plugins.flows.conditioners import Perceptron
-from trilemma.plugins.flows.coupling import Coupling, coupling_stack
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.gaussianise import gaussianising_spline
 from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
@@ -54,10 +52,8 @@ class SplineFlow(FlowModel):
         x = starting_points(train)
         assert isinstance(self.flow, Flow)
         for layer in self.flow.chain():
-            if isinstance(layer, Coupling | Autoregressive):
-                start = gaussianising_spline(_moving(layer, x), self.config.bins, self.config.bound)
-                assert isinstance(layer.conditioner, Perceptron)
-                layer.conditioner.offset.copy_(start.flatten())
+            if isinstance(layer, Couplings | Autoregressive):
+                layer.start(x, lambda moving: gaussianising_spline(moving, self.config.bins, self.config.bound))
             x = layer(x)[0]
 
 
@@ -74,10 +70,8 @@ class CouplingSpline(SplineFlow):
         config, d = self.config, info.dim
         elementwise = rational_quadratic(config.bins, config.bound)
         dropout = dropout_for(info, config.dropout)
-        layers = coupling_stack(
-            d, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
-        )
-        return Flow(layers, self.base(info))
+        couplings = Couplings(d, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout)
+        return Flow([couplings], self.base(info))
 
 
 class AutoregressiveSpline(SplineFlow):
@@ -97,10 +91,3 @@ class AutoregressiveSpline(SplineFlow):
             info.dim, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
         )
         return Flow(layers, self.base(info))
-
-
-def _moving(layer: Coupling | Autoregressive, x: Tensor) -> Tensor:
-    """The coordinates that a layer moves, in the order of its conditioner's outputs."""
-    if isinstance(layer, Autoregressive):
-        return x
-    return x[:, : layer.split] if layer.first_moves else x[:, layer.split :]

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 import trilemma
 from trilemma.plugins.flows.base import Base
-from trilemma.plugins.flows.conditioners import Perceptron
-from trilemma.plugins.flows.coupling import coupling_stack
-from trilemma.plugins.flows.flow import Chain, Density
+from trilemma.plugins.flows.conditioners import Parametrised
+from trilemma.plugins.flows.coupling import Couplings
+from trilemma.plugins.flows.flow import Bijection, Density
 from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
 
@@ -31,7 +31,7 @@ class Fold(nn.Module):
         self.coordinate = coordinate
         self.log_edge = nn.Parameter(torch.full((), -1.0))
         self.log_slope = nn.Parameter(torch.zeros(()))
-        self.gate = Perceptron(d, 1, 3, hidden)
+        self.gate = Parametrised(d, 1, 3, hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point."""
@@ -73,17 +73,17 @@ class Fold(nn.Module):
 class FoldedFlow(Density):
     """Flows and folds in turn, from data to a base law: p(x) = the base's density at z |det dz/dx| prod p(k | z)."""
 
-    def __init__(self, chains: Sequence[Chain], folds: Sequence[Fold], base: Base) -> None:
+    def __init__(self, chains: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
         super().__init__()
         self.first = chains[0]
         self.folds = nn.ModuleList(folds)
         self.chains = nn.ModuleList(chains[1:])
         self.base = base
 
-    def stages(self) -> list[tuple[Fold, Chain]]:
+    def stages(self) -> list[tuple[Fold, Bijection]]:
         """A fold and the flow after it, in order."""
         pairs = zip(self.folds, self.chains, strict=True)
-        return [(fold, chain) for fold, chain in pairs if isinstance(fold, Fold) and isinstance(chain, Chain)]
+        return [(fold, chain) for fold, chain in pairs if isinstance(fold, Fold) and isinstance(chain, Bijection)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in nats, shape `(n,)`."""
@@ -132,10 +132,8 @@ class RAD(FlowModel):
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
         chains = [
-            Chain(
-                coupling_stack(
-                    d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
-                )
+            Couplings(
+                d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
             )
             for _ in range(config.folds + 1)
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import coupling_stack
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
 from trilemma.plugins.flows.transforms import affine
@@ -25,7 +25,7 @@ class RealNVP(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        layers = coupling_stack(
+        couplings = Couplings(
             d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
         )
-        return Flow(layers, self.base(info))
+        return Flow([couplings], self.base(info))

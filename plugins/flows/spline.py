@@ -105,7 +105,7 @@ class RationalQuadratic(Written):
         weighted = torch.where(before, of_end, torch.where(own, of_size, 0.0)).mul_(sizes)
         grad_logits = torch.addcmul(weighted, sizes, weighted.sum(1, keepdim=True), value=-0.5 / ctx.bound)
         grad_slopes = torch.where(own[1:], grad_d0, torch.where(own[:-1], grad_d1, 0.0)) * slopes[1:-1]
-        grad_params = torch.cat([grad_logits.flatten(0, 1), grad_slopes]) * shrink.square()
+        grad_params = torch.cat([grad_logits.flatten(0, 1), grad_slopes]) * (shrink * shrink)
         return grad_params, torch.where(inside, grad_x, grad), None, None
 
 

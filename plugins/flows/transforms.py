@@ -114,7 +114,7 @@ class Affine(Written):
         x, shrink, scale = ctx.saved_tensors
         grad_y, grad_log_scale = zeros_for_none(grads[:2], x)
         grad_x = grad_y * scale
-        grad_raw = torch.addcmul(grad_log_scale, grad_x, x) * shrink.square()
+        grad_raw = torch.addcmul(grad_log_scale, grad_x, x) * (shrink * shrink)
         return torch.cat([grad_y, grad_raw]).view(2, *x.shape), grad_x, None
 
 

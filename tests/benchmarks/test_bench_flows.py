@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trilemma.plugins.flows.base import StandardNormal
-from trilemma.plugins.flows.coupling import coupling_stack
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.transforms import affine
@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
 
 def ours(kind: str) -> tuple[nn.Module, LogProb, Draw]:
     elementwise = affine(3.0) if kind == "realnvp" else rational_quadratic(BINS, 5.0)
-    flow = Flow(coupling_stack(2, TRANSFORMS, elementwise, HIDDEN), StandardNormal((2,)))
+    flow = Flow([Couplings(2, TRANSFORMS, elementwise, HIDDEN)], StandardNormal((2,)))
     generator = torch.Generator().manual_seed(0)
     return flow, flow.log_prob, lambda n: flow.sample(n, generator)[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import trilemma
 from trilemma.harness.cost import NfeCounter
 from trilemma.plugins.flows import FLOWS
 from trilemma.plugins.flows.base import StandardNormal
-from trilemma.plugins.flows.coupling import Coupling, coupling_stack
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.gaussianise import gaussianising_spline
 from trilemma.plugins.flows.maf import IAF, MAF
@@ -76,6 +77,8 @@ def random_flow(name: str, d: int, dtype: torch.dtype) -> Flow:
     for parameter in model.parameters():
         if not parameter.any():
             inputs = parameter[0].numel() if parameter.ndim > 1 else 64
+            if parameter.ndim == 3:  # the stacked weights and biases of an MLP
+                inputs = parameter.shape[2] if parameter.shape[2] > 1 else 64
             nn.init.normal_(parameter, std=scale / inputs**0.5)
     model.eval().to(dtype)
     assert isinstance(model.flow, Flow)
@@ -154,7 +157,7 @@ def grid_density(name: str, side: float, points: int) -> Tensor:
 
 @pytest.mark.parametrize("name", [name for name in PLANE if BY_NAME[name].likelihood in ("exact", "ode")])
 def test_density_has_unit_mass(name: str) -> None:
-    mass = grid_density(name, 8.0, {"cnf": 80, "nsf-coupling": 960}.get(name, 320)).sum()
+    mass = grid_density(name, 8.0, {"cnf": 80, "nsf-coupling": 960, "nsf-autoregressive": 960}.get(name, 320)).sum()
     assert float(mass) == pytest.approx(1, abs=1e-3)
 
 
@@ -442,17 +445,12 @@ def linear_layers(network: nn.Module) -> list[nn.Module]:
     return [layer for layer in network.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
 
 
-def copy_mlp(ours: nn.Module, theirs: nn.Module, width: int) -> None:
+def copy_mlp(width: int, layers: Iterable[Tensor], theirs: nn.Module) -> None:
     """Zuko orders the last layer's outputs by coordinate, then parameter; ours the other way round."""
-    pairs = list(zip(ours.layers, linear_layers(theirs), strict=True))  # type: ignore[arg-type]
-    for one, other in pairs:
-        one.weight.data.copy_(other.weight.data)
-        one.bias.data.copy_(other.bias.data)
-    last, reference = pairs[-1]
-    for name in ("weight", "bias"):
-        value = getattr(reference, name).data
-        rows = value.reshape(-1, width, *value.shape[1:]).transpose(0, 1).reshape(value.shape)
-        getattr(last, name).data.copy_(rows)
+    values = [layer.get_parameter(name).data for layer in linear_layers(theirs) for name in ("weight", "bias")]
+    values[-2:] = [v.reshape(-1, width, *v.shape[1:]).transpose(0, 1).reshape(v.shape) for v in values[-2:]]
+    for one, other in zip(layers, values, strict=True):
+        one.detach().copy_(other.reshape(one.shape))
 
 
 @pytest.mark.parametrize("spline", [False, True])
@@ -464,10 +462,10 @@ def test_couplings_equal_those_of_zuko(spline: bool) -> None:
         options |= {"univariate": zuko.transforms.MonotonicRQSTransform, "shapes": [(6,), (6,), (5,)]}
     theirs = zuko.flows.coupling.GeneralCouplingTransform(4, **options)
     elementwise = rational_quadratic(6, 5.0) if spline else affine(math.log(1e3))
-    ours = Flow(coupling_stack(4, 1, elementwise, (16, 16)), StandardNormal((4,)))
+    ours = Flow([Couplings(4, 1, elementwise, (16, 16))], StandardNormal((4,)))
     (layer,) = ours.chain()
-    assert isinstance(layer, Coupling)
-    copy_mlp(layer.conditioner, theirs.hyper, elementwise.width)
+    assert isinstance(layer, Couplings)
+    copy_mlp(elementwise.width, layer.stacked, theirs.hyper)
     kept = theirs.mask.nonzero()[:, 0]
     order = torch.cat([kept, (~theirs.mask).nonzero()[:, 0]])
     x = 2 * torch.randn(50, 4)
@@ -494,7 +492,7 @@ def test_autoregressive_layers_equal_those_of_zuko(spline: bool) -> None:
     assert isinstance(flow, Flow)
     for layer, transform in zip(flow.chain(), theirs.transform.transforms, strict=True):
         net = layer.conditioner
-        copy_mlp(net, transform.hyper, net.width)  # type: ignore[arg-type]
+        copy_mlp(net.width, net.held, transform.hyper)  # type: ignore[arg-type, union-attr]
         linear = linear_layers(transform.hyper)
         for number, part in enumerate(linear):
             mask = part.mask.float()  # type: ignore[union-attr, operator]

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from trilemma.plugins.flows.autoregressive import Autoregressive
 from trilemma.plugins.flows.base import NormalMixture, StandardNormal
 from trilemma.plugins.flows.cnf import Velocity
-from trilemma.plugins.flows.conditioners import Masked, Perceptron
-from trilemma.plugins.flows.coupling import coupling_stack
+from trilemma.plugins.flows.conditioners import Masked, Parametrised
+from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import CHUNK, Bijection, Flow, Inverse
 from trilemma.plugins.flows.images import Convolutional, FactorOut, Flatten, Squeeze
 from trilemma.plugins.flows.linear import ActNorm, LULinear
@@ -114,9 +114,7 @@ def test_the_spline_is_finite_with_its_gradient_at_extremes() -> None:
 
 def test_flows_batch_over_parameters() -> None:
     torch.manual_seed(0)
-    flows = [
-        Flow(coupling_stack(3, 2, rational_quadratic(4, 3.0), (8,)), StandardNormal((3,))).double() for _ in range(3)
-    ]
+    flows = [Flow([Couplings(3, 2, rational_quadratic(4, 3.0), (8,))], StandardNormal((3,))).double() for _ in range(3)]
     for flow in flows:
         scatter(flow)
     parameters, buffers = torch.func.stack_module_state(flows)
@@ -137,7 +135,7 @@ def test_flows_batch_over_parameters() -> None:
 @pytest.mark.parametrize("elementwise", [affine(3.0), rational_quadratic(8, 3.5)], ids=["affine", "spline"])
 def test_flows_compile_as_one_graph(elementwise: object) -> None:
     torch.manual_seed(0)
-    flow = Flow(coupling_stack(2, 2, elementwise, (16,)), StandardNormal((2,)))  # type: ignore[arg-type]
+    flow = Flow([Couplings(2, 2, elementwise, (16,))], StandardNormal((2,)))  # type: ignore[arg-type]
     scatter(flow)
     x = normal(64, 2).float()
     compiled = torch.compile(flow.log_prob, fullgraph=True)
@@ -152,25 +150,63 @@ def test_flows_compile_as_one_graph(elementwise: object) -> None:
 
 
 @pytest.mark.parametrize("elementwise", [affine(3.0), rational_quadratic(4, 3.0)], ids=["affine", "spline"])
-@pytest.mark.parametrize("d", [2, 5])
-def test_a_chain_recorded_as_one_step_has_the_gradients_of_its_layers(d: int, elementwise: Elementwise) -> None:
+@pytest.mark.parametrize("d", [2, 5, 6])
+@pytest.mark.parametrize("count", [1, 5])
+def test_couplings_recorded_as_one_step_have_the_gradients_of_their_layers(
+    d: int, count: int, elementwise: Elementwise
+) -> None:
     torch.manual_seed(0)
-    flow = Flow(coupling_stack(d, 4, elementwise, (8, 8), octaves=2), StandardNormal((d,))).double()
-    scatter(flow)
-    x = normal(7, d).requires_grad_()
-    trained = [x, *flow.parameters()]
-    found = torch.autograd.grad(flow.log_prob(x).square().sum(), trained)
-    total, z = torch.zeros(7, dtype=torch.float64), x
-    for layer in flow.chain():
-        z, logdet = layer(z)
-        total = total + logdet
-    expected = torch.autograd.grad((total + flow.base.log_prob(z)).square().sum(), trained)
-    for one, two in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, two)
+    layer = Couplings(d, count, elementwise, (8, 8), octaves=2).double()
+    scatter(layer)
+    parameters = dict(layer.named_parameters())
+    x = normal(7, d)
+
+    def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        z, logdet = torch.func.functional_call(layer, parameters, (x,))
+        return (z.square().sum(1) - logdet).square().sum()
+
+    expected, expected_x = torch.func.grad(loss, argnums=(0, 1))(parameters, x)  # layer by layer
+    found, found_x = torch.autograd.grad(loss(parameters, x.requires_grad_()), (next(iter(parameters.values())), x))
+    torch.testing.assert_close(found_x, expected_x)
+    found = torch.autograd.grad(loss(parameters, x), list(parameters.values()))
+    for one, (name, two) in zip(found, expected.items(), strict=True):
+        torch.testing.assert_close(one, two, msg=name)
 
 
-def test_a_recorded_chain_refuses_a_second_derivative() -> None:
-    flow = Flow(coupling_stack(2, 2, affine(3.0), (8,)), StandardNormal((2,)))
+def test_every_coordinate_moves_and_shuffled_couplings_invert() -> None:
+    torch.manual_seed(0)
+    for d, count in [(2, 2), (3, 4), (8, 7)]:
+        layer = Couplings(d, count, affine(3.0), (8,)).double()
+        scatter(layer)
+        x = normal(6, d)
+        with torch.no_grad():
+            y, logdet = layer(x)
+            back, back_logdet = layer.inverse(y)
+        torch.testing.assert_close(back, x, atol=1e-12, rtol=0)
+        torch.testing.assert_close(back_logdet, -logdet)
+        jacobian = torch.autograd.functional.jacobian(lambda p, f=layer: f(p[None])[0][0], x[0])
+        torch.testing.assert_close(torch.linalg.slogdet(jacobian)[1], logdet[0])
+        # Up to the order of the coordinates, a layer that kept one would show a row of the identity.
+        assert not ((jacobian == 1).sum(1).eq(1) & (jacobian == 0).sum(1).eq(d - 1)).any()
+
+
+@pytest.mark.parametrize("d", [4, 5])
+def test_couplings_start_at_given_parameters_of_what_they_move(d: int) -> None:
+    torch.manual_seed(0)
+    layer, seen = Couplings(d, 4, affine(3.0), (8,)).double(), []
+
+    def standardise(moving: Tensor) -> Tensor:
+        seen.append(moving.shape[1])
+        return torch.stack([-moving.mean(0), torch.zeros(moving.shape[1])])
+
+    x = normal(50, d) + 3
+    layer.start(x, standardise)
+    assert seen == [d - d // 2, d // 2] * 2
+    torch.testing.assert_close(layer(x)[0].mean(0), torch.zeros(d, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_recorded_couplings_refuse_a_second_derivative() -> None:
+    flow = Flow([Couplings(2, 2, affine(3.0), (8,))], StandardNormal((2,)))
     scatter(flow)
     x = normal(4, 2).float().requires_grad_()
     (slope,) = torch.autograd.grad(flow.log_prob(x).sum(), x, create_graph=True)
@@ -180,7 +216,7 @@ def test_a_recorded_chain_refuses_a_second_derivative() -> None:
 
 def test_densities_and_draws_do_not_depend_on_the_chunks() -> None:
     torch.manual_seed(0)
-    flow = Flow(coupling_stack(2, 2, rational_quadratic(4, 3.0), (8,)), StandardNormal((2,)))
+    flow = Flow([Couplings(2, 2, rational_quadratic(4, 3.0), (8,))], StandardNormal((2,)))
     scatter(flow)
     n = 2 * CHUNK + 3
     x = normal(n, 2).float()
@@ -210,7 +246,7 @@ def test_the_affine_maps_written_out_derivatives() -> None:
 @pytest.mark.parametrize("octaves", [0, 2])
 def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
     torch.manual_seed(0)
-    net = Perceptron(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
+    net = Parametrised(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
     names, weights = zip(*net.named_parameters(), strict=True)
 
     def output(x: Tensor, *weights: Tensor) -> Tensor:
@@ -221,7 +257,7 @@ def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
 
 def test_dropout_passes_gradients_through_the_units_that_are_on() -> None:
     torch.manual_seed(0)
-    net = Perceptron(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
+    net = Parametrised(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
     x, direction = normal(4, 2).requires_grad_(), normal(4, 2, seed=1)
 
     def output(shift: float) -> Tensor:
@@ -247,7 +283,7 @@ def test_masks_let_a_coordinate_see_those_before_it_alone(octaves: int) -> None:
 
 def test_a_perceptron_gives_points_last() -> None:
     torch.manual_seed(0)
-    net = Perceptron(2, 3, 5, (8,), octaves=1, last_gain=1.0)
+    net = Parametrised(2, 3, 5, (8,), octaves=1, last_gain=1.0)
     x = normal(7, 2).float()
     out = net(x)
     assert out.shape == (5, 3, 7)
