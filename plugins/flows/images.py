@@ -98,7 +98,7 @@ class PixelwiseSpline(Bijection):
         self.params.copy_(gaussianising_spline(x.flatten(1), self.bins, self.bound).reshape(self.params.shape))
 
     def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
-        moved, log_slopes = function(self.params.expand(*self.params.shape[:-1], len(x)), points_last(x))
+        moved, log_slopes = function(self.params, points_last(x))
         return moved.movedim(-1, 0), log_slopes.flatten(0, -2).sum(0)
 
 
@@ -131,11 +131,17 @@ class Convolutional(Conditioner):
         row = x.reshape(1, c, h, w * n)
         local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place.view(-1, 1)
         units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
-        units = F.dropout(units, self.dropout, self.training)
+        if self.training and self.dropout:
+            units = units * self._kept(units)
         channels = F.silu(torch.addmm(local, self.spread.weight, units)).view(len(self.kernel), -1, n)
-        channels = channels * F.dropout(channels.new_ones(len(channels), 1, n), self.dropout, self.training)
+        if self.training and self.dropout:
+            channels = channels * self._kept(channels[:, :1])
         value = torch.addmm(self.last.bias.unsqueeze(1), self.last.weight, channels.flatten(1))
         return value.view(self.width, -1, h, w, n)
+
+    def _kept(self, like: Tensor) -> Tensor:
+        """A mask of inverted dropout. From uniform numbers: those of a Bernoulli law are drawn one by one."""
+        return (torch.rand_like(like) >= self.dropout).to(like) / (1 - self.dropout)
 
 
 class ChannelCoupling(Bijection):

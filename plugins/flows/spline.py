@@ -23,49 +23,72 @@ class Segment(NamedTuple):
     slope: Tensor
     next_slope: Tensor
 
+    @classmethod
+    def of(cls, place: Place) -> Segment:
+        """The segment at a place."""
+        return cls(*place.end.unbind(0), *place.size.unbind(0), *place.slope.unbind(0))
+
+
+def shrinkage(raw: Tensor, limit: float) -> Tensor:
+    """What a soft clip to (-limit, limit) multiplies `raw` by: 1 / (1 + |raw| / limit)."""
+    return torch.rsub(raw.abs(), 1, alpha=-1 / limit).reciprocal_()
+
 
 def knots(params: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """From raw parameters `(3 bins - 1, *shape)`: bin sizes and their lower ends, `(2, bins, *shape)`, x first then y,
-    the slopes at all knots `(bins + 1, *shape)`, 1 at the two ends, where the identity takes over; and what the soft
-    clips multiply the raw parameters by.
+    """From raw parameters `(3 bins - 1, *shape)`: bin sizes and their lower ends, `(2, bins, *shape)`, x first then y;
+    what their soft clip multiplies them by; and the raw slopes at all knots `(bins + 1, *shape)`, 0 at the two ends,
+    where the identity takes over.
     """
     shape = params.shape[1:]
-    of_sizes, of_slopes = params.abs().tensor_split([2 * bins])
-    shrink = torch.cat([of_sizes * (2 / LOG_SLOPE), of_slopes * (1 / LOG_SLOPE)]).add_(1).reciprocal_()
-    raw_sizes, raw_slopes = (params * shrink).tensor_split([2 * bins])
-    sizes = torch.softmax(raw_sizes.reshape(2, bins, *shape), dim=1) * (2 * bound)
-    ends = (sizes.cumsum(1) - sizes).sub_(bound)
-    one = params.new_ones((1, *shape))
-    return sizes, ends, torch.cat([one, raw_slopes.exp(), one]), shrink
+    raw_sizes, raw_slopes = params.tensor_split([2 * bins])
+    shrink = shrinkage(raw_sizes, LOG_SLOPE / 2).view(2, bins, *shape)
+    sizes = torch.softmax(raw_sizes.reshape(2, bins, *shape) * shrink, dim=1) * (2 * bound)
+    earlier = params.new_ones((bins, bins)).tril(-1).expand(2, -1, -1)  # much faster than a cumulative sum
+    ends = torch.baddbmm(params.new_full((), -bound), earlier, sizes.flatten(2)).view_as(sizes)
+    zero = params.new_zeros((1, *shape))
+    return sizes, ends, shrink, torch.cat([zero, raw_slopes, zero])
 
 
-def passed(ends: Tensor, x: Tensor) -> Tensor:
-    """Which of the bins `x` lies beyond, from the bins' lower ends `(bins, *shape)`; none lies beyond the last."""
-    return x >= ends[1:]
+class Place(NamedTuple):
+    """Where points `(*shape)` lie: the numbers of their bins; the bins' lower ends and sizes, `(2, *shape)`, x first
+    then y; the slopes at the bins' two ends, `(2, *shape)`, and what the soft clip multiplies their logarithms by.
+    """
+
+    number: Tensor
+    end: Tensor
+    size: Tensor
+    slope: Tensor
+    shrink: Tensor
 
 
-def segment(sizes: Tensor, ends: Tensor, slopes: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lower end and size, x and y, and the two slopes, each `(2, *shape)`, of every point's bin `index`, `(*shape)`."""
+def locate(x: Tensor, along: int, sizes: Tensor, ends: Tensor, raw_slopes: Tensor) -> Place:
+    """The places of x (`along` 0) or of y (1) among the knots, whose shapes are broadcast against theirs."""
+    index = (x >= ends[along, 1:]).sum(0)  # none lies beyond the last
     at = index.unsqueeze(0)
-    pair = at.unsqueeze(0).expand(2, *at.shape)
-    return ends.gather(1, pair).squeeze(1), sizes.gather(1, pair).squeeze(1), slopes.gather(0, torch.cat([at, at + 1]))
+    pair = at.expand(2, 1, *x.shape)
+    end, size = (values.expand(2, -1, *x.shape).gather(1, pair).squeeze(1) for values in (ends, sizes))
+    raw = raw_slopes.expand(-1, *x.shape).gather(0, torch.cat([at, at + 1]))
+    shrink = shrinkage(raw, LOG_SLOPE)
+    return Place(index, end, size, (raw * shrink).exp(), shrink)
 
 
 class RationalQuadratic(Written):
-    """`(params, x) -> (y, log dy/dx)` with the derivatives written out (eqs. 4 and 5)."""
+    """`(params, x) -> (y, log dy/dx)` with the derivatives written out (eqs. 4 and 5).
+
+    Dimensions of size 1 of the parameters are broadcast: their knots are found once.
+    """
 
     @staticmethod
     def forward(params: Tensor, x: Tensor, bins: int, bound: float) -> tuple[Tensor, ...]:
-        sizes, ends, slopes, shrink = knots(params, bins, bound)
+        sizes, ends, shrink, raw_slopes = knots(params, bins, bound)
         inside = x.abs() < bound
         clamped = x.clamp(-bound, bound)
-        index = passed(ends[0], clamped).sum(0)
-        corner, size, steep = segment(sizes, ends, slopes, index)
-        bin_ = Segment(*corner.unbind(0), *size.unbind(0), *steep.unbind(0))
+        place = locate(clamped, 0, sizes, ends, raw_slopes)
+        bin_ = Segment.of(place)
         theta = (clamped - bin_.left) / bin_.width
         y, slope, *terms = evaluate(bin_, theta)
         y, log_slope = torch.where(inside, y, x), torch.where(inside, slope.log(), 0.0)
-        return y, log_slope, shrink, sizes, slopes, index, inside, size, steep, theta, slope, *terms
+        return y, log_slope, sizes, shrink, inside, *place, theta, slope, *terms
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -75,8 +98,8 @@ class RationalQuadratic(Written):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        shrink, sizes, slopes, index, inside, size, steep, t, slope, s, r, den, top = ctx.saved_tensors
-        bins, (grad, grad_log) = ctx.bins, zeros_for_none(grads[:2], t)
+        sizes, shrink, inside, index, end, size, steep, steep_shrink, t, slope, s, r, den, top = ctx.saved_tensors
+        bins, bound, (grad, grad_log) = ctx.bins, ctx.bound, zeros_for_none(grads[:2], t)
         (w, h), (d0, d1) = size.unbind(0), steep.unbind(0)
         grad_y, grad_log = grad * inside, grad_log * inside
 
@@ -99,14 +122,17 @@ class RationalQuadratic(Written):
         grad_height = torch.addcmul(of_height, grad_y, r)
 
         # A bin's size moves the lower ends of all bins after it, and shapes its own.
-        steps = torch.arange(bins, device=index.device).reshape(-1, *[1] * index.ndim)
-        before, own = steps < index, steps == index
-        of_end, of_size = torch.stack([back, grad_y, grad_width, grad_height]).unsqueeze(1).chunk(2)
-        weighted = torch.where(before, of_end, torch.where(own, of_size, 0.0)).mul_(sizes)
-        grad_logits = torch.addcmul(weighted, sizes, weighted.sum(1, keepdim=True), value=-0.5 / ctx.bound)
-        grad_slopes = torch.where(own[1:], grad_d0, torch.where(own[:-1], grad_d1, 0.0)) * slopes[1:-1]
-        grad_params = torch.cat([grad_logits.flatten(0, 1), grad_slopes]) * (shrink * shrink)
-        return grad_params, torch.where(inside, grad_x, grad), None, None
+        at = index.unsqueeze(0)
+        of_end, of_size = torch.stack([back, grad_y, grad_width, grad_height]).chunk(2)
+        before = (index.to(t) - torch.arange(bins, device=t.device).reshape(-1, *[1] * index.ndim)).clamp(0, 1)
+        mean = torch.addcmul(of_end * (end + bound), of_size, size) / (-2 * bound)  # over the softmax, and its sign
+        of_sizes = torch.addcmul(mean.unsqueeze(1), before, of_end.unsqueeze(1))
+        of_sizes.scatter_add_(1, at.expand(2, 1, *index.shape), of_size.unsqueeze(1))
+        of_sizes = of_sizes.sum_to_size(sizes.shape) * sizes * (shrink * shrink)
+        of_ends = torch.stack([grad_d0, grad_d1]) * steep * (steep_shrink * steep_shrink)
+        of_slopes = torch.zeros_like(before[:1]).expand(bins + 1, *index.shape).scatter(0, at, of_ends[:1])
+        of_slopes = of_slopes.scatter_add_(0, at + 1, of_ends[1:])[1:-1].sum_to_size(bins - 1, *sizes.shape[2:])
+        return torch.cat([of_sizes.flatten(0, 1), of_slopes]), torch.where(inside, grad_x, grad), None, None
 
 
 def evaluate(bin_: Segment, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -125,11 +151,10 @@ def evaluate(bin_: Segment, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
 
 def spline_inverse(params: Tensor, y: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor]:
     """`(x, log dx/dy)` by the quadratic formula in its stable form (eqs. 6 to 8)."""
-    sizes, ends, slopes, _ = knots(params, bins, bound)
+    sizes, ends, _, raw_slopes = knots(params, bins, bound)
     inside = y.abs() < bound
     clamped = y.clamp(-bound, bound)
-    corner, size, steep = segment(sizes, ends, slopes, passed(ends[1], clamped).sum(0))
-    bin_ = Segment(*corner.unbind(0), *size.unbind(0), *steep.unbind(0))
+    bin_ = Segment.of(locate(clamped, 1, sizes, ends, raw_slopes))
     s = bin_.height / bin_.width
     rise = clamped - bin_.bottom
     bend = rise * (bin_.slope + bin_.next_slope - 2 * s)

@@ -42,6 +42,18 @@ def test_the_splines_written_out_derivatives(bins: int) -> None:
     assert torch.autograd.gradcheck(forward, (params, x))
 
 
+def test_parameters_that_points_share_are_broadcast() -> None:
+    spline = rational_quadratic(4, 3.0)
+    shared = normal(11, 2, 1, seed=1).requires_grad_()
+    x = normal(2, 9, seed=2, scale=2.0).requires_grad_()
+    assert torch.autograd.gradcheck(spline.forward, (shared, x))
+    y, log_slope = spline.forward(shared, x)
+    torch.testing.assert_close(y, spline.forward(shared.expand(-1, -1, 9), x)[0])
+    back, log_back = spline.inverse(shared, y)
+    torch.testing.assert_close(back, x)
+    torch.testing.assert_close(log_back, -log_slope)
+
+
 def test_the_splines_inverse_has_the_right_gradient() -> None:
     params = normal(11, 2, 9, seed=1).requires_grad_()
     y = normal(2, 9, seed=2, scale=2.0).requires_grad_()
