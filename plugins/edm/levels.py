@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from trilemma.plugins.denoiser import per_point
 
+REACH = 8.0
+"""Noise levels beyond the support at which points are clipped: data with noise never lies there."""
+
 
 def log_boxes(z: Tensor) -> Tensor:
     """ln(Phi(z_k+1) - Phi(z_k)) between neighbours along the last dimension, accurate in both tails. `z` rises."""
@@ -46,7 +49,8 @@ class LevelDenoiser(nn.Module):
 
     The raw network gives logits for each pixel and level, `(n, channels levels, height, width)`; on top of a bias (the
     logarithm of a histogram of the data) they are what the rest of the image says of a pixel, and the pixel's own noisy
-    value is accounted for exactly. Points are clipped to the support before that: outside they say nothing more.
+    value is accounted for exactly, outside the support too: that is where noise takes half of a pixel's values near its
+    ends, and clipping them costs bits. Only what no noise explains, met in a few large sampling steps, is clipped.
     """
 
     edges: Tensor
@@ -70,5 +74,6 @@ class LevelDenoiser(nn.Module):
         s = per_point(sigma, x)
         raw = self.network((1 + s**2).rsqrt() * x, sigma.log() / 4)
         logits = raw.unflatten(1, (x.shape[1], -1)).movedim(2, -1) + self.bias
-        clipped = x.double().clamp(float(self.edges[0]), float(self.edges[-1]))
-        return box_posterior_mean(clipped, s.double(), logits.double(), self.edges).to(x)
+        s, edges = s.double(), self.edges
+        within = x.double().clamp(edges[0] - REACH * s, edges[-1] + REACH * s)
+        return box_posterior_mean(within, s, logits.double(), edges).to(x)

@@ -151,6 +151,18 @@ def test_level_denoiser_is_finite_with_gradients_everywhere(sigma: float) -> Non
     assert value.max() <= denoiser.edges[-1] + 1e-6
 
 
+@pytest.mark.parametrize("sigma", [0.01, 0.3, 2.0])
+def test_level_denoiser_takes_noisy_points_where_they_are(sigma: float) -> None:
+    # Half of the points of a law at an end of the support are outside it once they have noise. The network starts at 0.
+    denoiser = LevelDenoiser(UNet((1, 8, 8), 4), 4, (-1.0, 1.4))
+    beyond = sigma * torch.linspace(0, 5, 32)
+    x = torch.cat([-1.0 - beyond, 1.4 + beyond]).reshape(1, 1, 8, 8)
+    found = denoiser(x, torch.tensor(sigma)).flatten().double()
+    y = torch.linspace(-1.0, 1.4, 120_001, dtype=torch.float64)
+    weight = (-0.5 * ((x.double().reshape(-1, 1) - y) / sigma) ** 2).softmax(1)
+    torch.testing.assert_close(found, weight @ y, atol=1e-4, rtol=0)
+
+
 def test_calibration_finds_the_histogram() -> None:
     level = torch.randint(0, 4, (20_000, 1, 2, 2), generator=generator())
     level[:10_000] = level[:10_000].clamp(min=1)
