@@ -18,7 +18,7 @@ class MultiscaleGlow(FlowModel):
 
     name = "glow-multiscale"
     accepts = ("image",)
-    recipe = trilemma.Recipe(lr=6e-3, batch_size=128, schedule="cosine", ema=0.998, validations=40)
+    recipe = trilemma.Recipe(lr=6e-3, batch_size=128, weight_decay=0.5, schedule="cosine", ema=0.998, validations=40)
 
     class Config(FlowConfig):
         """Architecture of the flow."""
@@ -27,14 +27,17 @@ class MultiscaleGlow(FlowModel):
         steps: int = Field(4, ge=1, description="steps of actnorm, 1x1 convolution and coupling at each scale")
         hidden: int = Field(48, ge=1, description="channels of the conditioners")
         dense: int = Field(64, ge=1, description="units of the conditioners' dense bottleneck")
-        bins: int = Field(8, ge=2, description="bins of a spline")
+        bins: int = Field(5, ge=2, description="bins of the couplings' splines")
+        marginal_bins: int = Field(
+            32, ge=2, description="bins of the splines that take the law of each pixel to a normal one"
+        )
         bound: float = Field(5.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
         factor_out: bool = Field(False, description="whether half of the channels are latent after each scale")
         dropout: float | None = Field(
             None,
             ge=0,
             lt=1,
-            description="dropout in the conditioners; by default 0.4 below 100 training images per pixel, else 0",
+            description="dropout in the conditioners; by default 0.3 below 100 training images per pixel, else 0",
         )
 
     def base(self, info: trilemma.DataInfo) -> Base:
@@ -45,8 +48,8 @@ class MultiscaleGlow(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         if info.kind != "image" or any(side % 2 for side in info.shape[1:]):
             raise trilemma.UnsupportedError("a multiscale flow needs images of even height and width")
-        dropout = dropout_for(info, self.config.dropout)
-        marginals = PixelwiseSpline(info.shape, self.config.bins, self.config.bound)
+        dropout = dropout_for(info, self.config.dropout, 0.3)
+        marginals = PixelwiseSpline(info.shape, self.config.marginal_bins, self.config.bound)
         return Flow([marginals, self._scale(info.shape, self.config.levels, dropout)], self.base(info))
 
     def _scale(self, shape: tuple[int, ...], levels: int, dropout: float) -> Bijection:
