@@ -418,10 +418,11 @@ class TwoMoons:
 @pytest.mark.parametrize("objective", ["likelihood", "reverse-kl"])
 def test_planar_flows_improve_with_depth(objective: str) -> None:
     losses = []
+    steps = 4_000 if objective == "reverse-kl" else 1_500  # a flow finds the law's second mode late, a short one never
     for depth in (2, 8, 32):
         kind = BY_NAME["planar"]
         model = kind(kind.Config(transforms=depth, objective=objective))
-        ctx = context("planar", clock=trilemma.Clock(trilemma.Budget(steps=1_500)), truth=TwoMoons())
+        ctx = context("planar", clock=trilemma.Clock(trilemma.Budget(steps=steps)), truth=TwoMoons())
         ctx.recipe = kind.recipe
         if objective == "likelihood":
             ctx.valid = trilemma.Split(ring(1_000, 2))
