@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trilemma.plugins.flows.transforms import Elementwise, Written, mark_kept, zeros_for_none
+from trilemma.plugins.flows.transforms import Elementwise, Written, mark_kept, shrinkage, zeros_for_none
 
 LOG_SLOPE = 6.907755278982137
 """ln 1000: knots have slopes in (1/1000, 1000); bins of one spline differ in size by less than a factor of 1000."""
@@ -27,11 +27,6 @@ class Segment(NamedTuple):
     def of(cls, place: Place) -> Segment:
         """The segment at a place."""
         return cls(*place.end.unbind(0), *place.size.unbind(0), *place.slope.unbind(0))
-
-
-def shrinkage(raw: Tensor, limit: float) -> Tensor:
-    """What a soft clip to (-limit, limit) multiplies `raw` by: 1 / (1 + |raw| / limit)."""
-    return torch.rsub(raw.abs(), 1, alpha=-1 / limit).reciprocal_()
 
 
 def knots(params: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

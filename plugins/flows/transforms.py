@@ -90,7 +90,12 @@ def zeros_for_none(grads: tuple[Tensor | None, ...], like: Tensor) -> list[Tenso
 
 def soft_clip(x: Tensor, bound: float) -> Tensor:
     """A smooth clip to (-bound, bound) with slope 1 at 0: x / (1 + |x| / bound)."""
-    return x / (1 + x.abs() / bound)
+    return x * shrinkage(x, bound)
+
+
+def shrinkage(x: Tensor, bound: float) -> Tensor:
+    """What the soft clip multiplies `x` by; its square is the clip's slope."""
+    return torch.rsub(x.abs(), 1, alpha=-1 / bound).reciprocal()
 
 
 class Affine(Written):
@@ -99,7 +104,7 @@ class Affine(Written):
     @staticmethod
     def forward(params: Tensor, x: Tensor, bound: float) -> tuple[Tensor, ...]:
         shift, raw = params.unbind(0)
-        shrink = raw.abs().div_(bound).add_(1).reciprocal_()
+        shrink = shrinkage(raw, bound)
         log_scale = raw * shrink
         scale = log_scale.exp()
         return torch.addcmul(shift, x, scale), log_scale, shrink, scale
