@@ -158,4 +158,4 @@ def _sheet(panels: list[Panel], images: bool, card: dict[str, Any]) -> bytes:
         for axes in grid[len(panels) :]:
             axes.axis("off")
 
-    return figures.png(draw, (2.2 * width, 2.6 * height), dpi=130)
+    return figures.png(draw, (2.2 * width, 2.9 * height), dpi=130)

@@ -34,6 +34,7 @@ from trilemma.plugins.samplers import (
     ODE_SAMPLERS,
     SDE_SAMPLERS,
     DenoiserSampler,
+    DpmSolver2M,
     EulerMaruyama,
     PredictorCorrector,
     StochasticHeun,
@@ -125,6 +126,13 @@ def test_geometric_grid_has_one_ratio() -> None:
 @settings(max_examples=20, deadline=None)
 def test_stratified_numbers_fall_one_in_each_part(n: int) -> None:
     assert torch.equal((stratified(n, generator(n)) * n).floor(), torch.arange(n).float())
+
+
+def test_the_multistep_solver_takes_levels_in_a_constant_ratio() -> None:
+    levels = DpmSolver2M(steps=9, sigma_min=0.01).grid(VarianceExploding(highest=40.0))
+    torch.testing.assert_close(levels[[0, -1]], torch.tensor([40.0, 0.01], dtype=torch.float64))
+    ratio = levels[1:] / levels[:-1]
+    torch.testing.assert_close(ratio, ratio[0].expand_as(ratio))
 
 
 def test_rho_grid_runs_between_its_ends() -> None:
