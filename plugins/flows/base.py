@@ -30,7 +30,7 @@ class StandardNormal(Base):
 
     def log_prob(self, z: Tensor) -> Tensor:
         d = math.prod(self.shape)
-        return -0.5 * ((z * z).flatten(1).sum(1) + d * math.log(2 * math.pi))
+        return torch.rsub((z * z).flatten(1).sum(1), -0.5 * d * math.log(2 * math.pi), alpha=0.5)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn((n, *self.shape), generator=generator, device=generator.device)

@@ -72,7 +72,10 @@ def through_layers(
         found.append(torch.mm(grad, inputs[number].t(), out=of_weight))
         grad = torch.mm(weights[number].t(), grad)
         if number > 0:  # a unit that is off, by ReLU or by dropout, is 0 and passes nothing on
-            grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
+            if into:  # in place: what a step touches should fit the cache
+                torch.ops.aten.threshold_backward.grad_input(grad, inputs[number], 0, grad_input=grad)
+            else:
+                grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
             if dropout:
                 grad = grad / (1 - dropout)
     return grad, found[::-1]
