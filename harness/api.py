@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,13 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
     return frame
 
 
-def load_results(path: str | Path) -> pd.DataFrame:
+def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
     """The results in a run directory in long form, a row per (cell, sampler setting, metric); failures are rows.
 
-    Raises StoreError where the directory holds no run.
+    Results that newer ones of the same model, options, dataset, seed and budget supersede are left out, unless
+    `superseded` asks for them. Raises StoreError where the directory holds no run.
     """
-    return load_frame(Store(path))
+    return load_frame(Store(path), superseded=superseded)
 
 
 def make_runner(
@@ -106,25 +106,19 @@ def make_runner(
     return runner
 
 
-def dry_run(runner: Runner) -> list[Any]:
-    """What a run would do, without a trace on disk where there is no run directory yet."""
-    if runner.store.path.exists():
-        return runner.run(dry_run=True)
-    real = runner.store
-    with tempfile.TemporaryDirectory() as folder:
-        runner.store = Store(folder)
-        try:
-            return runner.run(dry_run=True)
-        finally:
-            runner.store = real
-
-
 def finish(runner: Runner) -> pd.DataFrame:
-    """Load the frame of an ended run and tell the observers, which write the report."""
+    """Load the frame of an ended run and tell the observers, which write the report.
+
+    What they wrote is then in `runner.written`, and what went wrong in `runner.problems`.
+    """
     frame = load_frame(runner.store)
     sections = report_sections(runner.registry)
-    for text in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):
-        runner.progress.message(text)
+    for seen in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):
+        if seen.error:
+            runner.problems.append(seen.error)
+            runner.progress.message(seen.error)
+        elif seen.value:
+            runner.written += [Path(file) for file in seen.value]
     return frame
 
 

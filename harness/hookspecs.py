@@ -92,9 +92,14 @@ def trilemma_cell_finished(path: Path, cell: dict[str, Any], outcome: dict[str, 
 
 
 @hookspec
-def trilemma_run_finished(path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]) -> None:
+def trilemma_run_finished(  # type: ignore[empty-body]
+    path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]
+) -> list[Path] | None:
     """A run has ended, also when it was interrupted; `results` is the frame of `trilemma.load_results(path)`, and
     `sections` are the report sections of the plugins that the run had loaded, by rising `order`.
 
-    Example: `results.to_parquet(path / "results.parquet")`
+    Return the files that were written, which the command line then names. Where an implementation raises, the command
+    says so and its exit code is 1.
+
+    Example: `results.to_parquet(path / "results.parquet"); return [path / "results.parquet"]`
     """

@@ -54,7 +54,9 @@ def compare_paired(
     metric depends on its n.
     """
     rows = uniform_frame(frame)
-    rows = rows[(rows["metric"] == metric) & (rows["outcome"] == "ok") & np.isfinite(rows["value"])]
+    rows = rows[
+        (rows["metric"] == metric) & (rows["outcome"] == "ok") & ~rows["superseded"] & np.isfinite(rows["value"])
+    ]
     keys = ["dataset_id", "seed"]
     columns = ["value", "n", "likelihood", "budget", "device", "better"]
     sides = []

@@ -35,6 +35,15 @@ class PluginRecord:
     provides: dict[str, list[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What one plugin's observer returned, or the message that says how it failed."""
+
+    plugin: str
+    value: Any = None
+    error: str = ""
+
+
 class Registry:
     """The loaded plugins and what they registered, by kind and name.
 
@@ -124,14 +133,16 @@ class Registry:
         for kind in KINDS:
             self._collect(kind)
 
-    def observe(self, hook: str, **arguments: Any) -> Iterator[str]:
-        """Call an observer hook of every plugin on its own; yields a message for each that raised."""
+    def observe(self, hook: str, **arguments: Any) -> Iterator[Observed]:
+        """Call an observer hook of every plugin on its own; yields what each returned, or how it failed."""
         name = f"trilemma_{hook}"
         for implementation in getattr(self.manager.hook, name).get_hookimpls():
+            plugin = implementation.plugin_name
             try:
-                implementation.function(**{key: arguments[key] for key in implementation.argnames})
+                value = implementation.function(**{key: arguments[key] for key in implementation.argnames})
+                yield Observed(plugin, value)
             except Exception as error:  # observers can never fail a run
-                yield f"{name} of plugin '{implementation.plugin_name}' raised {type(error).__name__}: {error}"
+                yield Observed(plugin, error=f"{name} of plugin '{plugin}' raised {type(error).__name__}: {error}")
 
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""

@@ -38,6 +38,8 @@ class RunView:
     environment: dict[str, Any]
     cards: dict[str, dict[str, Any]]
     """The card of each dataset, by `dataset_id`."""
+    superseded: int = 0
+    """How many cells have older results that are left out of the frame, because newer ones stand in their place."""
 
     @classmethod
     def open(cls, path: str | Path) -> RunView:
@@ -51,7 +53,11 @@ class RunView:
         for cell in run["cells"]:
             record = store.record("data", cell["data_id"]) or {}
             cards[cell["dataset"]["label"]] = record.get("card") or {"title": cell["dataset"]["label"]}
-        return cls(store.path, load_frame(store), run["suite"], run["environment"], cards)
+        latest = run["runs"][-1]
+        frame = load_frame(store, superseded=True)
+        older = frame.loc[frame["superseded"], "cell"].nunique()
+        current = frame[~frame["superseded"]].reset_index(drop=True)
+        return cls(store.path, current, latest["suite"], latest["environment"], cards, older)
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from trilemma.harness.cell import Cell, data_id, plan
@@ -18,7 +21,7 @@ from trilemma.harness.executors import run_local
 from trilemma.harness.plugins import Registry
 from trilemma.harness.progress import Progress, Silent, Todo
 from trilemma.harness.resolve import Choice, Resolved
-from trilemma.harness.store import Store, write_json
+from trilemma.harness.store import Store, check_claim, write_json
 from trilemma.harness.suite import Limits
 from trilemma.harness.supervisor import Ending, Supervisor, Zygote
 
@@ -44,6 +47,10 @@ class Runner:
     plugin_files: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
+    written: list[Path] = field(default_factory=list)
+    """The files that observers of the end of the run have written, such as the report."""
+    problems: list[str] = field(default_factory=list)
+    """How observers of the end of the run have failed."""
 
     def __post_init__(self) -> None:
         gpus = visible_gpus(self.device)
@@ -56,20 +63,26 @@ class Runner:
 
     # Planning
 
-    def plan(self, supervisor: Supervisor) -> list[Cell]:
-        """The cells of the suite; loads datasets (each in a process of its own) whose cards are not stored yet."""
+    def plan(self, supervisor: Supervisor, scratch: Store | None = None) -> list[Cell]:
+        """The cells of the suite; loads datasets (each in a process of its own) whose cards are not stored yet.
+
+        Cards of newly loaded datasets are written into `scratch`, by default the run directory.
+        """
+        scratch = scratch or self.store
         missing = {
             data_id(dataset): dataset
             for dataset in self.resolved.datasets
             if "card" not in (self.store.record("data", data_id(dataset)) or {})
         }
         if missing:
-            tasks = [partial(self._describe_data, supervisor, id, choice) for id, choice in missing.items()]
+            tasks = [partial(self._describe_data, supervisor, scratch, id, choice) for id, choice in missing.items()]
             run_local(tasks, self.jobs or 1, lambda _: None)
         cards = {}
         for dataset in self.resolved.datasets:
-            record = self.store.record("data", data_id(dataset)) or {"error": "its process ended without a word"}
-            cards[data_id(dataset)] = record.get("card") or {"error": record.get("error", "")}
+            id = data_id(dataset)
+            record = (scratch if id in missing else self.store).record("data", id)
+            record = record or {"error": "its process ended without a word"}
+            cards[id] = record.get("card") or {"error": record.get("error", "")}
         return plan(self.resolved, cards, self.device)
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
@@ -95,18 +108,28 @@ class Runner:
 
     # Execution
 
-    def run(self, *, dry_run: bool = False) -> list[Todo]:
+    def dry_run(self) -> list[Todo]:
+        """What `run` would do. Writes nothing but temporary files of its own, outside the run directory.
+
+        Raises TrilemmaError for a directory that `run` would refuse.
+        """
+        check_claim(self.store.path)
+        with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
+            scratch = Store(folder)
+            supervisor = self._supervisor()
+            with scratch.writing(), self._signals(supervisor):
+                return self.todo(self.plan(supervisor, scratch))
+
+    def run(self) -> list[Todo]:
         """Run what is missing; returns what was to do. Sets `interrupted` after Ctrl-C or SIGTERM.
 
         Raises TrilemmaError for a directory in use, a device that is not there, and the like.
         """
-        zygote = Zygote.shared(self.threads)
-        zygote.warm_up()
-        supervisor = Supervisor(zygote)
+        supervisor = self._supervisor()
         with self.store.writing(), self._signals(supervisor):
             cells = self.plan(supervisor)
             todo = self.todo(cells)
-            if dry_run or self.interrupted:
+            if self.interrupted:
                 return todo
             self._write_run(cells)
             self.progress.started(todo, len(cells))
@@ -114,6 +137,11 @@ class Runner:
             tasks = [partial(self._run_cell, supervisor, item) for item in todo]
             run_local(tasks, self.jobs or 1, self._finished)
             return todo
+
+    def _supervisor(self) -> Supervisor:
+        zygote = Zygote.shared(self.threads)
+        zygote.warm_up()
+        return Supervisor(zygote)
 
     def _finished(self, ended: tuple[Cell, dict[str, Any]] | None) -> None:
         if ended is not None:
@@ -149,7 +177,9 @@ class Runner:
         slot = self._slots.get()
         try:
             for _ in range(2):
-                ending = self._supervise(supervisor, cell.id, job, self.resolved.suite.limits, on_event, slot)
+                ending = self._supervise(
+                    supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot
+                )
                 if ending.cause != "zygote":
                     break  # the loss of the zygote is no fault of the cell, which gets one more try
         finally:
@@ -164,19 +194,20 @@ class Runner:
     def _supervise(
         self,
         supervisor: Supervisor,
+        store: Store,
         id: str,
         job: dict[str, Any],
         limits: Limits,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
         gpu: str | None = None,
     ) -> Ending:
-        folder = self.store.path / "tmp" / f"job-{id}"
+        folder = store.path.resolve() / "tmp" / f"job-{id}"
         folder.mkdir(parents=True, exist_ok=True)
         events = folder / "events.jsonl"
         events.unlink(missing_ok=True)
         common = {
-            "store": str(self.store.path.resolve()),
-            "events": str(events.resolve()),
+            "store": str(store.path.resolve()),
+            "events": str(events),
             "plugins": list(self.plugin_files),
             "threads": self.threads,
             "device": self.device.partition(":")[0],
@@ -184,16 +215,19 @@ class Runner:
         env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         write_json(folder / "job.json", {**common, **job})
-        log = (self.store.path / "logs" / f"{id}.log").resolve()
-        return supervisor.supervise((folder / "job.json").resolve(), log, events, limits, env=env, on_event=on_event)
+        log = store.path.resolve() / "logs" / f"{id}.log"
+        try:
+            return supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _describe_data(self, supervisor: Supervisor, id: str, dataset: Choice) -> None:
+    def _describe_data(self, supervisor: Supervisor, store: Store, id: str, dataset: Choice) -> None:
         job = {"kind": "data", "id": id, "dataset": asdict(dataset)}
         self.progress.note(f"loading dataset {dataset.label}")
-        ending = self._supervise(supervisor, id, job, DATA_LIMITS)
+        ending = self._supervise(supervisor, store, id, job, DATA_LIMITS)
         if ending.cause != "interrupted" and (ending.cause != "exit" or ending.code != 0):
-            message = f"loading the dataset ended as {_outcome_name(ending)}; {self.store.log_tail(id, 3)}"
-            self.store.commit("data", id, {"error": message})
+            message = f"loading the dataset ended as {_outcome_name(ending)}; {store.log_tail(id, 3)}"
+            store.commit("data", id, {"error": message})
 
     # Outcomes
 
@@ -241,21 +275,20 @@ class Runner:
     # Inside
 
     def _write_run(self, cells: list[Cell]) -> None:
-        self.store.write_run(
-            {
-                "suite": self.resolved.suite.model_dump(mode="json"),
-                "cells": [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells],
-                "environment": environment(self.threads),
-                "jobs": self.jobs,
-                "device": self.device,
-                "plugin_files": list(self.plugin_files),
-                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            }
-        )
+        run = {
+            "suite": self.resolved.suite.model_dump(mode="json"),
+            "environment": environment(self.threads),
+            "jobs": self.jobs,
+            "device": self.device,
+            "plugin_files": list(self.plugin_files),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        self.store.write_run(run, [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells])
 
     def _observe(self, hook: str, **arguments: Any) -> None:
-        for text in self.registry.observe(hook, **arguments):
-            self.progress.message(text)
+        for seen in self.registry.observe(hook, **arguments):
+            if seen.error:
+                self.progress.message(seen.error)
 
     @contextlib.contextmanager
     def _signals(self, supervisor: Supervisor) -> Iterator[None]:

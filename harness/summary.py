@@ -19,7 +19,7 @@ ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
 COLUMNS = [
     *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
     "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "comparable",
-    "outcome", "phase", "elapsed", "message",
+    "selected", "outcome", "phase", "elapsed", "message",
 ]  # fmt: skip
 _TEXT_COLUMNS = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
 _NUMBER_COLUMNS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
@@ -48,6 +48,9 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
     seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
     out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
+    for name, default in (("selected", True), ("superseded", False)):
+        flag = out[name] if name in out else pd.Series(default, index=out.index)
+        out[name] = flag.map(lambda value, default=default: bool(value) if pd.notna(value) else default).astype(bool)
     out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
     out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
     out.loc[out["label"] == "", "label"] = out["model"]
@@ -70,9 +73,12 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
     - `below_floor`: the value is better than what real data gives (`floor`; `floor_low`, `floor_high` its interval).
     - `contended`: a timing was taken on a busy machine; `primary`: False where the metric says that another is to be
       read in its place.
+    - `selected`: the latest run into the directory selected the row. Rows that are `superseded` in the frame are left
+      out: a newer one of the same model, options, dataset, seed and budget stands in their place.
     - A failed cell or evaluation stays as a row: metric `""`, value NaN, with its outcome, phase, elapsed, message.
     """
     rows = uniform_frame(frame)
+    rows = rows[~rows["superseded"]]
     parts = [_numbers(rows), _failures(rows)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
     table = table.reindex(columns=[*COLUMNS, "mixed"])
@@ -81,7 +87,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
             table[name] = table[name].astype(object).where(table[name].notna(), "")
     for name in _NUMBER_COLUMNS:
         table[name] = pd.to_numeric(table[name]).astype(float)
-    for name in ("control", "below_floor", "contended", "primary"):
+    for name in ("control", "below_floor", "contended", "primary", "selected"):
         table[name] = table[name].astype(object).eq(True)
     table["mixed"] = table["mixed"].astype(object).eq(True)
     arenas = table.groupby(ARENA)
@@ -124,6 +130,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         floor_high=("floor_high", "mean"),
         contended=("contended", "any"),
         primary=("primary", "all"),
+        selected=("selected", "any"),
     ).reset_index()
     finite = np.isfinite(out["least"]) & np.isfinite(out["most"])
     two, more = finite & (out["count"] == 2), finite & (out["count"] > 2)
@@ -145,7 +152,7 @@ def _failures(rows: pd.DataFrame) -> pd.DataFrame:
     groups = rows[~rows["outcome"].isin(["ok", ""])].groupby(
         [*RUN, "sampler", "outcome", "phase", "message"], sort=False
     )
-    return groups.agg(seeds=("seed", _distinct), elapsed=("elapsed", "max")).reset_index()
+    return groups.agg(seeds=("seed", _distinct), elapsed=("elapsed", "max"), selected=("selected", "any")).reset_index()
 
 
 def _bound(told: dict[str, Any], side: int) -> float:

@@ -255,7 +255,7 @@ class CellWorker:
                 found: list[Result] = metric.compute(evaluation)
                 if nans := [result.metric for result in found if math.isnan(result.value)]:
                     raise DivergedError(f"metric '{choice['name']}' gave NaN for {', '.join(nans)}")
-                results += [result.model_dump() for result in found]
+                results += [{**result.model_dump(), "computed_by": choice["name"]} for result in found]
             except Exception as error:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()

@@ -25,11 +25,11 @@ def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
 
 
 @trilemma.hookimpl
-def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection]]) -> None:
+def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection]]) -> list[Path]:
     """Write the report into the run directory."""
     from trilemma.reports.write import write_report
 
-    write_report(trilemma.RunView.open(path), sections, path)
+    return write_report(trilemma.RunView.open(path), sections, path)
 
 
 @trilemma.hookimpl

@@ -22,6 +22,8 @@ GAP_PER_COORDINATE = 0.05
 NOTHING = 1e-4
 """Nats that single precision can lose in a mean log-density."""
 
+SELECTED = "▸"
+
 NOTES = {
     "†": "at the floor or below it: no further from the test points than real data is. So are replayed training points",
     "*": "below the entropy, which no density can be: the likelihood is not normalised, or its approximation fails",
@@ -29,6 +31,7 @@ NOTES = {
     "so its quality may be memory",
     "§": "timed while other work ran on the machine; read as an upper bound",
     "¶": "fewer seeds than the other rows: see its failures",
+    SELECTED: "selected by the last command; the other rows are of earlier ones",
 }
 
 
@@ -89,6 +92,7 @@ class Entry:
     shared: dict[int, Cell] = field(default_factory=dict)
     lines: list[tuple[str, dict[int, Cell]]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    mark: str = ""
 
     @property
     def height(self) -> int:
@@ -124,13 +128,15 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
     chosen = _columns(good, main)
     seeds = max((len(s) for s in good["seeds"]), default=0)
     entries = []
+    partly = not bool(digest.rows["selected"].all())
     for _, run in rows.groupby(RUN, sort=False):
         entry = _entry(digest, dataset, run, chosen, seeds)
+        entry.mark = SELECTED if partly and bool(run["selected"].any()) else ""
         if main or entry.lines:
             entries.append(entry)
     entries.sort(key=lambda entry: entry.rank)
     cells = [c for e in entries for part in (e.shared, *(line for _, line in e.lines)) for c in part.values()]
-    used = {mark for cell in cells for mark in cell.notes}
+    used = {mark for cell in cells for mark in cell.notes} | {entry.mark for entry in entries}
     notes = {mark: text for mark, text in NOTES.items() if mark in used}
     degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
     if degenerate and main:

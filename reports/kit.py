@@ -13,9 +13,10 @@ from trilemma.reports.figures import Ink, inks
 
 @dataclass(frozen=True)
 class Digest:
-    """A run made ready for the built-in sections."""
+    """A run made ready for the built-in sections: the rows that count, and how many cells newer ones supersede."""
 
     rows: pd.DataFrame
+    superseded: int
     summary: pd.DataFrame
     cards: dict[str, dict[str, Any]]
     inks: dict[str, Ink]
@@ -47,6 +48,7 @@ def digest(view: trilemma.RunView) -> Digest:
     return Digest(
         rows=rows,
         summary=trilemma.summary_rows(rows),
+        superseded=view.superseded,
         cards=view.cards,
         inks=inks(list(models)),
         several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,

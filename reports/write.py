@@ -22,10 +22,11 @@ def write_report(
     """Write `report.html`, `report.md` (with `figures/`) and `results.csv` of a run into the folder `out`.
 
     Each file is replaced whole. A section that raises is replaced by its error; the others are not touched by it.
-    Returns the paths written. Raises OSError where `out` cannot be written.
+    Returns the paths written. Raises StoreError where `out` is not empty and was not made by trilemma, OSError
+    where it cannot be written.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    trilemma.claim_directory(out)
     rendered = render_sections(view, sections)
     title = str(view.suite.get("title") or view.suite.get("name") or view.path.name or "trilemma")
     page = html.render(
@@ -78,6 +79,8 @@ def _document(title: str, sections: list[trilemma.Section]) -> str:
 
 
 def _replace(path: Path, content: bytes) -> Path:
+    if path.parent.is_symlink():
+        raise OSError(f"{path.parent} is a link, which trilemma does not follow; remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

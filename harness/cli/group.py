@@ -68,6 +68,7 @@ def _plugin_commands(*, builtin_only: bool) -> click.Group:
 
     group = click.Group()
     registry = Registry(builtin_only=builtin_only)
-    for text in registry.observe("commands", group=group):
-        click.echo(f"warning: {text}", err=True)
+    for seen in registry.observe("commands", group=group):
+        if seen.error:
+            click.echo(f"warning: {seen.error}", err=True)
     return group

@@ -23,12 +23,16 @@ Examples:
     help="Form of the table.",
 )
 @click.option("--metric", multiple=True, help="Only this metric (may be repeated).")
-def results(directory: str, form: str, metric: tuple[str, ...]) -> None:
-    """Print the results in run directory DIR in long form: a row per (cell, sampler setting, metric)."""
+@click.option("--superseded", is_flag=True, help="Also older results, in whose place newer ones stand.")
+def results(directory: str, form: str, metric: tuple[str, ...], superseded: bool) -> None:
+    """Print the results in run directory DIR in long form: a row per (cell, sampler setting, metric).
+
+    They are those of all runs into the directory; the column `selected` marks what the latest one selected.
+    """
     from trilemma.harness.api import load_results
     from trilemma.harness.cli.output import echo_json, frame_records, markdown
 
-    frame = load_results(directory)
+    frame = load_results(directory, superseded=superseded)
     if metric:
         frame = frame[frame["metric"].isin(metric)]
     if form == "csv":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -69,7 +68,10 @@ def run(
     What the run directory holds already is not run again: run the same command once more after an interruption, after
     adding a model, a metric or a sampler setting, and only what is missing is computed.
 
-    Exit codes: 0 every cell ended well, 1 some cell failed, 2 the suite or the command line is wrong, 130 interrupted.
+    A run of other models or datasets into the same directory adds to what it holds; the report covers all of it.
+
+    Exit codes: 0 every cell ended well, 1 some cell failed or a report was not written, 2 the suite or the command line
+    is wrong, 130 interrupted.
     """
     from trilemma.harness import api
     from trilemma.harness.cli.progress import RichProgress
@@ -92,18 +94,19 @@ def run(
             progress=progress,
         )
         if dry_run:
-            todo = api.dry_run(runner)
+            todo = runner.dry_run()
         else:
             runner.run()
             frame = api.finish(runner)
     if dry_run:
         _show_plan(todo, runner, as_json)
         return
-    _show(frame, runner.store.path, as_json)
+    _show(frame, runner, as_json)
     if runner.interrupted:
         click.echo(f"interrupted; the same command goes on from here ({runner.store.path})", err=True)
         sys.exit(130)
-    if not frame["outcome"].isin(["ok", "unsupported"]).all():
+    chosen = frame[frame["selected"]]
+    if runner.problems or not chosen["outcome"].isin(["ok", "unsupported"]).all():
         sys.exit(1)
 
 
@@ -127,18 +130,21 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
     click.echo(f"{len(todo)} of {total} cells to run in {runner.store.path}", err=True)
 
 
-def _show(frame: Any, path: Path, as_json: bool) -> None:
+def _show(frame: Any, runner: Any, as_json: bool) -> None:
     from trilemma.harness.cli.output import echo_json, frame_records
 
     if as_json:
         cells = frame.drop_duplicates("cell")
         outcomes = frame.groupby("cell")["outcome"].agg(lambda column: next((o for o in column if o != "ok"), "ok"))
-        echo_json({"path": str(path), "cells": len(cells), "outcomes": outcomes.value_counts().to_dict(),
+        echo_json({"path": str(runner.store.path), "cells": len(cells), "outcomes": outcomes.value_counts().to_dict(),
+                   "written": [str(file) for file in runner.written], "problems": runner.problems,
                    "results": frame_records(frame)})  # fmt: skip
         return
     from trilemma.harness.cli.table import print_summary
 
     print_summary(frame)
-    written = [path / name for name in ("report.html", "report.md", "results.csv") if (path / name).exists()]
-    if written:
-        click.echo("written: " + ", ".join(str(file) for file in written), err=True)
+    reports = [file for file in runner.written if file.parent == runner.store.path]
+    if reports:
+        click.echo("written: " + ", ".join(str(file) for file in reports), err=True)
+    for problem in runner.problems:
+        click.echo(f"error: {problem}", err=True)

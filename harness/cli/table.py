@@ -38,6 +38,8 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     summary = summary_rows(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
         console.print(_fitting(str(dataset), rows, console))
+    if not summary["selected"].all():
+        console.print(Text("▸ selected by this command; the other rows are of earlier ones", "dim"))
     console.print(
         Text(
             "mean over seeds ± 95 % interval of the metric; * best of its column, ties included; likelihoods by kind",
@@ -68,9 +70,11 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str]) -> Table:
     for metric in here:
         unit = rows.loc[rows["metric"] == metric, "unit"].iloc[0] if HEADINGS[metric][2] else ""
         table.add_column(Text(f"{HEADINGS[metric][0]}\n{unit}"), justify="right", no_wrap=True)
+    partly = not rows["selected"].all()
     for control in (False, True):
         for (label, _), runs in rows[rows["control"] == control].groupby(["label", "budget"], sort=False):
-            for line in _lines(str(label), runs, here, "dim" if control else ""):
+            mark = "▸ " if partly and runs["selected"].any() else ""
+            for line in _lines(f"{mark}{label}", runs, here, "dim" if control else ""):
                 table.add_row(*line)
     return table
 

@@ -58,11 +58,11 @@ def _rows(entry: Entry, columns: list[Column]) -> list[list[str]]:
     rows = []
     for line, (sampler, cells) in enumerate(entry.lines):
         shown = {**cells, **(entry.shared if line == 0 else {})}
-        name = markdown.escape(entry.label)
+        name = markdown.escape(f"{entry.mark} {entry.label}".strip())
         rows.append([name, markdown.escape(sampler), *(_cell(shown.get(i)) for i in range(len(columns)))])
     if not rows:
         outcomes = ", ".join(dict.fromkeys(f"*{failure.outcome}*" for failure in entry.failures))
-        rows.append([markdown.escape(entry.label), outcomes, *[""] * len(columns)])
+        rows.append([markdown.escape(f"{entry.mark} {entry.label}".strip()), outcomes, *[""] * len(columns)])
     return rows
 
 

@@ -78,6 +78,8 @@ def _facts(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
         ("Machine", machine(view.environment, _unique(rows["device"]))),
         ("Cells", cells(rows)),
         ("Evaluations", evaluations(rows)),
+        ("Last command", selected(rows)),
+        ("Superseded", superseded(run.superseded)),
     ]
 
 
@@ -94,6 +96,23 @@ def evaluations(rows: pd.DataFrame) -> str:
     bad = failed(rows)
     partial = bad[bad["cell"].isin(set(rows.loc[rows["outcome"] == "ok", "cell"])) & (bad["outcome"] != "unsupported")]
     return f"{', '.join(_counts(partial))}, in cells that otherwise ended well" if len(partial) else ""
+
+
+def selected(rows: pd.DataFrame) -> str:
+    """What the last run into the directory selected; empty where that is everything."""
+    chosen = rows[rows["selected"]]
+    if len(chosen) == len(rows):
+        return ""
+    what = "; ".join(", ".join(_unique(chosen[column])) for column in ("label", "dataset_id", "budget"))
+    return f"selected {what} (marked ▸ below); the other rows are of earlier commands"
+
+
+def superseded(count: int) -> str:
+    """How many cells are left out because newer ones stand in their place; empty where there are none."""
+    if not count:
+        return ""
+    cells = "1 cell" if count == 1 else f"{count} cells"
+    return f"older results of {cells} are left out, since source, data or options changed; `trilemma results` has them"
 
 
 def _counts(rows: pd.DataFrame) -> list[str]:

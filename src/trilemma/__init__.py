@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from trilemma.harness.report import report_sections as report_sections
     from trilemma.harness.results import Result as Result
     from trilemma.harness.statistics import mean_interval as mean_interval
+    from trilemma.harness.store import claim_directory as claim_directory
     from trilemma.harness.summary import summary_rows as summary_rows
     from trilemma.harness.summary import uniform_frame as uniform_frame
 
@@ -103,6 +104,7 @@ _PUBLIC = {
     "Truth": "model",
     "UnsupportedError": "errors",
     "Update": "model",
+    "claim_directory": "store",
     "compare_paired": "paired",
     "conformance_checks": "conformance",
     "front_membership": "pareto",

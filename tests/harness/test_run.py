@@ -119,7 +119,7 @@ def test_a_kill_fails_one_cell_and_a_rerun_equals_an_undisturbed_run(
     bad = disturbed[disturbed["outcome"] != "ok"]
     assert bad[["model", "outcome"]].values.tolist() == [["killed", "killed"]]
     assert len(disturbed[disturbed["outcome"] == "ok"]["cell"].unique()) == 5
-    todo = make_runner(values, out=tmp_path / "b", plugins=[BAD]).run(dry_run=True)
+    todo = make_runner(values, out=tmp_path / "b", plugins=[BAD]).dry_run()
     assert [(item.cell.model.name, item.why) for item in todo] == [("killed", "ended as killed last time")]
     again = run(values, tmp_path / "b")
     columns = ["label", "seed", "sampler", "metric", "value", "ci_low", "ci_high", "floor", "n", "nfe", "outcome"]
@@ -137,7 +137,7 @@ def test_what_is_done_is_not_done_again_and_new_metrics_never_retrain(
     assert make_runner(values, out=tmp_path / "run", plugins=[BAD]).run() == []
     values["metrics"]["wasserstein"]["n"] = 40
     values["metrics"]["training_cost"] = {}
-    todo = make_runner(values, out=tmp_path / "run", plugins=[BAD]).run(dry_run=True)
+    todo = make_runner(values, out=tmp_path / "run", plugins=[BAD]).dry_run()
     assert [(item.train, item.why) for item in todo] == [(False, "new evaluations")]
     second = run(values, tmp_path / "run")
     assert count.read_text() == "fit\n"
@@ -243,7 +243,7 @@ def test_a_changed_file_is_new_data_and_a_touched_one_is_not(tmp_path: Path) -> 
     values["datasets"] = [{"name": "file", "config": {"path": str(table)}}]
 
     def todo() -> list[str]:
-        return [item.why for item in make_runner(values, out=tmp_path / "run", plugins=[BAD]).run(dry_run=True)]
+        return [item.why for item in make_runner(values, out=tmp_path / "run", plugins=[BAD]).dry_run()]
 
     assert run(values, tmp_path / "run")["outcome"].eq("ok").all()
     assert todo() == []

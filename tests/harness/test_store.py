@@ -89,7 +89,7 @@ def test_garbage_counts_as_absent(content: bytes, tmp_path: Path) -> None:
     assert store.record("cells", "one") is None
     assert store.tensors("cells", "one", "model") is None
     store.commit("cells", "one", {"number": 2})
-    assert store.record("cells", "one") == {"format": 1, "number": 2}
+    assert store.record("cells", "one") == {"format": 2, "number": 2}
 
 
 def test_a_directory_without_a_run_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
