@@ -8,7 +8,8 @@ import tarfile
 from pathlib import Path
 
 from trilemma import DataError
-from trilemma.datasets.download import RemoteFile, cached
+
+from .download import RemoteFile, cached
 
 
 def extracted(archive: RemoteFile, members: tuple[str, ...]) -> list[Path]:

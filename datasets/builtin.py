@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
     """The laws with a known density, and real data: that come with packages, lie on disk, or are downloaded."""
-    from trilemma.datasets import (
+    from . import (
         california,
         cifar,
         circles,
@@ -88,6 +88,6 @@ def trilemma_datasets() -> list[type[Dataset]]:
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
     """`trilemma data`."""
-    from trilemma.datasets.commands import data
+    from .commands import data
 
     group.add_command(data)

@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 import trilemma
-from trilemma.datasets.archives import extracted
-from trilemma.datasets.download import Downloaded, RemoteFile
-from trilemma.datasets.tables import check_table
+
+from .archives import extracted
+from .download import Downloaded, RemoteFile
+from .tables import check_table
 
 ARCHIVE = RemoteFile(
     "california-housing/cal_housing.tgz",

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import trilemma
-from trilemma.datasets.archives import extracted
-from trilemma.datasets.download import Downloaded, RemoteFile
+
+from .archives import extracted
+from .download import Downloaded, RemoteFile
 
 ARCHIVE = RemoteFile(
     "cifar10/cifar-10-binary.tar.gz",

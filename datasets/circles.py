@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.planar import PlanarLaw
-from trilemma.datasets.quadrature import Box
+
+from .planar import PlanarLaw
+from .quadrature import Box
 
 
 class Circles(NamedTuple):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trilemma.datasets.download import RemoteFile
+    from .download import RemoteFile
 
 
 def remote_files() -> dict[str, list[RemoteFile]]:
     """The downloadable files of each dataset that has any, by its name."""
-    from trilemma.datasets.builtin import trilemma_datasets
-    from trilemma.datasets.download import Downloaded
+    from .builtin import trilemma_datasets
+    from .download import Downloaded
 
     return {cls.name: list(cls().remote.values()) for cls in trilemma_datasets() if issubclass(cls, Downloaded)}
 
@@ -53,7 +53,8 @@ def list_() -> None:
 def fetch_(names: tuple[str, ...], timeout: float) -> None:
     """Download the files of the named datasets into the cache."""
     from trilemma import DataError
-    from trilemma.datasets.download import fetch
+
+    from .download import fetch
 
     for name, files in _chosen(names).items():
         for file in files:
@@ -68,7 +69,7 @@ def fetch_(names: tuple[str, ...], timeout: float) -> None:
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
     """Check the files in the cache against their checksums; fails where one is damaged."""
-    from trilemma.datasets.download import is_intact
+    from .download import is_intact
 
     damaged = 0
     for name, files in (_chosen(names) if names else remote_files()).items():
@@ -87,7 +88,7 @@ def verify(names: tuple[str, ...]) -> None:
 @click.argument("name", required=False)
 def path(name: str | None) -> None:
     """Where downloaded data are kept, or where the files of one dataset belong."""
-    from trilemma.datasets.download import cache_folder
+    from .download import cache_folder
 
     if name is None:
         click.echo(cache_folder())

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 import trilemma
-from trilemma.datasets.patches import PhotographPatches
-from trilemma.datasets.tables import check_images, check_table
+
+from .patches import PhotographPatches
+from .tables import check_images, check_table
 
 
 def optional(module: str, package: str, dataset: str) -> Any:

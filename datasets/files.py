@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 import trilemma
-from trilemma.datasets.tables import check_images, check_table, find_file, read_array, read_folder
+
+from .tables import check_images, check_table, find_file, read_array, read_folder
 
 _LEAST_ROWS = 100  # fewer leave splits of a handful of points, on which no metric says anything
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trilemma.datasets.quadrature import Estimate, monte_carlo
+from .quadrature import Estimate, monte_carlo
 
 _SCALES = 4.0  # ratio of the widest to the narrowest deviation up to which quadrature is trusted
 

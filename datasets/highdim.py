@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.gaussian_mixture import GaussianMixture
-from trilemma.datasets.mixtures import MixtureLaw
+
+from .gaussian_mixture import GaussianMixture
+from .mixtures import MixtureLaw
 
 
 class Funnel(trilemma.Law):

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.gaussian_mixture import GaussianMixture
-from trilemma.datasets.quadrature import Estimate
+
+from .gaussian_mixture import GaussianMixture
+from .quadrature import Estimate
 
 
 class MixtureLaw(trilemma.Law):

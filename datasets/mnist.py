@@ -11,9 +11,10 @@ import torch
 from pydantic import Field
 
 import trilemma
-from trilemma.datasets.download import Downloaded, RemoteFile, cached
-from trilemma.datasets.idx import read_idx
-from trilemma.datasets.tables import check_images
+
+from .download import Downloaded, RemoteFile, cached
+from .idx import read_idx
+from .tables import check_images
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 

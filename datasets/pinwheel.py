@@ -10,8 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.planar import PlanarLaw
-from trilemma.datasets.quadrature import Box
+
+from .planar import PlanarLaw
+from .quadrature import Box
 
 _CELLS = 48  # intervals in which the roots of one point are bracketed
 _ITERATIONS = 12  # of the root finder, which converges faster than linearly from a narrow bracket

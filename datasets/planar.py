@@ -6,7 +6,8 @@ from abc import abstractmethod
 from functools import cached_property
 
 import trilemma
-from trilemma.datasets.quadrature import Box, Estimate, planar_entropy
+
+from .quadrature import Box, Estimate, planar_entropy
 
 
 class PlanarLaw(trilemma.Law):

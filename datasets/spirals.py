@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.curves import gauss_legendre
-from trilemma.datasets.planar import PlanarLaw
-from trilemma.datasets.quadrature import Box
+
+from .curves import gauss_legendre
+from .planar import PlanarLaw
+from .quadrature import Box
 
 _ROWS = 1_000  # points per neighbourhood
 _TURN = 3 * math.pi  # angle at the end of an arm

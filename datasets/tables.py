@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma import DataError
-from trilemma.datasets.idx import read_idx
+
+from .idx import read_idx
 
 Array = NDArray[Any]
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 import trilemma
-from trilemma.datasets.archives import extracted
-from trilemma.datasets.download import Downloaded, RemoteFile
-from trilemma.datasets.frames import read_pickled_frame
-from trilemma.datasets.tables import check_table, read_array
+
+from .archives import extracted
+from .download import Downloaded, RemoteFile
+from .frames import read_pickled_frame
+from .tables import check_table, read_array
 
 Array = NDArray[np.float64]
 
@@ -165,7 +166,7 @@ class Bsds300(Tabular):
 
     def prepare(self, files: list[Path]) -> tuple[Array, Array, Array]:
         """Raises DataError where h5py is not installed."""
-        from trilemma.datasets.extras import optional
+        from .extras import optional
 
         with optional("h5py", "h5py", self.name).File(files[0], "r") as stored:
             train, valid, test = (np.asarray(stored[part]) for part in ("train", "validation", "test"))

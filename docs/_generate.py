@@ -22,7 +22,7 @@ from trilemma.harness.plugins import Registry
 SMALL = {"n_train": 1000, "n_valid": 500, "n_test": 500}
 """Sizes of the splits for which cards are made: entropies and parameters do not depend on them."""
 
-TITLES = {"api": "Run and load", "hookspecs": "Hooks", "recipe": "Training recipe"}
+TITLES = {"api": "Run and load", "contracts.hookspecs": "Hooks", "contracts.recipe": "Training recipe"}
 """Headings of the public API where the module's own name does not say it."""
 
 
@@ -201,7 +201,7 @@ def api() -> Iterator[str]:
     for name, module in trilemma._PUBLIC.items():
         groups.setdefault(module, []).append(name)
     for module, names in groups.items():
-        yield f"## {TITLES.get(module, module.capitalize())}"
+        yield f"## {TITLES.get(module, module.rpartition('.')[2].capitalize())}"
         yield docstring(importlib.import_module(f"trilemma.harness.{module}"))
         for name in names:
             yield from entry(name, getattr(trilemma, name))

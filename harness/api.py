@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from trilemma.harness.errors import Problem, SuiteError, TrilemmaError
-from trilemma.harness.frame import load_frame
-from trilemma.harness.plugins import Registry
-from trilemma.harness.progress import Progress, Silent
-from trilemma.harness.report import report_sections
-from trilemma.harness.resolve import resolve
-from trilemma.harness.run import Runner
-from trilemma.harness.store import Store
-from trilemma.harness.suite import Document, override, read_document
+from .contracts.section import report_sections
+from .errors import Problem, SuiteError, TrilemmaError
+from .execution.progress import Progress, Silent
+from .execution.run import Runner
+from .planning.resolve import resolve
+from .planning.suite import Document, override, read_document
+from .plugins import Registry
+from .store.frame import load_frame
+from .store.store import Store
 
 Source = str | Path | Mapping[str, Any]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pluggy
 
-from trilemma.harness import hookspecs
-from trilemma.harness.errors import PluginError, did_you_mean
-from trilemma.harness.provenance import Provenance, source_hash
+from .contracts import hookspecs
+from .errors import PluginError, did_you_mean
+from .identity import Provenance, source_hash
 
 GROUP = "trilemma"
 KINDS = ("models", "datasets", "metrics", "report_sections")
@@ -176,10 +176,10 @@ def _refuse_misspelt(module: Any) -> None:
 
 
 def _checked_name(cls: Any, kind: str) -> str:
-    from trilemma.harness.dataset import Dataset
-    from trilemma.harness.metric import Metric
-    from trilemma.harness.model import Model
-    from trilemma.harness.report import ReportSection
+    from .contracts.dataset import Dataset
+    from .contracts.metric import Metric
+    from .contracts.model import Model
+    from .contracts.section import ReportSection
 
     base: type[Any] = {"models": Model, "datasets": Dataset, "metrics": Metric, "report_sections": ReportSection}[kind]
     if not inspect.isclass(cls) or not issubclass(cls, base):

@@ -13,12 +13,7 @@ import trilemma
 from trilemma.plugins.adaptive import dormand_prince, gotta_go_fast
 from trilemma.plugins.denoiser import Denoiser, per_point, probability_flow
 from trilemma.plugins.schedules import Diffusion, geometric_grid, rho_grid
-from trilemma.plugins.sde_solvers import (
-    Update,
-    euler_maruyama_step,
-    predictor_corrector,
-    reverse_diffusion_step,
-)
+from trilemma.plugins.sde_solvers import Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
 from trilemma.plugins.solvers import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 
 PURE_NOISE = 500.0

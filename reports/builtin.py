@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 @trilemma.hookimpl
 def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
     """The built-in sections."""
-    from trilemma.reports.sections.comparison import Comparison
-    from trilemma.reports.sections.curves import Curves
-    from trilemma.reports.sections.failures import Failures
-    from trilemma.reports.sections.overview import Overview
-    from trilemma.reports.sections.provenance import Provenance
-    from trilemma.reports.sections.samples import Samples
+    from .sections.comparison import Comparison
+    from .sections.curves import Curves
+    from .sections.failures import Failures
+    from .sections.overview import Overview
+    from .sections.provenance import Provenance
+    from .sections.samples import Samples
 
     return [Overview, Comparison, Samples, Curves, Failures, Provenance]
 
@@ -27,7 +27,7 @@ def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
 @trilemma.hookimpl
 def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection]]) -> list[Path]:
     """Write the report into the run directory."""
-    from trilemma.reports.write import write_report
+    from .write import write_report
 
     return write_report(trilemma.RunView.open(path), sections, path)
 
@@ -35,6 +35,6 @@ def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
     """Add `trilemma report`."""
-    from trilemma.reports.command import report
+    from .command import report
 
     group.add_command(report)

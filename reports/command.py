@@ -25,7 +25,7 @@ def report(directory: Path, out: Path | None, as_json: bool) -> None:
     Example:
       trilemma report runs/first --out first-report
     """
-    from trilemma.reports.write import write_report
+    from .write import write_report
 
     written = write_report(trilemma.RunView.open(directory), trilemma.report_sections(), out or directory)
     if as_json:

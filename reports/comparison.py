@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trilemma.reports import columns, numbers
-from trilemma.reports.kit import Digest
+from . import columns, numbers
+from .kit import Digest
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """What makes a row, apart from the sampler setting."""

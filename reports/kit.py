@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 import trilemma
-from trilemma.reports.figures import Ink, inks
+
+from .figures import Ink, inks
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from trilemma.reports.figures import INK, MUTED, PAPER, Ink
+from .figures import INK, MUTED, PAPER, Ink
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 LOG_RATIO = 4

@@ -11,7 +11,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 import trilemma
-from trilemma.reports import html, markdown
+
+from . import html, markdown
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from trilemma import __version__
-from trilemma.harness.cli.group import PluginGroup
+
+from .group import PluginGroup
 
 EPILOG = """\b
 Examples:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from trilemma.harness.cli.options import json_option, plugin_option
+from .options import json_option, plugin_option
 
 
 @click.command(
@@ -32,8 +32,8 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
 
     Exit codes: 0 no check failed, 1 some did, 2 a name or an option is wrong.
     """
-    from trilemma.harness.conformance import Check, conformance_checks
-    from trilemma.harness.plugins import Registry
+    from ..conformance import Check, conformance_checks
+    from ..plugins import Registry
 
     registry = Registry(plugin_files)
     checks: list[Check] = []
@@ -52,7 +52,7 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
             click.echo(_line(result, item.description))
     failed = sum(result.status == "failed" for result in results)
     if as_json:
-        from trilemma.harness.cli.output import echo_json
+        from .output import echo_json
 
         echo_json([result.__dict__ for result in results])
     else:
@@ -72,7 +72,7 @@ def _line(result: Any, description: str) -> str:
 
 def _classes(registry: Any, name: str) -> list[type[Any]]:
     """All classes of that name: a model and a metric may share one."""
-    from trilemma.harness.errors import PluginError, did_you_mean
+    from ..errors import PluginError, did_you_mean
 
     kinds = ("models", "datasets", "metrics")
     known = [registry.classes(kind) for kind in kinds]

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 def complete_suite(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in suite names and TOML files."""
-    from trilemma.harness.suite import builtin_suites
+    from ..planning.suite import builtin_suites
 
     names = [CompletionItem(name, help=text) for name, text in builtin_suites().items() if name.startswith(incomplete)]
     files = [CompletionItem(str(file)) for file in Path().glob(f"{incomplete}*.toml")]

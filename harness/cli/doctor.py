@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from trilemma.harness.cli.options import json_option
+from .options import json_option
 
 
 @click.command(
@@ -20,7 +20,7 @@ Examples:
 @json_option
 def doctor(as_json: bool) -> None:
     """Check this machine and installation; exit code 1 if something would keep a run from working."""
-    from trilemma.harness.cli.output import echo_json
+    from .output import echo_json
 
     checks = []
     for name, check in CHECKS.items():
@@ -44,7 +44,7 @@ def _python() -> tuple[bool, str]:
 
 
 def _versions() -> tuple[bool, str]:
-    from trilemma.harness.environment import environment
+    from ..execution.environment import environment
 
     return True, ", ".join(f"{name} {version}" for name, version in environment()["versions"].items())
 
@@ -52,7 +52,7 @@ def _versions() -> tuple[bool, str]:
 def _machine() -> tuple[bool, str]:
     import psutil
 
-    from trilemma.harness.environment import available_cores, cpu_name
+    from ..execution.environment import available_cores, cpu_name
 
     free = psutil.virtual_memory().available / 2**30
     return free > 2, f"{cpu_name()}, {available_cores()} cores, {free:.1f} GiB of memory free (2 needed)"
@@ -77,8 +77,8 @@ def _cells() -> tuple[bool, str]:
     import tempfile
     import time
 
-    from trilemma.harness.api import make_runner
-    from trilemma.harness.supervisor import Supervisor, Zygote
+    from ..api import make_runner
+    from ..execution.supervisor import Supervisor, Zygote
 
     with tempfile.TemporaryDirectory() as folder:
         runner = make_runner("smoke", out=folder, models=["gaussian"])
@@ -90,7 +90,7 @@ def _cells() -> tuple[bool, str]:
 
 
 def _plugins() -> tuple[bool, str]:
-    from trilemma.harness.plugins import Registry
+    from ..plugins import Registry
 
     registry = Registry()
     registry.load_everything()

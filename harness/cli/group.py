@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from trilemma.harness.errors import TrilemmaError, did_you_mean
+from ..errors import TrilemmaError, did_you_mean
 
 
 class PluginGroup(click.Group):
@@ -64,7 +64,7 @@ class PluginGroup(click.Group):
 
 
 def _plugin_commands(*, builtin_only: bool) -> click.Group:
-    from trilemma.harness.plugins import Registry
+    from ..plugins import Registry
 
     group = click.Group()
     registry = Registry(builtin_only=builtin_only)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from trilemma.harness.cli.options import json_option, plugin_option
-from trilemma.harness.errors import PluginError, TrilemmaError, did_you_mean
+from ..errors import PluginError, TrilemmaError, did_you_mean
+from .options import json_option, plugin_option
 
 KINDS = ("models", "datasets", "metrics", "suites")
 
@@ -34,9 +34,9 @@ Examples:
 @json_option
 def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the models, datasets, metrics or suites that are there."""
-    from trilemma.harness.cli.output import echo_json
-    from trilemma.harness.plugins import Registry
-    from trilemma.harness.suite import builtin_suites
+    from ..planning.suite import builtin_suites
+    from ..plugins import Registry
+    from .output import echo_json
 
     if kind == "suites":
         rows = [{"name": name, "description": text} for name, text in builtin_suites().items()]
@@ -54,7 +54,7 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from trilemma.harness.cli import output
+    from . import output
 
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ["name"]:
@@ -83,9 +83,9 @@ Examples:
 @json_option
 def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Say what a model, dataset, metric or suite is, with its options; for a dataset also its card."""
-    from trilemma.harness.cli.output import echo_json
-    from trilemma.harness.plugins import Registry
-    from trilemma.harness.suite import builtin_suites, read_document
+    from ..planning.suite import builtin_suites, read_document
+    from ..plugins import Registry
+    from .output import echo_json
 
     registry = Registry(plugin_files)
     found = []
@@ -144,7 +144,7 @@ def _fields(config: Any) -> Iterator[dict[str, Any]]:
 def _print(record: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from trilemma.harness.cli import output
+    from . import output
 
     console = output.console()
     console.print(f"[bold]{record['name']}[/] ({record['kind']})", highlight=False)
@@ -196,8 +196,8 @@ Examples:
 @json_option
 def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the installed plugins with what each brings; broken ones with their error."""
-    from trilemma.harness.cli.output import echo_json
-    from trilemma.harness.plugins import Registry
+    from ..plugins import Registry
+    from .output import echo_json
 
     registry = Registry(plugin_files)
     registry.load_everything()

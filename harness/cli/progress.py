@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from trilemma.harness.cell import Cell
-from trilemma.harness.progress import Todo
+from ..execution.progress import Todo
+from ..planning.cell import Cell
 
 COLOURS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
 

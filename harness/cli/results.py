@@ -29,8 +29,8 @@ def results(directory: str, form: str, metric: tuple[str, ...], superseded: bool
 
     They are those of all runs into the directory; the column `selected` marks what the latest one selected.
     """
-    from trilemma.harness.api import load_results
-    from trilemma.harness.cli.output import echo_json, frame_records, markdown
+    from ..api import load_results
+    from .output import echo_json, frame_records, markdown
 
     frame = load_results(directory, superseded=superseded)
     if metric:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from trilemma.harness.cli.completion import complete_suite
-from trilemma.harness.cli.options import json_option, names_option, plugin_option
+from .completion import complete_suite
+from .options import json_option, names_option, plugin_option
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | list[int] | None:
@@ -73,8 +73,8 @@ def run(
     Exit codes: 0 every cell ended well, 1 some cell failed or a report was not written, 2 the suite or the command line
     is wrong, 130 interrupted.
     """
-    from trilemma.harness import api
-    from trilemma.harness.cli.progress import RichProgress
+    from .. import api
+    from .progress import RichProgress
 
     with RichProgress() as progress:
         runner = api.make_runner(
@@ -112,7 +112,7 @@ def run(
 
 def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
     if as_json:
-        from trilemma.harness.cli.output import echo_json
+        from .output import echo_json
 
         echo_json(
             [
@@ -131,7 +131,7 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
 
 
 def _show(frame: Any, runner: Any, as_json: bool) -> None:
-    from trilemma.harness.cli.output import echo_json, frame_records
+    from .output import echo_json, frame_records
 
     if as_json:
         cells = frame.drop_duplicates("cell")
@@ -140,7 +140,7 @@ def _show(frame: Any, runner: Any, as_json: bool) -> None:
                    "written": [str(file) for file in runner.written], "problems": runner.problems,
                    "results": frame_records(frame)})  # fmt: skip
         return
-    from trilemma.harness.cli.table import print_summary
+    from .table import print_summary
 
     print_summary(frame)
     reports = [file for file in runner.written if file.parent == runner.store.path]

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trilemma.harness.cli import output
-from trilemma.harness.summary import summary_rows
+from ..analysis.summary import summary_rows
+from . import output
 
 if TYPE_CHECKING:
     import pandas as pd

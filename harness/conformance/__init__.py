@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
-from trilemma.harness.config import Config
-from trilemma.harness.conformance.kit import Kit
-from trilemma.harness.errors import PluginError, UnsupportedError, did_you_mean
+from ..contracts.config import Config
+from ..errors import PluginError, UnsupportedError, did_you_mean
+from .kit import Kit
 
 Status = Literal["passed", "failed", "skipped", "expected"]
 """How a check ended; `expected`: it failed, as the plugin's author said that it would."""
@@ -106,12 +106,12 @@ def conformance_checks(
 
 
 def _kit(cls: type[Any], config: Config | None) -> tuple[Literal["model", "dataset", "metric"], Kit]:
-    from trilemma.harness.conformance.datasets import DatasetKit
-    from trilemma.harness.conformance.metrics import MetricKit
-    from trilemma.harness.conformance.models import ModelKit
-    from trilemma.harness.dataset import Dataset
-    from trilemma.harness.metric import Metric
-    from trilemma.harness.model import Model
+    from ..contracts.dataset import Dataset
+    from ..contracts.metric import Metric
+    from ..contracts.model import Model
+    from .datasets import DatasetKit
+    from .metrics import MetricKit
+    from .models import ModelKit
 
     if isinstance(cls, type) and issubclass(cls, Model):
         return "model", ModelKit(cls, config)

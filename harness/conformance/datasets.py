@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
-from trilemma.harness.dataset import Dataset
-from trilemma.harness.errors import DataError, UnsupportedError
+from ..contracts.dataset import Dataset
+from ..errors import DataError, UnsupportedError
+from .kit import Kit, no_global_randomness, require
 
 _DRAWS = 4000
 

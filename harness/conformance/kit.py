@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trilemma.harness.config import Config
+from ..contracts.config import Config
 
 
 def require(condition: bool, message: str) -> None:

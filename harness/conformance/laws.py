@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from trilemma.harness.config import Config
-from trilemma.harness.dataset import Dataset, Law, LawConfig, Modes, Splits
-from trilemma.harness.model import Context, Model, Split
-from trilemma.harness.spaces import Space
+from ..contracts.config import Config
+from ..contracts.dataset import Dataset, Law, LawConfig, Modes, Splits
+from ..contracts.model import Context, Model, Split
+from ..evaluation.spaces import Space
 
 CENTRES = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)

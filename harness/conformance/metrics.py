@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
-from trilemma.harness.conformance.laws import Distorted, ThreeGaussians
-from trilemma.harness.errors import TrilemmaError, UnsupportedError
-from trilemma.harness.evaluation import Evaluation, TrainingRecord
-from trilemma.harness.metric import Metric
-from trilemma.harness.model import DataInfo
-from trilemma.harness.results import Result
-from trilemma.harness.spaces import Space
+from ..contracts.metric import Metric
+from ..contracts.model import DataInfo
+from ..contracts.result import Result
+from ..errors import TrilemmaError, UnsupportedError
+from ..evaluation.evaluation import Evaluation, TrainingRecord
+from ..evaluation.spaces import Space
+from .kit import Kit, no_global_randomness, require
+from .laws import Distorted, ThreeGaussians
 
 Found = dict[str, Result]
 

@@ -9,16 +9,16 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from trilemma.harness.budget import Budget, Clock
-from trilemma.harness.config import Config
-from trilemma.harness.conformance.kit import Kit, no_global_randomness, require
-from trilemma.harness.conformance.laws import SmallImages, ThreeGaussians
-from trilemma.harness.dataset import Dataset
-from trilemma.harness.errors import UnsupportedError
-from trilemma.harness.evaluation import DatasetTruth
-from trilemma.harness.model import Context, DataInfo, Direct, Model, NeuralModel, Sampler, Split
-from trilemma.harness.recipe import Recipe
-from trilemma.harness.spaces import Space
+from ..contracts.budget import Budget, Clock
+from ..contracts.config import Config
+from ..contracts.dataset import Dataset
+from ..contracts.model import Context, DataInfo, Direct, Model, NeuralModel, Sampler, Split
+from ..contracts.recipe import Recipe
+from ..errors import UnsupportedError
+from ..evaluation.evaluation import DatasetTruth
+from ..evaluation.spaces import Space
+from .kit import Kit, no_global_randomness, require
+from .laws import SmallImages, ThreeGaussians
 
 STEPS = 60  # of training: enough for finite samples, not for good ones
 _HALF_SIDE, _PER_SIDE, _AT_A_TIME = 8.0, 400, 10_000  # of the grid that a density is integrated over

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import trilemma
-from trilemma.reports import html, markdown
-from trilemma.reports.comparison import Cell, Column, Entry, Failure, Table, build
-from trilemma.reports.kit import digest
+
+from .. import html, markdown
+from ..comparison import Cell, Column, Entry, Failure, Table, build
+from ..kit import digest
 
 READING = (
     "Each row is a model at one sampler setting, best quality first. The value is the mean over seeds; ± is the "

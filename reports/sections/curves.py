@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import trilemma
-from trilemma.reports import columns, figures, html, markdown, numbers
-from trilemma.reports.frame import family
-from trilemma.reports.kit import Digest, digest
-from trilemma.reports.plots import DASHES, Curve, Scale, key, limits, quality_against_cost
+
+from .. import columns, figures, html, markdown, numbers
+from ..frame import family
+from ..kit import Digest, digest
+from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
 
 COSTS = {"nfe": "NFE per sample", "seconds_per_1k": "Time per 1,000 samples [s]"}
 READING = (

@@ -6,9 +6,10 @@ import math
 from typing import Any, ClassVar
 
 import trilemma
-from trilemma.reports import html, markdown, numbers
-from trilemma.reports.frame import failed
-from trilemma.reports.kit import digest
+
+from .. import html, markdown, numbers
+from ..frame import failed
+from ..kit import digest
 
 
 class Failures(trilemma.ReportSection):

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 import trilemma
-from trilemma.reports import columns, html, markdown, numbers
-from trilemma.reports.frame import failed
-from trilemma.reports.kit import Digest, digest
+
+from .. import columns, html, markdown, numbers
+from ..frame import failed
+from ..kit import Digest, digest
 
 READING = (
     (

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import trilemma
-from trilemma.reports import html, markdown, numbers
-from trilemma.reports.kit import digest
+
+from .. import html, markdown, numbers
+from ..kit import digest
 
 Facts = list[tuple[str, str]]
 

@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import trilemma
-from trilemma.reports import columns, figures, html, markdown, numbers, pictures
-from trilemma.reports.figures import GRID
-from trilemma.reports.kit import Digest, digest
-from trilemma.reports.pictures import NEUTRAL
+
+from .. import columns, figures, html, markdown, numbers, pictures
+from ..figures import GRID
+from ..kit import Digest, digest
+from ..pictures import NEUTRAL
 
 SHOWN_CONTROLS = ("oracle", "memorizer")
 

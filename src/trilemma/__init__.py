@@ -10,24 +10,50 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trilemma.harness.aggregates import interquartile_mean as interquartile_mean
-    from trilemma.harness.aggregates import performance_profile as performance_profile
-    from trilemma.harness.aggregates import probability_of_improvement as probability_of_improvement
-    from trilemma.harness.aggregates import stratified_interval as stratified_interval
+    from trilemma.harness.analysis.aggregates import interquartile_mean as interquartile_mean
+    from trilemma.harness.analysis.aggregates import performance_profile as performance_profile
+    from trilemma.harness.analysis.aggregates import probability_of_improvement as probability_of_improvement
+    from trilemma.harness.analysis.aggregates import stratified_interval as stratified_interval
+    from trilemma.harness.analysis.paired import PairedComparison as PairedComparison
+    from trilemma.harness.analysis.paired import compare_paired as compare_paired
+    from trilemma.harness.analysis.pareto import front_membership as front_membership
+    from trilemma.harness.analysis.pareto import on_front as on_front
+    from trilemma.harness.analysis.ranks import MeanRanks as MeanRanks
+    from trilemma.harness.analysis.ranks import mean_ranks as mean_ranks
+    from trilemma.harness.analysis.statistics import mean_interval as mean_interval
+    from trilemma.harness.analysis.summary import summary_rows as summary_rows
+    from trilemma.harness.analysis.summary import uniform_frame as uniform_frame
     from trilemma.harness.api import load_results as load_results
     from trilemma.harness.api import run as run
-    from trilemma.harness.budget import Budget as Budget
-    from trilemma.harness.budget import Clock as Clock
-    from trilemma.harness.config import Config as Config
     from trilemma.harness.conformance import Check as Check
     from trilemma.harness.conformance import CheckResult as CheckResult
     from trilemma.harness.conformance import conformance_checks as conformance_checks
-    from trilemma.harness.dataset import Card as Card
-    from trilemma.harness.dataset import Dataset as Dataset
-    from trilemma.harness.dataset import Law as Law
-    from trilemma.harness.dataset import LawConfig as LawConfig
-    from trilemma.harness.dataset import Modes as Modes
-    from trilemma.harness.dataset import Splits as Splits
+    from trilemma.harness.contracts.budget import Budget as Budget
+    from trilemma.harness.contracts.budget import Clock as Clock
+    from trilemma.harness.contracts.config import Config as Config
+    from trilemma.harness.contracts.dataset import Card as Card
+    from trilemma.harness.contracts.dataset import Dataset as Dataset
+    from trilemma.harness.contracts.dataset import Law as Law
+    from trilemma.harness.contracts.dataset import LawConfig as LawConfig
+    from trilemma.harness.contracts.dataset import Modes as Modes
+    from trilemma.harness.contracts.dataset import Splits as Splits
+    from trilemma.harness.contracts.hookspecs import hookimpl as hookimpl
+    from trilemma.harness.contracts.metric import Metric as Metric
+    from trilemma.harness.contracts.model import Context as Context
+    from trilemma.harness.contracts.model import DataInfo as DataInfo
+    from trilemma.harness.contracts.model import Direct as Direct
+    from trilemma.harness.contracts.model import Model as Model
+    from trilemma.harness.contracts.model import NeuralModel as NeuralModel
+    from trilemma.harness.contracts.model import Sampler as Sampler
+    from trilemma.harness.contracts.model import Split as Split
+    from trilemma.harness.contracts.model import Truth as Truth
+    from trilemma.harness.contracts.model import Update as Update
+    from trilemma.harness.contracts.recipe import Recipe as Recipe
+    from trilemma.harness.contracts.result import Result as Result
+    from trilemma.harness.contracts.section import ReportSection as ReportSection
+    from trilemma.harness.contracts.section import RunView as RunView
+    from trilemma.harness.contracts.section import Section as Section
+    from trilemma.harness.contracts.section import report_sections as report_sections
     from trilemma.harness.errors import DataError as DataError
     from trilemma.harness.errors import DivergedError as DivergedError
     from trilemma.harness.errors import PluginError as PluginError
@@ -35,92 +61,66 @@ if TYPE_CHECKING:
     from trilemma.harness.errors import SuiteError as SuiteError
     from trilemma.harness.errors import TrilemmaError as TrilemmaError
     from trilemma.harness.errors import UnsupportedError as UnsupportedError
-    from trilemma.harness.evaluation import Evaluation as Evaluation
-    from trilemma.harness.hookspecs import hookimpl as hookimpl
-    from trilemma.harness.metric import Metric as Metric
-    from trilemma.harness.model import Context as Context
-    from trilemma.harness.model import DataInfo as DataInfo
-    from trilemma.harness.model import Direct as Direct
-    from trilemma.harness.model import Model as Model
-    from trilemma.harness.model import NeuralModel as NeuralModel
-    from trilemma.harness.model import Sampler as Sampler
-    from trilemma.harness.model import Split as Split
-    from trilemma.harness.model import Truth as Truth
-    from trilemma.harness.model import Update as Update
-    from trilemma.harness.paired import PairedComparison as PairedComparison
-    from trilemma.harness.paired import compare_paired as compare_paired
-    from trilemma.harness.pareto import front_membership as front_membership
-    from trilemma.harness.pareto import on_front as on_front
-    from trilemma.harness.ranks import MeanRanks as MeanRanks
-    from trilemma.harness.ranks import mean_ranks as mean_ranks
-    from trilemma.harness.recipe import Recipe as Recipe
-    from trilemma.harness.report import ReportSection as ReportSection
-    from trilemma.harness.report import RunView as RunView
-    from trilemma.harness.report import Section as Section
-    from trilemma.harness.report import report_sections as report_sections
-    from trilemma.harness.results import Result as Result
-    from trilemma.harness.statistics import mean_interval as mean_interval
-    from trilemma.harness.store import claim_directory as claim_directory
-    from trilemma.harness.summary import summary_rows as summary_rows
-    from trilemma.harness.summary import uniform_frame as uniform_frame
+    from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
+    from trilemma.harness.store.store import claim_directory as claim_directory
 
 __version__ = "0.1.0"
 
 # attribute -> the module of the harness that owns it
 _PUBLIC = {
-    "Budget": "budget",
-    "Card": "dataset",
+    "Budget": "contracts.budget",
+    "Card": "contracts.dataset",
     "Check": "conformance",
     "CheckResult": "conformance",
-    "Clock": "budget",
-    "Config": "config",
-    "Context": "model",
+    "Clock": "contracts.budget",
+    "Config": "contracts.config",
+    "Context": "contracts.model",
     "DataError": "errors",
-    "DataInfo": "model",
-    "Dataset": "dataset",
-    "Direct": "model",
+    "DataInfo": "contracts.model",
+    "Dataset": "contracts.dataset",
+    "Direct": "contracts.model",
     "DivergedError": "errors",
-    "Evaluation": "evaluation",
-    "Law": "dataset",
-    "LawConfig": "dataset",
-    "MeanRanks": "ranks",
-    "Metric": "metric",
-    "Model": "model",
-    "Modes": "dataset",
-    "NeuralModel": "model",
-    "PairedComparison": "paired",
+    "Evaluation": "evaluation.evaluation",
+    "Law": "contracts.dataset",
+    "LawConfig": "contracts.dataset",
+    "MeanRanks": "analysis.ranks",
+    "Metric": "contracts.metric",
+    "Model": "contracts.model",
+    "Modes": "contracts.dataset",
+    "NeuralModel": "contracts.model",
+    "PairedComparison": "analysis.paired",
     "PluginError": "errors",
-    "Recipe": "recipe",
-    "ReportSection": "report",
-    "Result": "results",
-    "RunView": "report",
-    "Sampler": "model",
-    "Section": "report",
-    "Split": "model",
-    "Splits": "dataset",
+    "Recipe": "contracts.recipe",
+    "ReportSection": "contracts.section",
+    "Result": "contracts.result",
+    "RunView": "contracts.section",
+    "Sampler": "contracts.model",
+    "Section": "contracts.section",
+    "Split": "contracts.model",
+    "Splits": "contracts.dataset",
     "StoreError": "errors",
     "SuiteError": "errors",
     "TrilemmaError": "errors",
-    "Truth": "model",
+    "Truth": "contracts.model",
     "UnsupportedError": "errors",
-    "Update": "model",
-    "claim_directory": "store",
-    "compare_paired": "paired",
+    "Update": "contracts.model",
+    "claim_directory": "store.store",
+    "compare_paired": "analysis.paired",
     "conformance_checks": "conformance",
-    "front_membership": "pareto",
-    "hookimpl": "hookspecs",
-    "interquartile_mean": "aggregates",
+    "front_membership": "analysis.pareto",
+    "hookimpl": "contracts.hookspecs",
+    "interquartile_mean": "analysis.aggregates",
     "load_results": "api",
-    "mean_interval": "statistics",
-    "mean_ranks": "ranks",
-    "on_front": "pareto",
-    "performance_profile": "aggregates",
-    "probability_of_improvement": "aggregates",
-    "report_sections": "report",
+    "mean_interval": "analysis.statistics",
+    "mean_ranks": "analysis.ranks",
+    "on_front": "analysis.pareto",
+    "performance_profile": "analysis.aggregates",
+    "probability_of_improvement": "analysis.aggregates",
+    "report_sections": "contracts.section",
     "run": "api",
-    "stratified_interval": "aggregates",
-    "summary_rows": "summary",
-    "uniform_frame": "summary",
+    "stratified_interval": "analysis.aggregates",
+    "summary_rows": "analysis.summary",
+    "uniform_frame": "analysis.summary",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from trilemma.harness.cost import peak_memory, reset_peak_memory
+from trilemma.harness.evaluation.cost import peak_memory, reset_peak_memory
 from trilemma.harness.plugins import Registry
 from trilemma.plugins.metrics import transport
 from trilemma.plugins.metrics.precision_recall import precision_recall

@@ -14,7 +14,7 @@ from torch import Tensor
 import trilemma
 from trilemma.datasets.digits import Digits
 from trilemma.datasets.mixtures import Ring8
-from trilemma.harness.spaces import Space
+from trilemma.harness.evaluation.spaces import Space
 
 SpaceName = Literal["affine", "logit"]
 

@@ -17,12 +17,12 @@ import click
 import pytest
 
 import trilemma
-from trilemma.harness import hookspecs
 from trilemma.harness.cli import main
-from trilemma.harness.frame import COLUMNS
+from trilemma.harness.contracts import hookspecs
+from trilemma.harness.planning.resolve import resolve
+from trilemma.harness.planning.suite import DatasetEntry, Limits, ModelEntry, Suite, builtin_suites, read_document
 from trilemma.harness.plugins import Registry
-from trilemma.harness.resolve import resolve
-from trilemma.harness.suite import DatasetEntry, Limits, ModelEntry, Suite, builtin_suites, read_document
+from trilemma.harness.store.frame import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trilemma.harness.degeneracy import degeneracy
+from trilemma.harness.contracts.degeneracy import degeneracy
 
 
 def gaussian(n: int = 5_000, d: int = 4) -> torch.Tensor:

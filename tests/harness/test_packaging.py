@@ -58,7 +58,7 @@ def imports_all(path: Path) -> str:
     """Import every room from an unpacked wheel, away from the source tree."""
     code = (
         "import trilemma, trilemma.plugins.builtin, trilemma.datasets.builtin, trilemma.reports.builtin;"
-        "from trilemma.harness.suite import builtin_suites;"
+        "from trilemma.harness.planning.suite import builtin_suites;"
         "print(trilemma.__file__, sorted(builtin_suites()), len(trilemma.plugins.builtin.trilemma_models()))"
     )
     env = {**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import trilemma
+from trilemma.harness.identity import source_hash
 from trilemma.harness.plugins import Registry
-from trilemma.harness.provenance import source_hash
 
 GAUSS = """
 import torch, trilemma

@@ -18,8 +18,8 @@ import torch
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.progress import Silent
-from trilemma.harness.store import Store
+from trilemma.harness.execution.progress import Silent
+from trilemma.harness.store.store import Store
 
 BAD = Path(__file__).with_name("bad_plugins.py")
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.cli import main
-from trilemma.harness.store import MARKER, Store, write_json
+from trilemma.harness.store.store import MARKER, Store, write_json
 from trilemma.reports.write import write_report
 
 SUITE: dict[str, Any] = {

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import trilemma
-from trilemma.harness.aggregates import (
+from trilemma.harness.analysis.aggregates import (
     interquartile_mean,
     performance_profile,
     probability_of_improvement,
     stratified_interval,
 )
-from trilemma.harness.paired import compare_paired
-from trilemma.harness.pareto import front_membership, on_front
-from trilemma.harness.ranks import mean_ranks
-from trilemma.harness.statistics import mean_interval
+from trilemma.harness.analysis.paired import compare_paired
+from trilemma.harness.analysis.pareto import front_membership, on_front
+from trilemma.harness.analysis.ranks import mean_ranks
+from trilemma.harness.analysis.statistics import mean_interval
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import trilemma
-from trilemma.harness.store import Store
+from trilemma.harness.store.store import Store
 
 
 def _write_for_ever(path: str) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from trilemma import SuiteError
 from trilemma.harness.api import make_runner, parse_budget
 from trilemma.harness.errors import TrilemmaError
+from trilemma.harness.planning.resolve import Resolved, resolve
+from trilemma.harness.planning.suite import builtin_suites, override, read_document
+from trilemma.harness.planning.toml_lines import line_numbers
 from trilemma.harness.plugins import Registry
-from trilemma.harness.resolve import Resolved, resolve
-from trilemma.harness.suite import builtin_suites, override, read_document
-from trilemma.harness.toml_lines import line_numbers
 
 GOOD = """
 name = "mine"

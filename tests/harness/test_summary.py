@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trilemma.harness.summary import COLUMNS, summary_rows
+from trilemma.harness.analysis.summary import COLUMNS, summary_rows
 
 
 def row(label: str, value: float, *, half: float | None = 0.1, **more: Any) -> dict[str, Any]:

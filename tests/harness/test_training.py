@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma import Budget, Clock, Context, DataInfo, DivergedError, NeuralModel, Recipe, Split, Update
-from trilemma.harness.training import batches, learning_rate
+from trilemma.harness.training.loop import batches, learning_rate
 
 
 class Line(NeuralModel):

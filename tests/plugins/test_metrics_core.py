@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import trilemma
-from trilemma.harness.cost import count_flops
-from trilemma.harness.evaluation import DatasetTruth, TrainingRecord
-from trilemma.harness.spaces import Space
+from trilemma.harness.evaluation.cost import count_flops
+from trilemma.harness.evaluation.evaluation import DatasetTruth, TrainingRecord
+from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics import cost, nll, transport
 from trilemma.plugins.metrics.cost import SamplingCost, TrainingCost
 from trilemma.plugins.metrics.nll import Nll

@@ -20,8 +20,8 @@ from sklearn.neighbors import KernelDensity, NearestNeighbors
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.evaluation import TrainingRecord
-from trilemma.harness.spaces import Space
+from trilemma.harness.evaluation.evaluation import TrainingRecord
+from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics.alpha_precision import AlphaPrecision, alpha_precision, authenticity, beta_recall
 from trilemma.plugins.metrics.encoders import feature_distances, load_encoder
 from trilemma.plugins.metrics.frechet import Frechet

@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.harness.evaluation import TrainingRecord
-from trilemma.harness.spaces import Space
+from trilemma.harness.evaluation.evaluation import TrainingRecord
+from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics import METRICS, samples, transport
 from trilemma.plugins.metrics.kernels import Energy, energy_distance
 from trilemma.plugins.metrics.nll import nll_gap

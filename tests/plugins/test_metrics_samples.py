@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.harness.evaluation import TrainingRecord
-from trilemma.harness.spaces import Space
+from trilemma.harness.evaluation.evaluation import TrainingRecord
+from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics import METRICS, column_generation, samples, transport
 from trilemma.plugins.metrics.c2st import classifier_auc
 from trilemma.plugins.metrics.frechet import Frechet

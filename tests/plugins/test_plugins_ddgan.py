@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.cost import training_step_flops
+from trilemma.harness.evaluation.cost import training_step_flops
 from trilemma.plugins.adversarial import discriminator_loss, generator_loss, with_squared_gradient
 from trilemma.plugins.ddgan.ddgan import Ddgan
 from trilemma.plugins.ddgan.networks import LevelwiseMLP, log_spaced, per_block

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.cost import training_step_flops
+from trilemma.harness.evaluation.cost import training_step_flops
 from trilemma.plugins.denoiser import VelocityPrediction
 from trilemma.plugins.flow_matching.flow_matching import (
     FlowEuler,

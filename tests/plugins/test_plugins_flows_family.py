@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.cost import NfeCounter
+from trilemma.harness.evaluation.cost import NfeCounter
 from trilemma.plugins.flows import FLOWS
 from trilemma.plugins.flows.base import StandardNormal
 from trilemma.plugins.flows.coupling import Couplings

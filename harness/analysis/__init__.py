@@ -1,0 +1,1 @@
+"""From results to what may be said of them."""

@@ -1,0 +1,119 @@
+"""Scores of many tasks and seeds in one number with an interval (Agarwal et al. 2021, the methods of `rliable`).
+
+`scores` is an array `(tasks, seeds)`: one model's value of one metric on each dataset and training seed, normalised
+beforehand where tasks differ in scale. The bootstrap is stratified: it resamples seeds within each task and keeps the
+tasks, so its interval speaks of training seeds, not of other datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ..errors import DataError
+
+Array = NDArray[np.float64]
+Interval = tuple[float, float, float]
+
+
+def interquartile_mean(scores: ArrayLike) -> float:
+    """Mean of the middle half of all scores: 25 % are trimmed at either end (Agarwal et al. 2021, section 4.3).
+
+    As robust as a median to a few outliers, and less noisy. Of k scores, floor(k / 4) are cut at either end.
+    """
+    return float(stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=None))
+
+
+def stratified_interval(
+    scores: ArrayLike,
+    statistic: Callable[[Array], float] = interquartile_mean,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """A statistic of `scores` (tasks, seeds) and its percentile interval under the stratified bootstrap.
+
+    Agarwal et al. 2021, section 4.1. With one seed per task the interval is the value itself: it says nothing.
+    Raises DataError for scores that are not finite or not two-dimensional.
+    """
+    array = _checked(scores)
+    values = [statistic(resample) for resample in _resamples(array, resamples, np.random.default_rng(seed))]
+    low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
+    return statistic(array), float(low), float(high)
+
+
+def probability_of_improvement(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    better: Literal["lower", "higher"] = "lower",
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Probability that a run of `a` beats a run of `b` on a task drawn at random, ties counting one half.
+
+    The mean over tasks of the Mann-Whitney statistic U / (seeds_a seeds_b) (Agarwal et al. 2021, section 4.3), with its
+    percentile interval under the stratified bootstrap. The arrays are `(tasks, seeds)` over the same tasks; their seeds
+    may differ in number. Raises DataError for unequal tasks.
+    """
+    x, y = _checked(a), _checked(b)
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} and {len(y)} tasks: both models need scores on the same tasks")
+    if better == "lower":
+        x, y = -x, -y
+
+    def share(x: Array, y: Array) -> float:
+        difference = x[:, :, None] - y[:, None, :]
+        return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+    rng = np.random.default_rng(seed)
+    pairs = zip(_resamples(x, resamples, rng), _resamples(y, resamples, rng), strict=True)
+    low, high = np.quantile([share(*pair) for pair in pairs], [0.5 - level / 2, 0.5 + level / 2])
+    return share(x, y), float(low), float(high)
+
+
+def performance_profile(
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    better: Literal["lower", "higher"] = "lower",
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Array, Array, Array]:
+    """Share of runs at least as good as each threshold: `(share, low, high)`, each of the shape of `thresholds`.
+
+    Agarwal et al. 2021, section 4.2 (score distributions; Dolan & More 2002 for the idea), with a pointwise percentile
+    band under the stratified bootstrap. The profile of one model above that of another everywhere is dominance.
+    """
+    array, marks = _checked(scores), np.asarray(thresholds, dtype=np.float64)
+
+    def profile(values: Array) -> Array:
+        flat = values.ravel()[:, None]
+        share: Array = ((flat <= marks) if better == "lower" else (flat >= marks)).mean(0)
+        return share
+
+    drawn = np.stack([profile(resample) for resample in _resamples(array, resamples, np.random.default_rng(seed))])
+    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    return profile(array), low, high
+
+
+def _checked(scores: ArrayLike) -> Array:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 2 or 0 in array.shape:
+        raise DataError(f"scores of shape {array.shape} are not (tasks, seeds)")
+    if not np.isfinite(array).all():
+        raise DataError("scores must be finite: decide first what a failed run is worth")
+    return array
+
+
+def _resamples(scores: Array, count: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Resampled copies: seeds drawn with replacement within each task."""
+    for _ in range(count):
+        yield np.take_along_axis(scores, rng.integers(scores.shape[1], size=scores.shape), axis=1)

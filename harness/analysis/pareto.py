@@ -1,0 +1,58 @@
+"""Who is on the front of several criteria, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DataError
+
+Array = NDArray[np.float64]
+Direction = Literal["lower", "higher"]
+
+
+def on_front(values: ArrayLike, better: Sequence[Direction]) -> NDArray[np.bool_]:
+    """Whether each row of `values` (models, criteria) is on the Pareto front, shape `(models,)`.
+
+    A row is off the front where another is at least as good by every criterion and better by one. Rows with a NaN are
+    off it. Raises DataError where `better` does not name a direction for each criterion.
+    """
+    array = _oriented(values, better)
+    front: NDArray[np.bool_] = np.logical_not(np.isnan(array).any(1))
+    for i in np.flatnonzero(front):
+        others = array[front]
+        front[i] = not ((others <= array[i]).all(1) & (others < array[i]).any(1)).any()
+    return front
+
+
+def front_membership(
+    samples: Sequence[ArrayLike], better: Sequence[Direction], *, resamples: int = 1000, seed: int = 0
+) -> Array:
+    """How often each model is on the Pareto front of its resampled means, shape `(models,)`.
+
+    `samples[m]` has shape `(runs, criteria)`: the values of model m at each training seed (or sample set). Runs of a
+    model are drawn with replacement, all criteria of a run together, so that their correlation is kept; the front is
+    that of the means. 1 is on the front for certain, as far as these runs tell; with one run per model it is 0 or 1.
+    """
+    arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    if any(array.ndim != 2 or not len(array) for array in arrays):
+        raise DataError("each model needs values of shape (runs, criteria)")
+    rng = np.random.default_rng(seed)
+    total = np.zeros(len(arrays))
+    for _ in range(resamples):
+        means = np.stack([array[rng.integers(len(array), size=len(array))].mean(0) for array in arrays])
+        total += on_front(means, better)
+    return total / resamples
+
+
+def _oriented(values: ArrayLike, better: Sequence[Direction]) -> Array:
+    """The values with lower better in every column."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != len(better) or not set(better) <= {"lower", "higher"}:
+        raise DataError(f"values of shape {array.shape} need (models, criteria) and 'lower' or 'higher' for each")
+    signs = np.array([1.0 if direction == "lower" else -1.0 for direction in better])
+    oriented: Array = array * signs
+    return oriented

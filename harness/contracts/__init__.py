@@ -1,0 +1,1 @@
+"""What a plugin author meets: models, datasets, metrics, report sections, hooks."""

@@ -1,0 +1,105 @@
+"""The hooks. A plugin implements any of them and names its module in the entry-point group `trilemma`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import click
+    import pandas as pd
+
+    from .dataset import Dataset
+    from .metric import Metric
+    from .model import Model
+    from .section import ReportSection
+
+hookspec = pluggy.HookspecMarker("trilemma")
+hookimpl = pluggy.HookimplMarker("trilemma")
+
+
+# What a plugin brings
+
+
+@hookspec
+def trilemma_models() -> list[type[Model]]:  # type: ignore[empty-body]
+    """Return the model classes that this plugin brings.
+
+    Example: `return [Gauss]`
+    """
+
+
+@hookspec
+def trilemma_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
+    """Return the dataset classes that this plugin brings.
+
+    Example: `return [Ring]`
+    """
+
+
+@hookspec
+def trilemma_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
+    """Return the metric classes that this plugin brings.
+
+    Example: `return [EnergyDistance]`
+    """
+
+
+@hookspec
+def trilemma_report_sections() -> list[type[ReportSection]]:  # type: ignore[empty-body]
+    """Return the report-section classes that this plugin brings.
+
+    Example: `return [LossCurves]`
+    """
+
+
+@hookspec
+def trilemma_commands(group: click.Group) -> None:
+    """Add commands to the `trilemma` command line.
+
+    Example: `group.add_command(hello)`
+    """
+
+
+# Observers: they run in the parent process; an exception in one is reported and never fails a cell
+
+
+@hookspec
+def trilemma_run_started(path: Path, cells: list[dict[str, Any]]) -> None:
+    """A run has started in directory `path`; `cells` are the planned cells (id, model, dataset, seed, todo).
+
+    Example: `print(f"{len(cells)} cells in {path}")`
+    """
+
+
+@hookspec
+def trilemma_cell_started(path: Path, cell: dict[str, Any]) -> None:
+    """The process of one cell has started.
+
+    Example: `print("started", cell["label"])`
+    """
+
+
+@hookspec
+def trilemma_cell_finished(path: Path, cell: dict[str, Any], outcome: dict[str, Any]) -> None:
+    """One cell has ended; `outcome` says how (`outcome`, `phase`, `elapsed`, `message`, `log_tail`).
+
+    Example: `if outcome["outcome"] != "ok": page_someone(cell["label"], outcome["message"])`
+    """
+
+
+@hookspec
+def trilemma_run_finished(  # type: ignore[empty-body]
+    path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]
+) -> list[Path] | None:
+    """A run has ended, also when it was interrupted; `results` is the frame of `trilemma.load_results(path)`, and
+    `sections` are the report sections of the plugins that the run had loaded, by rising `order`.
+
+    Return the files that were written, which the command line then names. Where an implementation raises, the command
+    says so and its exit code is 1.
+
+    Example: `results.to_parquet(path / "results.parquet"); return [path / "results.parquet"]`
+    """

@@ -1,0 +1,253 @@
+"""The contract of a model: what a plugin author writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnsupportedError
+from . import config as records
+from .budget import Clock
+from .recipe import Recipe
+
+Likelihood = Literal["exact", "ode", "bound", "estimate", "none"]
+"""The kinds of likelihood. They are never ranked against each other.
+
+`exact`: the density itself. `ode`: by integrating a probability-flow ODE. `bound`: a variational bound.
+`estimate`: by a method that is only consistent. `none`: the model has no likelihood.
+"""
+
+
+class Sampler(records.Config):
+    """A way to draw from one trained model. Subclass it, set `name`, and add the sampler's options as fields."""
+
+    name: ClassVar[str]
+
+
+class Direct(Sampler):
+    """The only way to draw from models without a choice of sampler."""
+
+    name = "direct"
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a model may know of its data before it sees any.
+
+    `shape` is the shape of one point in model space: `(d,)`, or `(channels, height, width)` for images that the model
+    accepts as images. `levels` is the number of intensity levels of an image dataset (None for continuous data), which
+    in model space are as many parts of the interval `support`, equal ones where the space is affine.
+    """
+
+    name: str
+    kind: Literal["vector", "image"]
+    shape: tuple[int, ...]
+    n_train: int
+    levels: int | None = None
+    support: tuple[float, float] | None = None
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates of one point."""
+        return int(torch.Size(self.shape).numel())
+
+
+@dataclass(frozen=True)
+class Split:
+    """Points in model space: `x` has shape `(n, *info.shape)`, float32.
+
+    `redraw` is there for training points of quantised data: given indices `(k,)` and a CPU generator, those points
+    dequantised anew. The training loop draws its batches by it, since the noise that fills a level is no property of
+    the data to be learnt (Theis et al. 2016).
+    """
+
+    x: Tensor
+    redraw: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def no_progress(fraction: float, message: str) -> None:
+    """Report to nobody."""
+
+
+class Truth(Protocol):
+    """The law behind a dataset, in model space. Handed only to models that declare `needs_truth`."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw `n` fresh points; from real data, held-out (validation) points in random order."""
+        ...
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-density in nats, shape `(n,)`. Raises UnsupportedError where the law has no known density."""
+        ...
+
+
+@dataclass
+class Context:
+    """What the harness hands to every call of a model.
+
+    `generator` is the only source of randomness a model may use. `sampler` holds the options of the sampler setting
+    that is being drawn from, `density` those of the likelihood. `valid` (the validation split) and `clock` (iterate
+    over it to spend the budget) are there during `fit` only. What a model writes to `details` (JSON values) is stored
+    with the result, and what it writes to `curves` (lists of numbers) with the trained cell.
+    """
+
+    info: DataInfo
+    device: torch.device
+    generator: torch.Generator
+    sampler: Sampler = field(default_factory=Direct)
+    density: records.Config = field(default_factory=records.Config)
+    recipe: Recipe = field(default_factory=Recipe)
+    valid: Split | None = None
+    clock: Clock | None = None
+    truth: Truth | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    progress: Callable[[float, str], None] = no_progress
+
+
+class Model(ABC):
+    """A generative model. A whole plugin is a subclass with `name`, `fit` and `sample`.
+
+    All points are in model space: vectors are standardised, images dequantised and scaled; the harness carries
+    samples and log-densities back to data space.
+    """
+
+    name: ClassVar[str]
+    likelihood: ClassVar[Likelihood] = "none"
+    """The kind of number that `log_prob` returns."""
+    accepts: ClassVar[tuple[str, ...]] = ("vector",)
+    """`("vector",)`: images arrive flattened. `("vector", "image")`: images keep their shape."""
+    image_space: ClassVar[Literal["affine", "logit"]] = "affine"
+    """How image intensities in (0, 1) are spread over the reals before the model sees them."""
+    control: ClassVar[bool] = False
+    """True for models that mark the scale and are not contenders."""
+    needs_truth: bool = False
+    """True for controls that need the law behind the data (`ctx.truth`); an instance may set it where one of its
+    options asks for the law, such as an objective that trains against a known density."""
+    samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
+    """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
+    always_samplers: ClassVar[tuple[Sampler, ...]] = ()
+    """Sampler settings that every suite evaluates beside those it lists: what the others must be read against."""
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
+
+    class Config(records.Config):
+        """Options that change the trained model."""
+
+    class Density(records.Config):
+        """Options of the likelihood that need no retraining (solver, steps, ...)."""
+
+    def __init__(self, config: records.Config | None = None) -> None:
+        self.config: Any = self.Config() if config is None else config
+
+    def prepare(self, info: DataInfo) -> None:
+        """Make whatever `load_state` needs to be there (called before `load_state`, and by neural models in `fit`)."""
+        return None
+
+    @abstractmethod
+    def fit(self, train: Split, ctx: Context) -> None:
+        """Learn from the training split. Test data is never handed to a model."""
+
+    @abstractmethod
+    def sample(self, n: int, ctx: Context) -> Tensor:
+        """Draw `n` points, shape `(n, *ctx.info.shape)`, by the sampler setting `ctx.sampler`."""
+
+    def log_prob(self, x: Tensor, ctx: Context) -> Tensor:
+        """Log-density of each row of `x` in nats, shape `(n,)`, of the kind that `likelihood` says."""
+        raise UnsupportedError(f"model '{self.name}' has no likelihood")
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
+        """The learned score at a noise level: grad_x log p_sigma(x), of the shape of `x`, `(n, *ctx.info.shape)`.
+
+        p_sigma is the law of x_0 + sigma z, z ~ N(0, I), with x_0 a point of model space (variance-exploding
+        coordinates, whatever the model's own diffusion); `sigma` has shape `()`.
+        """
+        raise UnsupportedError(f"model '{self.name}' has no score")
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The networks whose evaluations the harness counts as NFE (the most that any of them makes per sample)."""
+        return ()
+
+    def state(self) -> dict[str, Tensor] | None:
+        """The trained state as tensors, for the checkpoint; None: a new evaluation fits the model again, same seed."""
+        return None
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        raise NotImplementedError(f"model '{self.name}' returns a state but cannot load it")
+
+
+class Update(Protocol):
+    """One optimizer step on a loss: backward, clip, step. `group` names one of the model's `parameter_groups`."""
+
+    def __call__(self, loss: Tensor, group: str = "all") -> None: ...
+
+
+class NeuralModel(Model, nn.Module):
+    """A model trained by the harness's loop: optimizer, schedule, EMA, clipping, budget, divergence check, progress.
+
+    Write `build` (make the networks), `loss` (of one minibatch) and `sample`. `loss` keeps no hidden mutable state and
+    has no data-dependent control flow, so that compilation and batching over seeds stay possible.
+    """
+
+    recipe: ClassVar[Recipe] = Recipe()
+    """The training settings that suit this model; a suite may override single fields."""
+
+    def __init__(self, config: records.Config | None = None) -> None:
+        nn.Module.__init__(self)
+        Model.__init__(self, config)
+
+    @abstractmethod
+    def build(self, info: DataInfo) -> None:
+        """Make the networks for a data shape and keep them as attributes. Parameters are drawn under a fixed seed."""
+
+    def initialize(self, train: Split, ctx: Context) -> None:
+        """Data-dependent initialisation from the training split, before the first step (actnorm, scales, ...)."""
+        return None
+
+    @abstractmethod
+    def loss(self, x: Tensor, ctx: Context) -> Tensor:
+        """The scalar training loss of a minibatch `x`, shape `(batch, *info.shape)`."""
+
+    def validation_loss(self, x: Tensor, ctx: Context) -> Tensor:
+        """The scalar loss on validation data by which weights are kept; the same random numbers each time."""
+        return self.loss(x, ctx)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Named groups, one optimizer each. Adversarial models return one for each player."""
+        return {"all": [p for p in self.parameters() if p.requires_grad]}
+
+    def training_step(self, x: Tensor, ctx: Context, update: Update) -> dict[str, Tensor]:
+        """One step. The default takes one optimizer step on `loss`; adversarial models override it.
+
+        Returns the scalars to store as curves; `loss` is the one watched for divergence.
+        """
+        loss = self.loss(x, ctx)
+        update(loss)
+        return {"loss": loss.detach()}
+
+    def prepare(self, info: DataInfo) -> None:
+        self.build(info)
+
+    def fit(self, train: Split, ctx: Context) -> None:
+        from ..training.loop import train_model
+
+        train_model(self, train, ctx)
+
+    def networks(self) -> Iterable[nn.Module]:
+        return tuple(self.children())
+
+    def state(self) -> dict[str, Tensor] | None:
+        return dict(self.state_dict())
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.load_state_dict(dict(state))

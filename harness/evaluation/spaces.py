@@ -1,0 +1,166 @@
+"""Data space to model space and back: dequantisation, scaling, logit, standardisation, each with its log-determinant.
+
+A transform acts on float tensors `(n, *shape)`; `forward` goes from data space to model space and returns
+`(y, log|det dy/dx|)` with the log-determinant per row, shape `(n,)`, in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from ..contracts.dataset import Dataset, Modes
+from ..errors import DataError
+
+
+class DequantisationNoise(Protocol):
+    """A law q(u | x) of the noise u in (0, 1) that is added to levels x.
+
+    With noise of its own law the bound is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++, eq. 3).
+    """
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The noise, float64 of the shape of `x`, and log q(u | x), shape `(n,)`, nats."""
+        ...
+
+
+def uniform_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Uniform dequantisation (Theis et al. 2016): log q = 0."""
+    return torch.rand(x.shape, generator=generator, dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
+
+
+class Transform(Protocol):
+    """An invertible map with a log-determinant."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def inverse(self, y: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = (x - shift) / scale. `shift` and `scale` broadcast against one point."""
+
+    shift: Tensor
+    scale: Tensor
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        logdet = -self.scale.to(x).log().expand(x.shape[1:]).sum()
+        return (x - self.shift.to(x)) / self.scale.to(x), logdet.expand(len(x))
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y * self.scale.to(y) + self.shift.to(y)
+
+
+@dataclass(frozen=True)
+class Logit:
+    """y = logit(alpha + (1 - 2 alpha) x) for x in (0, 1) (Dinh et al. 2017, section 4.1)."""
+
+    alpha: float
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        p = self.alpha + (1 - 2 * self.alpha) * x
+        y = torch.logit(p)
+        logdet = (math.log(1 - 2 * self.alpha) - p.log() - (1 - p).log()).flatten(1).sum(1)
+        return y, logdet
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return ((torch.sigmoid(y) - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The chain of transforms from data space to the space that a model sees.
+
+    For images, data space is integer levels; `dequantise` adds uniform noise first, so that a density over
+    `(0, levels)` bounds the probability of the levels from below (Theis et al. 2016).
+    """
+
+    shape: tuple[int, ...]
+    flatten: bool
+    levels: int | None
+    transforms: Sequence[Transform]
+    noise: DequantisationNoise = uniform_noise
+
+    @classmethod
+    def fit(cls, dataset: Dataset, *, flatten: bool, image_space: Literal["affine", "logit"] = "affine") -> Space:
+        """The space of a dataset, fitted on its training split alone.
+
+        Vectors are standardised per coordinate; images are dequantised, scaled to (0, 1), sent through a logit if the
+        model wants that, and standardised by one mean and one deviation of all intensities.
+        Raises DataError for a constant coordinate.
+        """
+        train = dataset.splits.train.double()
+        if dataset.levels is None:
+            scale = train.std(0)
+            if not (scale > 0).all():
+                columns = (~(scale > 0)).flatten().nonzero()[:5, 0].tolist()
+                raise DataError(f"dataset '{dataset.name}': constant coordinates {columns} cannot be standardised")
+            chain: list[Transform] = [Affine(train.mean(0), scale)]
+        else:
+            levels = torch.tensor(float(dataset.levels), dtype=torch.float64)
+            chain = [Affine(torch.zeros((), dtype=torch.float64), levels)]
+            noise = torch.rand(train.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            y = (train + noise) / levels
+            if image_space == "logit":
+                chain.append(Logit(dataset.logit_alpha))
+                y = chain[-1].forward(y)[0]
+            chain.append(Affine(y.mean(), y.std()))
+        return cls(dataset.shape, flatten, dataset.levels, tuple(chain))
+
+    def dequantise(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Levels become reals in (k, k + 1); continuous data is left alone.
+
+        Returns the points, float64, and log q(u | x) of the noise, shape `(n,)`, which a log-likelihood of the levels
+        has to give back.
+        """
+        x = x.double()
+        if self.levels is None:
+            return x, torch.zeros(len(x), dtype=torch.float64)
+        noise, log_q = self.noise(x, generator)
+        return x + noise, log_q
+
+    def to_model(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Continuous data-space points to model space: `(y, log|det dy/dx|)`, in the precision of `x`."""
+        total = torch.zeros(len(x), dtype=x.dtype)
+        for transform in self.transforms:
+            x, logdet = transform.forward(x)
+            total = total + logdet
+        return (x.flatten(1) if self.flatten else x), total
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """The ends of the interval in model space that holds every intensity of an image; None for vectors."""
+        if self.levels is None:
+            return None
+        ends = torch.tensor([0.0, float(self.levels)], dtype=torch.float64).reshape(2, *[1] * len(self.shape))
+        for transform in self.transforms:
+            ends = transform.forward(ends)[0]
+        return float(ends[0]), float(ends[1])
+
+    def modes_to_model(self, modes: Modes) -> Modes:
+        """Gaussian components in model space, float64. Of vectors only: there the way to model space is affine."""
+        centres = self.to_model(modes.centres.double().reshape(-1, *self.shape))[0].flatten(1)
+        origin = self.to_model(torch.zeros(1, *self.shape, dtype=torch.float64))[0].flatten()
+        unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self.shape)
+        linear = (self.to_model(unit)[0].flatten(1) - origin).T
+        return Modes(centres, modes.weights.double(), linear @ modes.covariances.double() @ linear.T)
+
+    def to_data(self, y: Tensor) -> Tensor:
+        """Model-space points to data space; images are floored to levels and clipped to the valid ones (uint8)."""
+        x = y.reshape(len(y), *self.shape)
+        for transform in reversed(self.transforms):
+            x = transform.inverse(x)
+        if self.levels is None:
+            return x
+        return x.floor().clamp(0, self.levels - 1).to(torch.uint8)
+
+    def comparable(self, x: Tensor) -> Tensor:
+        """Data-space points as float64 vectors for metrics: coordinates as they are, image levels scaled to [0, 1]."""
+        flat = x.flatten(1).double()
+        return flat if self.levels is None else flat / (self.levels - 1)

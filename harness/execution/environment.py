@@ -1,0 +1,85 @@
+"""What a result depends on beside the code: versions, processor, threads, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrilemmaError
+
+PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "pandas", "pluggy", "pydantic", "safetensors")
+
+
+@cache
+def environment(threads: int = 1) -> dict[str, Any]:
+    """Versions, machine, threads and, in a checkout, the git commit; JSON-able."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    gpus = []
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": available_cores(),
+        "gpus": gpus,
+        "threads": threads,
+        "git_commit": git_commit(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory, with `-dirty` for uncommitted changes; None outside a checkout."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() or None
+
+
+def visible_gpus(device: str) -> list[str]:
+    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError where there are none."""
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        return []
+    if kind != "cuda" or (index and not index.isdigit()):
+        raise TrilemmaError(f"there is no device '{device}'; use cpu, cuda or cuda:N")
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    if not names or torch.cuda.device_count() == 0:
+        raise TrilemmaError(f"device '{device}' was asked for, but torch sees no GPU here; use --device cpu")
+    if index and int(index) >= len(names):
+        raise TrilemmaError(f"there is no GPU {index}; this machine has {len(names)}")
+    return [names[int(index)]] if index else names

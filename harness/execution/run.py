@@ -1,0 +1,326 @@
+"""A run: plan a suite, execute what is missing, record how everything ended."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..planning.cell import Cell, data_id, plan
+from ..planning.resolve import Choice, Resolved
+from ..planning.suite import Limits
+from ..plugins import Registry
+from ..store.store import Store, check_claim, write_json
+from .environment import available_cores, environment, visible_gpus
+from .executors import run_local
+from .progress import Progress, Silent, Todo
+from .supervisor import Ending, Supervisor, Zygote
+
+DATA_LIMITS = Limits(seconds=600, memory_gib=16)
+
+
+@dataclass
+class Runner:
+    """Runs one resolved suite into one directory.
+
+    `jobs` cells run at a time, `threads` threads each. `rerun`: repeat finished cells too, with the steps that their
+    budget in seconds reached. `download`: datasets may fetch their files from the network.
+    """
+
+    resolved: Resolved
+    registry: Registry
+    store: Store
+    device: str = "cpu"
+    jobs: int | None = None
+    threads: int = 1
+    rerun: bool = False
+    download: bool = False
+    plugin_files: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Silent)
+    interrupted: bool = False
+    written: list[Path] = field(default_factory=list)
+    """The files that observers of the end of the run have written, such as the report."""
+    problems: list[str] = field(default_factory=list)
+    """How observers of the end of the run have failed."""
+
+    def __post_init__(self) -> None:
+        gpus = visible_gpus(self.device)
+        if self.jobs is None:
+            self.jobs = len(gpus) or max(1, available_cores() // self.threads)
+        # One slot for each cell that may run at a time: the GPU it may see, or none.
+        self._slots: queue.Queue[str | None] = queue.Queue()
+        for job in range(self.jobs):
+            self._slots.put(gpus[job % len(gpus)] if gpus else None)
+
+    # Planning
+
+    def plan(self, supervisor: Supervisor, scratch: Store | None = None) -> list[Cell]:
+        """The cells of the suite; loads datasets (each in a process of its own) whose cards are not stored yet.
+
+        Cards of newly loaded datasets are written into `scratch`, by default the run directory.
+        """
+        scratch = scratch or self.store
+        missing = {
+            data_id(dataset): dataset
+            for dataset in self.resolved.datasets
+            if "card" not in (self.store.record("data", data_id(dataset)) or {})
+        }
+        if missing:
+            tasks = [partial(self._describe_data, supervisor, scratch, id, choice) for id, choice in missing.items()]
+            run_local(tasks, self.jobs or 1, lambda _: None)
+        cards = {}
+        for dataset in self.resolved.datasets:
+            id = data_id(dataset)
+            record = (scratch if id in missing else self.store).record("data", id)
+            record = record or {"error": "its process ended without a word"}
+            cards[id] = record.get("card") or {"error": record.get("error", "")}
+        return plan(self.resolved, cards, self.device)
+
+    def todo(self, cells: Iterable[Cell]) -> list[Todo]:
+        """What is missing in the store. Cells and evaluations that did not end well are tried again."""
+        found = []
+        for cell in cells:
+            record = self.store.record("cells", cell.id)
+            wanted = {evaluation.id: self.store.record("evaluations", evaluation.id) for evaluation in cell.evaluations}
+            missing = tuple(id for id, stored in wanted.items() if stored is None or stored["outcome"] != "ok")
+            if record is None:
+                found.append(Todo(cell, True, tuple(wanted), "new"))
+            elif self.rerun:
+                found.append(Todo(cell, True, tuple(wanted), "asked to repeat", record.get("trace")))
+            elif record["outcome"] not in ("ok", "unsupported"):
+                found.append(Todo(cell, True, tuple(wanted), f"ended as {record['outcome']} last time"))
+            elif record["outcome"] == "ok" and missing:
+                failed = sorted(
+                    {stored["outcome"] for stored in wanted.values() if stored and stored["outcome"] != "ok"}
+                )
+                why = f"evaluation ended as {', '.join(failed)} last time" if failed else "new evaluations"
+                found.append(Todo(cell, False, missing, why, record.get("trace")))
+        return found
+
+    # Execution
+
+    def dry_run(self) -> list[Todo]:
+        """What `run` would do. Writes nothing but temporary files of its own, outside the run directory.
+
+        Raises TrilemmaError for a directory that `run` would refuse.
+        """
+        check_claim(self.store.path)
+        with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
+            scratch = Store(folder)
+            supervisor = self._supervisor()
+            with scratch.writing(), self._signals(supervisor):
+                return self.todo(self.plan(supervisor, scratch))
+
+    def run(self) -> list[Todo]:
+        """Run what is missing; returns what was to do. Sets `interrupted` after Ctrl-C or SIGTERM.
+
+        Raises TrilemmaError for a directory in use, a device that is not there, and the like.
+        """
+        supervisor = self._supervisor()
+        with self.store.writing(), self._signals(supervisor):
+            cells = self.plan(supervisor)
+            todo = self.todo(cells)
+            if self.interrupted:
+                return todo
+            self._write_run(cells)
+            self.progress.started(todo, len(cells))
+            self._observe("run_started", path=self.store.path, cells=[_summary(cell, todo) for cell in cells])
+            tasks = [partial(self._run_cell, supervisor, item) for item in todo]
+            run_local(tasks, self.jobs or 1, self._finished)
+            return todo
+
+    def _supervisor(self) -> Supervisor:
+        zygote = Zygote.shared(self.threads)
+        zygote.warm_up()
+        return Supervisor(zygote)
+
+    def _finished(self, ended: tuple[Cell, dict[str, Any]] | None) -> None:
+        if ended is not None:
+            cell, outcome = ended
+            self.progress.cell_finished(cell, outcome)
+            self._observe("cell_finished", path=self.store.path, cell=cell.describe(), outcome=outcome)
+
+    def _run_cell(self, supervisor: Supervisor, todo: Todo) -> tuple[Cell, dict[str, Any]] | None:
+        """Run one cell; None when it was interrupted (it then stays to be done)."""
+        cell = todo.cell
+        if supervisor.stop.is_set():
+            return None
+        if cell.data_error:
+            outcome = _failure("error", "dataset", 0.0, cell.data_error, "")
+            self._record_failure(cell, todo, outcome)
+            return cell, outcome
+        self.progress.cell_started(cell)
+        self._observe("cell_started", path=self.store.path, cell=cell.describe())
+        evaluations = [asdict(planned) for planned in cell.evaluations if planned.id in todo.evaluations]
+        job = {
+            "kind": "cell",
+            "id": cell.id,
+            "cell": cell.describe(),
+            "model": asdict(cell.model),
+            "dataset": asdict(cell.dataset),
+            "seed": cell.seed,
+            "budget": cell.budget,
+            "train": todo.train,
+            "replay": todo.replay,
+            "evaluations": evaluations,
+        }
+        on_event = partial(self.progress.cell_event, cell)
+        slot = self._slots.get()
+        try:
+            for _ in range(2):
+                ending = self._supervise(
+                    supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot
+                )
+                if ending.cause != "zygote":
+                    break  # the loss of the zygote is no fault of the cell, which gets one more try
+        finally:
+            self._slots.put(slot)
+        if ending.cause == "interrupted":
+            return None
+        outcome = self._outcome(cell, ending, self.store.log_tail(cell.id))
+        if ending.cause != "exit" or ending.code != 0:
+            self._record_failure(cell, todo, outcome, committed=ending.events)
+        return cell, outcome
+
+    def _supervise(
+        self,
+        supervisor: Supervisor,
+        store: Store,
+        id: str,
+        job: dict[str, Any],
+        limits: Limits,
+        on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+        gpu: str | None = None,
+    ) -> Ending:
+        folder = store.path.resolve() / "tmp" / f"job-{id}"
+        folder.mkdir(parents=True, exist_ok=True)
+        events = folder / "events.jsonl"
+        events.unlink(missing_ok=True)
+        common = {
+            "store": str(store.path.resolve()),
+            "events": str(events),
+            "plugins": list(self.plugin_files),
+            "threads": self.threads,
+            "device": self.device.partition(":")[0],
+        }
+        env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
+        env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        write_json(folder / "job.json", {**common, **job})
+        log = store.path.resolve() / "logs" / f"{id}.log"
+        try:
+            return supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _describe_data(self, supervisor: Supervisor, store: Store, id: str, dataset: Choice) -> None:
+        job = {"kind": "data", "id": id, "dataset": asdict(dataset)}
+        self.progress.note(f"loading dataset {dataset.label}")
+        ending = self._supervise(supervisor, store, id, job, DATA_LIMITS)
+        if ending.cause != "interrupted" and (ending.cause != "exit" or ending.code != 0):
+            message = f"loading the dataset ended as {_outcome_name(ending)}; {store.log_tail(id, 3)}"
+            store.commit("data", id, {"error": message})
+
+    # Outcomes
+
+    def _outcome(self, cell: Cell, ending: Ending, log_tail: str) -> dict[str, Any]:
+        """How a cell ended, over its training and its evaluations."""
+        if ending.cause == "exit" and ending.code == 0:
+            records = [self.store.record("cells", cell.id)]
+            if records[0] is not None and records[0]["outcome"] == "ok":
+                records += [self.store.record("evaluations", planned.id) for planned in cell.evaluations]
+            worst = next((r for r in records if r is None or r["outcome"] != "ok"), records[0])
+            if worst is None:
+                return _failure("error", ending.phase, ending.elapsed, "the process recorded no result", log_tail)
+            tail = "" if worst["outcome"] in ("ok", "unsupported") else log_tail
+            return _failure(worst["outcome"], worst["phase"], ending.elapsed, worst["message"], tail)
+        limits = self.resolved.suite.limits
+        message = {
+            "timeout": f"passed its limit of {limits.seconds:g} s",
+            "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB",
+            "signal": f"its process was ended by signal {ending.code}",
+            "zygote": "the process that cells are started from ended twice",
+            "exit": f"its process exited with code {ending.code}",
+        }[ending.cause]
+        return _failure(_outcome_name(ending), ending.phase, ending.elapsed, message, log_tail)
+
+    def _record_failure(
+        self, cell: Cell, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()
+    ) -> None:
+        """Store the ending of a cell whose process could not: training, or the evaluations it had not finished."""
+        events = list(committed)
+        trained = not todo.train or any(event.get("committed") == "cell" for event in events)
+        try:
+            if not trained:
+                record = {**outcome, "cell": cell.describe(), "environment": environment(self.threads)}
+                self.store.commit("cells", cell.id, record)
+                return
+            finished = {event["id"] for event in events if event.get("committed") == "evaluation"}
+            for planned in cell.evaluations:
+                if planned.id in todo.evaluations and planned.id not in finished:
+                    sampler = None if planned.sampler is None else asdict(planned.sampler)
+                    record = {**outcome, "cell": cell.id, "sampler": sampler, "nfe": None}
+                    self.store.commit("evaluations", planned.id, {**record, "results": [], "not_computed": []})
+        except OSError as error:
+            self.progress.message(f"the outcome of {cell.label} could not be stored: {error}")
+
+    # Inside
+
+    def _write_run(self, cells: list[Cell]) -> None:
+        run = {
+            "suite": self.resolved.suite.model_dump(mode="json"),
+            "environment": environment(self.threads),
+            "jobs": self.jobs,
+            "device": self.device,
+            "plugin_files": list(self.plugin_files),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+        self.store.write_run(run, [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells])
+
+    def _observe(self, hook: str, **arguments: Any) -> None:
+        for seen in self.registry.observe(hook, **arguments):
+            if seen.error:
+                self.progress.message(seen.error)
+
+    @contextlib.contextmanager
+    def _signals(self, supervisor: Supervisor) -> Iterator[None]:
+        """First Ctrl-C (or SIGTERM): end the running cells and start no more. Second: end them at once."""
+
+        def handle(number: int, frame: Any) -> None:
+            if supervisor.stop.is_set():
+                supervisor.kill.set()
+            self.interrupted = True
+            supervisor.stop.set()
+            self.progress.message("stopping; finished cells are kept (press Ctrl-C again to stop at once)")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals reach the main thread only
+            return
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _outcome_name(ending: Ending) -> str:
+    if ending.cause in ("timeout", "out-of-memory", "interrupted"):
+        return ending.cause
+    return "error" if ending.cause == "exit" else "killed"
+
+
+def _failure(outcome: str, phase: str, elapsed: float, message: str, log_tail: str) -> dict[str, Any]:
+    return {"outcome": outcome, "phase": phase, "elapsed": elapsed, "message": message, "log_tail": log_tail}
+
+
+def _summary(cell: Cell, todo: list[Todo]) -> dict[str, Any]:
+    return {**cell.describe(), "todo": any(item.cell.id == cell.id for item in todo)}

@@ -1,0 +1,308 @@
+"""What runs inside the process of one cell: dataset, fit, checkpoint, evaluations."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..contracts.budget import Budget, Clock
+from ..contracts.dataset import Dataset
+from ..contracts.model import Context, DataInfo, Model, NeuralModel, Split
+from ..contracts.recipe import Recipe
+from ..contracts.result import Result
+from ..errors import DivergedError, UnsupportedError
+from ..evaluation.cost import peak_memory, reset_peak_memory
+from ..evaluation.evaluation import DatasetTruth, Evaluation, TrainingRecord, seeded
+from ..evaluation.spaces import Space
+from ..plugins import Registry
+from ..store.store import Store
+from .environment import environment
+
+STORED_SAMPLES = 1_000  # per evaluation: enough for the report's figures and for a second look
+PROGRESS_SECONDS = 0.2
+
+
+def work(job_file: str) -> int:
+    """Do a job; the exit code is 0 whenever how it went could be recorded."""
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    torch.set_num_threads(job["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    registry = Registry(job["plugins"])
+    events = Events(Path(job["events"]))
+    if job["kind"] == "data":
+        describe_data(job, registry, events)
+    else:
+        CellWorker(job, registry, events).run()
+    return 0
+
+
+class Events:
+    """Appends events for the supervisor to a file, one JSON line each; progress at most a few times a second."""
+
+    def __init__(self, file: Path) -> None:
+        self._stream = file.open("a", encoding="utf-8", buffering=1)
+        self._last = 0.0
+
+    def emit(self, **event: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not end a cell over its progress bar
+            self._stream.write(json.dumps(event) + "\n")
+
+    def phase(self, phase: str) -> None:
+        self.emit(phase=phase)
+        self._last = 0.0
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_SECONDS:
+            self._last = now
+            self.emit(progress=round(fraction, 4), message=message)
+
+
+def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> None:
+    """Load a dataset, and store its card and some test points."""
+    events.phase("dataset")
+    try:
+        dataset = make_dataset(job, registry)
+        record: dict[str, Any] = {"card": dataset.card().model_dump(mode="json")}
+        tensors = {"test": {"test": dataset.splits.test[:STORED_SAMPLES]}}
+    except Exception as error:
+        traceback.print_exc()
+        record, tensors = {"error": _message(error)}, {}
+    Store(job["store"]).commit("data", job["id"], record, tensors)
+
+
+def make_dataset(job: dict[str, Any], registry: Registry) -> Dataset:
+    """The dataset that a job names."""
+    cls = registry.get("datasets", job["dataset"]["name"])
+    dataset: Dataset = cls(cls.Config.model_validate(job["dataset"]["config"]))
+    return dataset
+
+
+class CellWorker:
+    """One cell: trains if the store lacks the trained model, then runs the evaluations that the job lists."""
+
+    def __init__(self, job: dict[str, Any], registry: Registry, events: Events) -> None:
+        self.job, self.registry, self.events = job, registry, events
+        self.store = Store(job["store"])
+        self.device = torch.device(job["device"])
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Train and evaluate; every ending is recorded in the store."""
+        phase = "dataset"
+        try:
+            self.events.phase(phase)
+            self.dataset = make_dataset(self.job, self.registry)
+            model = self._model()
+            self._set_up_space(model)
+            phase = "fit"
+            self.events.phase(phase)
+            training = self._train(model) if self.job["train"] else self._restore(model)
+        except Exception as error:
+            traceback.print_exc()
+            self._commit_cell(_ending(error, phase, self.started), {}, None)
+            return
+        for planned in self.job["evaluations"]:
+            self._evaluate(model, training, planned)
+
+    # Training
+
+    def _model(self) -> Model:
+        spec = self.job["model"]
+        cls = self.registry.get("models", spec["name"])
+        model: Model = cls(cls.Config.model_validate(spec["config"]))
+        return model
+
+    def _set_up_space(self, model: Model) -> None:
+        splits = self.dataset.splits
+        flatten = len(self.dataset.shape) > 1 and self.dataset.kind not in model.accepts
+        if self.dataset.kind not in model.accepts and "vector" not in model.accepts:
+            raise UnsupportedError(f"model '{model.name}' accepts {', '.join(model.accepts)} data only")
+        self.space = Space.fit(self.dataset, flatten=flatten, image_space=model.image_space)
+        dim = math.prod(self.dataset.shape)
+        self.info = DataInfo(
+            name=self.dataset.name,
+            kind="vector" if flatten else self.dataset.kind,
+            shape=(dim,) if flatten else self.dataset.shape,
+            n_train=len(splits.train),
+            levels=self.dataset.levels,
+            support=self.space.support,
+        )
+
+    def _split(self, name: str) -> Split:
+        points = getattr(self.dataset.splits, name)
+        generator = torch.Generator().manual_seed({"train": 1, "valid": 2}[name])
+
+        def redraw(index: Tensor, generator: torch.Generator) -> Tensor:
+            return self.space.to_model(self.space.dequantise(points[index], generator)[0])[0].float()
+
+        quantised = name == "train" and self.dataset.levels is not None
+        return Split(redraw(torch.arange(len(points)), generator), redraw if quantised else None)
+
+    def _context(self, **more: Any) -> Context:
+        recipe = self.job["model"]["recipe"]
+        return Context(
+            info=self.info,
+            device=self.device,
+            generator=seeded(self.device, self.job["seed"], 3),
+            recipe=Recipe.model_validate(recipe) if recipe else Recipe(),
+            progress=self.events.progress,
+            **more,
+        )
+
+    def _train(self, model: Model) -> TrainingRecord:
+        budget = Budget.model_validate(self.job["budget"])
+        clock = Clock(budget, now=self._now, replay=self.job.get("replay"))
+        truth = DatasetTruth(self.dataset, self.space) if model.needs_truth else None
+        context = self._context(valid=self._split("valid"), clock=clock, truth=truth)
+        reset_peak_memory()
+        seconds, wall = self._now(), time.perf_counter()
+        model.fit(self._split("train"), context)
+        training = TrainingRecord(
+            seconds=self._now() - seconds,
+            wall_seconds=time.perf_counter() - wall,
+            steps=clock.step or None,
+            peak_memory=peak_memory(),
+            parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, NeuralModel) else None,
+            batch_size=min(context.recipe.batch_size, self.info.n_train) if clock.step else None,
+        )
+        state = model.state()
+        record = {
+            "outcome": "ok",
+            "phase": "fit",
+            "elapsed": time.monotonic() - self.started,
+            "message": "",
+            "training": training.__dict__,
+            "trace": clock.trace if clock.step else None,
+            "checkpoint": state is not None,
+            "details": context.details,
+        }
+        self._commit_cell(record, context.curves, state)
+        return training
+
+    def _restore(self, model: Model) -> TrainingRecord:
+        """The trained model from its checkpoint; a model without one is fitted again under the same seed and steps."""
+        record = self.store.record("cells", self.job["id"])
+        state = self.store.tensors("cells", self.job["id"], "model")
+        if record is None or state is None:
+            return self._train(model)
+        with torch.random.fork_rng(devices=[]):
+            model.prepare(self.info)
+        model.load_state({name: value.to(self.device) for name, value in state.items()})
+        if isinstance(model, NeuralModel):
+            model.to(self.device)
+            model.eval()
+        return TrainingRecord(**record["training"])
+
+    def _commit_cell(self, ending: dict[str, Any], curves: dict[str, Any], state: dict[str, Any] | None) -> None:
+        record = {**ending, "cell": self.job["cell"], "environment": environment(self.job["threads"])}
+        tensors = {} if state is None else {"model": state}
+        self.store.commit("cells", self.job["id"], {**record, "curves": curves}, tensors)
+        self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)
+
+    def _now(self) -> float:
+        """CPU seconds of this process; on a GPU synchronised wall seconds."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            return time.perf_counter()
+        return time.process_time()
+
+    # Evaluation
+
+    def _evaluate(self, model: Model, training: TrainingRecord, planned: dict[str, Any]) -> None:
+        started = time.monotonic()
+        spec = self.job["model"]
+        sampler_spec = planned["sampler"]
+        label = sampler_spec["label"] if sampler_spec else "density"
+        phase = f"evaluate {label}"
+        self.events.emit(phase=phase, evaluation=planned["id"])
+        sampler = None
+        if sampler_spec:
+            cls = next(cls for cls in model.samplers if cls.name == sampler_spec["name"])
+            sampler = cls.model_validate(sampler_spec["config"])
+        evaluation = Evaluation(
+            model,
+            self.dataset,
+            self.space,
+            self.info,
+            seed=self.job["seed"],
+            device=self.device,
+            training=training,
+            sampler=sampler,
+            density=model.Density.model_validate(spec["density"]),
+            truth=DatasetTruth(self.dataset, self.space) if model.needs_truth else None,
+            alone=self._alone,
+            progress=self.events.progress,
+        )
+        results: list[dict[str, Any]] = []
+        endings: list[dict[str, Any]] = []
+        tensors = {}
+        for number, choice in enumerate(planned["metrics"]):
+            self.events.progress(number / len(planned["metrics"]), choice["name"])
+            metric_cls = self.registry.get("metrics", choice["name"])
+            try:
+                metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
+                found: list[Result] = metric.compute(evaluation)
+                if nans := [result.metric for result in found if math.isnan(result.value)]:
+                    raise DivergedError(f"metric '{choice['name']}' gave NaN for {', '.join(nans)}")
+                results += [{**result.model_dump(), "computed_by": choice["name"]} for result in found]
+            except Exception as error:
+                if not isinstance(error, UnsupportedError):
+                    traceback.print_exc()
+                endings.append({"metric": choice["name"], **_ending(error, phase, started)})
+        nfe = None
+        if sampler_spec:
+            with contextlib.suppress(Exception):  # a sampler that fails has failed in its metrics already
+                tensors = {"samples": {"samples": evaluation.samples(STORED_SAMPLES)}}
+                nfe = evaluation.nfe
+        failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
+        worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}
+        record = {
+            **{key: worst[key] for key in ("outcome", "phase", "message")},
+            "elapsed": time.monotonic() - started,
+            "cell": self.job["id"],
+            "sampler": sampler_spec,
+            "nfe": nfe,
+            "results": results,
+            "not_computed": endings,
+        }
+        self.store.commit("evaluations", planned["id"], record, tensors)
+        self.events.emit(committed="evaluation", id=planned["id"], outcome=record["outcome"], keep=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One timing at a time in a run: others that want to time wait."""
+        with (self.store.path / ".timing").open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
+
+
+def _ending(error: Exception, phase: str, started: float) -> dict[str, Any]:
+    outcome = "error"
+    if isinstance(error, UnsupportedError):
+        outcome = "unsupported"
+    elif isinstance(error, DivergedError):
+        outcome = "diverged"
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        outcome = "out-of-memory"
+    return {
+        "outcome": outcome,
+        "phase": phase,
+        "elapsed": time.monotonic() - started,
+        "message": _message(error),
+        "traceback": "".join(traceback.format_exception(error)[-12:]),
+    }
+
+
+def _message(error: Exception) -> str:
+    return str(error) if type(error).__module__.startswith("trilemma.") else f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""What is to be done: TOML to a validated suite, to cells with their identities."""

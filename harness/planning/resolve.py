@@ -1,0 +1,255 @@
+"""From a suite's entries to the concrete models, datasets, samplers and metrics that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..contracts.config import Config
+from ..errors import PluginError, Problem, SuiteError, did_you_mean
+from ..identity import Provenance
+from ..plugins import Registry
+from .suite import Document, Suite, config_problems, validate
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows what was set.
+
+    `stamp` is a dataset's own, which changes with the files behind it.
+    """
+
+    name: str
+    label: str
+    config: Options
+    provenance: Provenance | None = None
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class MetricChoice(Choice):
+    """A metric and the stage that it looks at."""
+
+    stage: str = "sampling"
+
+
+@dataclass(frozen=True)
+class ModelChoice(Choice):
+    """A model with its config, training recipe, likelihood options and sampler settings."""
+
+    recipe: Options | None = None
+    density: Options | None = None
+    samplers: tuple[Choice, ...] = ()
+    control: bool = False
+    likelihood: str = "none"
+    datasets: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite whose every name and option is known to be valid."""
+
+    suite: Suite
+    models: tuple[ModelChoice, ...]
+    datasets: tuple[Choice, ...]
+    metrics: tuple[MetricChoice, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Choice, ModelChoice]]:
+        """Every dataset with every model that is trained on it."""
+        return [
+            (dataset, model)
+            for dataset in self.datasets
+            for model in self.models
+            if model.datasets is None or dataset.name in model.datasets
+        ]
+
+
+def resolve(document: Document, registry: Registry) -> Resolved:
+    """Validate a whole suite against the registered plugins. Raises SuiteError with every problem found."""
+    return _Resolver(document, registry).resolve()
+
+
+class _Resolver:
+    def __init__(self, document: Document, registry: Registry) -> None:
+        self.document, self.registry = document, registry
+        self.problems: list[Problem] = []
+
+    def resolve(self) -> Resolved:
+        suite, self.problems = validate(self.document)
+        values = self.document.values
+        datasets = self._entries("datasets", values.get("datasets"), self._datasets)
+        models = self._entries("models", values.get("models"), self._models)
+        metrics = self._metrics(values.get("metrics"))
+        for kind, choices in (("model", models), ("dataset", datasets)):
+            labels = [choice.label for choice in choices]
+            for label in sorted({label for label in labels if labels.count(label) > 1}):
+                self.problems.append(self.document.problem((f"{kind}s",), f"{kind} '{label}' is listed twice"))
+        if suite is None or self.problems:
+            order = sorted(dict.fromkeys(self.problems), key=lambda p: (p.file, p.line or 0))
+            raise SuiteError(order)
+        resolved = Resolved(suite, tuple(models), tuple(datasets), tuple(metrics))
+        if not resolved.pairs:
+            message = "no model is trained on any dataset of the suite"
+            raise SuiteError([self.document.problem(("models",), message, "see their `datasets`")])
+        return resolved
+
+    def _entries(self, kind: str, entries: Any, expand: Any) -> list[Any]:
+        found: list[Any] = []
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+                continue  # the suite's own validation has reported it
+            try:
+                cls = self.registry.get(kind, entry["name"])
+            except PluginError as error:
+                self.problems.append(self.document.problem((kind, index, "name"), str(error)))
+                continue
+            found.extend(expand(cls, entry, (kind, index)))
+        return found
+
+    def _datasets(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[Choice]:
+        provenance = self.registry.provenance("datasets", cls.name)
+        return [
+            Choice(cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance, cls(config).stamp())
+            for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+        ]
+
+    def _models(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[ModelChoice]:
+        provenance = self.registry.provenance("models", cls.name)
+        names = entry.get("datasets")
+        trained_on = [str(name) for name in names] if isinstance(names, list) else None
+        for index, name in enumerate(trained_on or []):
+            try:
+                self.registry.get("datasets", name)
+            except PluginError as error:
+                self.problems.append(self.document.problem((*base, "datasets", index), str(error)))
+        samplers = self._samplers(cls, entry.get("samplers"), (*base, "samplers"))
+        densities = self._grid(cls.Density, entry.get("density", {}), (*base, "density"), single=True)
+        recipe = getattr(cls, "recipe", None)
+        recipes: list[tuple[Options, Any]] = [({}, None)]
+        if recipe is not None:
+            given = entry.get("recipe", {})
+            merged = {**recipe.model_dump(), **given} if isinstance(given, dict) else given
+            recipes = self._grid(type(recipe), merged, (*base, "recipe"))
+            recipes = [
+                ({k: v for k, v in full.items() if isinstance(given, dict) and k in given}, config)
+                for full, config in recipes
+            ]
+        elif entry.get("recipe"):
+            self.problems.append(
+                self.document.problem((*base, "recipe"), f"model '{cls.name}' is not trained by the harness's loop")
+            )
+        return [
+            ModelChoice(
+                cls.name,
+                label(cls.name, {**given, **recipe_given}),
+                config.model_dump(mode="json"),
+                provenance,
+                recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
+                density=densities[0][1].model_dump(mode="json") if densities else {},
+                samplers=tuple(samplers),
+                control=cls.control,
+                likelihood=cls.likelihood,
+                datasets=None if trained_on is None else tuple(trained_on),
+            )
+            for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+            for recipe_given, recipe_config in recipes
+        ]
+
+    def _samplers(self, cls: Any, entries: Any, base: tuple[str | int, ...]) -> list[Choice]:
+        known = {sampler.name: sampler for sampler in cls.samplers}
+        found = []
+        if entries is None:
+            found = [Choice(name, name, sampler().model_dump(mode="json")) for name, sampler in known.items()]
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            path = (*base, index)
+            if not isinstance(entry, dict):
+                continue
+            name = str(entry.get("name", ""))
+            if name not in known:
+                message = f"model '{cls.name}' has no sampler '{name}'" if name else "this sampler has no name"
+                self.problems.append(
+                    self.document.problem((*path, "name") if name else path, message, did_you_mean(name, known))
+                )
+                continue
+            options = {key: value for key, value in entry.items() if key != "name"}
+            for given, sampler in self._grid(known[name], options, path):
+                found.append(Choice(name, label(name, given), sampler.model_dump(mode="json")))
+        found = list({choice.label: choice for choice in found}.values())
+        for sampler in cls.always_samplers:
+            options = sampler.model_dump(mode="json")
+            if not any((choice.name, choice.config) == (sampler.name, options) for choice in found):
+                given = sampler.model_dump(mode="json", exclude_unset=True)
+                found.append(Choice(sampler.name, label(sampler.name, given), options))
+        return found
+
+    def _metrics(self, entries: Any) -> list[MetricChoice]:
+        if entries is None:
+            entries = {name: {} for name in self.registry.classes("metrics")}
+        found = []
+        for name, options in entries.items() if isinstance(entries, dict) else ():
+            try:
+                cls = self.registry.get("metrics", name)
+            except PluginError as error:
+                self.problems.append(self.document.problem(("metrics", name), str(error)))
+                continue
+            for given, config in self._grid(cls.Config, options, ("metrics", name), single=True):
+                provenance = self.registry.provenance("metrics", name)
+                found.append(
+                    MetricChoice(name, label(name, given), config.model_dump(mode="json"), provenance, stage=cls.stage)
+                )
+        return found
+
+    def _grid(
+        self, cls: type[Config], options: Any, base: Sequence[str | int], *, single: bool = False
+    ) -> list[tuple[Options, Config]]:
+        """Every combination of the listed values, as (what was set, validated record).
+
+        A list that the field itself accepts is one value; any other list is a grid over its elements.
+        """
+        if not isinstance(options, Mapping):
+            return []  # reported by the suite's own validation
+        axes = []
+        for key, value in options.items():
+            is_grid = isinstance(value, list) and not single and not _accepts(cls, key, value)
+            axes.append([(key, element) for element in (value if is_grid else [value])])
+        found: list[tuple[Options, Config]] = []
+        for combination in product(*axes):
+            given = dict(combination)
+            try:
+                found.append((given, cls.model_validate(given)))
+            except ValidationError as error:
+                self.problems.extend(config_problems(self.document, base, error, cls))
+        return found
+
+
+def _accepts(cls: type[Config], key: str, value: Any) -> bool:
+    field = cls.model_fields.get(key)
+    if field is None or field.annotation is None:
+        return True  # an unknown key is one mistake, not one for each element
+    try:
+        TypeAdapter[Any](field.annotation).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def label(name: str, given: Mapping[str, Any]) -> str:
+    """How a name with options is shown: `heun(steps=18)`."""
+    if not given:
+        return name
+    return f"{name}({', '.join(f'{key}={_short(value)}' for key, value in given.items())})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "x".join(_short(element) for element in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

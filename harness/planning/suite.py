@@ -1,0 +1,229 @@
+"""A suite: what to compare. TOML in, validated entries out, every mistake reported at once with its line."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from ..contracts.budget import Budget
+from ..contracts.config import Config
+from ..errors import Problem, SuiteError, did_you_mean
+from . import toml_lines
+
+BUILTIN = resources.files("trilemma.harness.planning") / "suites"
+
+
+class Limits(Config):
+    """What one cell may use before it is ended."""
+
+    seconds: float = Field(600.0, gt=0, description="wall seconds of a cell; past it the outcome is `timeout`")
+    memory_gib: float = Field(8.0, gt=0, description="resident memory of a cell; past it: `out-of-memory`")
+
+
+class DatasetEntry(Config):
+    """One dataset of a suite. A list in `config` is a grid."""
+
+    name: str
+    config: dict[str, Any] = {}
+
+
+class ModelEntry(Config):
+    """One model of a suite. A list in `config` or in a sampler's options is a grid."""
+
+    name: str
+    config: dict[str, Any] = {}
+    datasets: list[str] | None = Field(None, description="names of the datasets it is trained on; default: all")
+    samplers: list[dict[str, Any]] | None = Field(None, description="default: every sampler at its defaults")
+    density: dict[str, Any] = Field({}, description="options of the likelihood")
+    recipe: dict[str, Any] = Field({}, description="overrides of the model's training recipe")
+
+
+class Suite(Config):
+    """What to compare."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seeds: int | list[int] = Field(1, description="a number of seeds (0, 1, ...), or the seeds themselves")
+    budget: Budget
+    limits: Limits = Limits()
+    datasets: list[DatasetEntry] = Field(min_length=1)
+    models: list[ModelEntry] = Field(min_length=1)
+    metrics: dict[str, dict[str, Any]] = Field({}, description="metric name to options; default: every metric")
+
+    @model_validator(mode="after")
+    def _some_seeds(self) -> Suite:
+        if not self.seed_list:
+            raise ValueError("seeds must name at least one seed")
+        if any(seed < 0 for seed in self.seed_list):
+            raise ValueError("seeds must not be negative")
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds to run."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
+
+
+@dataclass
+class Document:
+    """A parsed suite file before validation: the values and where each stands."""
+
+    values: dict[str, Any]
+    file: str = ""
+    lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
+    overridden: dict[tuple[str | int, ...], str] = field(default_factory=dict)
+
+    def problem(self, path: Sequence[str | int], message: str, suggestion: str = "") -> Problem:
+        """A problem at a path; its line is that of the nearest enclosing value that has one."""
+        name = _dotted(path)
+        for end in range(len(path), -1, -1):
+            prefix = tuple(path[:end])
+            if prefix in self.overridden:
+                return Problem(f"{name}: {message}", self.overridden[prefix], None, suggestion)
+            if prefix in self.lines:
+                return Problem(f"{name}: {message}", self.file, self.lines[prefix], suggestion)
+        return Problem(f"{name}: {message}" if name else message, self.file, None, suggestion)
+
+
+def builtin_suites() -> dict[str, str]:
+    """Names and descriptions of the suites that come with trilemma."""
+    names = sorted(item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml"))
+    return {name: str(read_document(name).values.get("description", "")) for name in names}
+
+
+def read_document(source: str | Path | Mapping[str, Any]) -> Document:
+    """Read a suite: the name of a built-in one, a path to a TOML file, or a mapping. Raises SuiteError."""
+    if isinstance(source, Mapping):
+        return Document(copy.deepcopy(dict(source)))
+    text, file = _read_text(source)
+    try:
+        return Document(tomllib.loads(text), file, dict(toml_lines.line_numbers(text)))
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        message = str(error)[: place.start()].strip() if place else str(error)
+        line = int(place.group(1)) if place else text.count("\n") + 1
+        raise SuiteError([Problem(f"not valid TOML: {message}", file, line)]) from None
+
+
+def _read_text(source: str | Path) -> tuple[str, str]:
+    path = Path(source)
+    builtin = BUILTIN / f"{source}.toml"
+    if path.suffix != ".toml" and not path.is_file() and builtin.is_file():
+        return builtin.read_text(encoding="utf-8"), f"{source}.toml (built in)"
+    try:
+        return path.read_text(encoding="utf-8"), str(source)
+    except FileNotFoundError:
+        known = [item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml")]
+        hint = f"built-in suites: {', '.join(sorted(known))}; or give a path to a .toml file"
+        raise SuiteError([Problem(f"there is no suite '{source}'", suggestion=hint)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError([Problem(f"suite {source} cannot be read: {error}")]) from None
+
+
+def override(document: Document, assignments: Iterable[str]) -> None:
+    """Apply `path=value` assignments; values are TOML, a bare word is a string.
+
+    A list element is named by its index or, for models and datasets, by its name: `models.realnvp.config.hidden=64`.
+    """
+    problems = []
+    for assignment in assignments:
+        try:
+            _assign(document, assignment)
+        except ValueError as error:
+            problems.append(Problem(str(error), f"--set {assignment}"))
+    if problems:
+        raise SuiteError(problems)
+
+
+def _assign(document: Document, assignment: str) -> None:
+    path_text, equals, value_text = assignment.partition("=")
+    if not equals or not path_text.strip():
+        raise ValueError("expected path=value, such as budget.steps=500")
+    try:
+        value = tomllib.loads(f"value = {value_text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value_text.strip()):
+            raise ValueError(f"the value is not TOML: {error}") from None
+        value = value_text.strip()
+    place: Any = document.values
+    path: list[str | int] = []
+    keys = path_text.strip().split(".")
+    for position, key in enumerate(keys):
+        step = _step(place, key, path)
+        path.append(step)
+        if position == len(keys) - 1:
+            if isinstance(place, dict) and path[0] == "budget" and len(path) == 2:
+                place.clear()  # steps and seconds exclude each other, so the one given replaces the other
+            place[step] = value
+        elif isinstance(place, dict):
+            place = place.setdefault(step, {})
+        else:
+            place = place[step]
+    document.overridden[tuple(path)] = f"--set {assignment}"
+
+
+def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:
+    if isinstance(place, dict):
+        return key
+    if not isinstance(place, list):
+        raise ValueError(f"'{_dotted(path)}' holds a value, not a table")
+    if key.isdigit() and int(key) < len(place):
+        return int(key)
+    names = [item.get("name") for item in place if isinstance(item, dict)]
+    if key in names:
+        return names.index(key)
+    raise ValueError(f"'{_dotted(path)}' has no element '{key}' ({did_you_mean(key, [n for n in names if n])})")
+
+
+def validate(document: Document) -> tuple[Suite | None, list[Problem]]:
+    """The suite, or None and the problems of its structure (names and options of plugins are checked in planning)."""
+    try:
+        return Suite.model_validate(document.values), []
+    except ValidationError as error:
+        return None, config_problems(document, (), error, Suite)
+
+
+def config_problems(
+    document: Document, base: Sequence[str | int], error: ValidationError, cls: type[Config]
+) -> list[Problem]:
+    """The errors of a pydantic record as problems in the document, unknown keys with a suggestion."""
+    problems = []
+    for item in error.errors(include_url=False):
+        path = (*base, *(part for part in item["loc"] if not str(part).endswith("]") or isinstance(part, int)))
+        message, suggestion = item["msg"].removeprefix("Value error, "), ""
+        if item["type"] == "extra_forbidden":
+            owner = _owner(cls, item["loc"][:-1])
+            message = f"there is no such key in {owner.__qualname__.replace('.', ' ')}"
+            suggestion = did_you_mean(str(item["loc"][-1]), owner.model_fields)
+        elif item["type"] == "missing":
+            message = "this key is missing"
+        elif item["type"] not in ("value_error", "assertion_error"):
+            message = f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+        problems.append(document.problem(path, message, suggestion))
+    return problems
+
+
+def _owner(cls: type[Config], loc: Sequence[str | int]) -> type[Config]:
+    """The record class that a location inside a record of class `cls` belongs to."""
+    for part in loc:
+        if not isinstance(part, str) or part not in cls.model_fields:
+            continue
+        annotation = cls.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        cls = next((c for c in candidates if isinstance(c, type) and issubclass(c, Config)), cls)
+    return cls
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
