@@ -13,21 +13,43 @@ if TYPE_CHECKING:
 @hookimpl
 def trilemma_models() -> list[type[Model]]:
     """The built-in models, controls first."""
-    from trilemma.plugins.controls.gaussian import Gaussian
-    from trilemma.plugins.controls.gmm import GaussianMixture
-    from trilemma.plugins.controls.kde import KernelDensity
-    from trilemma.plugins.controls.memorizer import Memorizer
-    from trilemma.plugins.controls.oracle import Oracle
-    from trilemma.plugins.flows import FLOWS
-    from trilemma.plugins.implicit import IMPLICIT
-    from trilemma.plugins.score_based import SCORE_BASED
+    from .cold_diffusion.images import ColdBlur, ColdDownsample, ColdMask
+    from .cold_diffusion.inverse_heat import InverseHeat
+    from .cold_diffusion.vectors import ColdFade, ColdMorph
+    from .controls.gaussian import Gaussian
+    from .controls.gmm import GaussianMixture
+    from .controls.kde import KernelDensity
+    from .controls.langevin import LangevinMonteCarlo
+    from .controls.memorizer import Memorizer
+    from .controls.oracle import Oracle
+    from .diffusion.ddpm import Ddpm
+    from .diffusion.edm import Edm, EdmUnet
+    from .diffusion.flow_matching import FlowMatching, OtFlowMatching, RectifiedFlow
+    from .diffusion.ncsn import Ncsn, NcsnV2
+    from .diffusion.score_matching import EnergyMatching, ScoreMatching
+    from .diffusion.score_sde import SubVpSde, VeSde, VpSde
+    from .flows import FLOWS
+    from .gan.ddgan import Ddgan
+    from .gan.gan import Gan, GanUnet
+    from .gan.unet import DdganUnet
+    from .sobolev_descent.sobolev_descent import SobolevDescent, UnbalancedSobolevDescent
+    from .vae.vae import Vae
+    from .vae.vlae import FlowPriorVAE
 
-    return [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, *FLOWS, *SCORE_BASED, *IMPLICIT]
+    controls = [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, LangevinMonteCarlo]
+    score_based = [
+        *(ScoreMatching, EnergyMatching, Ncsn, NcsnV2, Ddpm, VeSde, VpSde, SubVpSde, Edm, EdmUnet),
+        *(FlowMatching, OtFlowMatching, RectifiedFlow),
+    ]
+    restoration = [ColdMorph, ColdFade, ColdBlur, ColdMask, ColdDownsample, InverseHeat]
+    descents = [SobolevDescent, UnbalancedSobolevDescent]
+    adversarial = [Ddgan, DdganUnet, Gan, GanUnet]
+    return [*controls, *FLOWS, *score_based, *restoration, *descents, *adversarial, Vae, FlowPriorVAE]
 
 
 @hookimpl
 def trilemma_metrics() -> list[type[Metric]]:
     """The built-in metrics."""
-    from trilemma.plugins.metrics import METRICS
+    from .metrics import METRICS
 
     return list(METRICS)

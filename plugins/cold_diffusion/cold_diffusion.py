@@ -15,13 +15,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.cold_diffusion.restoration import ColdSampler, Degradation, Naive, Restorer, Tacos
-from trilemma.plugins.diffusion_model import ROWS, DenoiserModel, NetworkConfig
-from trilemma.plugins.edm.unet import EdmUnet
-from trilemma.plugins.end_state import EndState, EndStateConfig, PriorAlone
-from trilemma.plugins.networks import NoiseConditionedMLP
-from trilemma.plugins.schedules import stratified
-from trilemma.plugins.unet import UNetConfig
+
+from ..diffusion.edm import EdmUnet
+from ..diffusion.model import ROWS, DenoiserModel, NetworkConfig
+from ..diffusion.schedules import stratified
+from ..networks.mlp import NoiseConditionedMLP
+from ..networks.unet import UNetConfig
+from .end_state import EndState, EndStateConfig, PriorAlone
+from .restoration import ColdSampler, Degradation, Naive, Restorer, Tacos
 
 
 class ColdDiffusion(trilemma.NeuralModel):

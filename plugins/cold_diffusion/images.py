@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.cold_diffusion.cold_diffusion import ColdImages
-from trilemma.plugins.cold_diffusion.restoration import Degradation
-from trilemma.plugins.dct import HeatBlur
-from trilemma.plugins.denoiser import per_point
+
+from ..diffusion.denoiser import per_point
+from .cold_diffusion import ColdImages
+from .heat import HeatBlur
+from .restoration import Degradation
 
 
 class Blur(Degradation):

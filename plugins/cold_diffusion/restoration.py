@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.denoiser import per_point
+
+from ..diffusion.denoiser import per_point
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 

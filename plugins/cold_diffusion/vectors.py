@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.cold_diffusion.cold_diffusion import ColdVectors
-from trilemma.plugins.cold_diffusion.restoration import Degradation
-from trilemma.plugins.denoiser import per_point
-from trilemma.plugins.end_state import PriorAlone
+
+from ..diffusion.denoiser import per_point
+from .cold_diffusion import ColdVectors
+from .end_state import PriorAlone
+from .restoration import Degradation
 
 
 class Morph(Degradation):

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.mixture import mixture_log_prob, sample_mixture
+
+from .mixture import mixture_log_prob, sample_mixture
 
 
 class Gaussian(trilemma.Model):

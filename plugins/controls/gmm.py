@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.mixture import mixture_log_prob, sample_mixture
-from trilemma.plugins.controls.selection import validation_split
+
+from .mixture import mixture_log_prob, sample_mixture
+from .selection import validation_split
 
 
 class GaussianMixture(trilemma.Model):

@@ -9,8 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.kernel import kernel_log_prob, log_kernel, pair_exponents, sample_kernel
-from trilemma.plugins.controls.selection import validation_split
+
+from .kernel import kernel_log_prob, log_kernel, pair_exponents, sample_kernel
+from .selection import validation_split
 
 
 class KernelDensity(trilemma.Model):

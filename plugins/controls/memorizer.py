@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.kernel import kernel_log_prob, sample_kernel
+
+from .kernel import kernel_log_prob, sample_kernel
 
 
 class Memorizer(trilemma.Model):

@@ -1,15 +1,15 @@
 """Normalizing flows: invertible maps with an exact density."""
 
-from trilemma.plugins.flows.cnf import ContinuousFlow
-from trilemma.plugins.flows.glow import Glow
-from trilemma.plugins.flows.maf import IAF, MAF
-from trilemma.plugins.flows.multiscale import MultiscaleGlow
-from trilemma.plugins.flows.nice import NICE
-from trilemma.plugins.flows.nsf import AutoregressiveSpline, CouplingSpline
-from trilemma.plugins.flows.planar import PlanarFlow, RadialFlow
-from trilemma.plugins.flows.rad import RAD
-from trilemma.plugins.flows.realnvp import RealNVP
-from trilemma.plugins.flows.sylvester import SylvesterFlow
+from .cnf import ContinuousFlow
+from .glow import Glow
+from .maf import IAF, MAF
+from .multiscale import MultiscaleGlow
+from .nice import NICE
+from .nsf import AutoregressiveSpline, CouplingSpline
+from .planar import PlanarFlow, RadialFlow
+from .rad import RAD
+from .realnvp import RealNVP
+from .sylvester import SylvesterFlow
 
 FLOWS = (
     PlanarFlow,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trilemma.plugins.flows.conditioners import Masked
-from trilemma.plugins.flows.flow import Bijection
-from trilemma.plugins.flows.transforms import Elementwise
+from .conditioners import Masked
+from .flow import Bijection
+from .transforms import Elementwise
 
 
 class Autoregressive(Bijection):

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import trilemma
-from trilemma.plugins.flows.base import StandardNormal
-from trilemma.plugins.flows.conditioners import Conditioner
-from trilemma.plugins.networks import initialise
-from trilemma.plugins.ode_likelihood import EXACT_UP_TO, rademacher
+
+from ..diffusion.likelihood import EXACT_UP_TO, rademacher
+from ..networks.mlp import initialise
+from .base import StandardNormal
+from .conditioners import Conditioner
 
 TRAIN_EXACT_UP_TO = 3
 """Dimensions up to which training takes the exact trace by default: the cost of a step grows with the dimension."""

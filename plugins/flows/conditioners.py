@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trilemma.plugins.flows.transforms import Record, Written, mark_kept
+from .transforms import Record, Written, mark_kept
 
 RELU_GAIN = 2**0.5
 """Standard deviation times sqrt(fan-in) that keeps the second moment through a ReLU (He et al. 2015, eq. 10)."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 import trilemma
-from trilemma.plugins.flows.conditioners import Perceptron
-from trilemma.plugins.flows.flow import Bijection
-from trilemma.plugins.flows.transforms import Elementwise, Record, is_plain
+
+from .conditioners import Perceptron
+from .flow import Bijection
+from .transforms import Elementwise, Record, is_plain
 
 T = TypeVar("T")
 

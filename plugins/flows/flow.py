@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from trilemma.plugins.flows.base import Base
+from .base import Base
 
 CHUNK = 2048
 """Points that a CPU evaluates at once without gradients: what the layers make of them stays in the cache."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trilemma.plugins.flows.spline import LOG_SLOPE
+from .spline import LOG_SLOPE
 
 GAP = 100
 """A gap is a spacing of neighbouring points this many times the typical spacing there."""

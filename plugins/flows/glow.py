@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import Couplings
-from trilemma.plugins.flows.flow import Bijection, Flow
-from trilemma.plugins.flows.linear import ActNorm, LULinear
-from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
-from trilemma.plugins.flows.transforms import affine
+
+from .coupling import Couplings
+from .flow import Bijection, Flow
+from .linear import ActNorm, LULinear
+from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .transforms import affine
 
 
 class Glow(FlowModel):

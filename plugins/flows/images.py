@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trilemma.plugins.flows.conditioners import Conditioner
-from trilemma.plugins.flows.flow import Bijection
-from trilemma.plugins.flows.gaussianise import gaussianising_spline
-from trilemma.plugins.flows.spline import rational_quadratic
-from trilemma.plugins.flows.transforms import Elementwise, Pure
-from trilemma.plugins.networks import SILU_GAIN
+from ..networks.mlp import SILU_GAIN
+from .conditioners import Conditioner
+from .flow import Bijection
+from .gaussianise import gaussianising_spline
+from .spline import rational_quadratic
+from .transforms import Elementwise, Pure
 
 
 class Squeeze(Bijection):

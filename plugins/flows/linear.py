@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trilemma.plugins.flows.flow import Bijection
-from trilemma.plugins.flows.transforms import soft_clip
+from .flow import Bijection
+from .transforms import soft_clip
 
 MAX_LOG_SCALE = 6.0
 """Bound of the soft clip on log-scales: scales lie within a factor of 400 of 1."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.autoregressive import autoregressive_stack
-from trilemma.plugins.flows.flow import Flow, Inverse
-from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
-from trilemma.plugins.flows.transforms import affine
+
+from .autoregressive import autoregressive_stack
+from .flow import Flow, Inverse
+from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .transforms import affine
 
 
 class AffineAutoregressiveConfig(AffineConfig):

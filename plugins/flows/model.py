@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.flows.base import Base, NormalMixture, StandardNormal
-from trilemma.plugins.flows.conditioners import Conditioner
-from trilemma.plugins.flows.flow import Density
-from trilemma.plugins.networks import PLENTY, scarce
+
+from ..networks.mlp import PLENTY, scarce
+from .base import Base, NormalMixture, StandardNormal
+from .conditioners import Conditioner
+from .flow import Density
 
 START_NUMBERS = 8192
 """Data-dependent starts look at training points with this many coordinates in all, and at 512 points at least."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.base import Base, StandardNormal
-from trilemma.plugins.flows.flow import Bijection, Chain, Flow
-from trilemma.plugins.flows.images import ChannelCoupling, Convolutional, FactorOut, Flatten, PixelwiseSpline, Squeeze
-from trilemma.plugins.flows.linear import ActNorm, LULinear
-from trilemma.plugins.flows.model import FlowConfig, FlowModel, dropout_for
-from trilemma.plugins.flows.spline import rational_quadratic
+
+from .base import Base, StandardNormal
+from .flow import Bijection, Chain, Flow
+from .images import ChannelCoupling, Convolutional, FactorOut, Flatten, PixelwiseSpline, Squeeze
+from .linear import ActNorm, LULinear
+from .model import FlowConfig, FlowModel, dropout_for
+from .spline import rational_quadratic
 
 
 class MultiscaleGlow(FlowModel):

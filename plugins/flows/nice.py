@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import Couplings
-from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.linear import Scaling
-from trilemma.plugins.flows.model import RECIPE, FlowModel, LayersConfig, dropout_for
-from trilemma.plugins.flows.transforms import additive
+
+from .coupling import Couplings
+from .flow import Flow
+from .linear import Scaling
+from .model import RECIPE, FlowModel, LayersConfig, dropout_for
+from .transforms import additive
 
 
 class NICE(FlowModel):

@@ -6,12 +6,13 @@ import torch
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.autoregressive import Autoregressive, autoregressive_stack
-from trilemma.plugins.flows.coupling import Couplings
-from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.gaussianise import gaussianising_spline
-from trilemma.plugins.flows.model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
-from trilemma.plugins.flows.spline import rational_quadratic
+
+from .autoregressive import Autoregressive, autoregressive_stack
+from .coupling import Couplings
+from .flow import Flow
+from .gaussianise import gaussianising_spline
+from .model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
+from .spline import rational_quadratic
 
 FEW = 4
 """Coordinates up to which an architecture is chosen for sharp laws of few coordinates."""

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import trilemma
-from trilemma.plugins.flows.flow import Bijection, Flow, Inverse
-from trilemma.plugins.flows.model import FlowConfig, FlowModel
-from trilemma.plugins.flows.rootfind import solve_increasing
+
+from .flow import Bijection, Flow, Inverse
+from .model import FlowConfig, FlowModel
+from .rootfind import solve_increasing
 
 
 class Planar(Bijection):

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import trilemma
-from trilemma.plugins.flows.base import Base
-from trilemma.plugins.flows.conditioners import Parametrised
-from trilemma.plugins.flows.coupling import Couplings
-from trilemma.plugins.flows.flow import Bijection, Density
-from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
-from trilemma.plugins.flows.transforms import affine
+
+from .base import Base
+from .conditioners import Parametrised
+from .coupling import Couplings
+from .flow import Bijection, Density
+from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .transforms import affine
 
 
 class Fold(nn.Module):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.flows.coupling import Couplings
-from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.model import RECIPE, AffineConfig, FlowModel, dropout_for
-from trilemma.plugins.flows.transforms import affine
+
+from .coupling import Couplings
+from .flow import Flow
+from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .transforms import affine
 
 
 class RealNVP(FlowModel):

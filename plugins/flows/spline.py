@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trilemma.plugins.flows.transforms import Elementwise, Written, mark_kept, shrinkage, zeros_for_none
+from .transforms import Elementwise, Written, mark_kept, shrinkage, zeros_for_none
 
 LOG_SLOPE = 6.907755278982137
 """ln 1000: knots have slopes in (1/1000, 1000); bins of one spline differ in size by less than a factor of 1000."""

@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.flows.flow import Bijection, Flow, Inverse
-from trilemma.plugins.flows.model import FlowConfig, FlowModel
-from trilemma.plugins.flows.rootfind import solve_increasing
+
+from .flow import Bijection, Flow, Inverse
+from .model import FlowConfig, FlowModel
+from .rootfind import solve_increasing
 
 
 class Sylvester(Bijection):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trilemma.plugins.ddgan.ddgan import Ddgan, VectorConfig
-from trilemma.plugins.ddgan.unet import DdganUnet, ImageConfig
-from trilemma.plugins.samplers import PURE_NOISE
+from ..diffusion.samplers import PURE_NOISE
+from .ddgan import Ddgan, VectorConfig
+from .unet import DdganUnet, ImageConfig
 
 
 class Undiffused(Ddgan):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import trilemma
-from trilemma.plugins.metrics.alpha_precision import AlphaPrecision
-from trilemma.plugins.metrics.c2st import C2st
-from trilemma.plugins.metrics.cost import SamplingCost, TrainingCost
-from trilemma.plugins.metrics.frechet import Frechet
-from trilemma.plugins.metrics.kde_nll import KdeNll
-from trilemma.plugins.metrics.kernels import Energy, Mmd
-from trilemma.plugins.metrics.memorisation import Memorisation
-from trilemma.plugins.metrics.modes import ModeCoverage
-from trilemma.plugins.metrics.nll import Nll
-from trilemma.plugins.metrics.precision_recall import PrecisionRecall
-from trilemma.plugins.metrics.score_error import ScoreError
-from trilemma.plugins.metrics.sinkhorn import Sinkhorn
-from trilemma.plugins.metrics.tabular import Tabular
-from trilemma.plugins.metrics.wasserstein import SlicedWasserstein, Wasserstein, Wasserstein1
+
+from .alpha_precision import AlphaPrecision
+from .c2st import C2st
+from .cost import SamplingCost, TrainingCost
+from .frechet import Frechet
+from .kde_nll import KdeNll
+from .kernels import Energy, Mmd
+from .memorisation import Memorisation
+from .modes import ModeCoverage
+from .nll import Nll
+from .precision_recall import PrecisionRecall
+from .score_error import ScoreError
+from .sinkhorn import Sinkhorn
+from .tabular import Tabular
+from .wasserstein import SlicedWasserstein, Wasserstein, Wasserstein1
 
 METRICS: tuple[type[trilemma.Metric], ...] = (
     Nll,

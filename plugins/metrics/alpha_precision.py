@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.metrics.precision_recall import squared_radii
-from trilemma.plugins.metrics.samples import DrawsConfig, check_pair, squared_distances
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample
+
+from .precision_recall import squared_radii
+from .samples import DrawsConfig, check_pair, squared_distances
+from .two_sample import Quantity, TwoSample
 
 Array = NDArray[np.float64]
 

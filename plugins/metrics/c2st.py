@@ -12,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig, check_pair
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample
+
+from .samples import DrawsConfig, check_pair
+from .two_sample import Quantity, TwoSample
 
 Array = NDArray[np.float64]
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.metrics.encoders import Kind, feature_distances, load_encoder
-from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets
-from trilemma.plugins.metrics.two_sample import Quantity, summary
-from trilemma.plugins.metrics.wasserstein import CorrectedDistance
+
+from .encoders import Kind, feature_distances, load_encoder
+from .samples import DrawsConfig, SampleSets
+from .two_sample import Quantity, summary
+from .wasserstein import CorrectedDistance
 
 Array = NDArray[np.float64]
 

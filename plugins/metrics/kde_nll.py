@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets, check_pair, squared_distances
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample, summary
+
+from .samples import DrawsConfig, SampleSets, check_pair, squared_distances
+from .two_sample import Quantity, TwoSample, summary
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,8 @@ from pydantic import Field
 from sklearn.neighbors import NearestNeighbors
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets, check_pair
+
+from .samples import DrawsConfig, SampleSets, check_pair
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,9 @@ from pydantic import Field
 from scipy import stats
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample
+
+from .samples import DrawsConfig
+from .two_sample import Quantity, TwoSample
 
 Array = NDArray[np.float64]
 

@@ -11,11 +11,12 @@ from pydantic import Field
 from scipy.spatial.distance import cdist
 
 import trilemma
-from trilemma.plugins.metrics.kernels import median_distance
-from trilemma.plugins.metrics.samples import DrawsConfig, check_pair
-from trilemma.plugins.metrics.transport import TransportError
-from trilemma.plugins.metrics.two_sample import READABLE_UP_TO
-from trilemma.plugins.metrics.wasserstein import CorrectedDistance
+
+from .kernels import median_distance
+from .samples import DrawsConfig, check_pair
+from .transport import TransportError
+from .two_sample import READABLE_UP_TO
+from .wasserstein import CorrectedDistance
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import trilemma
-from trilemma.plugins.metrics.samples import check_pair
-from trilemma.plugins.metrics.two_sample import Quantity, TwoSample
+
+from .samples import check_pair
+from .two_sample import Quantity, TwoSample
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 import trilemma
-from trilemma.plugins.metrics import column_generation
-from trilemma.plugins.metrics.samples import check_pair
+
+from . import column_generation
+from .samples import check_pair
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig, Pair, SampleSets
+
+from .samples import DrawsConfig, Pair, SampleSets
 
 Array = NDArray[np.float64]
 

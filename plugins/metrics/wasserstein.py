@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import trilemma
-from trilemma.plugins.metrics.samples import DrawsConfig, SampleSets, check_pair
-from trilemma.plugins.metrics.transport import squared_w2, w1
-from trilemma.plugins.metrics.two_sample import READABLE_UP_TO, Quantity, TwoSample, summary
+
+from .samples import DrawsConfig, SampleSets, check_pair
+from .transport import squared_w2, w1
+from .two_sample import READABLE_UP_TO, Quantity, TwoSample, summary
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.denoiser import standard_normal
-from trilemma.plugins.flows.model import dropout_for
-from trilemma.plugins.flows.transforms import soft_clip
-from trilemma.plugins.networks import FourierFeatures, initialise, mlp
-from trilemma.plugins.vae.elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrise
+
+from ..diffusion.denoiser import standard_normal
+from ..flows.model import dropout_for
+from ..flows.transforms import soft_clip
+from ..networks.mlp import FourierFeatures, initialise, mlp
+from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrise
 
 
 class GaussianNetwork(nn.Module):

@@ -7,12 +7,13 @@ from pydantic import Field
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.flows.autoregressive import autoregressive_stack
-from trilemma.plugins.flows.base import StandardNormal
-from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.spline import rational_quadratic
-from trilemma.plugins.vae.elbo import Gaussian, log_normal
-from trilemma.plugins.vae.vae import Vae
+
+from ..flows.autoregressive import autoregressive_stack
+from ..flows.base import StandardNormal
+from ..flows.flow import Flow
+from ..flows.spline import rational_quadratic
+from .elbo import Gaussian, log_normal
+from .vae import Vae
 
 
 class FlowPriorVAE(Vae):

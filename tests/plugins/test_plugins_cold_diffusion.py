@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.cold_diffusion.cold_diffusion import ColdDiffusion, ColdVectors
+from trilemma.plugins.cold_diffusion.end_state import EndState, EndStateConfig, PriorAlone
+from trilemma.plugins.cold_diffusion.heat import HeatBlur, dct_matrix
 from trilemma.plugins.cold_diffusion.images import Blur, ColdBlur, ColdDownsample, ColdMask, Downsample, Mask
 from trilemma.plugins.cold_diffusion.restoration import Degradation, Naive, Tacos
 from trilemma.plugins.cold_diffusion.vectors import ColdFade, ColdMorph, Fade, Morph
-from trilemma.plugins.dct import HeatBlur, dct_matrix
-from trilemma.plugins.end_state import EndState, EndStateConfig, PriorAlone
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.harness.evaluation.cost import training_step_flops
-from trilemma.plugins.adversarial import discriminator_loss, generator_loss, with_squared_gradient
-from trilemma.plugins.ddgan.ddgan import Ddgan
-from trilemma.plugins.ddgan.networks import LevelwiseMLP, log_spaced, per_block
-from trilemma.plugins.ddgan.unet import DdganUnet
+from trilemma.plugins.diffusion.ode import ddim_step
+from trilemma.plugins.gan.ddgan import Ddgan
 from trilemma.plugins.gan.gan import Gan, GanUnet
+from trilemma.plugins.gan.losses import discriminator_loss, generator_loss, with_squared_gradient
+from trilemma.plugins.gan.networks import LevelwiseMLP, log_spaced, per_block
+from trilemma.plugins.gan.unet import DdganUnet
 from trilemma.plugins.metrics.modes import mode_statistics
-from trilemma.plugins.solvers import ddim_step
 
 IMAGE = (1, 8, 8)
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.bounds import Variance, ladder_bound
-from trilemma.plugins.ddpm.ddpm import Ddpm
-from trilemma.plugins.ladder_samplers import StridedAncestral, StridedDdim, strided
-from trilemma.plugins.schedules import DiscreteVariancePreserving, VariancePreserving
+from trilemma.plugins.diffusion.bounds import Variance, ladder_bound
+from trilemma.plugins.diffusion.ddpm import Ddpm
+from trilemma.plugins.diffusion.langevin_samplers import StridedAncestral, StridedDdim, strided
+from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
 
 
 def generator(seed: int = 0) -> torch.Generator:

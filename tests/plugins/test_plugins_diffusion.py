@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
-from trilemma.plugins.bounds import continuous_bound, ladder_bound
-from trilemma.plugins.denoiser import (
+from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
+from trilemma.plugins.diffusion.bounds import continuous_bound, ladder_bound
+from trilemma.plugins.diffusion.denoiser import (
     NoisePrediction,
     Preconditioned,
     noise_residual,
@@ -22,7 +22,7 @@ from trilemma.plugins.denoiser import (
     score,
     standard_normal,
 )
-from trilemma.plugins.ode_likelihood import (
+from trilemma.plugins.diffusion.likelihood import (
     OdeDensity,
     exact_divergence,
     integrate,
@@ -30,7 +30,8 @@ from trilemma.plugins.ode_likelihood import (
     probe_divergence,
     rademacher,
 )
-from trilemma.plugins.samplers import (
+from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
+from trilemma.plugins.diffusion.samplers import (
     ODE_SAMPLERS,
     SDE_SAMPLERS,
     DenoiserSampler,
@@ -40,7 +41,7 @@ from trilemma.plugins.samplers import (
     StochasticHeun,
     start,
 )
-from trilemma.plugins.schedules import (
+from trilemma.plugins.diffusion.schedules import (
     Diffusion,
     SubVariancePreserving,
     VarianceExploding,
@@ -49,8 +50,7 @@ from trilemma.plugins.schedules import (
     rho_grid,
     stratified,
 )
-from trilemma.plugins.sde_solvers import euler_maruyama_step, langevin_correction, marginal_score, predictor_corrector
-from trilemma.plugins.solvers import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
+from trilemma.plugins.diffusion.sde import euler_maruyama_step, langevin_correction, marginal_score, predictor_corrector
 
 COVARIANCE = torch.tensor([[1.0, 0.6, 0.0], [0.6, 0.8, -0.2], [0.0, -0.2, 0.3]], dtype=torch.float64)
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.denoiser import Preconditioned
-from trilemma.plugins.edm.edm import Edm, edm_loss, stable_target
-from trilemma.plugins.edm.levels import LevelDenoiser, box_posterior_mean, log_boxes
-from trilemma.plugins.edm.unet import EdmUnet
-from trilemma.plugins.samplers import DpmSolver2M, Heun
-from trilemma.plugins.unet import UNet
+from trilemma.plugins.diffusion.denoiser import Preconditioned
+from trilemma.plugins.diffusion.edm import Edm, EdmUnet, edm_loss, stable_target
+from trilemma.plugins.diffusion.level_head import LevelDenoiser, box_posterior_mean, log_boxes
+from trilemma.plugins.diffusion.samplers import DpmSolver2M, Heun
+from trilemma.plugins.networks.unet import UNet
 
 SPREAD = 0.3
 STRIPES = (-2 / 1.15, 2 / 1.15)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.harness.evaluation.cost import training_step_flops
-from trilemma.plugins.denoiser import VelocityPrediction
-from trilemma.plugins.flow_matching.flow_matching import (
+from trilemma.plugins.diffusion.denoiser import VelocityPrediction
+from trilemma.plugins.diffusion.flow_matching import (
     FlowEuler,
     FlowMatching,
     FlowMultistep,
@@ -21,9 +21,9 @@ from trilemma.plugins.flow_matching.flow_matching import (
     flow_matching_loss,
     optimal_pairs,
 )
-from trilemma.plugins.samplers import Heun
-from trilemma.plugins.schedules import StraightPath
-from trilemma.plugins.solvers import ddim
+from trilemma.plugins.diffusion.ode import ddim
+from trilemma.plugins.diffusion.samplers import Heun
+from trilemma.plugins.diffusion.schedules import StraightPath
 
 
 def generator(seed: int = 0) -> torch.Generator:

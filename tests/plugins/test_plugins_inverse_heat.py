@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.dct import HeatBlur, dct_matrix
-from trilemma.plugins.end_state import PriorAlone
-from trilemma.plugins.inverse_heat.inverse_heat import InverseHeat, ReverseHeat, ReverseOptions
+from trilemma.plugins.cold_diffusion.end_state import PriorAlone
+from trilemma.plugins.cold_diffusion.heat import HeatBlur, dct_matrix
+from trilemma.plugins.cold_diffusion.inverse_heat import InverseHeat, ReverseHeat, ReverseOptions
 
 SIDE = 4
 SHAPE = (1, SIDE, SIDE)

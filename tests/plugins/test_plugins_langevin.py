@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.langevin.control import Chain, LangevinMonteCarlo
-from trilemma.plugins.langevin.dynamics import annealed_langevin, langevin
-from trilemma.plugins.schedules import geometric_grid
+from trilemma.plugins.controls.langevin import Chain, LangevinMonteCarlo
+from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
+from trilemma.plugins.diffusion.schedules import geometric_grid
 
 CENTRES = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.2, 0.8], dtype=torch.float64)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.ladder_samplers import AnnealedLangevin, step_ratio
-from trilemma.plugins.ncsn.ncsn import Ncsn, NcsnV2, UnconditionalScore, ladder_length, largest_distance
+from trilemma.plugins.diffusion.langevin_samplers import AnnealedLangevin, step_ratio
+from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2, UnconditionalScore, ladder_length, largest_distance
 
 STANDARD = torch.distributions.Normal(0.0, 1.0)
 

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.score_matching.objectives import denoising_objective, implicit_objective, sliced_objective
-from trilemma.plugins.score_matching.score_matching import EnergyMatching, LangevinChain, ScoreMatching
+from trilemma.plugins.diffusion.score_matching import (
+    EnergyMatching,
+    LangevinChain,
+    ScoreMatching,
+    denoising_objective,
+    implicit_objective,
+    sliced_objective,
+)
 
 COVARIANCE = torch.tensor([[1.0, 0.5], [0.5, 0.8]], dtype=torch.float64)
 

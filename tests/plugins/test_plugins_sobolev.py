@@ -9,19 +9,17 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.sobolev_descent.descent import (
+from trilemma.plugins.sobolev_descent.sobolev_descent import (
+    CriticNetwork,
+    SobolevDescent,
+    Transport,
+    UnbalancedSobolevDescent,
     augmented_lagrangian,
     birth_death,
     median_distance,
     mmd,
     sobolev_constraint,
     values_and_gradients,
-)
-from trilemma.plugins.sobolev_descent.sobolev_descent import (
-    CriticNetwork,
-    SobolevDescent,
-    Transport,
-    UnbalancedSobolevDescent,
 )
 
 

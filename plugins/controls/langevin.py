@@ -1,0 +1,61 @@
+"""Langevin Monte Carlo on the score of the true law: what any learned score would give at best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from ..diffusion.langevin import langevin
+
+
+class Chain(trilemma.Sampler):
+    """Unadjusted Langevin dynamics of one chain for each sample, from a normal start."""
+
+    name = "langevin"
+    steps: int = Field(1000, ge=1, description="steps of a chain")
+    step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
+    start_mean: float = Field(0.0, description="mean of every coordinate at the start")
+    start_std: float = Field(1.0, ge=0, description="standard deviation at the start")
+
+
+class LangevinMonteCarlo(trilemma.Model):
+    """Langevin Monte Carlo on the score of the law behind the data: a control, for laws with an exact density.
+
+    Whatever it gets wrong (weights of modes that are far apart) is the sampler's fault, not that of a learned score.
+    Nothing is learned, and no network is evaluated. Where the density is zero, a chain moves by noise alone.
+    """
+
+    name = "langevin"
+    control = True
+    needs_truth = True
+    samplers = (Chain,)
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        return None
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        options, truth = ctx.sampler, ctx.truth
+        assert isinstance(options, Chain)
+        if truth is None:
+            raise trilemma.UnsupportedError("Langevin Monte Carlo was given no law whose score it could follow")
+
+        def true_score(x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                gradient = torch.autograd.grad(truth.log_prob(x).sum(), x)[0]
+            return gradient.nan_to_num(0.0, 0.0, 0.0)
+
+        noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+        start = options.start_mean + options.start_std * noise
+        return langevin(true_score, start, options.step, options.steps, ctx.generator)
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        return None

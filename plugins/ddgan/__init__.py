@@ -1,1 +1,0 @@
-"""Denoising diffusion GANs (Xiao et al. 2022)."""

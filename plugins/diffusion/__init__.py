@@ -1,0 +1,1 @@
+"""All that is trained and drawn through one denoiser D(x, sigma)."""

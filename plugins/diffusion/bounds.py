@@ -1,0 +1,103 @@
+"""Variational bounds of the log-density of denoising models, with their terms.
+
+The latent variables are x_0 + sigma z at falling noise levels. Under a model that draws from q(x_s | x_t, x_0 = D) at
+each step, each step costs (1/sigma_s^2 - 1/sigma_t^2) |x_0 - D(x_t)|^2 / 2 (Kingma et al. 2021, eq. 13); the last step
+draws from N(D, sigma_min^2 I), and at the largest noise level the model's law is N(0, (1 + sigma_max^2) I).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser, noise_residual, standard_normal
+from .schedules import stratified
+
+Variance = Literal["small", "large"]
+"""The variance of a step of the model: the posterior's q(x_s | x_t, x_0), or the forward step's."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The terms of a bound in nats, each of shape `(n,)`: what they cost the log-density, so smaller is better."""
+
+    prior: Tensor
+    diffusion: Tensor
+    reconstruction: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The bound: at most the log-density of the model, in expectation over the noise."""
+        return -(self.prior + self.diffusion + self.reconstruction)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each term over the points."""
+        return {name: float(getattr(self, name).mean()) for name in ("prior", "diffusion", "reconstruction")}
+
+
+def prior_term(x: Tensor, sigma_max: float) -> Tensor:
+    """KL(N(x, sigma_max^2 I) | N(0, (1 + sigma_max^2) I)), shape `(n,)`."""
+    total, d = 1 + sigma_max**2, x[0].numel()
+    ratio = sigma_max**2 / total
+    return 0.5 * (d * (ratio - 1 - math.log(ratio)) + x.square().flatten(1).sum(1) / total)
+
+
+def expected_residual(denoise: Denoiser, x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+    """An unbiased estimate of E|D(x + sigma z) - x|^2 / sigma^2 from one draw of z, shape `(n,)`.
+
+    (|z|^2 - d)/(1 + sigma^2), whose mean is 0, is subtracted: at little noise it is most of the estimate's variance.
+    """
+    noise = standard_normal(x, generator)
+    control = (noise.square().flatten(1).sum(1) - x[0].numel()) / (1 + sigma**2)
+    return noise_residual(denoise, x, noise, sigma) - control
+
+
+def reconstruction_term(denoise: Denoiser, x: Tensor, sigma_min: float, generator: torch.Generator) -> Tensor:
+    """-log N(x; D(x + sigma_min z, sigma_min), sigma_min^2 I) at one draw of z, shape `(n,)`."""
+    residual = expected_residual(denoise, x, torch.tensor(sigma_min).to(x), generator)
+    return 0.5 * residual + x[0].numel() * math.log(sigma_min * math.sqrt(2 * math.pi))
+
+
+@torch.no_grad()
+def ladder_bound(
+    denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance = "small"
+) -> Bound:
+    """The bound over a falling ladder of noise levels, all of its terms, at one draw of the noise for each level.
+
+    With r = sigma_s^2 / sigma_t^2 and R = |x_0 - D|^2 / sigma_t^2, a step costs (1/r - 1) R / 2 where the model's step
+    has the posterior's own variance sigma_s^2 (1 - r) (`small`), and [d (r - 1 - ln r) + (1 - r) R] / 2 where it has
+    the forward step's sigma_t^2 (1 - r) (`large`): the two choices of Ho et al. 2020, section 3.2. Where data has a
+    density, `large` costs nothing in the limit of little noise.
+    """
+    d = x[0].numel()
+    total = x.new_zeros(len(x))
+    for sigma, sigma_next in pairwise(sigmas):
+        r = float((sigma_next / sigma) ** 2)
+        weight, constant = (1 / r - 1, 0.0) if variance == "small" else (1 - r, d * (r - 1 - math.log(r)))
+        total = total + 0.5 * (weight * expected_residual(denoise, x, sigma.to(x), generator) + constant)
+    low, high = float(sigmas[-1]), float(sigmas[0])
+    return Bound(prior_term(x, high), total, reconstruction_term(denoise, x, low, generator))
+
+
+@torch.no_grad()
+def continuous_bound(
+    denoise: Denoiser, x: Tensor, sigma_min: float, sigma_max: float, draws: int, generator: torch.Generator
+) -> Bound:
+    """The bound in the limit of infinitely many steps, estimated at `draws` noise levels for each point.
+
+    The diffusion term is the integral over ln(sigma) of E|D - x|^2 / sigma^2: the bound of Song, Durkan, Murray & Ermon
+    2021 (theorem 3), for every linear diffusion alike (Kingma et al. 2021, eq. 17). Levels are stratified.
+    """
+    low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
+    total = x.new_zeros(len(x))
+    for draw in range(draws):
+        order = torch.randperm(len(x), generator=generator, device=generator.device)
+        share = (draw + stratified(len(x), generator)[order]) / draws
+        sigma = (low + span * share).exp().to(x)
+        total = total + span * expected_residual(denoise, x, sigma, generator) / draws
+    return Bound(prior_term(x, sigma_max), total, reconstruction_term(denoise, x, sigma_min, generator))

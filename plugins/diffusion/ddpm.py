@@ -1,0 +1,81 @@
+"""DDPM (Ho et al. 2020): L_simple over a chain of noise levels, ancestral sampling and DDIM, the variational bound."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from .bounds import Bound, Variance, ladder_bound
+from .denoiser import noise_residual, standard_normal
+from .langevin_samplers import StridedAncestral, StridedDdim
+from .model import PARAMETRISATIONS, ROWS, DenoiserModel, NetworkConfig
+from .schedules import DiscreteVariancePreserving, stratified
+
+
+class BoundDensity(trilemma.Config):
+    """Options of the variational bound."""
+
+    variance: Variance = Field(
+        "large", description="variance of a step of the model: small, the posterior's own, or large, the forward step's"
+    )
+    draws: int = Field(1, ge=1, description="draws of the noise at every level over which the bound is averaged")
+
+
+class Ddpm(DenoiserModel):
+    """Denoising diffusion (Ho et al. 2020), with an MLP on vectors. Its likelihood is the variational bound.
+
+    The estimate of x_0 is not clipped: standardised vectors have no bounds.
+    """
+
+    name = "ddpm"
+    likelihood = "bound"
+    samplers = (StridedAncestral, StridedDdim)
+
+    class Config(NetworkConfig):
+        """The network and the chain."""
+
+        steps: int = Field(100, ge=2, description="steps T of the chain")
+        beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
+        beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
+        parametrisation: Literal["karras", "noise"] = Field(
+            "noise", description="what the network predicts: the noise as in the paper, or preconditioned as in EDM"
+        )
+
+    class Density(BoundDensity):
+        """Options of the variational bound."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
+        self.denoiser = PARAMETRISATIONS[config.parametrisation](self.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """L_simple, E|noise - its estimate|^2 at a level drawn uniformly (Ho et al. 2020, eq. 14), per coordinate."""
+        levels = self.ladder.levels().to(x)
+        index = (stratified(len(x), ctx.generator) * len(levels)).long()
+        return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), levels[index]).mean() / ctx.info.dim
+
+    @property
+    def ladder(self) -> DiscreteVariancePreserving:
+        """The chain."""
+        assert isinstance(self.diffusion, DiscreteVariancePreserving)
+        return self.diffusion
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The variational bound (Ho et al. 2020, eq. 5); its mean terms L_T, L_1:T-1 and L_0 are in the details."""
+        options, levels = ctx.density, self.ladder.levels()
+        assert isinstance(options, BoundDensity)
+        parts = []
+        for part in torch.split(x, ROWS):
+            bounds = [
+                ladder_bound(self.denoiser, part, levels, ctx.generator, options.variance) for _ in range(options.draws)
+            ]
+            parts.append(torch.stack([torch.stack([b.prior, b.diffusion, b.reconstruction]) for b in bounds]).mean(0))
+        bound = Bound(*torch.cat(parts, dim=1))
+        ctx.details.update({"steps": self.ladder.steps, "terms": bound.means()})
+        return bound.total

@@ -1,0 +1,134 @@
+"""EDM (Karras et al. 2022): preconditioning, loss weighting, and the samplers over noise levels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import trilemma
+
+from ..networks.mlp import PLENTY, scarce
+from ..networks.unet import UNetConfig
+from .denoiser import Denoiser, Preconditioned, per_point, standard_normal
+from .level_head import LevelDenoiser
+from .likelihood import EXACT_UP_TO
+from .model import DiffusionModel, FlowDensity, NetworkConfig
+from .samplers import ODE_SAMPLERS, StochasticHeun
+from .schedules import VarianceExploding, stratified
+
+
+def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
+    """E[x_0 | x_t] if x_0 were one of the batch `x`, for each point of `noised`, `(n, *shape)`.
+
+    In the place of the x_0 that x_t was made of, a target of much lower variance wherever the noise is wider than the
+    distances in the batch, and of a bias that vanishes with the batch size (Xu et al. 2023, eq. 6).
+    """
+    distances = torch.cdist(noised.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    weights = (-0.5 * (distances / sigma.unsqueeze(1)) ** 2).softmax(1)
+    return (weights @ x.flatten(1)).reshape(x.shape)
+
+
+def edm_loss(
+    denoise: Denoiser, x: Tensor, mean: float, deviation: float, generator: torch.Generator, *, stable: bool = False
+) -> Tensor:
+    """E[lambda |D(x + sigma z) - x|^2] with ln(sigma) ~ N(mean, deviation^2), a mean over points and coordinates.
+
+    lambda = (1 + sigma^2)/sigma^2, so that every noise level starts with the same loss (Karras et al. 2022, section 5
+    and table 1 with sigma_data = 1). Noise levels are stratified over the batch. `stable`: with stable targets.
+    """
+    level = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
+    sigma = (mean + deviation * level).exp().to(x)
+    s = per_point(sigma, x)
+    noised = x + s * standard_normal(x, generator)
+    target = stable_target(x, noised, sigma) if stable else x
+    loss: Tensor = ((1 + s**2) / s**2 * (denoise(noised, sigma) - target) ** 2).mean()
+    return loss
+
+
+class Edm(DiffusionModel):
+    """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images."""
+
+    name = "edm"
+    samplers = (*ODE_SAMPLERS, StochasticHeun)
+
+    class Config(NetworkConfig):
+        """The network and the noise seen in training."""
+
+        log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training")
+        log_sigma_std: float = Field(1.6, gt=0, description="standard deviation of ln(sigma) in training")
+        stable_targets: bool | None = Field(
+            None,
+            description="train on the mean of x_0 given x_t over the batch (Xu et al. 2023), not on the x_0 that x_t "
+            f"was made of as in the paper; default: from {PLENTY} training points per coordinate on",
+        )
+        sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.diffusion = VarianceExploding(highest=self.config.sigma_max)
+        self.denoiser = Preconditioned(self.network(info))
+        chosen: bool | None = self.config.stable_targets
+        self.stable_targets = not scarce(info) if chosen is None else chosen
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""
+        config = self.config
+        stable = self.stable_targets and self.training
+        return edm_loss(self.denoiser, x, config.log_sigma_mean, config.log_sigma_std, ctx.generator, stable=stable)
+
+
+class EdmUnet(DiffusionModel):
+    """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
+
+    With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact
+    posterior mean under them.
+    """
+
+    name = "edm-unet"
+    accepts = ("image",)
+    samplers = (*ODE_SAMPLERS, StochasticHeun)
+    validation_draws = 1  # points have many pixels already
+    recipe = trilemma.Recipe(
+        lr=4e-3, batch_size=64, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, schedule="cosine", ema=0.998
+    )
+
+    class Config(UNetConfig):
+        """The network and the noise seen in training."""
+
+        head: Literal["plain", "levels"] = Field(
+            "levels", description="the denoised image itself, or the probabilities of its intensity levels"
+        )
+        log_sigma_mean: float = Field(-1.0, description="mean of ln(sigma) in training")
+        log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
+        sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
+
+    class Density(FlowDensity):
+        """Options of the probability-flow likelihood."""
+
+        steps: int = Field(18, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
+        divergence: Literal["auto", "exact", "hutchinson"] = Field(
+            "hutchinson", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
+        )
+        probes: int = Field(2, ge=1, description="Rademacher probes of Hutchinson's estimate")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.diffusion = VarianceExploding(highest=config.sigma_max)
+        self.denoiser: nn.Module
+        if config.head == "plain":
+            self.denoiser = Preconditioned(config.network(info))
+        elif info.levels is None or info.support is None:
+            raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
+        else:
+            self.denoiser = LevelDenoiser(config.network(info, info.shape[0] * info.levels), info.levels, info.support)
+
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        """Set the bias of the levels by their histogram."""
+        if isinstance(self.denoiser, LevelDenoiser):
+            self.denoiser.calibrate(train.x)
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""
+        return edm_loss(self.denoiser, x, self.config.log_sigma_mean, self.config.log_sigma_std, ctx.generator)

@@ -1,0 +1,45 @@
+"""Langevin dynamics on a score, plain and annealed, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser, score, standard_normal
+
+
+def langevin(
+    score_of: Callable[[Tensor], Tensor], x: Tensor, step: Tensor | float, steps: int, generator: torch.Generator
+) -> Tensor:
+    """Unadjusted Langevin dynamics x <- x + step score(x) + sqrt(2 step) z, `steps` times (Roberts & Tweedie 1996).
+
+    Takes one evaluation of the score a step.
+    """
+    size = torch.as_tensor(step).to(x)
+    for _ in range(steps):
+        x = x + size * score_of(x) + (2 * size).sqrt() * standard_normal(x, generator)
+    return x
+
+
+def annealed_langevin(
+    denoise: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    *,
+    steps: int,
+    ratio: float,
+    denoise_last: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    """Langevin dynamics at falling noise levels, `steps` at each (Song & Ermon 2019, algorithm 1).
+
+    A step at level sigma_i is ratio sigma_i^2: `ratio` is eps / sigma_L^2, with the paper's alpha_i / 2 for a step.
+    `denoise_last` adds sigma_L^2 score at the end
+    (Song & Ermon 2020, algorithm 1). Takes len(sigmas) steps evaluations, and one more to denoise.
+    """
+    for sigma in sigmas.to(x):
+        x = langevin(partial(score, denoise, sigma=sigma), x, ratio * sigma**2, steps, generator)
+    return denoise(x, sigmas[-1].to(x)) if denoise_last else x

@@ -1,0 +1,110 @@
+"""Samplers of models that know finitely many noise levels: over the ladder itself or a part of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from .denoiser import Denoiser, score
+from .langevin import annealed_langevin, langevin
+from .ode import ddim, spread
+from .samplers import DenoiserSampler
+from .schedules import Diffusion, Ladder
+
+
+def levels_of(diffusion: Diffusion) -> Tensor:
+    """The ladder of a diffusion that has one."""
+    assert isinstance(diffusion, Ladder)
+    return diffusion.levels()
+
+
+def strided(levels: Tensor, steps: int) -> Tensor:
+    """`steps` of the levels, evenly spaced, the first and the last among them (all where there are no more)."""
+    if steps >= len(levels):
+        return levels
+    return levels[torch.linspace(0, len(levels) - 1, steps).round().long()]
+
+
+class StridedAncestral(DenoiserSampler):
+    """Ancestral sampling over the levels of training, or evenly spaced ones of them: `steps` evaluations.
+
+    The step has the mean of the posterior q(x_s | x_t, x_0) at the estimated x_0 (Ho et al. 2020, eq. 7).
+    """
+
+    name = "ancestral"
+    steps: int = Field(100, ge=1, description="noise levels used, at most those of training")
+    variance: Literal["small", "large"] = Field(
+        "small", description="variance of a step: the posterior's own, or the forward step's"
+    )
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        levels = strided(levels_of(diffusion), self.steps)
+        return ddim(denoise, noise, levels, 1.0, ctx.generator, large=self.variance == "large")
+
+
+class StridedDdim(DenoiserSampler):
+    """DDIM over the levels of training, or evenly spaced ones of them: `steps` evaluations (Song et al. 2021)."""
+
+    name = "ddim"
+    steps: int = Field(20, ge=1, description="noise levels used, at most those of training")
+    eta: float = Field(0.0, ge=0, le=1, description="share of the ancestral deviation that is drawn")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return ddim(denoise, noise, strided(levels_of(diffusion), self.steps), self.eta, ctx.generator)
+
+
+class AnnealedLangevin(DenoiserSampler):
+    """Annealed Langevin dynamics down the ladder (Song & Ermon 2019, 2020): levels x steps evaluations, and one."""
+
+    name = "annealed-langevin"
+    steps: int = Field(5, ge=1, description="Langevin steps at each level")
+    ratio: float | None = Field(
+        0.3, gt=0, lt=1, description="step over sigma^2 (eps / sigma_L^2); none: by Technique 4 of NCSNv2"
+    )
+    denoise: bool = Field(True, description="whether a last step removes the remaining noise (one more evaluation)")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        levels = levels_of(diffusion)
+        ratio = self.ratio
+        if ratio is None:
+            ratio = step_ratio(float(levels[0] / levels[1]), self.steps)
+            ctx.details["ratio"] = ratio
+        return annealed_langevin(
+            denoise,
+            spread(noise, levels[0]),
+            levels,
+            steps=self.steps,
+            ratio=ratio,
+            denoise_last=self.denoise,
+            generator=ctx.generator,
+        )
+
+
+class PlainLangevin(DenoiserSampler):
+    """Langevin dynamics on the learned score at the least noise level alone, from a standard normal start."""
+
+    name = "langevin"
+    steps: int = Field(1000, ge=1, description="steps of a chain")
+    step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        sigma = levels_of(diffusion)[-1].to(noise)
+        return langevin(lambda x: score(denoise, x, sigma), noise, self.step, self.steps, ctx.generator)
+
+
+def step_ratio(gamma: float, steps: int) -> float:
+    """eps / sigma_L^2 by Technique 4 of Song & Ermon 2020: the variance after a level's steps is closest to that level.
+
+    `gamma` is the ratio of neighbouring levels. Among a fine grid of ratios r in (0, 1) it minimises
+    |(1 - r)^(2 steps) (gamma^2 - v) + v - 1|, where v = 2 r / (1 - (1 - r)^2) is the stationary variance (its
+    proposition 3).
+    """
+    r = torch.linspace(1e-4, 0.9999, 9999, dtype=torch.float64)
+    stationary = 2 * r / (1 - (1 - r) ** 2)
+    distance = ((1 - r) ** (2 * steps) * (gamma**2 - stationary) + stationary - 1).abs()
+    return float(r[distance.argmin()])

@@ -1,0 +1,126 @@
+"""NCSN (Song & Ermon 2019) and NCSNv2 (Song & Ermon 2020): denoising score matching over a ladder of noise levels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import trilemma
+
+from ..networks.mlp import FourierFeatures, initialise, mlp
+from .denoiser import NoisePrediction, noise_residual, per_point, standard_normal
+from .langevin_samplers import AnnealedLangevin, PlainLangevin
+from .model import DenoiserModel, NetworkConfig
+from .schedules import DiscreteVarianceExploding, stratified
+
+
+class UnconditionalScore(nn.Module):
+    """D(x, sigma) = x + sigma r(x), which is the score r(x)/sigma: the network does not see the noise level.
+
+    Technique 3 of Song & Ermon 2020.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        raw: Tensor = self.network(x)
+        return x + per_point(sigma, x) * raw
+
+
+def ladder_length(d: int, sigma_min: float, sigma_max: float) -> int | None:
+    """The number of levels by Technique 2 of Song & Ermon 2020; None where d <= 4, for which it has no solution.
+
+    The ratio gamma of neighbours solves Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
+    The first term is 1 to within 1e-9, so that gamma = sqrt(2 d) / (sqrt(2 d) - 3).
+    """
+    root = math.sqrt(2 * d)
+    if root <= 3:
+        return None
+    return max(2, round(math.log(sigma_max / sigma_min) / math.log(root / (root - 3))) + 1)
+
+
+class NcsnConfig(NetworkConfig):
+    """The network, the ladder, and which techniques of NCSNv2 are used. Technique 4 is an option of the sampler,
+    Technique 5 (the average of the weights) one of the recipe (`ema`).
+    """
+
+    levels: int = Field(30, ge=2, description="noise levels, where Technique 2 does not set them")
+    sigma_min: float = Field(0.02, gt=0, description="least noise level")
+    sigma_max: float = Field(4.0, gt=0, description="largest noise level, where Technique 1 does not set it")
+    largest_distance: bool = Field(
+        False, description="Technique 1: the largest noise level is the largest distance between training points"
+    )
+    overlap: bool = Field(False, description="Technique 2: the ratio of levels by the overlap of their noise")
+    unconditional: bool = Field(False, description="Technique 3: a score r(x)/sigma by a network blind to the level")
+
+
+class Ncsn(DenoiserModel):
+    """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors."""
+
+    name = "ncsn"
+    samplers = (AnnealedLangevin, PlainLangevin)
+    expected_failures = {"score": "the score is not learned beyond the largest noise level of the ladder"}
+    largest: Tensor
+
+    class Config(NcsnConfig):
+        """The network and the ladder."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.dim = info.dim
+        self.register_buffer("largest", torch.tensor(config.sigma_max))
+        if config.unconditional:
+            features = FourierFeatures(config.octaves)
+            body = mlp((features.width(info.dim), *config.hidden, info.dim), config.dropout)
+            initialise(body)
+            self.denoiser: nn.Module = UnconditionalScore(nn.Sequential(features, body))
+        else:
+            self.denoiser = NoisePrediction(self.network(info))
+
+    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        """Set the largest noise level by Technique 1, where it is used."""
+        if self.config.largest_distance:
+            self.largest.fill_(largest_distance(train.x.flatten(1)))
+
+    @property
+    def diffusion(self) -> DiscreteVarianceExploding:  # type: ignore[override]
+        """The ladder."""
+        config, largest = self.config, float(self.largest)
+        count = ladder_length(self.dim, config.sigma_min, largest) if config.overlap else None
+        return DiscreteVarianceExploding(config.sigma_min, largest, count or config.levels)
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """.5 E|sigma s(x + sigma z, sigma) + z|^2 at a level drawn uniformly (Song & Ermon 2019, eq. 6 with
+        lambda = sigma^2), per coordinate.
+        """
+        levels = self.diffusion.levels().to(x)
+        index = (stratified(len(x), ctx.generator) * len(levels)).long()
+        residual = noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), levels[index])
+        return 0.5 * residual.mean() / ctx.info.dim
+
+
+class NcsnV2(Ncsn):
+    """NCSNv2 (Song & Ermon 2020): NCSN with its improved techniques, each of which can be switched off."""
+
+    name = "ncsnv2"
+
+    class Config(NcsnConfig):
+        """The network and the ladder."""
+
+        largest_distance: bool = Field(
+            True, description="Technique 1: the largest noise level is the largest distance between training points"
+        )
+        overlap: bool = Field(True, description="Technique 2: the ratio of levels by the overlap of their noise")
+        unconditional: bool = Field(True, description="Technique 3: a score r(x)/sigma by a network blind to the level")
+
+
+def largest_distance(x: Tensor) -> float:
+    """The largest distance between points `(n, d)`, over the 2,000 that are farthest from the mean."""
+    radius = (x - x.mean(0)).norm(dim=1)
+    far = x[radius.topk(min(2_000, len(x))).indices]
+    return float(torch.cdist(far, far).max())

@@ -1,0 +1,139 @@
+"""Samplers by the probability-flow ODE and its relatives over noise levels, as plain functions over a denoiser.
+
+Each takes `u`, of shape `(n, *shape)`, standard normal at the noise level `sigmas[0]`, whatever that is, if it is large
+(variance-preserving coordinates u = x / sqrt(1 + sigma^2)), and noise levels that fall to `sigmas[-1]`. The last step,
+from there to 0, is the denoiser's. Returns points of the data's own scale. Vectors and images alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser, per_point, probability_flow, standard_normal
+
+
+def spread(u: Tensor, sigma: Tensor) -> Tensor:
+    """From variance-preserving coordinates to variance-exploding ones: x = u sqrt(1 + sigma^2)."""
+    return u * (1 + per_point(sigma, u) ** 2).sqrt()
+
+
+@dataclass(frozen=True)
+class Churn:
+    """How much noise is added back at every step (Karras et al. 2022, algorithm 2).
+
+    `amount` is S_churn, spread over the steps; only noise levels in [`low`, `high`] get it; `inflation` is S_noise.
+    """
+
+    amount: float
+    low: float = 0.0
+    high: float = float("inf")
+    inflation: float = 1.0
+
+    def apply(self, u: Tensor, sigma: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The point and the noise level after noise has been added."""
+        if not self.low <= float(sigma) <= self.high:
+            return u, sigma
+        higher = sigma * (1 + min(self.amount / steps, 2**0.5 - 1))
+        added = self.inflation * (higher**2 - sigma**2).sqrt().to(u)
+        return (spread(u, sigma) + added * standard_normal(u, generator)) / (1 + higher**2).sqrt().to(u), higher
+
+
+def heun(
+    denoise: Denoiser,
+    u: Tensor,
+    sigmas: Tensor,
+    churn: Churn | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Heun's second-order method (Karras et al. 2022, algorithm 1; with `churn` and a generator, algorithm 2).
+
+    The ODE is solved in variance-preserving coordinates over the angle phi = arctan(sigma). Takes 2 len(sigmas) - 1
+    network evaluations.
+    """
+    for level, sigma_next in pairwise(sigmas):
+        sigma = level
+        if churn is not None and generator is not None:
+            u, sigma = churn.apply(u, level, len(sigmas), generator)
+        step = (sigma_next.atan() - sigma.atan()).to(u)
+        slope = probability_flow(denoise, u, sigma)
+        slope_next = probability_flow(denoise, u + step * slope, sigma_next)
+        u = u + step * (slope + slope_next) / 2
+    return denoise(spread(u, sigmas[-1]), sigmas[-1])
+
+
+def midpoint(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
+    """The explicit midpoint method over the angle arctan(sigma). Takes 2 len(sigmas) - 1 network evaluations."""
+    for sigma, sigma_next in pairwise(sigmas):
+        step = (sigma_next.atan() - sigma.atan()).to(u)
+        middle = ((sigma.atan() + sigma_next.atan()) / 2).tan()
+        half = u + step / 2 * probability_flow(denoise, u, sigma)
+        u = u + step * probability_flow(denoise, half, middle)
+    return denoise(spread(u, sigmas[-1]), sigmas[-1])
+
+
+def ddim_step(
+    clean: Tensor,
+    x: Tensor,
+    sigma: Tensor,
+    sigma_next: Tensor,
+    eta: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    large: bool = False,
+) -> Tensor:
+    """From `x` at the noise level `sigma` to the next, given x_0 = `clean`. Levels have shape `()` or `(n,)`.
+
+    The next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z with D = `clean` and
+    v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
+    x / a). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). `large` draws with the
+    variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2).
+    """
+    variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
+    following = clean + per_point((sigma_next**2 - variance).sqrt() / sigma, x) * (x - clean)
+    if eta > 0 and generator is not None:
+        drawn = sigma**2 - sigma_next**2 if large else variance
+        following = following + per_point(drawn.sqrt(), x) * standard_normal(x, generator)
+    return following
+
+
+def ddim(
+    denoise: Denoiser,
+    u: Tensor,
+    sigmas: Tensor,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    *,
+    large: bool = False,
+) -> Tensor:
+    """Steps that go through the estimate of x_0 (`ddim_step`): DDIM (`eta` 0) and ancestral sampling (`eta` 1).
+
+    At `eta` 0 it is Euler's method for dx/dsigma = (x - D)/sigma. Takes len(sigmas) network evaluations.
+    """
+    x = spread(u, sigmas[0])
+    for sigma, sigma_next in pairwise(sigmas):
+        x = ddim_step(denoise(x, sigma), x, sigma, sigma_next, eta, generator, large=large)
+    return denoise(x, sigmas[-1])
+
+
+def dpm_solver_2m(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
+    """DPM-Solver++(2M), the second-order multistep method (Lu et al. 2022b, algorithm 2).
+
+    Exponential integration over lambda = -ln(sigma), with the denoiser extrapolated from its last two values. Takes
+    len(sigmas) network evaluations.
+    """
+    x = spread(u, sigmas[0])
+    previous: tuple[Tensor, Tensor] | None = None
+    for sigma, sigma_next in pairwise(sigmas):
+        clean = denoise(x, sigma)
+        step = (sigma / sigma_next).log()
+        target = clean
+        if previous is not None:
+            last, last_step = previous
+            target = clean + (step / (2 * last_step)).to(x) * (clean - last)
+        x = (sigma_next / sigma).to(x) * x - torch.expm1(-step).to(x) * target
+        previous = clean, step
+    return denoise(x, sigmas[-1])

@@ -1,0 +1,171 @@
+"""Score matching on a free score network and on an energy network, sampled by Langevin dynamics."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+import trilemma
+
+from ..networks.mlp import FourierFeatures, initialise, mlp
+from .denoiser import standard_normal
+from .langevin import langevin
+from .likelihood import exact_divergence, probe_divergence, rademacher
+
+Score = Callable[[Tensor], Tensor]
+
+
+def implicit_objective(score: Score, x: Tensor) -> Tensor:
+    """E[|s|^2 / 2 + tr grad s] (Hyvarinen 2005, theorem 1), the trace by one backward pass per coordinate."""
+    value, divergence = exact_divergence(score, x, differentiable=True)
+    return (0.5 * value.square().sum(1) + divergence).mean()
+
+
+def sliced_objective(score: Score, x: Tensor, probes: int, generator: torch.Generator) -> Tensor:
+    """E[|s|^2 / 2 + v' (grad s) v] with random signs v: sliced score matching with variance reduction.
+
+    (Song et al. 2019, eq. 8.) `probes` directions for each point.
+    """
+    signs = rademacher((probes, *x.shape), x, generator)
+    value, estimates = probe_divergence(score, x, signs, differentiable=True)
+    return (0.5 * value.square().sum(1) + estimates.mean(0)).mean()
+
+
+def denoising_objective(score: Score, x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """E|s(x + sigma z) + z / sigma|^2 / 2, for the score of the law smoothed by the noise (Vincent 2011, eq. 11)."""
+    noise = standard_normal(x, generator)
+    return 0.5 * (score(x + sigma * noise) + noise / sigma).square().sum(1).mean()
+
+
+class LangevinChain(trilemma.Sampler):
+    """Langevin dynamics on the learned score, from a standard normal start: `steps` evaluations."""
+
+    name = "langevin"
+    steps: int = Field(1000, ge=1, description="steps of a chain")
+    step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
+
+
+class Attracted(nn.Module):
+    """The standard normal's score or energy with a network added, so that far points are drawn back from the start."""
+
+    def __init__(self, d: int, outputs: int, config: ScoreConfig) -> None:
+        super().__init__()
+        self.features = FourierFeatures(config.octaves)
+        self.body = mlp((self.features.width(d), *config.hidden, outputs))
+        initialise(self.body, last_gain=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raw: Tensor = self.body(self.features(x))
+        return raw - x if raw.shape == x.shape else raw + 0.5 * x.square().sum(1, keepdim=True)
+
+
+class ScoreConfig(trilemma.Config):
+    """The network and the objective."""
+
+    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
+    octaves: int = Field(2, ge=0, description="octaves of Fourier features of the point")
+    objective: Literal["implicit", "sliced", "denoising"] = Field(
+        "denoising", description="Hyvarinen's with the exact trace, sliced with variance reduction, or denoising"
+    )
+    sigma: float = Field(0.1, gt=0, description="noise of the denoising objective: the law that is learned is smoothed")
+    probes: int = Field(1, ge=1, description="directions of the sliced objective")
+
+
+class ScoreModel(trilemma.NeuralModel):
+    """What both networks share: the objectives and the sampler."""
+
+    samplers = (LangevinChain,)
+    recipe = trilemma.Recipe(lr=3e-3, batch_size=256, schedule="cosine", ema=0.998)
+
+    @abstractmethod
+    def score_of(self, x: Tensor) -> Tensor:
+        """The learned score at points `(n, d)`, differentiable."""
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The objective of the config, per coordinate."""
+        config, d = self.config, x.shape[1]
+        with torch.enable_grad():
+            if config.objective == "implicit":
+                value = implicit_objective(self.score_of, x)
+            elif config.objective == "sliced":
+                value = sliced_objective(self.score_of, x, config.probes, ctx.generator)
+            else:
+                value = config.sigma**2 * denoising_objective(self.score_of, x, config.sigma, ctx.generator)
+            return value / d
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        options = ctx.sampler
+        assert isinstance(options, LangevinChain)
+        noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+        return langevin(lambda x: self.score_of(x).detach(), noise, options.step, options.steps, ctx.generator)
+
+
+class ScoreMatching(ScoreModel):
+    """Score matching with a free score network (implicit, sliced or denoising): no density, Langevin samples."""
+
+    name = "score-matching"
+
+    class Config(ScoreConfig):
+        """The network and the objective."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.network = Attracted(info.dim, info.dim, self.config)
+
+    def score_of(self, x: Tensor) -> Tensor:
+        value: Tensor = self.network(x)
+        return value
+
+
+class EnergyMatching(ScoreModel):
+    """Score matching with an energy network, p(x) = exp(-E(x)) / Z (implicit, sliced or denoising).
+
+    In one and two dimensions Z is the sum over a grid, so that the likelihood is exact up to that quadrature; its kind
+    is `estimate`, and beyond two dimensions it has none.
+    """
+
+    name = "energy-matching"
+    likelihood = "estimate"
+
+    class Config(ScoreConfig):
+        """The network and the objective."""
+
+    class Density(trilemma.Config):
+        """The grid of the normaliser."""
+
+        half_side: float = Field(6.0, gt=0, description="the grid spans [-half_side, half_side] in every coordinate")
+        points: int = Field(400, ge=10, description="grid points along a coordinate")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.network = Attracted(info.dim, 1, self.config)
+
+    def energy(self, x: Tensor) -> Tensor:
+        """E(x), shape `(n,)`."""
+        value: Tensor = self.network(x)
+        return value.squeeze(1)
+
+    def score_of(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(x).sum(), x, create_graph=True)
+        return -gradient
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """-E(x) - ln Z, Z by the midpoint rule on a grid. Raises UnsupportedError beyond two dimensions."""
+        options, d = ctx.density, x.shape[1]
+        assert isinstance(options, EnergyMatching.Density)
+        if d > 2:
+            raise trilemma.UnsupportedError(f"the normaliser of an energy in {d} dimensions needs more than a grid")
+        edge = 2 * options.half_side / options.points
+        axis = -options.half_side + edge * (torch.arange(options.points, device=x.device) + 0.5)
+        grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
+        energies = torch.cat([self.energy(part).double() for part in torch.split(grid, 20_000)])
+        log_z = torch.logsumexp(-energies, 0) + d * math.log(edge)
+        ctx.details.update({"method": "grid normaliser", "grid": grid.shape[0], "half_side": options.half_side})
+        return -self.energy(x).double() - log_z

@@ -1,0 +1,126 @@
+"""Score-based generative modelling through stochastic differential equations (Song et al. 2021).
+
+The denoiser works in variance-exploding coordinates x_t / a(t); each diffusion is a change of time over it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from .denoiser import noise_residual, standard_normal
+from .model import PARAMETRISATIONS, DiffusionModel, NetworkConfig
+from .samplers import ODE_SAMPLERS, SDE_SAMPLERS
+from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving, stratified
+
+
+def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator) -> Tensor:
+    """The noise levels of a batch of `n`, float32, one in each of n equal parts of their law.
+
+    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (a sigma)^2, the
+    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = a^2 d(sigma^2)/dt for every linear
+    diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
+    """
+    share = stratified(n, generator).double()
+    if weighting == "likelihood":
+        ends = torch.tensor([eps, 1.0], dtype=torch.float64, device=share.device)
+        low, high = diffusion.sigma(ends).log()
+        sigma: Tensor = (low + share * (high - low)).exp()
+    else:
+        sigma = diffusion.sigma(eps + (1 - eps) * share)
+    return sigma.float()
+
+
+class SdeConfig(NetworkConfig):
+    """What the score SDEs share."""
+
+    parametrisation: Literal["karras", "noise"] = Field(
+        "karras", description="what the network predicts: preconditioned as in EDM, or the noise as in the paper"
+    )
+    weighting: Literal["variance", "likelihood"] = Field(
+        "variance", description="weight of the noise levels: the paper's, or that of maximum likelihood (ScoreFlow)"
+    )
+
+
+class BetaConfig(SdeConfig):
+    """The network, and a diffusion with beta linear in time."""
+
+    beta_min: float = Field(0.1, gt=0, description="beta at time 0")
+    beta_max: float = Field(20.0, gt=0, description="beta at time 1")
+
+
+class ScoreSde(DiffusionModel):
+    """A score SDE: the diffusion is the subclass's, everything else is shared."""
+
+    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
+
+    @abstractmethod
+    def make_diffusion(self) -> Diffusion:
+        """The diffusion that the config asks for."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.diffusion = self.make_diffusion()
+        self.denoiser = PARAMETRISATIONS[self.config.parametrisation](self.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).
+
+        Under `variance` the weight is the variance of the perturbation and times are uniform; under `likelihood` the
+        weight is g^2 with importance-sampled times (Song, Durkan, Murray & Ermon 2021, eq. 7): the same residual.
+        """
+        config = self.config
+        sigma = training_levels(len(x), self.diffusion, config.eps, config.weighting, ctx.generator)
+        noise = standard_normal(x, ctx.generator)
+        return noise_residual(self.denoiser, x, noise, sigma).mean() / ctx.info.dim
+
+
+class VpSde(ScoreSde):
+    """Score-based diffusion by the variance-preserving SDE (Song et al. 2021), with an MLP denoiser on vectors."""
+
+    name = "vp-sde"
+
+    class Config(BetaConfig):
+        """The network and the diffusion."""
+
+        eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
+
+    def make_diffusion(self) -> Diffusion:
+        return VariancePreserving(self.config.beta_min, self.config.beta_max)
+
+
+class SubVpSde(ScoreSde):
+    """Score-based diffusion by the sub-VP SDE (Song et al. 2021), with an MLP denoiser on vectors."""
+
+    name = "subvp-sde"
+
+    class Config(BetaConfig):
+        """The network and the diffusion."""
+
+        eps: float = Field(
+            3e-3, gt=0, lt=1, description="least time seen in training: below, noise drowns in single precision"
+        )
+
+    def make_diffusion(self) -> Diffusion:
+        return SubVariancePreserving(self.config.beta_min, self.config.beta_max)
+
+
+class VeSde(ScoreSde):
+    """Score-based diffusion by the variance-exploding SDE (Song et al. 2021), with an MLP denoiser on vectors."""
+
+    name = "ve-sde"
+
+    class Config(SdeConfig):
+        """The network and the diffusion."""
+
+        sigma_min: float = Field(0.002, gt=0, description="noise level at time 0")
+        sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
+        eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
+
+    def make_diffusion(self) -> Diffusion:
+        return VarianceExploding(self.config.sigma_min, self.config.sigma_max)

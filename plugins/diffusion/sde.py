@@ -1,0 +1,103 @@
+"""Samplers by the reverse-time SDE, with fixed steps: plain functions over a denoiser and a linear diffusion.
+
+`x` has shape `(n, *shape)` and is drawn at `times[0]`, in the coordinates of the diffusion; time runs down to
+`times[-1]`, where the state is returned. Vectors and images alike; no sample sees another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser, per_point, score, standard_normal
+from .langevin import langevin
+from .schedules import Diffusion
+
+Update = Callable[[Denoiser, Tensor, Diffusion, Tensor, Tensor, torch.Generator], Tensor]
+"""One step of a predictor from time `t` to `t_next`: (denoise, x, diffusion, t, t_next, generator) to the next x."""
+
+
+def marginal_score(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
+    """The score of the diffusion's law at time `t`, of shape `()` or `(n,)`: the denoiser's at x / a, over a."""
+    scale = per_point(diffusion.scale(t), x)
+    return score(denoise, x / scale, diffusion.sigma(t).to(x)) / scale
+
+
+def reverse_drift(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
+    """f x - g^2 score, the drift of the reverse-time SDE (Song et al. 2021, eq. 6)."""
+    f, g2 = per_point(diffusion.drift(t), x), per_point(diffusion.noise_rate(t), x)
+    return f * x - g2 * marginal_score(denoise, x, diffusion, t)
+
+
+def euler_maruyama_step(
+    denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor, t_next: Tensor, generator: torch.Generator
+) -> Tensor:
+    """One Euler-Maruyama step of the reverse-time SDE."""
+    dt = (t_next - t).to(x)
+    noise = (-diffusion.noise_rate(t).to(x) * dt).sqrt() * standard_normal(x, generator)
+    return x + reverse_drift(denoise, x, diffusion, t) * dt + noise
+
+
+def reverse_diffusion_step(
+    denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor, t_next: Tensor, generator: torch.Generator
+) -> Tensor:
+    """One step of the reverse diffusion predictor (Song et al. 2021, appendix E).
+
+    The forward step x_t = x_s + (r - 1) x_s + G z, exact with r = a_t / a_s and G^2 = a_t^2 (sigma_t^2 - sigma_s^2), is
+    reversed as x_s = x_t - (r - 1) x_t + G^2 score + G z.
+    """
+    ratio = (diffusion.scale(t) / diffusion.scale(t_next)).to(x)
+    variance = (diffusion.scale(t) ** 2 * (diffusion.sigma(t) ** 2 - diffusion.sigma(t_next) ** 2)).to(x)
+    gradient = marginal_score(denoise, x, diffusion, t)
+    return (2 - ratio) * x + variance * gradient + variance.sqrt() * standard_normal(x, generator)
+
+
+def langevin_correction(
+    denoise: Denoiser,
+    x: Tensor,
+    diffusion: Diffusion,
+    t: Tensor,
+    *,
+    snr: float,
+    steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Langevin steps x + eps score + sqrt(2 eps) z at time `t`, with eps = 2 alpha (snr deviation)^2.
+
+    The deviation is a sigma of the marginal, alpha is a(t)^2 over its value a thousandth of time before (1 for VE). The
+    paper's |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5) is replaced by its expectation for a
+    score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own would bias the law.
+    """
+    deviation = diffusion.scale(t) * diffusion.sigma(t)
+    alpha = (diffusion.scale(t) / diffusion.scale((t - 1e-3).clamp_min(0))) ** 2
+    eps = (2 * alpha * (snr * deviation) ** 2).to(x)
+    return langevin(lambda y: marginal_score(denoise, y, diffusion, t), x, eps, steps, generator)
+
+
+def predictor_corrector(
+    denoise: Denoiser,
+    x: Tensor,
+    diffusion: Diffusion,
+    times: Tensor,
+    generator: torch.Generator,
+    *,
+    predictor: Update | None = reverse_diffusion_step,
+    corrector_steps: int = 1,
+    snr: float = 0.16,
+) -> Tensor:
+    """A predictor's step to each next time, then Langevin corrections there (Song et al. 2021, algorithm 1).
+
+    Without a predictor the corrector alone follows the times: annealed Langevin dynamics. Takes
+    (len(times) - 1) (1 + corrector_steps) network evaluations, one less at every time without a predictor.
+    """
+    for t, t_next in pairwise(times):
+        if predictor is not None:
+            x = predictor(denoise, x, diffusion, t, t_next, generator)
+        else:
+            x = x * (diffusion.scale(t_next) / diffusion.scale(t)).to(x)
+        if corrector_steps > 0:
+            x = langevin_correction(denoise, x, diffusion, t_next, snr=snr, steps=corrector_steps, generator=generator)
+    return x

@@ -1,1 +1,0 @@
-"""Elucidating the design space of diffusion-based generative models (Karras et al. 2022)."""

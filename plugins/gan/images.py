@@ -1,0 +1,88 @@
+"""The networks of a denoising diffusion GAN on images of 8 to 32 pixels a side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..networks.unet import DENSE_UP_TO, DENSE_WIDTH, UNet
+
+
+class ImageGenerator(nn.Module):
+    """The raw network F(u, z) of a generator on images: a U-Net that gets the latent as further channels.
+
+    A latent that lives on the pixels can also make up the noise that fills the levels of quantised intensities.
+    """
+
+    labels: Tensor
+
+    def __init__(
+        self, shape: tuple[int, int, int], latent: int, sigmas: Tensor, widths: Sequence[int], blocks: int
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.register_buffer("labels", sigmas.log() / 4, persistent=False)
+        self.body = UNet((channels + latent, height, width), channels, widths=widths, blocks=blocks)
+
+    def forward(self, u: Tensor, z: Tensor, at: slice) -> Tensor:
+        labels = self.labels[at].repeat_interleave(len(u) // len(self.labels[at])).to(u)
+        value: Tensor = self.body(torch.cat([u, z], dim=1), labels)
+        return value
+
+
+class ResidualDown(nn.Module):
+    """(conv(act(conv(act x))) + skip) / sqrt 2 with a shift for each noise level, then the mean of 2 x 2 pixels."""
+
+    def __init__(self, channels_in: int, channels: int, levels: int, shrink: bool) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
+        self.skip = nn.Conv2d(channels_in, channels, 1, bias=False)
+        self.shift = nn.Parameter(torch.zeros(levels, channels))
+        self.shrink = shrink
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift = self.shift.repeat_interleave(len(x) // len(self.shift), dim=0)
+        h = self.conv_in(F.leaky_relu(x, 0.2)) + shift[..., None, None]
+        x = (self.conv_out(F.leaky_relu(h, 0.2)) + self.skip(x)) * 0.5**0.5
+        return F.avg_pool2d(x, 2) if self.shrink else x
+
+
+class ImageDiscriminator(nn.Module):
+    """The raw discriminator on images: residual blocks without normalisation, halving the side between them.
+
+    A dense layer ends it that sees all of the coarsest level where that is small, else its mean over pixels.
+    """
+
+    def __init__(self, parts: int, shape: tuple[int, int, int], levels: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.stem = nn.Conv2d(parts * channels, widths[0], 3, padding=1)
+        self.position = nn.Parameter(torch.zeros(widths[0], height, width))
+        sides = [1, *(2 ** min(k + 1, len(widths) - 1) for k in range(len(widths)))]
+        self.body = nn.Sequential(
+            *(
+                ResidualDown(widths[max(0, k - 1)], c, levels, shrink=sides[k + 1] > sides[k])
+                for k, c in enumerate(widths)
+            )
+        )
+        self.dense = widths[-1] * (height // sides[-1]) * (width // sides[-1])
+        self.pooled = self.dense > DENSE_UP_TO
+        features = widths[-1] if self.pooled else self.dense
+        self.last = nn.Sequential(nn.Linear(features, DENSE_WIDTH), nn.LeakyReLU(0.2), nn.Linear(DENSE_WIDTH, 1))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # Keeps the second moment through leaky ReLUs; torch's own default loses it, and the logits stay at 0.
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        x = torch.cat(list(parts), dim=1).contiguous(memory_format=torch.channels_last)
+        h = F.leaky_relu(self.body(self.stem(x) + self.position), 0.2)
+        value: Tensor = self.last(h.mean((2, 3)) if self.pooled else h.flatten(1)).squeeze(1)
+        return value

@@ -1,1 +1,0 @@
-"""Generative modelling with inverse heat dissipation (Rissanen et al. 2023)."""

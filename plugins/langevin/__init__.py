@@ -1,1 +1,0 @@
-"""Langevin Monte Carlo."""

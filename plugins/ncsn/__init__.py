@@ -1,1 +1,0 @@
-"""Noise-conditional score networks (Song & Ermon 2019, 2020)."""

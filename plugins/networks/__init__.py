@@ -1,0 +1,1 @@
+"""Networks that several families share, with their training recipes."""
