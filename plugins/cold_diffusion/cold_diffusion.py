@@ -16,11 +16,9 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.edm import EdmUnet
-from ..diffusion.model import ROWS, DenoiserModel, NetworkConfig
-from ..diffusion.schedules import stratified
-from ..networks.mlp import NoiseConditionedMLP
-from ..networks.unet import UNetConfig
+from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.points import ROWS, stratified
+from ..networks.unet import UNET_RECIPE, UNetConfig
 from .end_state import EndState, EndStateConfig, PriorAlone
 from .restoration import ColdSampler, Degradation, Naive, Restorer, Tacos
 
@@ -78,17 +76,15 @@ class ColdDiffusion(trilemma.NeuralModel):
 class ColdVectors(ColdDiffusion):
     """Cold diffusion on vectors, by an MLP and the squared error."""
 
-    recipe = DenoiserModel.recipe
+    recipe = MLP_RECIPE
 
-    class Config(NetworkConfig, EndStateConfig):
+    class Config(MLPConfig, EndStateConfig):
         """The network and the fully degraded state."""
 
         octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point")
 
     def make_restorer(self, info: trilemma.DataInfo) -> Restorer:
-        config = self.config
-        network = NoiseConditionedMLP(info.dim, config.hidden, octaves=config.octaves, dropout=config.dropout)
-        return Restorer(network, anchored=True)
+        return Restorer(self.config.network(info), anchored=True)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """E|R(D(x, t), t) - x|^2 / t^2 at even severities, per coordinate (Bansal et al. 2023, eq. 2, in L2).
@@ -105,7 +101,7 @@ class ColdImages(ColdDiffusion):
     """Cold diffusion on images, by a U-Net and the absolute error."""
 
     accepts = ("image",)
-    recipe = EdmUnet.recipe
+    recipe = UNET_RECIPE
 
     class Config(UNetConfig, EndStateConfig):
         """The network and the fully degraded state."""

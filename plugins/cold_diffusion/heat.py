@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.denoiser import per_point
+from ..networks.points import per_point
 
 
 def dct_matrix(n: int) -> Tensor:

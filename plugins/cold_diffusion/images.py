@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.denoiser import per_point
+from ..networks.points import per_point
 from .cold_diffusion import ColdImages
 from .heat import HeatBlur
 from .restoration import Degradation

@@ -14,11 +14,9 @@ import trilemma
 
 from ..controls.kernel import kernel_log_prob, sample_kernel
 from ..diffusion.bounds import Bound
-from ..diffusion.denoiser import standard_normal
-from ..diffusion.edm import EdmUnet
-from ..diffusion.model import ROWS
-from ..diffusion.schedules import geometric_grid, stratified
-from ..networks.unet import UNetConfig
+from ..diffusion.schedules import geometric_grid
+from ..networks.points import ROWS, standard_normal, stratified
+from ..networks.unet import UNET_RECIPE, UNetConfig
 from .end_state import EndState, EndStateConfig, PriorAlone
 from .heat import HeatBlur
 
@@ -54,7 +52,7 @@ class InverseHeat(trilemma.NeuralModel):
     accepts = ("image",)
     samplers = (ReverseHeat, PriorAlone)
     always_samplers = (PriorAlone(), PriorAlone(restore="linear"))
-    recipe = EdmUnet.recipe
+    recipe = UNET_RECIPE
     starts: Tensor
 
     class Config(UNetConfig, EndStateConfig):

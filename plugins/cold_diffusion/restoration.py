@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.denoiser import per_point
+from ..networks.points import per_point
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 

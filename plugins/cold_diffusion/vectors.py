@@ -10,7 +10,7 @@ from torch import Tensor
 
 import trilemma
 
-from ..diffusion.denoiser import per_point
+from ..networks.points import per_point
 from .cold_diffusion import ColdVectors
 from .end_state import PriorAlone
 from .restoration import Degradation

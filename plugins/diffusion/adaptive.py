@@ -12,7 +12,8 @@ from torch import Tensor
 
 import trilemma
 
-from .denoiser import Denoiser, per_point, standard_normal
+from ..networks.points import per_point, standard_normal
+from .denoiser import Denoiser
 from .schedules import Diffusion
 from .sde import reverse_drift
 

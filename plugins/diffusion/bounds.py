@@ -15,8 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser, noise_residual, standard_normal
-from .schedules import stratified
+from ..networks.points import standard_normal, stratified
+from .denoiser import Denoiser, noise_residual
 
 Variance = Literal["small", "large"]
 """The variance of a step of the model: the posterior's q(x_s | x_t, x_0), or the forward step's."""

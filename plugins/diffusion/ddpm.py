@@ -10,11 +10,13 @@ from torch import Tensor
 
 import trilemma
 
+from ..networks.mlp import MLPConfig
+from ..networks.points import ROWS, standard_normal, stratified
 from .bounds import Bound, Variance, ladder_bound
-from .denoiser import noise_residual, standard_normal
+from .denoiser import noise_residual
 from .langevin_samplers import StridedAncestral, StridedDdim
-from .model import PARAMETRISATIONS, ROWS, DenoiserModel, NetworkConfig
-from .schedules import DiscreteVariancePreserving, stratified
+from .model import PARAMETRISATIONS, DenoiserModel
+from .schedules import DiscreteVariancePreserving
 
 
 class BoundDensity(trilemma.Config):
@@ -36,7 +38,7 @@ class Ddpm(DenoiserModel):
     likelihood = "bound"
     samplers = (StridedAncestral, StridedDdim)
 
-    class Config(NetworkConfig):
+    class Config(MLPConfig):
         """The network and the chain."""
 
         steps: int = Field(100, ge=2, description="steps T of the chain")

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
+from ..networks.points import per_point
+
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-
-
-def per_point(values: Tensor, x: Tensor) -> Tensor:
-    """Values of shape `()` or `(n,)`, reshaped to broadcast against `x` of shape `(n, *shape)`."""
-    return values.reshape(-1, *[1] * (x.ndim - 1)).to(x)
 
 
 def score(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
@@ -97,8 +93,3 @@ def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -
     """
     s = per_point(sigma, x)
     return ((denoise(x + s * noise, sigma) - x) / s).square().flatten(1).sum(1)
-
-
-def standard_normal(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of the shape, type and device of `x`."""
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import PLENTY, scarce
-from ..networks.unet import UNetConfig
-from .denoiser import Denoiser, Preconditioned, per_point, standard_normal
+from ..networks.divergence import EXACT_UP_TO
+from ..networks.mlp import PLENTY, MLPConfig, scarce
+from ..networks.points import per_point, standard_normal, stratified
+from ..networks.unet import UNET_RECIPE, UNetConfig
+from .denoiser import Denoiser, Preconditioned
 from .level_head import LevelDenoiser
-from .likelihood import EXACT_UP_TO
-from .model import DiffusionModel, FlowDensity, NetworkConfig
+from .model import DiffusionModel, FlowDensity
 from .samplers import ODE_SAMPLERS, StochasticHeun
-from .schedules import VarianceExploding, stratified
+from .schedules import VarianceExploding
 
 
 def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Edm(DiffusionModel):
     name = "edm"
     samplers = (*ODE_SAMPLERS, StochasticHeun)
 
-    class Config(NetworkConfig):
+    class Config(MLPConfig):
         """The network and the noise seen in training."""
 
         log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training")
@@ -90,9 +91,7 @@ class EdmUnet(DiffusionModel):
     accepts = ("image",)
     samplers = (*ODE_SAMPLERS, StochasticHeun)
     validation_draws = 1  # points have many pixels already
-    recipe = trilemma.Recipe(
-        lr=4e-3, batch_size=64, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, schedule="cosine", ema=0.998
-    )
+    recipe = UNET_RECIPE
 
     class Config(UNetConfig):
         """The network and the noise seen in training."""

@@ -14,11 +14,13 @@ from torch.optim.swa_utils import AveragedModel
 
 import trilemma
 
-from .denoiser import Denoiser, VelocityPrediction, noise_residual, standard_normal
-from .model import ROWS, DiffusionModel, NetworkConfig
+from ..networks.mlp import MLPConfig
+from ..networks.points import ROWS, standard_normal, stratified
+from .denoiser import Denoiser, VelocityPrediction, noise_residual
+from .model import DiffusionModel
 from .ode import ddim, dpm_solver_2m
 from .samplers import ODE_SAMPLERS, DenoiserSampler, DpmSolver2M
-from .schedules import Diffusion, StraightPath, stratified
+from .schedules import Diffusion, StraightPath
 
 
 class FlowEuler(DenoiserSampler):
@@ -77,7 +79,7 @@ class FlowMatching(DiffusionModel):
     name = "flow-matching"
     samplers = (FlowEuler, FlowMultistep, *ODE_SAMPLERS)
 
-    class Config(NetworkConfig):
+    class Config(MLPConfig):
         """The network."""
 
         edge: float = Field(1e-3, gt=0, lt=0.5, description="share of time at both ends that is not seen in training")

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser, score, standard_normal
+from ..networks.points import standard_normal
+from .denoiser import Denoiser, score
 
 
 def langevin(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .denoiser import per_point
+from ..networks.points import per_point
 
 REACH = 8.0
 """Noise levels beyond the support at which points are clipped: data with noise never lies there."""

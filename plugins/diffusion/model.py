@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import NoiseConditionedMLP
+from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.points import ROWS
 from .bounds import continuous_bound
 from .denoiser import NoisePrediction, Preconditioned, score
 from .likelihood import OdeDensity, ode_log_prob
 from .samplers import DenoiserSampler
 from .schedules import Diffusion
-
-ROWS = 2_000  # at a time: bounds memory, and is faster than more
 
 
 class FlowDensity(OdeDensity):
@@ -28,28 +27,20 @@ class FlowDensity(OdeDensity):
     )
 
 
-class NetworkConfig(trilemma.Config):
-    """The network of a denoiser on vectors."""
-
-    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
-    octaves: int = Field(3, ge=0, description="octaves of Fourier features of the point")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the network")
-
-
 class DenoiserModel(trilemma.NeuralModel):
     """A denoiser with a diffusion: samples and scores. Subclasses set both in `build` and write the loss."""
 
-    recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="cosine", ema=0.998)
+    recipe = MLP_RECIPE
     diffusion: Diffusion
     denoiser: nn.Module
 
-    class Config(NetworkConfig):
+    class Config(MLPConfig):
         """The network."""
 
     def network(self, info: trilemma.DataInfo) -> nn.Module:
         """A raw network for a data shape, by the config's fields."""
-        config = self.config
-        return NoiseConditionedMLP(info.dim, config.hidden, octaves=config.octaves, dropout=config.dropout)
+        network: nn.Module = self.config.network(info)
+        return network
 
     validation_draws: ClassVar[int] = 8
     """Draws of the noise for each validation point: with few, it is noise that chooses among good weights."""

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, initialise, mlp
-from .denoiser import NoisePrediction, noise_residual, per_point, standard_normal
+from ..networks.mlp import FourierFeatures, MLPConfig, initialise, mlp
+from ..networks.points import per_point, standard_normal, stratified
+from .denoiser import NoisePrediction, noise_residual
 from .langevin_samplers import AnnealedLangevin, PlainLangevin
-from .model import DenoiserModel, NetworkConfig
-from .schedules import DiscreteVarianceExploding, stratified
+from .model import DenoiserModel
+from .schedules import DiscreteVarianceExploding
 
 
 class UnconditionalScore(nn.Module):
@@ -44,7 +45,7 @@ def ladder_length(d: int, sigma_min: float, sigma_max: float) -> int | None:
     return max(2, round(math.log(sigma_max / sigma_min) / math.log(root / (root - 3))) + 1)
 
 
-class NcsnConfig(NetworkConfig):
+class NcsnConfig(MLPConfig):
     """The network, the ladder, and which techniques of NCSNv2 are used. Technique 4 is an option of the sampler,
     Technique 5 (the average of the weights) one of the recipe (`ema`).
     """

@@ -13,7 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser, per_point, probability_flow, standard_normal
+from ..networks.points import per_point, standard_normal
+from .denoiser import Denoiser, probability_flow
 
 
 def spread(u: Tensor, sigma: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import trilemma
 
+from ..networks.points import per_point
 from .adaptive import dormand_prince, gotta_go_fast
-from .denoiser import Denoiser, per_point, probability_flow
+from .denoiser import Denoiser, probability_flow
 from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 from .schedules import Diffusion, geometric_grid, rho_grid
 from .sde import Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step

@@ -183,9 +183,3 @@ def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -
 def geometric_grid(steps: int, sigma_min: float, sigma_max: float) -> Tensor:
     """`steps` noise levels from `sigma_max` down to `sigma_min` in a constant ratio, float64 (Song & Ermon 2019)."""
     return torch.linspace(math.log(sigma_max), math.log(sigma_min), steps, dtype=torch.float64).exp()
-
-
-def stratified(n: int, generator: torch.Generator) -> Tensor:
-    """`n` numbers in (0, 1), one drawn uniformly from each of n equal parts, in rising order."""
-    device = generator.device
-    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n

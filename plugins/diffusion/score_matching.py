@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import trilemma
 
+from ..networks.divergence import exact_divergence, probe_divergence
 from ..networks.mlp import FourierFeatures, initialise, mlp
-from .denoiser import standard_normal
+from ..networks.points import rademacher, standard_normal
 from .langevin import langevin
-from .likelihood import exact_divergence, probe_divergence, rademacher
 
 Score = Callable[[Tensor], Tensor]
 

@@ -14,10 +14,12 @@ from torch import Tensor
 
 import trilemma
 
-from .denoiser import noise_residual, standard_normal
-from .model import PARAMETRISATIONS, DiffusionModel, NetworkConfig
+from ..networks.mlp import MLPConfig
+from ..networks.points import standard_normal, stratified
+from .denoiser import noise_residual
+from .model import PARAMETRISATIONS, DiffusionModel
 from .samplers import ODE_SAMPLERS, SDE_SAMPLERS
-from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving, stratified
+from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 
 
 def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator) -> Tensor:
@@ -37,7 +39,7 @@ def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, ge
     return sigma.float()
 
 
-class SdeConfig(NetworkConfig):
+class SdeConfig(MLPConfig):
     """What the score SDEs share."""
 
     parametrisation: Literal["karras", "noise"] = Field(

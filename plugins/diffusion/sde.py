@@ -12,7 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser, per_point, score, standard_normal
+from ..networks.points import per_point, standard_normal
+from .denoiser import Denoiser, score
 from .langevin import langevin
 from .schedules import Diffusion
 

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 import trilemma
 
-from ..diffusion.likelihood import EXACT_UP_TO, rademacher
+from ..networks.divergence import EXACT_UP_TO
 from ..networks.mlp import initialise
+from ..networks.points import rademacher
 from .base import StandardNormal
 from .conditioners import Conditioner
 

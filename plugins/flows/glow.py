@@ -6,10 +6,11 @@ from pydantic import Field
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .coupling import Couplings
 from .flow import Bijection, Flow
 from .linear import ActNorm, LULinear
-from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .model import RECIPE, AffineConfig, FlowModel
 from .transforms import affine
 
 

@@ -6,9 +6,10 @@ from pydantic import Field
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .autoregressive import autoregressive_stack
 from .flow import Flow, Inverse
-from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .model import RECIPE, AffineConfig, FlowModel
 from .transforms import affine
 
 

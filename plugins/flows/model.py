@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import PLENTY, scarce
+from ..networks.mlp import PLENTY
 from .base import Base, NormalMixture, StandardNormal
 from .conditioners import Conditioner
 from .flow import Density
@@ -149,10 +149,3 @@ class FlowModel(trilemma.NeuralModel):
 def starting_points(train: trilemma.Split) -> Tensor:
     """The training points that data-dependent starts are made from."""
     return train.x[: max(512, START_NUMBERS // train.x[0].numel())]
-
-
-def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: float = 0.4) -> float:
-    """The chosen dropout; by default `where_scarce` where training points are few for their dimension, else 0."""
-    if chosen is not None:
-        return chosen
-    return where_scarce if scarce(info) else 0.0

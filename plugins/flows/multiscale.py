@@ -6,11 +6,12 @@ from pydantic import Field
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .base import Base, StandardNormal
 from .flow import Bijection, Chain, Flow
 from .images import ChannelCoupling, Convolutional, FactorOut, Flatten, PixelwiseSpline, Squeeze
 from .linear import ActNorm, LULinear
-from .model import FlowConfig, FlowModel, dropout_for
+from .model import FlowConfig, FlowModel
 from .spline import rational_quadratic
 
 

@@ -6,10 +6,11 @@ from pydantic import Field
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .coupling import Couplings
 from .flow import Flow
 from .linear import Scaling
-from .model import RECIPE, FlowModel, LayersConfig, dropout_for
+from .model import RECIPE, FlowModel, LayersConfig
 from .transforms import additive
 
 

@@ -7,11 +7,12 @@ from pydantic import Field
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .autoregressive import Autoregressive, autoregressive_stack
 from .coupling import Couplings
 from .flow import Flow
 from .gaussianise import gaussianising_spline
-from .model import RECIPE, ConditionedConfig, FlowModel, dropout_for, starting_points
+from .model import RECIPE, ConditionedConfig, FlowModel, starting_points
 from .spline import rational_quadratic
 
 FEW = 4

@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 import trilemma
 
+from ..networks.mlp import dropout_for
 from .base import Base
 from .conditioners import Parametrised
 from .coupling import Couplings
 from .flow import Bijection, Density
-from .model import RECIPE, AffineConfig, FlowModel, dropout_for
+from .model import RECIPE, AffineConfig, FlowModel
 from .transforms import affine
 
 

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.denoiser import standard_normal
-from ..diffusion.model import ROWS
 from ..diffusion.ode import ddim, ddim_step
 from ..diffusion.schedules import VarianceExploding
+from ..networks.points import ROWS, standard_normal
 from .losses import discriminator_loss, generator_loss, with_squared_gradient
 from .networks import Discriminator, Generator, VectorDiscriminator, VectorGenerator, per_block
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..diffusion.samplers import PURE_NOISE
 from .ddgan import Ddgan, VectorConfig
 from .unet import DdganUnet, ImageConfig
+
+PURE_NOISE = 500.0
+"""Noise level above which data is invisible: the generator starts from noise alone."""
 
 
 class Undiffused(Ddgan):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..diffusion.denoiser import per_point
+from ..networks.points import per_point
 
 LONGEST = 0.7
 """Lowest angular frequency of Fourier features: waves about as long as standardised data is wide."""

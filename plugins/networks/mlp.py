@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
 
 PLENTY = 100
 """Training points per coordinate below which points are scarce: networks learn them by heart within short budgets."""
+
+MLP_RECIPE = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="cosine", ema=0.998)
+"""The training recipe of noise-conditioned MLPs on vectors."""
 
 SILU_GAIN = 1.68
 """Standard deviation times sqrt(fan-in) that keeps the second moment through a SiLU: 1 / sqrt(E[silu(z)^2])."""
@@ -21,6 +25,13 @@ SILU_GAIN = 1.68
 def scarce(info: trilemma.DataInfo) -> bool:
     """Whether training points are few for their dimension."""
     return info.n_train < PLENTY * info.dim
+
+
+def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: float = 0.4) -> float:
+    """The chosen dropout; by default `where_scarce` where training points are few for their dimension, else 0."""
+    if chosen is not None:
+        return chosen
+    return where_scarce if scarce(info) else 0.0
 
 
 def initialise(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
@@ -83,3 +94,15 @@ class NoiseConditionedMLP(nn.Module):
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         value: Tensor = self.body(torch.cat([self.features(x), self.label_features(label.unsqueeze(1))], dim=1))
         return value
+
+
+class MLPConfig(trilemma.Config):
+    """The size of a noise-conditioned MLP."""
+
+    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
+    octaves: int = Field(3, ge=0, description="octaves of Fourier features of the point")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the network")
+
+    def network(self, info: trilemma.DataInfo) -> NoiseConditionedMLP:
+        """A noise-conditioned MLP for a data shape."""
+        return NoiseConditionedMLP(info.dim, self.hidden, octaves=self.octaves, dropout=self.dropout)

@@ -12,6 +12,11 @@ import trilemma
 
 from .mlp import FourierFeatures, mlp
 
+UNET_RECIPE = trilemma.Recipe(
+    lr=4e-3, batch_size=64, betas=(0.9, 0.99), weight_decay=0.01, warmup=100, schedule="cosine", ema=0.998
+)
+"""The training recipe of U-Nets on small images."""
+
 LABEL_OCTAVES = 3
 LABEL_WIDTH = 64
 DENSE_WIDTH = 128

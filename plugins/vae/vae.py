@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.denoiser import standard_normal
-from ..flows.model import dropout_for
 from ..flows.transforms import soft_clip
-from ..networks.mlp import FourierFeatures, initialise, mlp
+from ..networks.mlp import FourierFeatures, dropout_for, initialise, mlp
+from ..networks.points import standard_normal
 from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrise
 
 

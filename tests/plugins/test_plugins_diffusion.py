@@ -14,22 +14,8 @@ from torch import Tensor, nn
 import trilemma
 from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
 from trilemma.plugins.diffusion.bounds import continuous_bound, ladder_bound
-from trilemma.plugins.diffusion.denoiser import (
-    NoisePrediction,
-    Preconditioned,
-    noise_residual,
-    probability_flow,
-    score,
-    standard_normal,
-)
-from trilemma.plugins.diffusion.likelihood import (
-    OdeDensity,
-    exact_divergence,
-    integrate,
-    ode_log_prob,
-    probe_divergence,
-    rademacher,
-)
+from trilemma.plugins.diffusion.denoiser import NoisePrediction, Preconditioned, noise_residual, probability_flow, score
+from trilemma.plugins.diffusion.likelihood import OdeDensity, integrate, ode_log_prob
 from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 from trilemma.plugins.diffusion.samplers import (
     ODE_SAMPLERS,
@@ -48,9 +34,10 @@ from trilemma.plugins.diffusion.schedules import (
     VariancePreserving,
     geometric_grid,
     rho_grid,
-    stratified,
 )
 from trilemma.plugins.diffusion.sde import euler_maruyama_step, langevin_correction, marginal_score, predictor_corrector
+from trilemma.plugins.networks.divergence import exact_divergence, probe_divergence
+from trilemma.plugins.networks.points import rademacher, standard_normal, stratified
 
 COVARIANCE = torch.tensor([[1.0, 0.6, 0.0], [0.6, 0.8, -0.2], [0.0, -0.2, 0.3]], dtype=torch.float64)
 

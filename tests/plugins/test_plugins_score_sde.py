@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.likelihood import EXACT_UP_TO
 from trilemma.plugins.diffusion.samplers import EulerMaruyama, Heun
 from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde, training_levels
+from trilemma.plugins.networks.divergence import EXACT_UP_TO
 
 CENTRES = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
 SPREAD = 0.35

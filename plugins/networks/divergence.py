@@ -1,0 +1,58 @@
+"""The divergence of a vector field: exact, or by random probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+EXACT_UP_TO = 16
+"""Dimensions up to which `auto` takes the exact divergence, whose cost grows with the dimension."""
+
+VectorField = Callable[[Tensor], Tensor]
+
+
+def exact_divergence(field: VectorField, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
+    """`field(x)` and its divergence at each point, shape `(n,)`, by one backward pass per coordinate.
+
+    The field must treat points independently. `differentiable` keeps the graph, for losses with a divergence in them.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = field(x)
+        flat = value.flatten(1)
+        diagonal = [
+            torch.autograd.grad(
+                flat[:, i].sum(), x, retain_graph=differentiable or i + 1 < flat.shape[1], create_graph=differentiable
+            )[0].flatten(1)[:, i]
+            for i in range(flat.shape[1])
+        ]
+    return (value if differentiable else value.detach()), torch.stack(diagonal).sum(0)
+
+
+def probe_divergence(
+    field: VectorField, x: Tensor, probes: Tensor, *, differentiable: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`field(x)` and Hutchinson's estimates v' J v of its divergence, one row for each probe, shape `(probes, n)`.
+
+    `probes` has shape `(probes, *x.shape)`, each entry independent with mean 0 and variance 1 (Hutchinson 1990).
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = field(x)
+        estimates = [
+            (
+                torch.autograd.grad(
+                    (value * v).sum(),
+                    x,
+                    retain_graph=differentiable or k + 1 < len(probes),
+                    create_graph=differentiable,
+                )[0]
+                * v
+            )
+            .flatten(1)
+            .sum(1)
+            for k, v in enumerate(probes)
+        ]
+    return (value if differentiable else value.detach()), torch.stack(estimates)

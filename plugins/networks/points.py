@@ -1,0 +1,30 @@
+"""Batches of points `(n, *shape)`: values for each point, noise, stratified draws."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ROWS = 2_000
+"""Points that a network evaluates at a time when it samples: bounds memory, and is faster than more."""
+
+
+def per_point(values: Tensor, x: Tensor) -> Tensor:
+    """Values of shape `()` or `(n,)`, reshaped to broadcast against `x` of shape `(n, *shape)`."""
+    return values.reshape(-1, *[1] * (x.ndim - 1)).to(x)
+
+
+def standard_normal(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of the shape, type and device of `x`."""
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def rademacher(shape: tuple[int, ...], x: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent signs, of the type and device of `x`."""
+    return 2 * torch.randint(0, 2, shape, generator=generator, device=x.device).to(x) - 1
+
+
+def stratified(n: int, generator: torch.Generator) -> Tensor:
+    """`n` numbers in (0, 1), one drawn uniformly from each of n equal parts, in rising order."""
+    device = generator.device
+    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
