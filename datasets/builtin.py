@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
-    """The laws with a known density, and real data: that come with packages, lie on disk, or are downloaded."""
+    """Distributions with a known density, and real data: from packages, from disk, or downloaded."""
     from . import (
         california,
         cifar,

@@ -31,7 +31,7 @@ def read_batch(path: Path) -> NDArray[np.uint8]:
 
 
 class Cifar10(Downloaded):
-    """60,000 colour images of 32 x 32 pixels in ten classes, 256 levels; 5,000 training images are held back for
+    """60,000 color images of 32 x 32 pixels in ten classes, 256 levels; 5,000 training images are held back for
     validation.
     """
 

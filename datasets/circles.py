@@ -1,4 +1,4 @@
-"""Laws that are circles with Gaussian noise around them: the density is a Bessel function, in closed form."""
+"""Distributions that are circles with Gaussian noise around them: the density is a Bessel function, in closed form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 import trilemma
 
-from .planar import PlanarLaw
+from .planar import PlanarDistribution
 from .quadrature import Box
 
 
 class Circles(NamedTuple):
     """Equally likely circles with the noise around them."""
 
-    centres: tuple[tuple[float, float], ...]
+    centers: tuple[tuple[float, float], ...]
     radii: tuple[float, ...]
     sigma: float
 
@@ -30,24 +30,24 @@ def circles_sample(circles: Circles, n: int, generator: torch.Generator) -> Tens
     angle = 2 * math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
     direction = torch.stack([angle.cos(), angle.sin()], 1)
     radius = torch.tensor(circles.radii, dtype=torch.float64)[label].unsqueeze(1)
-    centre = torch.tensor(circles.centres, dtype=torch.float64)[label]
-    return centre + radius * direction + circles.sigma * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    center = torch.tensor(circles.centers, dtype=torch.float64)[label]
+    return center + radius * direction + circles.sigma * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
 def circles_log_prob(circles: Circles, x: Tensor) -> Tensor:
     """Log-density (n,): the mean over the circles of N(r; R, sigma^2 I) integrated over the angle,
-    exp(-(r^2 + R^2) / 2 sigma^2) I_0(r R / sigma^2) / (2 pi sigma^2), r the distance from the circle's centre.
+    exp(-(r^2 + R^2) / 2 sigma^2) I_0(r R / sigma^2) / (2 pi sigma^2), r the distance from the circle's center.
     """
     variance = circles.sigma**2
     terms = []
-    for centre, radius in zip(circles.centres, circles.radii, strict=True):
-        r = (x - torch.tensor(centre, dtype=x.dtype)).norm(dim=1)
+    for center, radius in zip(circles.centers, circles.radii, strict=True):
+        r = (x - torch.tensor(center, dtype=x.dtype)).norm(dim=1)
         bessel = torch.special.i0e(r * radius / variance).log()
         terms.append(bessel - (r - radius).square() / (2 * variance))
     return torch.stack(terms).logsumexp(0) - math.log(2 * math.pi * variance * len(terms))
 
 
-class CirclesLaw(PlanarLaw):
+class CirclesDistribution(PlanarDistribution):
     """Equally likely circles with Gaussian noise: give `circles`."""
 
     @property
@@ -61,9 +61,9 @@ class CirclesLaw(PlanarLaw):
 
     @property
     def box(self) -> Box:
-        centres, radii, sigma = self.circles
+        centers, radii, sigma = self.circles
         reach = max(radii) + 9 * sigma
-        columns = list(zip(*centres, strict=True))
+        columns = list(zip(*centers, strict=True))
         return Box(
             (min(columns[0]) - reach, min(columns[1]) - reach),
             (max(columns[0]) + reach, max(columns[1]) + reach),
@@ -76,7 +76,7 @@ class CirclesLaw(PlanarLaw):
         return circles_log_prob(self.circles, x.double())
 
 
-class ConcentricCircles(CirclesLaw):
+class ConcentricCircles(CirclesDistribution):
     """Circles around the origin: `radii` at scale 1, with `sigma` and `scale` in the Config."""
 
     radii: tuple[float, ...]
@@ -98,7 +98,7 @@ class Rings(ConcentricCircles):
     citation = "Grathwohl et al. 2019, FFJORD"
     radii = (0.25, 0.5, 0.75, 1.0)
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the rings."""
 
         sigma: float = Field(0.08, gt=0, description="standard deviation of the noise, per coordinate")
@@ -116,21 +116,21 @@ class TwoCircles(ConcentricCircles):
     citation = "Grathwohl et al. 2019, FFJORD"
     radii = (0.5, 1.0)
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the circles."""
 
         sigma: float = Field(0.24, gt=0, description="standard deviation of the noise, per coordinate")
         scale: float = Field(3.0, gt=0, description="radius of the outer circle")
 
 
-class FourCircles(CirclesLaw):
+class FourCircles(CirclesDistribution):
     """Four equally likely, interlocking circles around (+-1, +-1), as in the neural-spline-flow code."""
 
     name = "four-circles"
     title = "Four circles (neural spline flows)"
     citation = "Durkan et al. 2019, Neural spline flows"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the circles."""
 
         radius: float = Field(2.0, gt=0, description="radius of each circle")
@@ -138,5 +138,5 @@ class FourCircles(CirclesLaw):
 
     @property
     def circles(self) -> Circles:
-        centres = tuple((x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
-        return Circles(centres, (float(self.config.radius),) * 4, float(self.config.sigma))
+        centers = tuple((x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
+        return Circles(centers, (float(self.config.radius),) * 4, float(self.config.sigma))

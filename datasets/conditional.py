@@ -1,4 +1,4 @@
-"""Laws of a normal x1 and a Gaussian x2 around a curve m(x1): the plane sets of the neural-spline-flow code."""
+"""A normal x1 and a Gaussian x2 around a curve m(x1): the plane sets of the neural-spline-flow code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 import trilemma
 
 
-class ConditionalGaussian(trilemma.Law):
+class ConditionalGaussian(trilemma.Distribution):
     """x1 ~ N(0, 1), x2 | x1 ~ N(m(x1), sigma^2): give `mean`. The entropy is ln(2 pi e) + ln sigma."""
 
     citation = "Durkan et al. 2019, Neural spline flows"
@@ -38,8 +38,8 @@ class ConditionalGaussian(trilemma.Law):
     def log_prob(self, x: Tensor) -> Tensor:
         x1, x2 = x.double().unbind(1)
         sigma = float(self.config.sigma)
-        standardised = (x2 - self.mean(x1)) / sigma
-        return -0.5 * (x1.square() + standardised.square()) - math.log(2 * math.pi * sigma)
+        standardized = (x2 - self.mean(x1)) / sigma
+        return -0.5 * (x1.square() + standardized.square()) - math.log(2 * math.pi * sigma)
 
 
 class Crescent(ConditionalGaussian):
@@ -48,7 +48,7 @@ class Crescent(ConditionalGaussian):
     name = "crescent"
     title = "Crescent (neural spline flows)"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Width of the curve."""
 
         sigma: float = Field(math.exp(-1), gt=0, description="standard deviation of x2 around the curve")
@@ -63,7 +63,7 @@ class Cubed(ConditionalGaussian):
     name = "cubed"
     title = "Cubed crescent (neural spline flows)"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Width of the curve."""
 
         sigma: float = Field(1.0, gt=0, description="standard deviation of x2 around the curve")
@@ -78,7 +78,7 @@ class Sine(ConditionalGaussian):
     name = "sine"
     title = "Sine wave (neural spline flows)"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Width of the curve."""
 
         sigma: float = Field(math.exp(-1), gt=0, description="standard deviation of x2 around the curve")
@@ -93,7 +93,7 @@ class Abs(ConditionalGaussian):
     name = "abs"
     title = "Absolute value (neural spline flows)"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Width of the curve."""
 
         sigma: float = Field(math.exp(-1.5), gt=0, description="standard deviation of x2 around the curve")
@@ -108,7 +108,7 @@ class Sign(ConditionalGaussian):
     name = "sign"
     title = "Sign (neural spline flows)"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Width of the curve."""
 
         sigma: float = Field(math.exp(-1.5), gt=0, description="standard deviation of x2 around the curve")

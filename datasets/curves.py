@@ -1,4 +1,4 @@
-"""Laws that are a curve with Gaussian noise around it."""
+"""Distributions that are a curve with Gaussian noise around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 import trilemma
 
-from .planar import PlanarLaw
+from .planar import PlanarDistribution
 from .quadrature import Box
 
 _ROWS = 8_192  # points per block of the (points, nodes) table: keeps it in cache
@@ -37,15 +37,15 @@ def smoothed_log_prob(x: Tensor, nodes: Tensor, weights: Tensor, sigma: float) -
 
 
 def moon_curve(t: Tensor, lower: Tensor) -> Tensor:
-    """The two half circles at t in (0, 1), scaled and centred as in FFJORD, shape (n, 2)."""
+    """The two half circles at t in (0, 1), scaled and centered as in FFJORD, shape (n, 2)."""
     x, y = torch.cos(math.pi * t), torch.sin(math.pi * t)
     upper_moon = torch.stack([x, y], -1)
     lower_moon = torch.stack([1 - x, 0.5 - y], -1)
     return 2 * torch.where(lower.unsqueeze(-1), lower_moon, upper_moon) + torch.tensor([-1.0, -0.2], dtype=t.dtype)
 
 
-class Moons(PlanarLaw):
-    """Two interleaved half circles with Gaussian noise, doubled and centred as in FFJORD.
+class Moons(PlanarDistribution):
+    """Two interleaved half circles with Gaussian noise, doubled and centered as in FFJORD.
 
     The angles are independent uniform draws, where scikit-learn's `make_moons` places them on a regular grid.
     """
@@ -54,7 +54,7 @@ class Moons(PlanarLaw):
     title = "Two moons (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Noise of the moons."""
 
         noise: float = Field(0.1, ge=0.02, description="noise around half circles of radius 1, before the doubling")
@@ -90,14 +90,14 @@ def roll_curve(t: Tensor) -> Tensor:
     return torch.stack([angle * angle.cos(), angle * angle.sin()], -1) / 5
 
 
-class SwissRoll(PlanarLaw):
+class SwissRoll(PlanarDistribution):
     """A spiral of two turns with Gaussian noise: two coordinates of scikit-learn's Swiss roll over 5, as in FFJORD."""
 
     name = "swissroll"
     title = "Swiss roll (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Noise of the roll."""
 
         noise: float = Field(1.0, ge=0.2, description="noise around the roll, before it is divided by 5")

@@ -10,7 +10,7 @@ import trilemma
 
 class Digits(trilemma.Dataset):
     """1797 handwritten digits, 8 x 8 pixels with levels 0 to 16; half of all pixels are 0, and pixels at the corners
-    hardly vary, so that without dequantisation the likelihood is unbounded.
+    hardly vary, so that without dequantization the likelihood is unbounded.
 
     Split by one fixed permutation into 1258 training, 269 validation and 270 test images.
     """

@@ -72,7 +72,7 @@ class Mnist1d(trilemma.Dataset):
     title = "MNIST-1D"
     source = "mnist1d.data.make_dataset"
     license = "Apache-2.0"
-    citation = "Greydanus and Kobak 2024, Scaling down deep learning with MNIST-1D"
+    citation = "Graydanus and Kobak 2024, Scaling down deep learning with MNIST-1D"
 
     def load(self) -> trilemma.Splits:
         """Raises DataError where mnist1d is not installed."""
@@ -84,7 +84,7 @@ class Mnist1d(trilemma.Dataset):
 
 
 class SkimagePatches(PhotographPatches):
-    """Grey 8 x 8 patches of eight photographs of scikit-image as 63 coordinates, prepared and split in space as the
+    """Gray 8 x 8 patches of eight photographs of scikit-image as 63 coordinates, prepared and split in space as the
     dataset `patches` is.
     """
 

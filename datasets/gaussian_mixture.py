@@ -15,24 +15,24 @@ _SCALES = 4.0  # ratio of the widest to the narrowest deviation up to which quad
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """sum_k weights[k] N(centres[k], factors[k] factors[k]^T), all float64.
+    """sum_k weights[k] N(centers[k], factors[k] factors[k]^T), all float64.
 
-    Shapes: `weights` (k,) summing to 1, `centres` (k, d), `factors` (k, d, d) lower triangular.
+    Shapes: `weights` (k,) summing to 1, `centers` (k, d), `factors` (k, d, d) lower triangular.
     """
 
     weights: Tensor
-    centres: Tensor
+    centers: Tensor
     factors: Tensor
 
     @classmethod
-    def isotropic(cls, centres: Tensor, sigmas: float | Tensor, weights: Tensor | None = None) -> GaussianMixture:
-        """Round components: `sigmas` is one deviation or one for each; equal weights unless given, normalised here."""
-        centres = centres.double()
-        k, d = centres.shape
+    def isotropic(cls, centers: Tensor, sigmas: float | Tensor, weights: Tensor | None = None) -> GaussianMixture:
+        """Round components: `sigmas` is one deviation or one for each; equal weights unless given, normalized here."""
+        centers = centers.double()
+        k, d = centers.shape
         weights = torch.ones(k, dtype=torch.float64) if weights is None else weights.double()
         scale = torch.as_tensor(sigmas, dtype=torch.float64).expand(k)
         factors = scale.reshape(k, 1, 1) * torch.eye(d, dtype=torch.float64)
-        return cls(weights / weights.sum(), centres, factors)
+        return cls(weights / weights.sum(), centers, factors)
 
     @property
     def covariances(self) -> Tensor:
@@ -41,27 +41,27 @@ class GaussianMixture:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` independent draws (n, d), float64."""
-        k, d = self.centres.shape
+        k, d = self.centers.shape
         labels = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         x = torch.randn(n, d, generator=generator, dtype=torch.float64)
         for label in range(k):
             rows = labels == label
-            x[rows] = self.centres[label] + x[rows] @ self.factors[label].mT
+            x[rows] = self.centers[label] + x[rows] @ self.factors[label].mT
         return x
 
     def component_log_probs(self, x: Tensor) -> Tensor:
         """log(weights[k] N(x; k)) for each component, shape (k, n)."""
-        d = self.centres.shape[1]
+        d = self.centers.shape[1]
         whitening = torch.linalg.inv(self.factors)
         log_heights = (
             self.weights.log() - self.factors.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * d * math.log(2 * math.pi)
         )
         if (self.factors == self.factors[0]).all():
             shared = whitening[0].mT
-            distances = torch.cdist(self.centres @ shared, x @ shared, compute_mode="donot_use_mm_for_euclid_dist")
+            distances = torch.cdist(self.centers @ shared, x @ shared, compute_mode="donot_use_mm_for_euclid_dist")
         else:
-            pairs = zip(self.centres, whitening, strict=True)
-            distances = torch.stack([((x - centre) @ matrix.mT).norm(dim=1) for centre, matrix in pairs])
+            pairs = zip(self.centers, whitening, strict=True)
+            distances = torch.stack([((x - center) @ matrix.mT).norm(dim=1) for center, matrix in pairs])
         return log_heights.unsqueeze(1) - 0.5 * distances.square()
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class GaussianMixture:
         Carlo.
         """
         scales = torch.linalg.svdvals(self.factors)
-        if self.centres.shape[1] == 2 and float(scales.max() / scales.min()) <= _SCALES:
+        if self.centers.shape[1] == 2 and float(scales.max() / scales.min()) <= _SCALES:
             return self.planar_entropy()
         return self.monte_carlo_entropy()
 
@@ -90,13 +90,13 @@ class GaussianMixture:
         u = torch.cartesian_prod(axis, axis)
         mass = torch.exp(-0.5 * u.square().sum(1)) * step**2 / (2 * math.pi)
         total = 0.0
-        for weight, centre, factor in zip(self.weights, self.centres, self.factors, strict=True):
-            total -= float(weight) * float(mass @ self.log_prob(centre + u @ factor.mT))
+        for weight, center, factor in zip(self.weights, self.centers, self.factors, strict=True):
+            total -= float(weight) * float(mass @ self.log_prob(center + u @ factor.mT))
         return total
 
     def monte_carlo_entropy(self, n: int = 200_000) -> Estimate:
         """Entropy in any d: H(X|Z) + H(Z) - E[H(Z|X)], only the last term by Monte Carlo, under a fixed seed."""
-        d = self.centres.shape[1]
+        d = self.centers.shape[1]
         log_volumes = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
         within = 0.5 * d * math.log(2 * math.pi * math.e) + float(self.weights @ log_volumes)
         between = -float(torch.special.xlogy(self.weights, self.weights).sum())

@@ -1,4 +1,4 @@
-"""Laws in more than two dimensions: the funnel, the many-well, Gaussian mixtures."""
+"""Distributions in more than two dimensions: the funnel, the many-well, Gaussian mixtures."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 import trilemma
 
 from .gaussian_mixture import GaussianMixture
-from .mixtures import MixtureLaw
+from .mixtures import MixtureDistribution
 
 
-class Funnel(trilemma.Law):
+class Funnel(trilemma.Distribution):
     """v ~ N(0, 9) and x_i | v ~ N(0, e^v): scales that range over orders of magnitude. Not clipped."""
 
     name = "funnel"
     title = "Neal's funnel"
     citation = "Neal 2003, Slice sampling"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Size of the funnel."""
 
         dim: int = Field(10, ge=2, description="number of coordinates, v included")
@@ -51,12 +51,12 @@ class Funnel(trilemma.Law):
 
 
 def double_well(x: Tensor) -> Tensor:
-    """Unnormalised log-density -x^4 + 6 x^2 + x/2 of one double well (Midgley et al. 2023, section 4.2)."""
+    """Unnormalized log-density -x^4 + 6 x^2 + x/2 of one double well (Midgley et al. 2023, section 4.2)."""
     return -(x**4) + 6 * x**2 + x / 2
 
 
-class ManyWell(trilemma.Law):
-    """Independent pairs, each with unnormalised log-density -x1^4 + 6 x1^2 + x1/2 - x2^2/2: 2^(d/2) modes, of which
+class ManyWell(trilemma.Distribution):
+    """Independent pairs, each with unnormalized log-density -x1^4 + 6 x1^2 + x1/2 - x2^2/2: 2^(d/2) modes, of which
     the left one of each pair holds the smaller part.
     """
 
@@ -64,7 +64,7 @@ class ManyWell(trilemma.Law):
     title = "Many-well"
     citation = "Midgley et al. 2023, Flow annealed importance sampling bootstrap; after Noe et al. 2019"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Size of the problem."""
 
         pairs: int = Field(16, ge=1, description="number of pairs: half the number of coordinates")
@@ -89,8 +89,8 @@ class ManyWell(trilemma.Law):
     def _proposal(self, x: Tensor) -> Tensor:
         """Log-density of the two Gaussians."""
         wells = [
-            math.log(weight) - 0.5 * ((x - centre) / self._WIDTH).square()
-            for centre, weight in ((self._WELL, self._RIGHT), (-self._WELL, 1 - self._RIGHT))
+            math.log(weight) - 0.5 * ((x - center) / self._WIDTH).square()
+            for center, weight in ((self._WELL, self._RIGHT), (-self._WELL, 1 - self._RIGHT))
         ]
         return torch.logaddexp(*wells) - math.log(self._WIDTH * math.sqrt(2 * math.pi))
 
@@ -127,33 +127,33 @@ class ManyWell(trilemma.Law):
         return (double_well(x1) - 0.5 * x2.square() - log_z).sum(1)
 
 
-class GaussianMixtureD(MixtureLaw):
-    """Equal round Gaussians of unit variance around centres drawn once from N(0, spread^2 I), under a fixed seed."""
+class GaussianMixtureD(MixtureDistribution):
+    """Equal round Gaussians of unit variance around centers drawn once from N(0, spread^2 I), under a fixed seed."""
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Size of the mixture."""
 
         dim: int = Field(16, ge=1, description="number of coordinates")
         components: int = Field(8, ge=1, description="number of Gaussians")
-        spread: float = Field(1.0, ge=0, description="standard deviation of the centres, per coordinate")
-        centres_seed: int = Field(0, ge=0, description="seed of the draw of the centres")
+        spread: float = Field(1.0, ge=0, description="standard deviation of the centers, per coordinate")
+        centers_seed: int = Field(0, ge=0, description="seed of the draw of the centers")
 
     @cached_property
     def mixture(self) -> GaussianMixture:
         c = self.config
-        centres = c.spread * np.random.RandomState(c.centres_seed).standard_normal((c.components, c.dim))
-        return GaussianMixture.isotropic(torch.from_numpy(centres), 1.0)
+        centers = c.spread * np.random.RandomState(c.centers_seed).standard_normal((c.components, c.dim))
+        return GaussianMixture.isotropic(torch.from_numpy(centers), 1.0)
 
 
 class GaussianMixture16(GaussianMixtureD):
-    """Eight Gaussians of unit variance in 16 dimensions, centres drawn once from N(0, I)."""
+    """Eight Gaussians of unit variance in 16 dimensions, centers drawn once from N(0, I)."""
 
     name = "mixture-d16"
     title = "Gaussian mixture, d = 16"
 
 
 class GaussianMixture64(GaussianMixtureD):
-    """Sixteen Gaussians of unit variance in 64 dimensions, centres drawn once from N(0, I / 4)."""
+    """Sixteen Gaussians of unit variance in 64 dimensions, centers drawn once from N(0, I / 4)."""
 
     name = "mixture-d64"
     title = "Gaussian mixture, d = 64"
@@ -163,4 +163,4 @@ class GaussianMixture64(GaussianMixtureD):
 
         dim: int = Field(64, ge=1, description="number of coordinates")
         components: int = Field(16, ge=1, description="number of Gaussians")
-        spread: float = Field(0.5, ge=0, description="standard deviation of the centres, per coordinate")
+        spread: float = Field(0.5, ge=0, description="standard deviation of the centers, per coordinate")

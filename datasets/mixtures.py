@@ -1,4 +1,4 @@
-"""Laws that are Gaussian mixtures: rings, grids, the public variants, and any mixture by its parameters."""
+"""Distributions that are Gaussian mixtures: rings, grids, the public variants, and any mixture by its parameters."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .gaussian_mixture import GaussianMixture
 from .quadrature import Estimate
 
 
-class MixtureLaw(trilemma.Law):
+class MixtureDistribution(trilemma.Distribution):
     """A Gaussian mixture: give `mixture`."""
 
     @cached_property
     @abstractmethod
     def mixture(self) -> GaussianMixture:
-        """The law."""
+        """The distribution."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return self.mixture.sample(n, generator).float()
@@ -31,8 +31,8 @@ class MixtureLaw(trilemma.Law):
         return self.mixture.log_prob(x)
 
     def modes(self) -> trilemma.Modes:
-        law = self.mixture
-        return trilemma.Modes(law.centres, law.weights, law.covariances)
+        distribution = self.mixture
+        return trilemma.Modes(distribution.centers, distribution.weights, distribution.covariances)
 
     @cached_property
     def _entropy(self) -> Estimate:
@@ -47,29 +47,29 @@ class MixtureLaw(trilemma.Law):
         return self._entropy.error
 
 
-def ring_centres(modes: int, radius: float) -> Tensor:
+def ring_centers(modes: int, radius: float) -> Tensor:
     """(modes, 2): equally spaced on a circle, the first at (radius, 0)."""
     angles = torch.arange(modes, dtype=torch.float64) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], 1)
 
 
-def grid_centres(side: int, spacing: float) -> Tensor:
+def grid_centers(side: int, spacing: float) -> Tensor:
     """(side^2, 2): a square grid around the origin."""
     axis = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(axis, axis)
 
 
-class Ring(MixtureLaw):
+class Ring(MixtureDistribution):
     """Equal round Gaussians on a circle, or with weights in geometric progression around it."""
 
     name = "ring"
     title = "Ring of Gaussians"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the ring."""
 
         modes: int = Field(8, ge=1, description="number of Gaussians")
-        radius: float = Field(2.0, ge=0, description="radius of the circle of centres")
+        radius: float = Field(2.0, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.2, gt=0, description="standard deviation of each Gaussian, per coordinate")
         weight_ratio: float = Field(1.0, gt=0, description="weight of each Gaussian over that of the one before it")
 
@@ -77,7 +77,7 @@ class Ring(MixtureLaw):
     def mixture(self) -> GaussianMixture:
         c = self.config
         weights = float(c.weight_ratio) ** torch.arange(c.modes, dtype=torch.float64)
-        return GaussianMixture.isotropic(ring_centres(c.modes, c.radius), c.sigma, weights)
+        return GaussianMixture.isotropic(ring_centers(c.modes, c.radius), c.sigma, weights)
 
 
 class Ring8(Ring):
@@ -99,27 +99,27 @@ class Ring8Unequal(Ring):
         weight_ratio: float = Field(0.5, gt=0, description="weight of each Gaussian over that of the one before it")
 
 
-class Grid(MixtureLaw):
+class Grid(MixtureDistribution):
     """Equal round Gaussians on a square grid around the origin."""
 
     name = "grid"
     title = "Grid of Gaussians"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the grid."""
 
         side: int = Field(5, ge=1, description="Gaussians along one side")
-        spacing: float = Field(2.0, gt=0, description="distance between neighbouring centres")
+        spacing: float = Field(2.0, gt=0, description="distance between neighboring centers")
         sigma: float = Field(0.05, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
     @cached_property
     def mixture(self) -> GaussianMixture:
         c = self.config
-        return GaussianMixture.isotropic(grid_centres(c.side, c.spacing), c.sigma)
+        return GaussianMixture.isotropic(grid_centers(c.side, c.spacing), c.sigma)
 
 
 class Grid25(Grid):
-    """The 5 x 5 grid of the mode-collapse literature: centres -4, -2, 0, 2, 4, standard deviation 0.05."""
+    """The 5 x 5 grid of the mode-collapse literature: centers -4, -2, 0, 2, 4, standard deviation 0.05."""
 
     name = "grid25"
     title = "Grid of 25 Gaussians"
@@ -136,7 +136,7 @@ class Gaussians25(Grid):
     class Config(Grid.Config):
         """Shape of the grid."""
 
-        spacing: float = Field(2 / 2.828, gt=0, description="distance between neighbouring centres")
+        spacing: float = Field(2 / 2.828, gt=0, description="distance between neighboring centers")
         sigma: float = Field(0.05 / 2.828, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
@@ -150,7 +150,7 @@ class Gaussians8Ffjord(Ring):
     class Config(Ring.Config):
         """Shape of the ring."""
 
-        radius: float = Field(4 / 1.414, ge=0, description="radius of the circle of centres")
+        radius: float = Field(4 / 1.414, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.5 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
@@ -164,7 +164,7 @@ class Gaussians8WganGp(Ring):
     class Config(Ring.Config):
         """Shape of the ring."""
 
-        radius: float = Field(2 / 1.414, ge=0, description="radius of the circle of centres")
+        radius: float = Field(2 / 1.414, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.02 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
@@ -178,32 +178,32 @@ class Gaussians8Cfm(Ring):
     class Config(Ring.Config):
         """Shape of the ring."""
 
-        radius: float = Field(5.0, ge=0, description="radius of the circle of centres")
+        radius: float = Field(5.0, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.1**0.25, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
-class Mixture(MixtureLaw):
-    """Any mixture of round Gaussians, by its centres, weights and deviations."""
+class Mixture(MixtureDistribution):
+    """Any mixture of round Gaussians, by its centers, weights and deviations."""
 
     name = "mixture"
     title = "Gaussian mixture"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """The components."""
 
-        centres: tuple[tuple[float, ...], ...] = Field(
-            ((-2.0, 0.0), (0.0, 0.0), (2.0, 0.0)), min_length=1, description="one centre for each component"
+        centers: tuple[tuple[float, ...], ...] = Field(
+            ((-2.0, 0.0), (0.0, 0.0), (2.0, 0.0)), min_length=1, description="one center for each component"
         )
-        weights: tuple[float, ...] = Field((0.1, 0.3, 0.6), description="weights, normalised to sum to 1")
+        weights: tuple[float, ...] = Field((0.1, 0.3, 0.6), description="weights, normalized to sum to 1")
         sigmas: tuple[float, ...] = Field((0.2, 0.4, 0.2), description="standard deviations, per coordinate")
 
         @model_validator(mode="after")
         def _one_of_each(self) -> Mixture.Config:
-            counts = len(self.centres), len(self.weights), len(self.sigmas)
+            counts = len(self.centers), len(self.weights), len(self.sigmas)
             if len(set(counts)) != 1:
-                raise ValueError(f"{counts[0]} centres, {counts[1]} weights and {counts[2]} sigmas: give one of each")
-            if len({len(centre) for centre in self.centres}) != 1 or not self.centres[0]:
-                raise ValueError("all centres need the same number of coordinates, at least 1")
+                raise ValueError(f"{counts[0]} centers, {counts[1]} weights and {counts[2]} sigmas: give one of each")
+            if len({len(center) for center in self.centers}) != 1 or not self.centers[0]:
+                raise ValueError("all centers need the same number of coordinates, at least 1")
             if min(self.weights) <= 0 or min(self.sigmas) <= 0:
                 raise ValueError("weights and sigmas must be positive")
             return self
@@ -212,7 +212,7 @@ class Mixture(MixtureLaw):
     def mixture(self) -> GaussianMixture:
         c = self.config
         return GaussianMixture.isotropic(
-            torch.tensor(c.centres, dtype=torch.float64),
+            torch.tensor(c.centers, dtype=torch.float64),
             torch.tensor(c.sigmas, dtype=torch.float64),
             torch.tensor(c.weights, dtype=torch.float64),
         )
@@ -230,8 +230,8 @@ class TwoModes(Mixture):
     class Config(Mixture.Config):
         """The components."""
 
-        centres: tuple[tuple[float, ...], ...] = Field(
-            ((-5.0, -5.0), (5.0, 5.0)), min_length=1, description="one centre for each component"
+        centers: tuple[tuple[float, ...], ...] = Field(
+            ((-5.0, -5.0), (5.0, 5.0)), min_length=1, description="one center for each component"
         )
-        weights: tuple[float, ...] = Field((0.2, 0.8), description="weights, normalised to sum to 1")
+        weights: tuple[float, ...] = Field((0.2, 0.8), description="weights, normalized to sum to 1")
         sigmas: tuple[float, ...] = Field((1.0, 1.0), description="standard deviations, per coordinate")

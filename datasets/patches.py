@@ -15,7 +15,7 @@ _SIDE = 8  # of a patch, and of the gaps between the splits
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def grey(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+def gray(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Whole levels 0 to 255 of a photograph, (height, width)."""
     return np.rint(image @ _LUMA) if image.ndim == 3 else image.astype(np.float64)
 
@@ -27,7 +27,7 @@ def columns(width: int) -> tuple[slice, slice, slice]:
 
 
 def patches_of(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All overlapping 8 x 8 patches of a grey image, one flattened patch a row."""
+    """All overlapping 8 x 8 patches of a gray image, one flattened patch a row."""
     return np.lib.stride_tricks.sliding_window_view(image, (_SIDE, _SIDE)).reshape(-1, _SIDE**2)
 
 
@@ -36,8 +36,8 @@ def without_mean(levels: NDArray[np.float64], noise: NDArray[np.float64]) -> NDA
     dropped (Zoran and Weiss 2011; Papamakarios et al. 2017 for BSDS300).
     """
     x = (levels + noise) / 256
-    centred: NDArray[np.float64] = x - x.mean(1, keepdims=True)
-    return centred[:, :-1]
+    centered: NDArray[np.float64] = x - x.mean(1, keepdims=True)
+    return centered[:, :-1]
 
 
 class PatchesConfig(trilemma.Config):
@@ -46,7 +46,7 @@ class PatchesConfig(trilemma.Config):
     n_train: int = Field(20_000, ge=2, description="training patches")
     n_valid: int = Field(5_000, ge=2, description="validation patches")
     n_test: int = Field(20_000, ge=2, description="test patches")
-    data_seed: int = Field(0, ge=0, description="seed of the choice of patches and of the dequantisation")
+    data_seed: int = Field(0, ge=0, description="seed of the choice of patches and of the dequantization")
 
 
 class PhotographPatches(trilemma.Dataset):
@@ -63,12 +63,12 @@ class PhotographPatches(trilemma.Dataset):
 
     def load(self) -> trilemma.Splits:
         """Raises DataError where more patches are asked for than there are."""
-        greys = [grey(image) for image in self.photographs()]
+        grays = [gray(image) for image in self.photographs()]
         state = np.random.RandomState(self.config.data_seed)
         parts = []
         for index, label in enumerate(("train", "valid", "test")):
             size = getattr(self.config, f"n_{label}")
-            levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in greys])
+            levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in grays])
             if size > len(levels):
                 raise trilemma.DataError(
                     f"dataset '{self.name}': n_{label}={size}, but there are {len(levels)} patches"
@@ -80,7 +80,7 @@ class PhotographPatches(trilemma.Dataset):
 
 
 class Patches(PhotographPatches):
-    """Grey 8 x 8 patches of two photographs as 63 coordinates, as BSDS300 is prepared: dequantised, the patch's mean
+    """Gray 8 x 8 patches of two photographs as 63 coordinates, as BSDS300 is prepared: dequantized, the patch's mean
     removed, the last pixel dropped.
 
     Split in space, so that no pixel is in two splits: of each photograph the left 66 % for training, then 9 % for

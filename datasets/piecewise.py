@@ -1,4 +1,4 @@
-"""Laws that are uniform on pieces of the plane."""
+"""Distributions that are uniform on pieces of the plane."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def on_checkerboard(x: Tensor) -> Tensor:
     return inside
 
 
-class Checkerboard(trilemma.Law):
+class Checkerboard(trilemma.Distribution):
     """Uniform on the eight black squares, of side 2, of a 4 x 4 board over (-4, 4)^2.
 
     Points within 1e-6 of a black square count as on it. Outside the log-density is minus infinity.

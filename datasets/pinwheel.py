@@ -11,7 +11,7 @@ from torch import Tensor
 
 import trilemma
 
-from .planar import PlanarLaw
+from .planar import PlanarDistribution
 from .quadrature import Box
 
 _CELLS = 48  # intervals in which the roots of one point are bracketed
@@ -50,7 +50,7 @@ def bracketed_root(f: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> 
     return high
 
 
-class Pinwheel(PlanarLaw):
+class Pinwheel(PlanarDistribution):
     """Five equally likely blades: f ~ N((1, 0), diag(0.3^2, 0.1^2)), turned clockwise by the blade's angle plus
     0.25 exp(f_0), doubled, as in FFJORD.
     """
@@ -59,7 +59,7 @@ class Pinwheel(PlanarLaw):
     title = "Pinwheel (FFJORD)"
     citation = "Johnson et al. 2016, Composing graphical models with neural networks; Grathwohl et al. 2019, FFJORD"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Shape of the blades."""
 
         blades: int = Field(5, ge=1, description="number of blades")

@@ -1,4 +1,4 @@
-"""The base of laws on the plane whose entropy comes from quadrature."""
+"""The base of distributions on the plane whose entropy comes from quadrature."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import trilemma
 from .quadrature import Box, Estimate, planar_entropy
 
 
-class PlanarLaw(trilemma.Law):
-    """A law on the plane with a density that is smooth on a known scale: give `box` and `smoothness`."""
+class PlanarDistribution(trilemma.Distribution):
+    """A distribution on the plane with a density that is smooth on a known scale: give `box` and `smoothness`."""
 
     @property
     @abstractmethod

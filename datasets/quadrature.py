@@ -12,7 +12,7 @@ LogProb = Callable[[Tensor], Tensor]
 
 
 class Box(NamedTuple):
-    """A rectangle that holds all but a negligible part of a law's mass."""
+    """A rectangle that holds all but a negligible part of a distribution's mass."""
 
     low: tuple[float, float]
     high: tuple[float, float]

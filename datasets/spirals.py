@@ -13,10 +13,10 @@ from torch import Tensor
 import trilemma
 
 from .curves import gauss_legendre
-from .planar import PlanarLaw
+from .planar import PlanarDistribution
 from .quadrature import Box
 
-_ROWS = 1_000  # points per neighbourhood
+_ROWS = 1_000  # points per neighborhood
 _TURN = 3 * math.pi  # angle at the end of an arm
 
 
@@ -41,8 +41,8 @@ def box_gauss_log(distance: Tensor, width: float, sigma: float) -> Tensor:
     return near_edge + torch.log1p(-torch.exp(far_edge - near_edge)) - math.log(width)
 
 
-def neighbourhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """Split the points (n, 2) into groups of neighbours: pairs (rows, nodes that matter to them).
+def neighborhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Split the points (n, 2) into groups of neighbors: pairs (rows, nodes that matter to them).
 
     With D the distance of a point's nearest node, the nodes left out are so far that
     (distance - margin)^2 > (D + margin)^2 + reach^2.
@@ -57,7 +57,7 @@ def neighbourhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Ite
             yield rows, nearest <= limit
 
 
-class TwoSpirals(PlanarLaw):
+class TwoSpirals(PlanarDistribution):
     """Two spiral arms with uniform noise on (0, 1/6)^2, its mirror image for the second arm, and Gaussian noise 0.1,
     as in FFJORD.
     """
@@ -66,7 +66,7 @@ class TwoSpirals(PlanarLaw):
     title = "Two spirals (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Noise of the spirals."""
 
         width: float = Field(0.5 / 3, gt=0, description="side of the square of the uniform noise")
@@ -103,7 +103,7 @@ class TwoSpirals(PlanarLaw):
         x = x.double()
         nodes, weights = self._rule
         log_p = torch.empty(len(x), dtype=torch.float64)
-        for rows, near in neighbourhoods(x, nodes, self.config.width, 9 * self.smoothness):
+        for rows, near in neighborhoods(x, nodes, self.config.width, 9 * self.smoothness):
             log_p[rows] = self._average(x[rows], nodes[near], weights[near])
         return log_p
 

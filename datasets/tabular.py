@@ -33,7 +33,7 @@ def last_tenths(x: Array) -> tuple[Array, Array, Array]:
     return rest[:-n_valid], rest[-n_valid:], test
 
 
-def standardised(train: Array, valid: Array, test: Array) -> tuple[Array, Array, Array]:
+def standardized(train: Array, valid: Array, test: Array) -> tuple[Array, Array, Array]:
     """All parts less the mean and over the deviation of train and validation together."""
     fitted = np.concatenate([train, valid])
     mean, scale = fitted.mean(0), fitted.std(0)
@@ -48,13 +48,13 @@ def power(raw: Array) -> tuple[Array, Array, Array]:
     x = np.delete(x, [1, 3], axis=1)
     voltage, active_power, sub_meters = 0.01 * rng.rand(len(x), 1), 0.001 * rng.rand(len(x), 1), rng.rand(len(x), 3)
     noise = np.hstack([active_power, voltage, sub_meters, np.zeros((len(x), 1))])
-    return standardised(*last_tenths(x + noise))
+    return standardized(*last_tenths(x + noise))
 
 
 def gas(columns: dict[str, Array]) -> tuple[Array, Array, Array]:
     """Concentrations and time dropped; then the first column that correlates above 0.98 with another, until none does.
 
-    Standardised with all rows, test included, and not shuffled, as in the paper's code.
+    Standardized with all rows, test included, and not shuffled, as in the paper's code.
     """
     frame = pd.DataFrame({name: column for name, column in columns.items() if name not in ("Meth", "Eth", "Time")})
     while (crowded := (frame.corr() > 0.98).sum(axis=1).to_numpy() > 1).any():
@@ -64,7 +64,7 @@ def gas(columns: dict[str, Array]) -> tuple[Array, Array, Array]:
 
 
 def hepmass(train_file: Array, test_file: Array) -> tuple[Array, Array, Array]:
-    """Signal rows (label 1) without the label; the test file's extra last column dropped; standardised with the
+    """Signal rows (label 1) without the label; the test file's extra last column dropped; standardized with the
     training file; features whose smallest value appears there more than five times dropped.
     """
     train, test = train_file[train_file[:, 0] == 1, 1:], test_file[test_file[:, 0] == 1, 1:-1]
@@ -76,8 +76,8 @@ def hepmass(train_file: Array, test_file: Array) -> tuple[Array, Array, Array]:
 
 
 def miniboone(raw: Array) -> tuple[Array, Array, Array]:
-    """As stored, standardised with train and validation."""
-    return standardised(*last_tenths(raw))
+    """As stored, standardized with train and validation."""
+    return standardized(*last_tenths(raw))
 
 
 class Tabular(Downloaded):
@@ -117,7 +117,7 @@ class Power(Tabular):
 
 class Gas(Tabular):
     """Gas sensors in a mixture of ethylene and CO, 8 coordinates. A time series, not shuffled: validation and test
-    rows are later in time. Standardised with all rows, test included, as in the paper's code.
+    rows are later in time. Standardized with all rows, test included, as in the paper's code.
     """
 
     name = "gas"
@@ -157,7 +157,7 @@ class Miniboone(Tabular):
 
 
 class Bsds300(Tabular):
-    """Grey 8 x 8 patches of the Berkeley segmentation images as 63 coordinates, as stored in the archive."""
+    """Gray 8 x 8 patches of the Berkeley segmentation images as 63 coordinates, as stored in the archive."""
 
     name = "bsds300"
     title = "BSDS300"

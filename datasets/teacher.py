@@ -1,4 +1,4 @@
-"""A frozen random flow as a law in the dimension of small images."""
+"""A frozen random flow as a distribution in the dimension of small images."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def amplitudes(side: int, falloff: float) -> Tensor:
     return (1 + torch.hypot(*torch.meshgrid(k, k, indexing="ij"))).pow(-falloff).flatten()
 
 
-class Teacher(trilemma.Law):
+class Teacher(trilemma.Distribution):
     """A frozen flow with random weights: noise through additive couplings, then cosines of falling amplitude, giving
     flattened 8 x 8 images with the spectrum of natural ones and strongly dependent, non-Gaussian coefficients.
 
@@ -64,7 +64,7 @@ class Teacher(trilemma.Law):
     name = "teacher-8x8"
     title = "Frozen flow, 8 x 8"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         """Size of the flow."""
 
         side: int = Field(8, ge=2, description="side of the images; points have side^2 coordinates")

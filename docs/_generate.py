@@ -68,8 +68,8 @@ def models(classes: Iterable[type[Any]]) -> Iterator[str]:
         for sampler in cls.samplers:
             if sampler is not trilemma.Direct:
                 yield options(f"Sampler `{sampler.name}`: {docstring(sampler)}", sampler)
-        if cls.Density.model_fields:
-            yield options("Likelihood options", cls.Density)
+        if cls.Likelihood.model_fields:
+            yield options("Likelihood options", cls.Likelihood)
         if issubclass(cls, trilemma.NeuralModel):
             yield f"**Recipe**: {', '.join(f'`{key}={value!r}`' for key, value in cls.recipe)}"
 
@@ -87,7 +87,7 @@ def datasets() -> Iterator[str]:
         entropy = "" if found is None or found.entropy is None else f"{found.entropy:.5f}"
         shape = "" if found is None else "x".join(map(str, found.shape))
         rows.append([f"[{name}](datasets/{name}.md)", cls.title, cls.kind, shape, entropy, cls.license])
-    yield table(["Dataset", "What it is", "Kind", "Shape", "Entropy", "Licence"], rows)
+    yield table(["Dataset", "What it is", "Kind", "Shape", "Entropy", "License"], rows)
 
 
 def dataset(cls: type[Any]) -> Iterator[str]:
@@ -99,7 +99,7 @@ def dataset(cls: type[Any]) -> Iterator[str]:
         yield "Not pictured: it needs a path, a download (`--download`) or an optional package."
     else:
         yield f"![Points of {cls.name}]({cls.name}.png)"
-    facts = {"Title": cls.title, "Kind": cls.kind, "Source": cls.source, "Licence": cls.license}
+    facts = {"Title": cls.title, "Kind": cls.kind, "Source": cls.source, "License": cls.license}
     facts |= {"Citation": cls.citation, **({} if found is None else card(found))}
     yield table(["", ""], [[name, text] for name, text in facts.items() if text])
     yield options("Options", cls.Config)
@@ -107,8 +107,8 @@ def dataset(cls: type[Any]) -> Iterator[str]:
 
 @cache
 def loaded(cls: type[Any]) -> Any:
-    """A dataset at default options, with small splits where it is a law; None where it cannot be loaded here."""
-    small = {key: value for key, value in SMALL.items() if issubclass(cls.Config, trilemma.LawConfig)}
+    """A dataset at default options, with small splits where they are drawn; None where it cannot be loaded here."""
+    small = {key: value for key, value in SMALL.items() if issubclass(cls.Config, trilemma.DistributionConfig)}
     try:
         made = cls(cls.Config(**small))
         return made if made.splits else None
@@ -119,7 +119,7 @@ def loaded(cls: type[Any]) -> Any:
 def card(found: Any) -> dict[str, str]:
     """What only the loaded data tell."""
     facts = {"Shape": "x".join(map(str, found.shape))}
-    if not isinstance(found.config, trilemma.LawConfig):
+    if not isinstance(found.config, trilemma.DistributionConfig):
         sizes = [len(part) for part in (found.splits.train, found.splits.valid, found.splits.test)]
         facts["Splits"] = "{} training, {} validation, {} test".format(*sizes)
     if found.levels is not None:
@@ -164,7 +164,7 @@ def metrics(classes: Iterable[type[Any]]) -> Iterator[str]:
     """Each metric: docstring, stage, options."""
     yield "# Metrics"
     yield (
-        "Every registered metric with its options. Stages: `density` and `training` are computed once for each cell,"
+        "Every registered metric with its options. Stages: `likelihood` and `training` are computed once for each cell,"
         " `sampling` once for each sampler setting."
     )
     for cls in classes:

@@ -17,7 +17,7 @@ RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """What makes a row, apart from the sampler setting."""
 
 GAP_PER_COORDINATE = 0.05
-"""A generalisation gap above this many nats per coordinate reads as memorisation."""
+"""A generalization gap above this many nats per coordinate reads as memorization."""
 
 NOTHING = 1e-4
 """Nats that single precision can lose in a mean log-density."""
@@ -26,8 +26,8 @@ SELECTED = "▸"
 
 NOTES = {
     "†": "at the floor or below it: no further from the test points than real data is. So are replayed training points",
-    "*": "below the entropy, which no density can be: the likelihood is not normalised, or its approximation fails",
-    "‡": "large generalisation gap: training points are far more likely than test points under this model, "
+    "*": "below the entropy, which no density can be: the likelihood is not normalized, or its approximation fails",
+    "‡": "large generalization gap: training points are far more likely than test points under this model, "
     "so its quality may be memory",
     "§": "timed while other work ran on the machine; read as an upper bound",
     "¶": "fewer seeds than the other rows: see its failures",
@@ -201,7 +201,7 @@ def _entry(digest: Digest, dataset: str, rows: pd.DataFrame, chosen: list[Column
     for row in good.itertuples():
         kind = columns.KIND_TITLES.get(row.likelihood, row.likelihood) if columns.known(row.metric).by_kind else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
-    memory = _memorises(good, _size(digest.cards.get(dataset, {})))
+    memory = _memorizes(good, _size(digest.cards.get(dataset, {})))
     sampled = good["metric"].isin([column.metric for column in chosen if not column.per_run])
     samplers = list(dict.fromkeys(good.loc[sampled, "sampler"])) or [""]
     entry.shared = dict(_cells(found.get("", {}), chosen, seeds, memory, per_run=True))
@@ -236,7 +236,7 @@ def _cell(row: Any, column: Column, seeds: int, memory: bool) -> Cell:
         deviation = numbers.like(spread, shown)
     notes = "†" if row.below_floor and column.metric in columns.DISTANCES else ""
     notes += "*" if column.metric == "nll_gap" and row.high < -NOTHING else ""
-    notes += "‡" if memory and (column.group == columns.QUALITY or column.metric == "generalisation_gap") else ""
+    notes += "‡" if memory and (column.group == columns.QUALITY or column.metric == "generalization_gap") else ""
     notes += "§" if row.contended else ""
     notes += "¶" if len(row.seeds) < seeds and not cost else ""
     return Cell(
@@ -249,8 +249,8 @@ def _cell(row: Any, column: Column, seeds: int, memory: bool) -> Cell:
     )
 
 
-def _memorises(good: pd.DataFrame, size: int) -> bool:
-    gap = good[good["metric"] == "generalisation_gap"]
+def _memorizes(good: pd.DataFrame, size: int) -> bool:
+    gap = good[good["metric"] == "generalization_gap"]
     scale = GAP_PER_COORDINATE * np.where(gap["unit"].str.contains("bit"), 1 / math.log(2), size)
     return bool(((gap["value"] > scale) & (gap["low"].fillna(gap["value"]) > 0)).any())
 

@@ -1,4 +1,4 @@
-"""Figures that follow the page's theme: inline SVG whose colours are CSS variables, and PNG for Markdown."""
+"""Figures that follow the page's theme: inline SVG whose colors are CSS variables, and PNG for Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID, PAPER = "#1c2126", "#5b6670", "#dfe4e9", "#fefefe"
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5508f", "#c98a00", "#3fa7e0", "#6a51a3", "#7a6a53")
-"""Okabe and Ito's colour-blind-safe palette without its yellow and black, toned for white; two more at the end."""
+"""Okabe and Ito's color-blind-safe palette without its yellow and black, toned for white; two more at the end."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
@@ -49,15 +49,15 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Ink:
-    """How one model is drawn in every figure: its colour, the name of that colour on the page, its marker."""
+    """How one model is drawn in every figure: its color, the name of that color on the page, its marker."""
 
-    colour: str
+    color: str
     variable: str
     marker: str
 
 
 def inks(labels: Sequence[str]) -> dict[str, Ink]:
-    """One ink per model label; beyond eight models colours repeat with other markers."""
+    """One ink per model label; beyond eight models colors repeat with other markers."""
     return {
         label: Ink(
             SERIES[i % len(SERIES)],
@@ -69,7 +69,7 @@ def inks(labels: Sequence[str]) -> dict[str, Ink]:
 
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> Markup:
-    """An inline SVG that scales with the page and takes the page's colours. Text stays text."""
+    """An inline SVG that scales with the page and takes the page's colors. Text stays text."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": alt}):
         figure = Figure(figsize=size, layout="constrained", facecolor="none")
         draw(figure)
@@ -80,8 +80,8 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> 
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|[xy]tick|legend)_?\d*"', "", body)
-    for colour, variable in _THEME.items():
-        body = body.replace(colour, f"var(--{variable})")
+    for color, variable in _THEME.items():
+        body = body.replace(color, f"var(--{variable})")
     head = re.match(r"<svg[^>]*>", body)
     view = re.search(r'viewBox="[^"]*"', head.group() if head else "")
     if head is None or view is None:

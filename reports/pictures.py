@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 POINTS = 2_000
 TILES = 6
 GHOST, NEUTRAL = "#8a949e", "#7c8791"
-"""Greys that can be seen on white and on black, for the data beneath a model and for what is no model."""
+"""Grays that can be seen on white and on black, for the data beneath a model and for what is no model."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,28 @@ def common_frame(data: Array) -> Frame:
     A square, so that nothing is stretched, unless one side is more than four times the other.
     """
     low, high = np.quantile(data, [0.001, 0.999], axis=0)
-    centre, span = (low + high) / 2, np.maximum(high - low, 1e-9)
+    center, span = (low + high) / 2, np.maximum(high - low, 1e-9)
     half = 0.56 * (span if span.min() < 0.25 * span.max() else np.full(2, span.max()))
-    x, y = zip(centre - half, centre + half, strict=True)
+    x, y = zip(center - half, center + half, strict=True)
     return Frame((x[0], x[1], y[0], y[1]))
 
 
-def scatter(axes: Axes, points: Array | None, ghost: Array | None, frame: Frame, colour: str) -> None:
-    """`points` in `colour` over the data in grey; equal point counts make density comparable by eye."""
+def scatter(axes: Axes, points: Array | None, ghost: Array | None, frame: Frame, color: str) -> None:
+    """`points` in `color` over the data in gray; equal point counts make density comparable by eye."""
     if ghost is not None:
         axes.scatter(ghost[:, 0], ghost[:, 1], s=5, c=GHOST, alpha=0.22, linewidths=0)
     if points is not None:
-        axes.scatter(points[:, 0], points[:, 1], s=3.2, c=colour, alpha=0.6, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=3.2, c=color, alpha=0.6, linewidths=0)
     x_low, x_high, y_low, y_high = frame.box
     axes.set(xlim=(x_low, x_high), ylim=(y_low, y_high), xticks=[], yticks=[])
     axes.set_facecolor("none")
 
 
-def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, colour: str) -> bytes:
+def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: str) -> bytes:
     """One scatter plot on a transparent ground, without axes."""
     figure = Figure(figsize=(2.2, 2.2), facecolor="none")
     axes = figure.add_axes((0, 0, 1, 1))
-    scatter(axes, points, ghost, frame, colour)
+    scatter(axes, points, ghost, frame, color)
     axes.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=180, metadata={"Software": None})

@@ -83,11 +83,11 @@ def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
 def key(curve: Curve) -> Markup:
     """The curve's line and marker as a small SVG for the page's legend."""
     dash = f' stroke-dasharray="{" ".join(map(str, DASHES[curve.dash]))}"' if DASHES[curve.dash] else ""
-    colour = f"var(--{curve.ink.variable})"
+    color = f"var(--{curve.ink.variable})"
     shape = _KEY_SHAPES[curve.ink.marker]
     return Markup(  # every part is a constant of this room
-        f'<svg viewBox="0 0 34 10" aria-hidden="true"><path d="M0 5H34" fill="none" stroke="{colour}" '
-        f'stroke-width="1.6"{dash}/><path d="{shape}" fill="{colour}"/></svg>'
+        f'<svg viewBox="0 0 34 10" aria-hidden="true"><path d="M0 5H34" fill="none" stroke="{color}" '
+        f'stroke-width="1.6"{dash}/><path d="{shape}" fill="{color}"/></svg>'
     )
 
 
@@ -104,7 +104,7 @@ def _line(axes: Axes, curve: Curve) -> None:
         curve.y,
         yerr=np.nan_to_num(errors, posinf=0.0),
         label=curve.label,
-        color=curve.ink.colour,
+        color=curve.ink.color,
         marker=curve.ink.marker,
         markersize=6.5 if curve.ink.marker in "PX" else 5.5,
         markeredgecolor=PAPER,

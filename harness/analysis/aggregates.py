@@ -1,6 +1,6 @@
 """Scores of many tasks and seeds in one number with an interval (Agarwal et al. 2021, the methods of `rliable`).
 
-`scores` is an array `(tasks, seeds)`: one model's value of one metric on each dataset and training seed, normalised
+`scores` is an array `(tasks, seeds)`: one model's value of one metric on each dataset and training seed, normalized
 beforehand where tasks differ in scale. The bootstrap is stratified: it resamples seeds within each task and keeps the
 tasks, so its interval speaks of training seeds, not of other datasets.
 """

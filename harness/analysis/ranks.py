@@ -35,7 +35,7 @@ def mean_ranks(values: ArrayLike, *, better: Literal["lower", "higher"] = "lower
     """Mean ranks of models over independent tasks. `values` has shape `(tasks, models)`; means over seeds, usually.
 
     Friedman's chi-square test, corrected for ties, and Nemenyi's critical difference q sqrt(k (k + 1) / (6 N)), q the
-    quantile of the studentised range over sqrt(2) (Demsar 2006, section 3.2.2). Infinite values are ranked last (or
+    quantile of the studentized range over sqrt(2) (Demsar 2006, section 3.2.2). Infinite values are ranked last (or
     first), NaN is refused. Raises DataError for fewer than two tasks or two models.
     """
     array = np.asarray(values, dtype=np.float64)

@@ -26,9 +26,10 @@ Examples:
 def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Check that models, datasets and metrics do what their contract promises.
 
-    Models are trained for a few steps on a small law and asked for samples, densities and their state; datasets for
-    their card, their splits and their law; metrics are tried on distortions of a known law. Checks that a plugin is
-    expected to fail are shown as such. The same checks run in pytest: see `trilemma.conformance_checks`.
+    Models are trained for a few steps on a small distribution and asked for samples, densities and their state;
+    datasets for their card, their splits and their distribution; metrics are tried on distortions of a known
+    distribution. Checks that a plugin is expected to fail are shown as such. The same checks run in pytest: see
+    `trilemma.conformance_checks`.
 
     Exit codes: 0 no check failed, 1 some did, 2 a name or an option is wrong.
     """
@@ -56,17 +57,17 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
 
         echo_json([result.__dict__ for result in results])
     else:
-        counts = {status: sum(r.status == status for r in results) for status in _COLOURS}
+        counts = {status: sum(r.status == status for r in results) for status in _COLORS}
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items() if count), err=True)
     if failed:
         sys.exit(1)
 
 
-_COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected": "yellow"}
+_COLORS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected": "yellow"}
 
 
 def _line(result: Any, description: str) -> str:
-    head = f"  {click.style(result.status.ljust(8), fg=_COLOURS[result.status])} {result.check.ljust(20)} "
+    head = f"  {click.style(result.status.ljust(8), fg=_COLORS[result.status])} {result.check.ljust(20)} "
     return head + (f"{description} {result.message}" if result.status == "failed" else result.message)
 
 

@@ -119,7 +119,7 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
     if kind == "models":
         record["likelihood"] = cls.likelihood
         record["samplers"] = {sampler.name: list(_fields(sampler)) for sampler in cls.samplers}
-        record["density options"] = list(_fields(cls.Density))
+        record["likelihood options"] = list(_fields(cls.Likelihood))
         recipe = getattr(cls, "recipe", None)
         if recipe is not None:
             record["recipe"] = recipe.model_dump(mode="json")

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..execution.progress import Todo
 from ..planning.cell import Cell
 
-COLOURS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
+COLORS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
 
 
 class RichProgress:
@@ -73,10 +73,10 @@ class RichProgress:
         if self._total is not None:
             self._bars.update(self._total, completed=self._done, shown=f"{self._done}/{self._count}")
         ending = outcome["outcome"]
-        if ending not in COLOURS:
+        if ending not in COLORS:
             self._print((ending, "red"), f" {cell.label} ({outcome['phase']}): {outcome['message']}")
         elif self.console.is_terminal:
-            self._print((ending, COLOURS[ending]), f" {cell.label} ", (f"{outcome['elapsed']:.1f} s", "dim"))
+            self._print((ending, COLORS[ending]), f" {cell.label} ", (f"{outcome['elapsed']:.1f} s", "dim"))
 
     def note(self, text: str) -> None:
         if self.console.is_terminal:

@@ -24,12 +24,12 @@ HEADINGS = {
     "sliced_w2_excess": ("sliced excess", 1.0, True),
     "nll_gap": ("NLL gap", 1.0, True),
     "nll": ("NLL", 1.0, True),
-    "generalisation_gap": ("train/test gap", 1.0, True),
+    "generalization_gap": ("train/test gap", 1.0, True),
     "nfe": ("NFE", 1.0, False),
     "seconds_per_1k": ("ms per 1k", 1e3, False),
     "train_seconds": ("train s", 1.0, False),
 }
-SPARED_FIRST = ("train_seconds", "generalisation_gap", "seconds_per_1k", "w2", "sliced_w2")  # on a narrow terminal
+SPARED_FIRST = ("train_seconds", "generalization_gap", "seconds_per_1k", "w2", "sliced_w2")  # on a narrow terminal
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:

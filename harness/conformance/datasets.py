@@ -35,7 +35,7 @@ class DatasetKit(Kit):
         return self.make()
 
     def check_card(self) -> str:
-        """The card is complete: title, source, licence, sizes, checksum."""
+        """The card is complete: title, source, license, sizes, checksum."""
         card = self.dataset.card()
         for key in ("title", "source", "license", "notes"):
             require(bool(str(getattr(card, key)).strip()), f"the card has no {key}")
@@ -78,9 +78,9 @@ class DatasetKit(Kit):
             )
         return ", ".join(found)
 
-    def check_law(self) -> str:
-        """The law draws points like the data, the same under the same generator, and only by it."""
-        dataset = self._with_law()
+    def check_distribution(self) -> str:
+        """The distribution draws points like the data, the same under the same generator, and only by it."""
+        dataset = self._with_density()
         with no_global_randomness("sample"):
             x, again, other = (dataset.sample(50, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
         require(x.shape == (50, *dataset.shape), f"sample has shape {tuple(x.shape)}, expected {(50, *dataset.shape)}")
@@ -91,12 +91,12 @@ class DatasetKit(Kit):
             values = dataset.log_prob(x.double())
         require(values.shape == (50,), f"log_prob has shape {tuple(values.shape)}, expected (50,)")
         require(values.dtype == torch.float64, f"log_prob is {values.dtype}, expected torch.float64")
-        require(bool(torch.isfinite(values).all()), "log_prob is not finite at draws of the law")
+        require(bool(torch.isfinite(values).all()), "log_prob is not finite at draws of the distribution")
         return "draws and log-densities"
 
     def check_entropy(self) -> str:
         """The mean of -log_prob over fresh draws and over the test split is the entropy, within 4 standard errors."""
-        dataset = self._with_law()
+        dataset = self._with_density()
         entropy = dataset.entropy
         if entropy is None:
             raise UnsupportedError("the entropy is not known")
@@ -115,17 +115,17 @@ class DatasetKit(Kit):
         return f"{entropy:.4f} nats; " + ", ".join(found)
 
     def check_modes(self) -> str:
-        """The density of the modes, as a Gaussian mixture, is that of the law."""
-        dataset = self._with_law()
+        """The density of the modes, as a Gaussian mixture, is that of the distribution."""
+        dataset = self._with_density()
         modes = dataset.modes()
         if modes is None:
-            raise UnsupportedError("the law has no modes")
+            raise UnsupportedError("the distribution has no modes")
         require(abs(float(modes.weights.sum()) - 1) < 1e-6, f"the weights sum to {float(modes.weights.sum())}")
         x = dataset.sample(200, torch.Generator().manual_seed(3)).double().flatten(1)
         factors = torch.linalg.cholesky(modes.covariances.double())
         logs = []
-        for weight, centre, factor in zip(modes.weights.double(), modes.centres.double(), factors, strict=True):
-            z = torch.linalg.solve_triangular(factor, (x - centre).T, upper=False)
+        for weight, center, factor in zip(modes.weights.double(), modes.centers.double(), factors, strict=True):
+            z = torch.linalg.solve_triangular(factor, (x - center).T, upper=False)
             log_scale = factor.diagonal().log().sum() + x.shape[1] / 2 * math.log(2 * math.pi)
             logs.append(weight.log() - log_scale - 0.5 * z.square().sum(0))
         mixture = torch.stack(logs).logsumexp(0)
@@ -133,9 +133,9 @@ class DatasetKit(Kit):
         require(off < 1e-4, f"log_prob differs from that of the mixture of the modes by {off:.2g} nats")
         return f"{len(modes.weights)} modes"
 
-    def _with_law(self) -> Dataset:
-        if not self.dataset.has_law:
-            raise UnsupportedError("the law is not known")
+    def _with_density(self) -> Dataset:
+        if not self.dataset.has_density:
+            raise UnsupportedError("the distribution is not known")
         return self.dataset
 
 

@@ -1,4 +1,4 @@
-"""The self-tests of a metric: it is tried on a known law and on distortions of it, through the contract alone."""
+"""The self-tests of a metric: it is tried on a known distribution and on distortions of it, by the contract alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..contracts.result import Result
 from ..errors import TrilemmaError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..evaluation.spaces import Space
+from .distributions import Distorted, ThreeGaussians
 from .kit import Kit, no_global_randomness, require
-from .laws import Distorted, ThreeGaussians
 
 Found = dict[str, Result]
 
@@ -61,9 +61,9 @@ class MetricKit(Kit):
         metric: Metric = self.cls(config)
         return metric
 
-    def evaluation(self, distortion: Distorted.Config, *, law_shift: float = 0.0) -> _Recording:
-        """A distorted law against the true one."""
-        dataset = ThreeGaussians(ThreeGaussians.Config(shift=law_shift))
+    def evaluation(self, distortion: Distorted.Config, *, data_shift: float = 0.0) -> _Recording:
+        """A distorted distribution against the true one."""
+        dataset = ThreeGaussians(ThreeGaussians.Config(shift=data_shift))
         space = Space.fit(dataset, flatten=False)
         model = Distorted(distortion)
         model.place(space)
@@ -81,33 +81,33 @@ class MetricKit(Kit):
         return evaluation
 
     @cached_property
-    def law(self) -> Found:
-        """The results of the true law."""
+    def truth(self) -> Found:
+        """The results of the true distribution."""
         return self.found()
 
-    def found(self, *, points: int = _POINTS, law_shift: float = 0.0, **distortion: float) -> Found:
-        """The results of a distorted law, by name."""
-        return self._compute(points, law_shift, tuple(sorted(distortion.items())))
+    def found(self, *, points: int = _POINTS, data_shift: float = 0.0, **distortion: float) -> Found:
+        """The results of a distorted distribution, by name."""
+        return self._compute(points, data_shift, tuple(sorted(distortion.items())))
 
     @cache  # noqa: B019 -- a kit lives as long as its checks
-    def _compute(self, points: int, law_shift: float, distortion: tuple[tuple[str, float], ...]) -> Found:
-        evaluation = self.evaluation(Distorted.Config.model_validate(dict(distortion)), law_shift=law_shift)
+    def _compute(self, points: int, data_shift: float, distortion: tuple[tuple[str, float], ...]) -> Found:
+        evaluation = self.evaluation(Distorted.Config.model_validate(dict(distortion)), data_shift=data_shift)
         return {result.metric: result for result in self.metric(points).compute(evaluation)}
 
     def comparing(self) -> list[str]:
         """Names of the results by which models are ranked. Raises UnsupportedError where there are none."""
         if not self.cls.compares:
             raise UnsupportedError("the metric judges nothing by real data")
-        directed = [r for r in self.law.values() if r.better != "none"]
+        directed = [r for r in self.truth.values() if r.better != "none"]
         if not directed:
             raise UnsupportedError("the metric has no direction: nothing is ranked by it")
         return [r.metric for r in directed if r.details.get("primary") is not False] or [r.metric for r in directed]
 
     def slack(self, name: str, *founds: Found) -> float:
         """How far two values of a result may lie apart by chance."""
-        effect = abs(self.found(shift=_SHIFTS[-1])[name].value - self.law[name].value)
+        effect = abs(self.found(shift=_SHIFTS[-1])[name].value - self.truth[name].value)
         drift = _DRIFT * effect if np.isfinite(effect) else _DRIFT
-        return _SLACK * max(_half(found[name]) for found in (self.law, *founds)) + drift
+        return _SLACK * max(_half(found[name]) for found in (self.truth, *founds)) + drift
 
     # The checks
 
@@ -129,20 +129,22 @@ class MetricKit(Kit):
         return ", ".join(r.metric for r in results)
 
     def check_identity(self) -> str:
-        """The true law is at the floor."""
+        """The true distribution is at the floor."""
         for name in self.comparing():
-            r = self.law[name]
+            r = self.truth[name]
             if r.floor is None:
                 continue
             off = abs(r.value - r.floor)
-            require(off <= self.slack(name), f"{name} of the true law is {r.value:.4g}, its floor {r.floor:.4g}")
-        return _listing(self.law[name] for name in self.comparing())
+            require(
+                off <= self.slack(name), f"{name} of the true distribution is {r.value:.4g}, its floor {r.floor:.4g}"
+            )
+        return _listing(self.truth[name] for name in self.comparing())
 
     def check_symmetry(self) -> str:
-        """Where the metric is symmetric, exchanging the real and the generated law leaves it the same."""
+        """Where the metric is symmetric, exchanging the real and the generated distribution leaves it the same."""
         if not self.cls.symmetric:
             raise UnsupportedError("the metric does not claim to be symmetric")
-        there, back = self.found(shift=2.0), self.found(law_shift=2.0)
+        there, back = self.found(shift=2.0), self.found(data_shift=2.0)
         for name in self.comparing():
             off = abs(there[name].value - back[name].value)
             equal = off <= self.slack(name, there, back)
@@ -152,13 +154,13 @@ class MetricKit(Kit):
     def check_equal_sizes(self) -> str:
         """As many points are asked of the model as of real data; a smaller set is refused, or does no harm."""
         names, away = self.comparing(), Distorted.Config(shift=_SHIFTS[-1])  # away from the origin: padding shows
-        evaluation = self.evaluation(away, law_shift=_SHIFTS[-1])
+        evaluation = self.evaluation(away, data_shift=_SHIFTS[-1])
         real, generated = evaluation.record()
         whole = {r.metric: r for r in self.metric().compute(evaluation)}
         if not generated:
             raise UnsupportedError("the metric does not look at samples")
         require(generated <= real, f"{sorted(generated)} points of the model against {sorted(real)} real ones")
-        short = self.evaluation(away, law_shift=_SHIFTS[-1])
+        short = self.evaluation(away, data_shift=_SHIFTS[-1])
         short.share = 0.5
         try:
             found = {r.metric: r for r in self.metric().compute(short)}
@@ -171,8 +173,8 @@ class MetricKit(Kit):
         return "half as many generated points change nothing but the interval"
 
     def check_shift(self) -> str:
-        """It grows with a shift of the law."""
-        founds = [self.law, *(self.found(shift=shift) for shift in _SHIFTS)]
+        """It grows with a shift of the distribution."""
+        founds = [self.truth, *(self.found(shift=shift) for shift in _SHIFTS)]
         grows = []
         for name in self.comparing():
             values = [_badness(found[name]) for found in founds]
@@ -188,38 +190,41 @@ class MetricKit(Kit):
         return self._worse(self.found(drop=True), "a missing mode")
 
     def check_shrinkage(self) -> str:
-        """It sees that the law is half as wide, and never prefers it."""
-        return self._worse(self.found(shrink=0.5), "a law half as wide")
+        """It sees that the distribution is half as wide, and never prefers it."""
+        return self._worse(self.found(shrink=0.5), "a distribution half as wide")
 
     def check_permutation(self) -> str:
         """The order of the samples is irrelevant."""
         reverse = self.found(reverse=True)
         for name in self.comparing():
-            off = abs(reverse[name].value - self.law[name].value)
-            allowed = 1e-6 * max(abs(self.law[name].value), abs(self.found(shift=_SHIFTS[-1])[name].value))
-            require(off <= allowed, f"{name} is {self.law[name].value:.6g}, and {reverse[name].value:.6g} in reverse")
+            off = abs(reverse[name].value - self.truth[name].value)
+            allowed = 1e-6 * max(abs(self.truth[name].value), abs(self.found(shift=_SHIFTS[-1])[name].value))
+            require(
+                off <= allowed,
+                f"{name} is {self.truth[name].value:.6g}, and {reverse[name].value:.6g} in reverse",
+            )
         return "the same in reverse order"
 
     def check_n_bias(self) -> str:
-        """What the true law gives at a quarter of the points: for information."""
+        """What the true distribution gives at a quarter of the points: for information."""
         names = self.comparing()
         if self.config is not None or "n" not in self.cls.Config.model_fields:
             raise UnsupportedError("the metric has no option `n`, or its options were given")
         small = self.found(points=_POINTS // 4)
+        pairs = ((name, small[name], self.truth[name]) for name in names)
         return "; ".join(
-            f"{name} {small[name].value:.4g} at n = {small[name].n}, {self.law[name].value:.4g} at {self.law[name].n}"
-            for name in names
+            f"{name} {few.value:.4g} at n = {few.n}, {all_.value:.4g} at {all_.n}" for name, few, all_ in pairs
         )
 
     def _worse(self, found: Found, what: str) -> str:
         seen = []
         for name in self.comparing():
-            change = _badness(found[name]) - _badness(self.law[name])
+            change = _badness(found[name]) - _badness(self.truth[name])
             slack = self.slack(name, found)
-            require(change >= -slack, f"{name} prefers {what}: {_listing((self.law[name], found[name]))}")
-            seen.append(change > math.hypot(_half(found[name]), _half(self.law[name])))
+            require(change >= -slack, f"{name} prefers {what}: {_listing((self.truth[name], found[name]))}")
+            seen.append(change > math.hypot(_half(found[name]), _half(self.truth[name])))
         require(any(seen), f"no result sees {what}")
-        return "; ".join(f"{name} {_listing((self.law[name], found[name]))}" for name in self.comparing())
+        return "; ".join(f"{name} {_listing((self.truth[name], found[name]))}" for name in self.comparing())
 
 
 def _half(result: Result) -> float:

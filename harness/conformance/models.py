@@ -1,4 +1,4 @@
-"""The checks of a model: it is trained for a few steps on a small law, then asked for everything it promises."""
+"""The checks of a model: it is trained for a few steps on a small dataset, then asked for everything it promises."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ..contracts.recipe import Recipe
 from ..errors import UnsupportedError
 from ..evaluation.evaluation import DatasetTruth
 from ..evaluation.spaces import Space
+from .distributions import SmallImages, ThreeGaussians
 from .kit import Kit, no_global_randomness, require
-from .laws import SmallImages, ThreeGaussians
 
 STEPS = 60  # of training: enough for finite samples, not for good ones
 _HALF_SIDE, _PER_SIDE, _AT_A_TIME = 8.0, 400, 10_000  # of the grid that a density is integrated over
@@ -30,7 +30,7 @@ class ModelKit(Kit):
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
         yield from super().options()
-        yield "Density", self.cls.Density
+        yield "Likelihood", self.cls.Likelihood
         for sampler in self.cls.samplers:
             yield f"sampler '{sampler.name}'", sampler
 
@@ -54,7 +54,7 @@ class ModelKit(Kit):
 
     @cached_property
     def needs_truth(self) -> bool:
-        """Whether the model is handed the law; its options may decide."""
+        """Whether the model is handed the distribution; its options may decide."""
         return bool(self.cls(self.config).needs_truth)
 
     def context(self, seed: int, sampler: Sampler | None = None) -> Context:
@@ -64,13 +64,13 @@ class ModelKit(Kit):
             device=_CPU,
             generator=torch.Generator().manual_seed(seed),
             sampler=sampler or self.cls.samplers[0](),
-            density=self.cls.Density(),
+            likelihood=self.cls.Likelihood(),
             truth=DatasetTruth(self.dataset, self.space) if self.needs_truth else None,
         )
 
     def points(self, name: str) -> Tensor:
         """A split in model space."""
-        points = self.space.dequantise(getattr(self.dataset.splits, name), torch.Generator().manual_seed(0))[0]
+        points = self.space.dequantize(getattr(self.dataset.splits, name), torch.Generator().manual_seed(0))[0]
         return self.space.to_model(points)[0].float()
 
     def fitted(self, seed: int = 0) -> Model:

@@ -14,7 +14,7 @@ from .config import Config
 class Budget(Config):
     """What every model may spend on training: optimizer steps, or seconds (exactly one of the two).
 
-    Seconds are CPU seconds of the training process on a CPU, so that neighbours cannot steal them, and wall seconds on
+    Seconds are CPU seconds of the training process on a CPU, so that neighbors cannot steal them, and wall seconds on
     a GPU.
     """
 

@@ -1,4 +1,4 @@
-"""The contract of a dataset, its card, and the base of laws with a known density."""
+"""The contract of a dataset, its card, and the base of distributions with a known density."""
 
 from __future__ import annotations
 
@@ -51,15 +51,17 @@ class Splits:
 
 @dataclass(frozen=True)
 class Modes:
-    """The components of a mixture law, in data space: `centres` (k, d), `weights` (k,), `covariances` (k, d, d)."""
+    """The components of a mixture distribution, in data space: `centers` (k, d), `weights` (k,), `covariances` (k, d,
+    d).
+    """
 
-    centres: Tensor
+    centers: Tensor
     weights: Tensor
     covariances: Tensor
 
 
 class Dataset(ABC):
-    """A dataset: data-space splits, a card, and where it is known the law behind them."""
+    """A dataset: data-space splits, a card, and where it is known the distribution behind them."""
 
     name: ClassVar[str]
     kind: ClassVar[Literal["vector", "image"]] = "vector"
@@ -125,7 +127,7 @@ class Dataset(ABC):
 
     @property
     def entropy(self) -> float | None:
-        """Differential entropy in nats of the law behind the data, the least NLL possible; None where unknown."""
+        """Differential entropy of the true distribution in nats, the least NLL possible; None where unknown."""
         return None
 
     @property
@@ -134,20 +136,20 @@ class Dataset(ABC):
         return None
 
     @property
-    def has_law(self) -> bool:
-        """Whether `sample` and `log_prob` of the law behind the data are there."""
+    def has_density(self) -> bool:
+        """Whether `sample` and `log_prob` of the distribution behind the data are there."""
         return False
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` independent draws of the law, shape `(n, *shape)`, float32."""
-        raise UnsupportedError(f"dataset '{self.name}' has no known law to draw from")
+        """`n` independent draws of the distribution, shape `(n, *shape)`, float32."""
+        raise UnsupportedError(f"dataset '{self.name}' has no known distribution to draw from")
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of the law in nats, shape `(n,)`, computed in float64."""
+        """Log-density of the distribution in nats, shape `(n,)`, computed in float64."""
         raise UnsupportedError(f"dataset '{self.name}' has no known density")
 
     def modes(self) -> Modes | None:
-        """The components where the law is a mixture."""
+        """The components where the distribution is a mixture."""
         return None
 
     def card(self) -> Card:
@@ -174,8 +176,8 @@ class Dataset(ABC):
         )
 
 
-class LawConfig(records.Config):
-    """Sizes of the splits that are drawn from a law."""
+class DistributionConfig(records.Config):
+    """Sizes of the splits that are drawn from a distribution."""
 
     n_train: int = Field(50_000, ge=2, description="training points")
     n_valid: int = Field(5_000, ge=2, description="validation points")
@@ -183,17 +185,17 @@ class LawConfig(records.Config):
     data_seed: int = Field(0, ge=0, description="seed of the draw of the splits")
 
 
-class Law(Dataset):
-    """A dataset drawn from a law with a known density: give `sample`, `log_prob` and `entropy`."""
+class Distribution(Dataset):
+    """A dataset drawn from a distribution with a known density: give `sample`, `log_prob` and `entropy`."""
 
-    source = "drawn from the law"
+    source = "drawn from the distribution"
     license = "CC0-1.0"
 
-    class Config(LawConfig):
+    class Config(DistributionConfig):
         """Sizes of the splits."""
 
     @property
-    def has_law(self) -> bool:
+    def has_density(self) -> bool:
         return True
 
     @abstractmethod

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from .config import Config
 
-ATOM_SHARE = 1e-3  # a value that this share of the rows has in one coordinate is no accident of a continuous law
+ATOM_SHARE = (
+    1e-3  # a value that this share of the rows has in one coordinate is no accident of a continuous distribution
+)
 LEAST_EIGENVALUE = 1e-8  # of the correlation matrix: below it a coordinate is a linear function of the others
 
 
@@ -18,7 +20,7 @@ class Degeneracy(Config):
     value in a coordinate, `atom_coordinate` that coordinate. `constant_coordinates`: how many never vary.
     `least_eigenvalue`: the smallest eigenvalue of the correlation matrix of the others. `unbounded_because`: why a
     density model can reach any likelihood by piling mass on an atom or a plane; empty where it cannot, as for images,
-    which are dequantised.
+    which are dequantized.
     """
 
     tied_rows: float

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 class Metric(ABC):
     """A metric: turns an evaluation into one or more results.
 
-    `stage` says what it looks at: `density` (the trained model's log-densities; once per cell), `training` (what
+    `stage` says what it looks at: `likelihood` (the trained model's log-densities; once per cell), `training` (what
     training cost; once per cell) or `sampling` (draws; once for each sampler setting).
     """
 
     name: ClassVar[str]
-    stage: ClassVar[Literal["density", "training", "sampling"]] = "sampling"
+    stage: ClassVar[Literal["likelihood", "training", "sampling"]] = "sampling"
 
     compares: ClassVar[bool] = True
     """False for metrics of cost, which judge nothing by real data: the self-tests of distances do not apply."""
     symmetric: ClassVar[bool] = False
-    """True where exchanging the real and the generated law leaves every value the same on average."""
+    """True where exchanging the real and the generated distribution leaves every value the same on average."""
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Checks of `trilemma check` that it fails by design: name of the check -> why."""

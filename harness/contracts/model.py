@@ -15,7 +15,7 @@ from . import config as records
 from .budget import Clock
 from .recipe import Recipe
 
-Likelihood = Literal["exact", "ode", "bound", "estimate", "none"]
+LikelihoodKind = Literal["exact", "ode", "bound", "estimate", "none"]
 """The kinds of likelihood. They are never ranked against each other.
 
 `exact`: the density itself. `ode`: by integrating a probability-flow ODE. `bound`: a variational bound.
@@ -61,8 +61,8 @@ class DataInfo:
 class Split:
     """Points in model space: `x` has shape `(n, *info.shape)`, float32.
 
-    `redraw` is there for training points of quantised data: given indices `(k,)` and a CPU generator, those points
-    dequantised anew. The training loop draws its batches by it, since the noise that fills a level is no property of
+    `redraw` is there for training points of quantized data: given indices `(k,)` and a CPU generator, those points
+    dequantized anew. The training loop draws its batches by it, since the noise that fills a level is no property of
     the data to be learnt (Theis et al. 2016).
     """
 
@@ -78,14 +78,14 @@ def no_progress(fraction: float, message: str) -> None:
 
 
 class Truth(Protocol):
-    """The law behind a dataset, in model space. Handed only to models that declare `needs_truth`."""
+    """The distribution behind a dataset, in model space. Handed only to models that declare `needs_truth`."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw `n` fresh points; from real data, held-out (validation) points in random order."""
         ...
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in nats, shape `(n,)`. Raises UnsupportedError where the law has no known density."""
+        """Log-density in nats, shape `(n,)`. Raises UnsupportedError where the distribution has no known density."""
         ...
 
 
@@ -94,7 +94,7 @@ class Context:
     """What the harness hands to every call of a model.
 
     `generator` is the only source of randomness a model may use. `sampler` holds the options of the sampler setting
-    that is being drawn from, `density` those of the likelihood. `valid` (the validation split) and `clock` (iterate
+    that is being drawn from, `likelihood` those of the likelihood. `valid` (the validation split) and `clock` (iterate
     over it to spend the budget) are there during `fit` only. What a model writes to `details` (JSON values) is stored
     with the result, and what it writes to `curves` (lists of numbers) with the trained cell.
     """
@@ -103,7 +103,7 @@ class Context:
     device: torch.device
     generator: torch.Generator
     sampler: Sampler = field(default_factory=Direct)
-    density: records.Config = field(default_factory=records.Config)
+    likelihood: records.Config = field(default_factory=records.Config)
     recipe: Recipe = field(default_factory=Recipe)
     valid: Split | None = None
     clock: Clock | None = None
@@ -116,12 +116,12 @@ class Context:
 class Model(ABC):
     """A generative model. A whole plugin is a subclass with `name`, `fit` and `sample`.
 
-    All points are in model space: vectors are standardised, images dequantised and scaled; the harness carries
+    All points are in model space: vectors are standardized, images dequantized and scaled; the harness carries
     samples and log-densities back to data space.
     """
 
     name: ClassVar[str]
-    likelihood: ClassVar[Likelihood] = "none"
+    likelihood: ClassVar[LikelihoodKind] = "none"
     """The kind of number that `log_prob` returns."""
     accepts: ClassVar[tuple[str, ...]] = ("vector",)
     """`("vector",)`: images arrive flattened. `("vector", "image")`: images keep their shape."""
@@ -130,8 +130,9 @@ class Model(ABC):
     control: ClassVar[bool] = False
     """True for models that mark the scale and are not contenders."""
     needs_truth: bool = False
-    """True for controls that need the law behind the data (`ctx.truth`); an instance may set it where one of its
-    options asks for the law, such as an objective that trains against a known density."""
+    """True for controls that need the distribution behind the data (`ctx.truth`); an instance may set it where one of
+    its options asks for the distribution, such as an objective that trains against a known density.
+    """
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
     always_samplers: ClassVar[tuple[Sampler, ...]] = ()
@@ -143,7 +144,7 @@ class Model(ABC):
     class Config(records.Config):
         """Options that change the trained model."""
 
-    class Density(records.Config):
+    class Likelihood(records.Config):
         """Options of the likelihood that need no retraining (solver, steps, ...)."""
 
     def __init__(self, config: records.Config | None = None) -> None:
@@ -168,7 +169,7 @@ class Model(ABC):
     def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
         """The learned score at a noise level: grad_x log p_sigma(x), of the shape of `x`, `(n, *ctx.info.shape)`.
 
-        p_sigma is the law of x_0 + sigma z, z ~ N(0, I), with x_0 a point of model space (variance-exploding
+        p_sigma is the distribution of x_0 + sigma z, z ~ N(0, I), with x_0 a point of model space (variance-exploding
         coordinates, whatever the model's own diffusion); `sigma` has shape `()`.
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
@@ -211,7 +212,7 @@ class NeuralModel(Model, nn.Module):
         """Make the networks for a data shape and keep them as attributes. Parameters are drawn under a fixed seed."""
 
     def initialize(self, train: Split, ctx: Context) -> None:
-        """Data-dependent initialisation from the training split, before the first step (actnorm, scales, ...)."""
+        """Data-dependent initialization from the training split, before the first step (actnorm, scales, ...)."""
         return None
 
     @abstractmethod

@@ -42,29 +42,29 @@ def seeded(device: torch.device, *parts: int) -> torch.Generator:
 
 
 class DatasetTruth:
-    """The law behind a dataset carried to model space, for the controls that need it."""
+    """The distribution behind a dataset carried to model space, for the controls that need it."""
 
     def __init__(self, dataset: Dataset, space: Space) -> None:
         self._dataset, self._space = dataset, space
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Fresh draws of the law, or held-out validation points in random order, repeated where `n` is larger."""
-        # Datasets draw on the CPU whatever the device, so that a law gives the same points everywhere.
+        """Fresh draws of the true distribution, or validation points in random order, repeated where `n` is larger."""
+        # Datasets draw on the CPU whatever the device, so that a distribution gives the same points everywhere.
         seed = torch.randint(2**31, (), generator=generator, device=generator.device)
         generator = torch.Generator().manual_seed(int(seed))
-        if self._dataset.has_law:
+        if self._dataset.has_density:
             x = self._dataset.sample(n, generator)
         else:
             valid = self._dataset.splits.valid
             passes = -(-n // len(valid))
             order = torch.cat([torch.randperm(len(valid), generator=generator) for _ in range(passes)])
             x = valid[order[:n]]
-        return self._space.to_model(self._space.dequantise(x, generator)[0])[0].float()
+        return self._space.to_model(self._space.dequantize(x, generator)[0])[0].float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in model space. Raises UnsupportedError where the law has no known density."""
-        if not self._dataset.has_law:
-            raise UnsupportedError(f"the law behind '{self._dataset.name}' is not known")
+        """Log-density in model space. Raises UnsupportedError where the distribution has no known density."""
+        if not self._dataset.has_density:
+            raise UnsupportedError(f"the distribution behind '{self._dataset.name}' is not known")
         data = x.double().reshape(len(x), *self._space.shape)
         for transform in reversed(self._space.transforms):
             data = transform.inverse(data)
@@ -89,7 +89,7 @@ class Evaluation:
         device: torch.device,
         training: TrainingRecord,
         sampler: Sampler | None = None,
-        density: Config | None = None,
+        likelihood: Config | None = None,
         truth: Truth | None = None,
         alone: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         progress: Callable[[float, str], None] = no_progress,
@@ -99,12 +99,12 @@ class Evaluation:
         self.training = training
         self.seed = seed
         self.device = device
-        self.density_details: dict[str, Any] = {}
+        self.likelihood_details: dict[str, Any] = {}
         """What the model said of its likelihood (solver, tolerances, divergence estimator, ...)."""
         self.sampling_details: dict[str, Any] = {}
         """What the model said of its latest draw (mean and maximum NFE of an adaptive solver, ...)."""
         self._space = space
-        self._density = density or model.Density()
+        self._likelihood = likelihood or model.Likelihood()
         self._truth = truth
         self._alone = alone
         self._progress = progress
@@ -131,21 +131,21 @@ class Evaluation:
 
     def real(self, n: int, draw: int = 0) -> Array:
         """`n` real points. Draw 0 is the head of the test split (the reference); the others are independent of it and
-        of each other: fresh draws of the law, or disjoint parts of the validation split. Raises UnsupportedError
-        where there is not enough data; `real_draws` tells.
+        of each other: fresh draws of the distribution, or disjoint parts of the validation split. Raises
+        UnsupportedError where there is not enough data; `real_draws` tells.
         """
         if draw > self.real_draws(n):
             raise UnsupportedError(f"'{self.dataset.name}' has too few held-out points for draw {draw} of {n}")
         if draw == 0:
             points = self.dataset.splits.test[:n]
-        elif self.dataset.has_law:
+        elif self.dataset.has_density:
             points = self.dataset.sample(n, seeded(torch.device("cpu"), 7, draw))
         else:
             points = self.dataset.splits.valid[(draw - 1) * n : draw * n]
         return self._space.comparable(points).numpy()
 
     def train_points(self) -> Array:
-        """All training points, for metrics that look for memorisation."""
+        """All training points, for metrics that look for memorization."""
         return self._space.comparable(self.dataset.splits.train).numpy()
 
     @property
@@ -153,13 +153,13 @@ class Evaluation:
         """Whether the model's draws are independent of each other: not those of a control that has only the held-out
         points of a real dataset to give, the same ones each time.
         """
-        return self.dataset.has_law or not self.model.needs_truth
+        return self.dataset.has_density or not self.model.needs_truth
 
     def real_draws(self, n: int) -> int:
         """How many draws of `n` real points there are beside the reference."""
         if n > self.size("test"):
             return -1
-        return 10**6 if self.dataset.has_law else self.size("valid") // n
+        return 10**6 if self.dataset.has_density else self.size("valid") // n
 
     # Densities
 
@@ -173,7 +173,7 @@ class Evaluation:
         if cached is not None and len(cached) >= n:
             return cached[:n]
         levels = getattr(self.dataset.splits, split)[:n]
-        points, log_q = self._space.dequantise(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
+        points, log_q = self._space.dequantize(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
         self._log_probs[split] = self.log_prob_at(points, f"{split} points") - log_q.numpy()
         return self._log_probs[split]
 
@@ -197,12 +197,12 @@ class Evaluation:
             raise ValueError(f"log_prob of model '{self.model.name}' has shape {shape}, expected ({len(y)},)")
         if values.isnan().any() or (values == torch.inf).any():
             raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {what}")
-        self.density_details = {**self._density.model_dump(mode="json"), **context.details}
+        self.likelihood_details = {**self._likelihood.model_dump(mode="json"), **context.details}
         return (values + logdet).numpy()
 
     def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
-        """The law's own log-density at the same points; None where it is not known."""
-        if not self.dataset.has_law:
+        """The distribution's own log-density at the same points; None where it is not known."""
+        if not self.dataset.has_density:
             return None
         n = min(n or self.size(split), self.size(split))
         return self.dataset.log_prob(getattr(self.dataset.splits, split)[:n].double()).numpy()
@@ -210,7 +210,9 @@ class Evaluation:
     # Scores
 
     def model_space_modes(self) -> Modes | None:
-        """The components of a mixture law carried to model space, float64; None where the law is not a mixture."""
+        """The components of a mixture distribution carried to model space, float64; None where the distribution is not
+        a mixture.
+        """
         modes = self.dataset.modes()
         return None if modes is None else self._space.modes_to_model(modes)
 
@@ -251,7 +253,7 @@ class Evaluation:
         return self._draws[draw][:n]
 
     def draw(self, n: int) -> None:
-        """Draw `n` samples and drop them, synchronised: what timing runs."""
+        """Draw `n` samples and drop them, synchronized: what timing runs."""
         self._sample(n, seeded(self.device, self.seed, 17), check=False)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -276,7 +278,7 @@ class Evaluation:
         steps, batch = self.training.steps, self.training.batch_size
         if not isinstance(self.model, NeuralModel) or steps is None or batch is None:
             return None
-        points, _ = self._space.dequantise(self.dataset.splits.train[:batch], seeded(torch.device("cpu"), 29))
+        points, _ = self._space.dequantize(self.dataset.splits.train[:batch], seeded(torch.device("cpu"), 29))
         x = self._space.to_model(points)[0].float().to(self.device)
         one, uncounted = training_step_flops(self.model, x, self._context(seeded(self.device, self.seed, 31)))
         return one * steps, uncounted
@@ -302,7 +304,7 @@ class Evaluation:
             device=self.device,
             generator=generator,
             sampler=self.sampler,
-            density=self._density,
+            likelihood=self._likelihood,
             truth=self._truth if self.model.needs_truth else None,
             progress=self._progress,
         )

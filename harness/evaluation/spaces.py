@@ -1,4 +1,4 @@
-"""Data space to model space and back: dequantisation, scaling, logit, standardisation, each with its log-determinant.
+"""Data space to model space and back: dequantization, scaling, logit, standardization, each with its log-determinant.
 
 A transform acts on float tensors `(n, *shape)`; `forward` goes from data space to model space and returns
 `(y, log|det dy/dx|)` with the log-determinant per row, shape `(n,)`, in nats.
@@ -18,10 +18,11 @@ from ..contracts.dataset import Dataset, Modes
 from ..errors import DataError
 
 
-class DequantisationNoise(Protocol):
-    """A law q(u | x) of the noise u in (0, 1) that is added to levels x.
+class DequantizationNoise(Protocol):
+    """A distribution q(u | x) of the noise u in (0, 1) that is added to levels x.
 
-    With noise of its own law the bound is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++, eq. 3).
+    With noise of its own distribution the bound is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++,
+    eq. 3).
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,7 @@ class DequantisationNoise(Protocol):
 
 
 def uniform_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Uniform dequantisation (Theis et al. 2016): log q = 0."""
+    """Uniform dequantization (Theis et al. 2016): log q = 0."""
     return torch.rand(x.shape, generator=generator, dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
 
 
@@ -77,7 +78,7 @@ class Logit:
 class Space:
     """The chain of transforms from data space to the space that a model sees.
 
-    For images, data space is integer levels; `dequantise` adds uniform noise first, so that a density over
+    For images, data space is integer levels; `dequantize` adds uniform noise first, so that a density over
     `(0, levels)` bounds the probability of the levels from below (Theis et al. 2016).
     """
 
@@ -85,14 +86,14 @@ class Space:
     flatten: bool
     levels: int | None
     transforms: Sequence[Transform]
-    noise: DequantisationNoise = uniform_noise
+    noise: DequantizationNoise = uniform_noise
 
     @classmethod
     def fit(cls, dataset: Dataset, *, flatten: bool, image_space: Literal["affine", "logit"] = "affine") -> Space:
         """The space of a dataset, fitted on its training split alone.
 
-        Vectors are standardised per coordinate; images are dequantised, scaled to (0, 1), sent through a logit if the
-        model wants that, and standardised by one mean and one deviation of all intensities.
+        Vectors are standardized per coordinate; images are dequantized, scaled to (0, 1), sent through a logit if the
+        model wants that, and standardized by one mean and one deviation of all intensities.
         Raises DataError for a constant coordinate.
         """
         train = dataset.splits.train.double()
@@ -100,7 +101,7 @@ class Space:
             scale = train.std(0)
             if not (scale > 0).all():
                 columns = (~(scale > 0)).flatten().nonzero()[:5, 0].tolist()
-                raise DataError(f"dataset '{dataset.name}': constant coordinates {columns} cannot be standardised")
+                raise DataError(f"dataset '{dataset.name}': constant coordinates {columns} cannot be standardized")
             chain: list[Transform] = [Affine(train.mean(0), scale)]
         else:
             levels = torch.tensor(float(dataset.levels), dtype=torch.float64)
@@ -113,7 +114,7 @@ class Space:
             chain.append(Affine(y.mean(), y.std()))
         return cls(dataset.shape, flatten, dataset.levels, tuple(chain))
 
-    def dequantise(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def dequantize(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Levels become reals in (k, k + 1); continuous data is left alone.
 
         Returns the points, float64, and log q(u | x) of the noise, shape `(n,)`, which a log-likelihood of the levels
@@ -145,11 +146,11 @@ class Space:
 
     def modes_to_model(self, modes: Modes) -> Modes:
         """Gaussian components in model space, float64. Of vectors only: there the way to model space is affine."""
-        centres = self.to_model(modes.centres.double().reshape(-1, *self.shape))[0].flatten(1)
+        centers = self.to_model(modes.centers.double().reshape(-1, *self.shape))[0].flatten(1)
         origin = self.to_model(torch.zeros(1, *self.shape, dtype=torch.float64))[0].flatten()
         unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self.shape)
         linear = (self.to_model(unit)[0].flatten(1) - origin).T
-        return Modes(centres, modes.weights.double(), linear @ modes.covariances.double() @ linear.T)
+        return Modes(centers, modes.weights.double(), linear @ modes.covariances.double() @ linear.T)
 
     def to_data(self, y: Tensor) -> Tensor:
         """Model-space points to data space; images are floored to levels and clipped to the valid ones (uint8)."""

@@ -144,10 +144,10 @@ class CellWorker:
         generator = torch.Generator().manual_seed({"train": 1, "valid": 2}[name])
 
         def redraw(index: Tensor, generator: torch.Generator) -> Tensor:
-            return self.space.to_model(self.space.dequantise(points[index], generator)[0])[0].float()
+            return self.space.to_model(self.space.dequantize(points[index], generator)[0])[0].float()
 
-        quantised = name == "train" and self.dataset.levels is not None
-        return Split(redraw(torch.arange(len(points)), generator), redraw if quantised else None)
+        quantized = name == "train" and self.dataset.levels is not None
+        return Split(redraw(torch.arange(len(points)), generator), redraw if quantized else None)
 
     def _context(self, **more: Any) -> Context:
         recipe = self.job["model"]["recipe"]
@@ -211,7 +211,7 @@ class CellWorker:
         self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)
 
     def _now(self) -> float:
-        """CPU seconds of this process; on a GPU synchronised wall seconds."""
+        """CPU seconds of this process; on a GPU synchronized wall seconds."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             return time.perf_counter()
@@ -223,7 +223,7 @@ class CellWorker:
         started = time.monotonic()
         spec = self.job["model"]
         sampler_spec = planned["sampler"]
-        label = sampler_spec["label"] if sampler_spec else "density"
+        label = sampler_spec["label"] if sampler_spec else "likelihood"
         phase = f"evaluate {label}"
         self.events.emit(phase=phase, evaluation=planned["id"])
         sampler = None
@@ -239,7 +239,7 @@ class CellWorker:
             device=self.device,
             training=training,
             sampler=sampler,
-            density=model.Density.model_validate(spec["density"]),
+            likelihood=model.Likelihood.model_validate(spec["likelihood_options"]),
             truth=DatasetTruth(self.dataset, self.space) if model.needs_truth else None,
             alone=self._alone,
             progress=self.events.progress,

@@ -85,7 +85,7 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     """
     cells = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
-    once = tuple(metric for metric in resolved.metrics if metric.stage in ("density", "training"))
+    once = tuple(metric for metric in resolved.metrics if metric.stage in ("likelihood", "training"))
     sampling = tuple(metric for metric in resolved.metrics if metric.stage == "sampling")
     for dataset, model in resolved.pairs:
         card = cards[data_id(dataset)]
@@ -120,7 +120,7 @@ def _evaluation(
     identity = {
         "cell": cell_id,
         "sampler": None if sampler is None else [sampler.name, sampler.config],
-        "density": model.density if sampler is None else None,
+        "likelihood": model.likelihood_options if sampler is None else None,
         "metrics": [[metric.name, metric.config, _source(metric.provenance)] for metric in metrics],
         "core": core_hash(_EVALUATION_CORE),
     }

@@ -44,7 +44,7 @@ class ModelChoice(Choice):
     """A model with its config, training recipe, likelihood options and sampler settings."""
 
     recipe: Options | None = None
-    density: Options | None = None
+    likelihood_options: Options | None = None
     samplers: tuple[Choice, ...] = ()
     control: bool = False
     likelihood: str = "none"
@@ -130,7 +130,7 @@ class _Resolver:
             except PluginError as error:
                 self.problems.append(self.document.problem((*base, "datasets", index), str(error)))
         samplers = self._samplers(cls, entry.get("samplers"), (*base, "samplers"))
-        densities = self._grid(cls.Density, entry.get("density", {}), (*base, "density"), single=True)
+        likelihoods = self._grid(cls.Likelihood, entry.get("likelihood", {}), (*base, "likelihood"), single=True)
         recipe = getattr(cls, "recipe", None)
         recipes: list[tuple[Options, Any]] = [({}, None)]
         if recipe is not None:
@@ -152,7 +152,7 @@ class _Resolver:
                 config.model_dump(mode="json"),
                 provenance,
                 recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
-                density=densities[0][1].model_dump(mode="json") if densities else {},
+                likelihood_options=likelihoods[0][1].model_dump(mode="json") if likelihoods else {},
                 samplers=tuple(samplers),
                 control=cls.control,
                 likelihood=cls.likelihood,

@@ -42,7 +42,7 @@ class ModelEntry(Config):
     config: dict[str, Any] = {}
     datasets: list[str] | None = Field(None, description="names of the datasets it is trained on; default: all")
     samplers: list[dict[str, Any]] | None = Field(None, description="default: every sampler at its defaults")
-    density: dict[str, Any] = Field({}, description="options of the likelihood")
+    likelihood: dict[str, Any] = Field({}, description="options of the likelihood")
     recipe: dict[str, Any] = Field({}, description="overrides of the model's training recipe")
 
 

@@ -103,7 +103,7 @@ def train_model(model: NeuralModel, train: Split, ctx: Context) -> None:
     """Build and train `model` until `ctx.clock` has spent the budget; leaves the kept weights in the model.
 
     Fills `ctx.curves` with `step`, `loss` (and what else the model's steps return), `validation_step`, `validation`.
-    The global random state is used by networks (initialisation, dropout) under a seed from `ctx.generator`, and put
+    The global random state is used by networks (initialization, dropout) under a seed from `ctx.generator`, and put
     back afterwards. Raises DivergedError when the loss is not finite.
     """
     if ctx.clock is None:
@@ -118,7 +118,7 @@ def train_model(model: NeuralModel, train: Split, ctx: Context) -> None:
 
 
 def _drawn(train: Split, batch_size: int, ctx: Context, seed: int) -> Iterator[Tensor]:
-    """Endless minibatches; those of quantised data are dequantised anew each time."""
+    """Endless minibatches; those of quantized data are dequantized anew each time."""
     order = batches(len(train), batch_size, ctx.generator)
     if train.redraw is None:
         x = train.x.to(ctx.device)

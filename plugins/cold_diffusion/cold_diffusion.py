@@ -24,7 +24,7 @@ from .restoration import ColdSampler, Degradation, Naive, Restorer, Tacos
 
 
 class ColdDiffusion(trilemma.NeuralModel):
-    """A restorer trained to undo a degradation, and the law of the fully degraded state."""
+    """A restorer trained to undo a degradation, and the distribution of the fully degraded state."""
 
     samplers = (Tacos, Naive, PriorAlone)
     always_samplers: ClassVar[tuple[trilemma.Sampler, ...]] = (PriorAlone(), PriorAlone(restore="linear"))

@@ -1,4 +1,4 @@
-"""The fully degraded state from which a restoration starts, its law fitted to degraded training points."""
+"""The fully degraded state from which a restoration starts, its distribution fitted to degraded training points."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ POINTS = 20_000  # training points at most
 
 
 class EndStateConfig(trilemma.Config):
-    """The law of the fully degraded state."""
+    """The distribution of the fully degraded state."""
 
     components: int = Field(10, ge=1, description="components of the Gaussian mixture of the fully degraded state")
-    regularisation: float = Field(
+    regularization: float = Field(
         1e-6, gt=0, description="variance added to the mixture in every direction: it hides detail finer than its root"
     )
 
@@ -85,18 +85,18 @@ class EndState(nn.Module):
         self.mean.copy_(ends.mean(0))
         self.restored_mean.copy_(origins.mean(0))
         ends, origins = ends - self.mean, origins - self.restored_mean
-        d, k, noise = ends.shape[1], len(self.basis), self.config.regularisation
+        d, k, noise = ends.shape[1], len(self.basis), self.config.regularization
         variances, directions = torch.linalg.eigh(ends.T @ ends / len(ends))
         self.basis.copy_(directions.flip(1)[:, :k].T)
         self.rest.copy_(noise + variances[: d - k].clamp(min=0).sum() / max(d - k, 1))
         coordinates = ends @ self.basis.T
-        # The linear estimate knows of the noise that the regularisation is, and amplifies nothing that lies below it.
+        # The linear estimate knows of the noise that the regularization is, and amplifies nothing that lies below it.
         inner = coordinates.T @ coordinates / len(ends) + noise * torch.eye(k).to(ends)
         self.way_back.copy_(torch.linalg.solve(inner, coordinates.T @ origins / len(ends)))
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         mixture = GaussianMixture(len(self.weights), reg_covar=noise, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a fit cut short is still a law to start from
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a fit cut short is still a distribution to start from
             mixture.fit(coordinates.cpu().numpy())
         self.weights.copy_(torch.from_numpy(mixture.weights_))
         self.means.copy_(torch.from_numpy(mixture.means_))
@@ -113,10 +113,10 @@ class EndState(nn.Module):
 
     def log_prob(self, state: Tensor) -> Tensor:
         """Log-density in nats of states `(n, *shape)`, shape `(n,)`, float64."""
-        centred = state.flatten(1).double() - self.mean
-        coordinates = centred @ self.basis.T
+        centered = state.flatten(1).double() - self.mean
+        coordinates = centered @ self.basis.T
         others = len(self.mean) - len(self.basis)
-        squared = centred.square().sum(1) - coordinates.square().sum(1)
+        squared = centered.square().sum(1) - coordinates.square().sum(1)
         rest = 0.5 * (squared / self.rest + others * (2 * math.pi * self.rest).log()) if others else 0.0
         return mixture_log_prob(coordinates, self.weights, self.means, self.factors) - rest
 

@@ -31,7 +31,7 @@ class Blur(Degradation):
 
 
 class Mask(Degradation):
-    """A square that grows from the centre until only the border pixels are left, with an edge one pixel wide.
+    """A square that grows from the center until only the border pixels are left, with an edge one pixel wide.
 
     What is masked becomes 0, the mean intensity: it is lost.
     """
@@ -88,7 +88,7 @@ class ColdBlur(ColdImages):
 
 
 class ColdMask(ColdImages):
-    """Cold diffusion (Bansal et al. 2023) by a mask that grows from the centre and leaves the border pixels."""
+    """Cold diffusion (Bansal et al. 2023) by a mask that grows from the center and leaves the border pixels."""
 
     name = "cold-mask"
 

@@ -64,7 +64,7 @@ class InverseHeat(trilemma.NeuralModel):
         noise: float = Field(0.2, gt=0, description="deviation of the noise on blurred images, in model space")
         kept: int = Field(10_000, ge=1, description="blurred training images kept to start from; more are subsampled")
 
-    class Density(ReverseOptions):
+    class Likelihood(ReverseOptions):
         """Options of the variational bound."""
 
         draws: int = Field(1, ge=1, description="draws of the noise at every step over which the bound is averaged")
@@ -144,8 +144,8 @@ class InverseHeat(trilemma.NeuralModel):
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The variational bound (Rissanen et al. 2023, section 3.2); its mean terms are in the details."""
-        options = ctx.density
-        assert isinstance(options, self.Density)
+        options = ctx.likelihood
+        assert isinstance(options, self.Likelihood)
         parts = []
         for part in torch.split(x, ROWS):
             bounds = [self.bound(part, options, ctx.generator) for _ in range(options.draws)]

@@ -41,7 +41,9 @@ class Degradation(nn.Module, ABC):
         return None
 
     def end(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """`n` draws of the fully degraded state, where its law is known; None: a mixture fitted to training points."""
+        """`n` draws of the fully degraded state, where its distribution is known; None: a mixture fitted to training
+        points.
+        """
         return None
 
     def times(self, steps: int, power: float) -> Tensor:

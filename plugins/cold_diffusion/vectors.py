@@ -19,7 +19,7 @@ from .restoration import Degradation
 class Morph(Degradation):
     """D(x, t) = cos(pi t / 2) x + sin(pi t / 2) z towards a partner z from a stored set that is not Gaussian.
 
-    The set is drawn once, uniformly in a cube of unit variance. Standardised data keeps its variance on the way.
+    The set is drawn once, uniformly in a cube of unit variance. Standardized data keeps its variance on the way.
     """
 
     partners: Tensor

@@ -19,7 +19,7 @@ from .selection import validation_split
 class GaussianMixture(trilemma.Model):
     """A mixture of full-covariance Gaussians fitted by EM (scikit-learn's), chosen by validation log-likelihood.
 
-    What is chosen is the number of components and how much the covariances are regularised.
+    What is chosen is the number of components and how much the covariances are regularized.
     """
 
     name = "gmm"
@@ -32,7 +32,7 @@ class GaussianMixture(trilemma.Model):
 
         components: tuple[int, ...] = Field((4, 8, 16, 30), min_length=1, description="numbers of components to try")
         points: int = Field(20_000, ge=2, description="training points used; more are subsampled")
-        regularisations: tuple[float, ...] = Field(
+        regularizations: tuple[float, ...] = Field(
             (1e-6, 0.1), min_length=1, description="amounts to try that are added to the covariances' diagonals"
         )
         iterations: int = Field(100, ge=1, description="most EM iterations")
@@ -48,7 +48,7 @@ class GaussianMixture(trilemma.Model):
         seed = int(torch.randint(2**31, (), generator=ctx.generator, device=ctx.generator.device))
         candidates = [
             Estimator(min(k, len(points)), reg_covar=amount, max_iter=self.config.iterations, random_state=seed)
-            for k, amount in product(self.config.components, self.config.regularisations)
+            for k, amount in product(self.config.components, self.config.regularizations)
         ]
         with warnings.catch_warnings():
             # A fit that stops before it converges is still a candidate: the validation data judges it.

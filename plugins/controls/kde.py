@@ -25,7 +25,7 @@ class KernelDensity(trilemma.Model):
     class Config(trilemma.Config):
         """Options of the kernel density estimate."""
 
-        points: int = Field(10_000, ge=1, description="training points kept as centres; more are subsampled")
+        points: int = Field(10_000, ge=1, description="training points kept as centers; more are subsampled")
         bandwidths: tuple[float, ...] = Field(
             (0.01, 0.014, 0.02, 0.03, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
             min_length=1,

@@ -11,12 +11,12 @@ from torch import Tensor
 BLOCK = 2**20  # pairs held at a time: 8 MiB, which stays in a cache
 
 
-def pair_exponents(x: Tensor, centres: Tensor) -> Iterator[Tensor]:
-    """-|x_i - c_j|^2 / 2 of `x` `(n, d)` and centres `(k, d)`: blocks `(rows, k)`, one after the other."""
-    centres = centres.double()
-    offset = -0.5 * centres.square().sum(1)
-    for rows in torch.split(x.double(), max(1, BLOCK // len(centres))):
-        yield torch.addmm(offset, rows, centres.T).sub_(0.5 * rows.square().sum(1, keepdim=True))
+def pair_exponents(x: Tensor, centers: Tensor) -> Iterator[Tensor]:
+    """-|x_i - c_j|^2 / 2 of `x` `(n, d)` and centers `(k, d)`: blocks `(rows, k)`, one after the other."""
+    centers = centers.double()
+    offset = -0.5 * centers.square().sum(1)
+    for rows in torch.split(x.double(), max(1, BLOCK // len(centers))):
+        yield torch.addmm(offset, rows, centers.T).sub_(0.5 * rows.square().sum(1, keepdim=True))
 
 
 def log_kernel(exponents: Tensor, bandwidth: float, d: int) -> Tensor:
@@ -24,17 +24,17 @@ def log_kernel(exponents: Tensor, bandwidth: float, d: int) -> Tensor:
     largest = exponents.amax(1, keepdim=True)
     # Terms below exp(-100) of the largest do not count in double precision, and the exponential is slow on them.
     terms = ((exponents - largest) / bandwidth**2).clamp_min_(-100).exp_().sum(1)
-    normaliser = math.log(exponents.shape[1]) + d / 2 * math.log(2 * math.pi * bandwidth**2)
-    return terms.log() + largest.squeeze(1) / bandwidth**2 - normaliser
+    normalizer = math.log(exponents.shape[1]) + d / 2 * math.log(2 * math.pi * bandwidth**2)
+    return terms.log() + largest.squeeze(1) / bandwidth**2 - normalizer
 
 
-def kernel_log_prob(x: Tensor, centres: Tensor, bandwidth: float) -> Tensor:
+def kernel_log_prob(x: Tensor, centers: Tensor, bandwidth: float) -> Tensor:
     """Log-density in nats of the equal mixture of N(c_j, bandwidth^2 I) at each row of `x`, shape `(n,)`."""
-    return torch.cat([log_kernel(block, bandwidth, x.shape[1]) for block in pair_exponents(x, centres)])
+    return torch.cat([log_kernel(block, bandwidth, x.shape[1]) for block in pair_exponents(x, centers)])
 
 
-def sample_kernel(n: int, centres: Tensor, bandwidth: float, generator: torch.Generator) -> Tensor:
+def sample_kernel(n: int, centers: Tensor, bandwidth: float, generator: torch.Generator) -> Tensor:
     """`n` draws of the same mixture, shape `(n, d)`."""
-    chosen = torch.randint(len(centres), (n,), generator=generator, device=generator.device)
-    points = centres.to(generator.device)[chosen]
+    chosen = torch.randint(len(centers), (n,), generator=generator, device=generator.device)
+    points = centers.to(generator.device)[chosen]
     return points + bandwidth * torch.randn(points.shape, generator=generator, device=generator.device)

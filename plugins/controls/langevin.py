@@ -1,4 +1,4 @@
-"""Langevin Monte Carlo on the score of the true law: what any learned score would give at best."""
+"""Langevin Monte Carlo on the score of the true distribution: what any learned score would give at best."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Chain(trilemma.Sampler):
 
 
 class LangevinMonteCarlo(trilemma.Model):
-    """Langevin Monte Carlo on the score of the law behind the data: a control, for laws with an exact density.
+    """Langevin Monte Carlo on the score of the distribution behind the data: a control, for distributions with an exact
+    density.
 
     Whatever it gets wrong (weights of modes that are far apart) is the sampler's fault, not that of a learned score.
     Nothing is learned, and no network is evaluated. Where the density is zero, a chain moves by noise alone.
@@ -42,7 +43,9 @@ class LangevinMonteCarlo(trilemma.Model):
         options, truth = ctx.sampler, ctx.truth
         assert isinstance(options, Chain)
         if truth is None:
-            raise trilemma.UnsupportedError("Langevin Monte Carlo was given no law whose score it could follow")
+            raise trilemma.UnsupportedError(
+                "Langevin Monte Carlo was given no distribution whose score it could follow"
+            )
 
         def true_score(x: Tensor) -> Tensor:
             with torch.enable_grad():

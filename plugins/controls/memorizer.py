@@ -13,9 +13,10 @@ from .kernel import kernel_log_prob, sample_kernel
 
 
 class Memorizer(trilemma.Model):
-    """Replays training points: perfect sample quality without generalisation, which only a likelihood exposes.
+    """Replays training points: perfect sample quality without generalization, which only a likelihood exposes.
 
-    It is the equal mixture of very narrow Gaussians at the training points; samples and density are both of that law.
+    It is the equal mixture of very narrow Gaussians at the training points; samples and density are both of that
+    distribution.
     """
 
     name = "memorizer"

@@ -10,9 +10,9 @@ import trilemma
 
 
 class Oracle(trilemma.Model):
-    """Draws from the law behind the data: no model can do better than its scores by more than chance.
+    """Draws from the distribution behind the data: no model can do better than its scores by more than chance.
 
-    Real data has no known law: there it draws held-out points with replacement and has no likelihood.
+    Real data has no known distribution: there it draws held-out points with replacement and has no likelihood.
     """
 
     name = "oracle"
@@ -27,7 +27,7 @@ class Oracle(trilemma.Model):
         return truth(ctx).sample(n, ctx.generator).to(ctx.device)
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The law's own log-density. Raises UnsupportedError where it is not known."""
+        """The distribution's own log-density. Raises UnsupportedError where it is not known."""
         return truth(ctx).log_prob(x)
 
     def state(self) -> dict[str, Tensor]:
@@ -38,7 +38,7 @@ class Oracle(trilemma.Model):
 
 
 def truth(ctx: trilemma.Context) -> trilemma.Truth:
-    """The law in the context. Raises UnsupportedError where there is none."""
+    """The distribution in the context. Raises UnsupportedError where there is none."""
     if ctx.truth is None:
-        raise trilemma.UnsupportedError("the oracle was given no law to draw from")
+        raise trilemma.UnsupportedError("the oracle was given no distribution to draw from")
     return ctx.truth

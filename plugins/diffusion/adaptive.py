@@ -137,7 +137,7 @@ def gotta_go_fast(
     max(atol, rtol max(|x'|, |x'_prev|)); a step is accepted where it is at most 1, with x'' as the new point, and the
     next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused.
 
-    The paper tries a refused step again with new noise. Since the error depends on the noise, that favours noise which
+    The paper tries a refused step again with new noise. Since the error depends on the noise, that favors noise which
     the tolerance likes: in few dimensions the samples come out far too wide, at tight tolerances as well. With `memory`
     the noise of a refused step is part of the path that is tried again (`BrownianPaths`). Raises DivergedError where
     the steps do not come to an end.

@@ -2,7 +2,7 @@
 
 The latent variables are x_0 + sigma z at falling noise levels. Under a model that draws from q(x_s | x_t, x_0 = D) at
 each step, each step costs (1/sigma_s^2 - 1/sigma_t^2) |x_0 - D(x_t)|^2 / 2 (Kingma et al. 2021, eq. 13); the last step
-draws from N(D, sigma_min^2 I), and at the largest noise level the model's law is N(0, (1 + sigma_max^2) I).
+draws from N(D, sigma_min^2 I), and at the largest noise level the model's distribution is N(0, (1 + sigma_max^2) I).
 """
 
 from __future__ import annotations

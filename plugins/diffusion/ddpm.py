@@ -15,11 +15,11 @@ from ..networks.points import ROWS, standard_normal, stratified
 from .bounds import Bound, Variance, ladder_bound
 from .denoiser import noise_residual
 from .langevin_samplers import StridedAncestral, StridedDdim
-from .model import PARAMETRISATIONS, DenoiserModel
+from .model import PARAMETRIZATIONS, DenoiserModel
 from .schedules import DiscreteVariancePreserving
 
 
-class BoundDensity(trilemma.Config):
+class BoundLikelihood(trilemma.Config):
     """Options of the variational bound."""
 
     variance: Variance = Field(
@@ -31,7 +31,7 @@ class BoundDensity(trilemma.Config):
 class Ddpm(DenoiserModel):
     """Denoising diffusion (Ho et al. 2020), with an MLP on vectors. Its likelihood is the variational bound.
 
-    The estimate of x_0 is not clipped: standardised vectors have no bounds.
+    The estimate of x_0 is not clipped: standardized vectors have no bounds.
     """
 
     name = "ddpm"
@@ -44,17 +44,17 @@ class Ddpm(DenoiserModel):
         steps: int = Field(100, ge=2, description="steps T of the chain")
         beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
         beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
-        parametrisation: Literal["karras", "noise"] = Field(
+        parametrization: Literal["karras", "noise"] = Field(
             "noise", description="what the network predicts: the noise as in the paper, or preconditioned as in EDM"
         )
 
-    class Density(BoundDensity):
+    class Likelihood(BoundLikelihood):
         """Options of the variational bound."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
-        self.denoiser = PARAMETRISATIONS[config.parametrisation](self.network(info))
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](self.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """L_simple, E|noise - its estimate|^2 at a level drawn uniformly (Ho et al. 2020, eq. 14), per coordinate."""
@@ -70,8 +70,8 @@ class Ddpm(DenoiserModel):
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The variational bound (Ho et al. 2020, eq. 5); its mean terms L_T, L_1:T-1 and L_0 are in the details."""
-        options, levels = ctx.density, self.ladder.levels()
-        assert isinstance(options, BoundDensity)
+        options, levels = ctx.likelihood, self.ladder.levels()
+        assert isinstance(options, BoundLikelihood)
         parts = []
         for part in torch.split(x, ROWS):
             bounds = [

@@ -15,7 +15,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def score(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
-    """The score of the law of x_0 + sigma z: (D(x, sigma) - x) / sigma^2."""
+    """The score of the distribution of x_0 + sigma z: (D(x, sigma) - x) / sigma^2."""
     return (denoise(x, sigma) - x) / per_point(sigma, x) ** 2
 
 
@@ -53,7 +53,7 @@ class Preconditioned(nn.Module):
 class NoisePrediction(nn.Module):
     """D(x, sigma) = x - sigma F(x / sqrt(1 + sigma^2), ln(sigma)/4): the raw network predicts the noise itself.
 
-    The parametrisation of Ho et al. 2020 (eq. 15), and with -F / sigma for the score that of Song & Ermon 2020.
+    The parametrization of Ho et al. 2020 (eq. 15), and with -F / sigma for the score that of Song & Ermon 2020.
     """
 
     def __init__(self, network: nn.Module) -> None:

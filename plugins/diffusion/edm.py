@@ -16,7 +16,7 @@ from ..networks.points import per_point, standard_normal, stratified
 from ..networks.unet import UNET_RECIPE, UNetConfig
 from .denoiser import Denoiser, Preconditioned
 from .level_head import LevelDenoiser
-from .model import DiffusionModel, FlowDensity
+from .model import DiffusionModel, FlowLikelihood
 from .samplers import ODE_SAMPLERS, StochasticHeun
 from .schedules import VarianceExploding
 
@@ -103,7 +103,7 @@ class EdmUnet(DiffusionModel):
         log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
         sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
-    class Density(FlowDensity):
+    class Likelihood(FlowLikelihood):
         """Options of the probability-flow likelihood."""
 
         steps: int = Field(18, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")

@@ -100,7 +100,7 @@ class PlainLangevin(DenoiserSampler):
 def step_ratio(gamma: float, steps: int) -> float:
     """eps / sigma_L^2 by Technique 4 of Song & Ermon 2020: the variance after a level's steps is closest to that level.
 
-    `gamma` is the ratio of neighbouring levels. Among a fine grid of ratios r in (0, 1) it minimises
+    `gamma` is the ratio of neighboring levels. Among a fine grid of ratios r in (0, 1) it minimizes
     |(1 - r)^(2 steps) (gamma^2 - v) + v - 1|, where v = 2 r / (1 - (1 - r)^2) is the stationary variance (its
     proposition 3).
     """

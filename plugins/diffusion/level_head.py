@@ -14,7 +14,7 @@ REACH = 8.0
 
 
 def log_boxes(z: Tensor) -> Tensor:
-    """ln(Phi(z_k+1) - Phi(z_k)) between neighbours along the last dimension, accurate in both tails. `z` rises."""
+    """ln(Phi(z_k+1) - Phi(z_k)) between neighbors along the last dimension, accurate in both tails. `z` rises."""
     tail = torch.special.log_ndtr(-z.abs())  # of whichever side is the smaller
     low, high = tail[..., :-1], tail[..., 1:]
     nearer, farther = torch.maximum(low, high), torch.minimum(low, high)
@@ -45,7 +45,7 @@ def box_posterior_mean(x: Tensor, sigma: Tensor, logits: Tensor, edges: Tensor) 
 
 
 class LevelDenoiser(nn.Module):
-    """D(x, sigma) for images whose values lie in `levels` equal boxes of the interval `support` (dequantised levels).
+    """D(x, sigma) for images whose values lie in `levels` equal boxes of the interval `support` (dequantized levels).
 
     The raw network gives logits for each pixel and level, `(n, channels levels, height, width)`; on top of a bias (the
     logarithm of a histogram of the data) they are what the rest of the image says of a pixel, and the pixel's own noisy

@@ -18,7 +18,7 @@ from ..networks.points import rademacher
 from .denoiser import Denoiser, probability_flow
 
 
-class OdeDensity(trilemma.Config):
+class OdeLikelihood(trilemma.Config):
     """How a log-density is computed by the probability-flow ODE."""
 
     steps: int = Field(40, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
@@ -57,12 +57,12 @@ def integrate(
 
 
 def ode_log_prob(
-    denoise: Denoiser, x: Tensor, sigma_max: float, options: OdeDensity, generator: torch.Generator
+    denoise: Denoiser, x: Tensor, sigma_max: float, options: OdeLikelihood, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Any]]:
     """Log-density in nats of each row of `x`, and what a reader must know of how it was computed.
 
     log p(x) = log N(u_T; 0, I) + the integral of div du/dln(sigma) + log|du/dx| at `sigma_min`: the change of variables
-    along an ODE (Chen et al. 2018, eq. 8). At `sigma_max` the law of u is taken to be the standard normal.
+    along an ODE (Chen et al. 2018, eq. 8). At `sigma_max` the distribution of u is taken to be the standard normal.
     """
     d = x[0].numel()
     exact = options.divergence == "exact" or (options.divergence == "auto" and d <= EXACT_UP_TO)

@@ -14,12 +14,12 @@ from ..networks.mlp import MLP_RECIPE, MLPConfig
 from ..networks.points import ROWS
 from .bounds import continuous_bound
 from .denoiser import NoisePrediction, Preconditioned, score
-from .likelihood import OdeDensity, ode_log_prob
+from .likelihood import OdeLikelihood, ode_log_prob
 from .samplers import DenoiserSampler
 from .schedules import Diffusion
 
 
-class FlowDensity(OdeDensity):
+class FlowLikelihood(OdeLikelihood):
     """Options of the probability-flow likelihood, and of the variational bound that is reported beside it."""
 
     bound_draws: int = Field(
@@ -68,12 +68,12 @@ class DiffusionModel(DenoiserModel):
 
     likelihood = "ode"
 
-    class Density(FlowDensity):
+    class Likelihood(FlowLikelihood):
         """Options of the probability-flow likelihood."""
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        options = ctx.density
-        assert isinstance(options, FlowDensity)
+        options = ctx.likelihood
+        assert isinstance(options, FlowLikelihood)
         sigma_max = self.diffusion.sigma_max
         parts = []
         for part in torch.split(x, ROWS):
@@ -88,5 +88,5 @@ class DiffusionModel(DenoiserModel):
         return values
 
 
-PARAMETRISATIONS: dict[str, type[nn.Module]] = {"karras": Preconditioned, "noise": NoisePrediction}
+PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"karras": Preconditioned, "noise": NoisePrediction}
 """What the raw network predicts -> the denoiser around it."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, MLPConfig, initialise, mlp
+from ..networks.mlp import FourierFeatures, MLPConfig, initialize, mlp
 from ..networks.points import per_point, standard_normal, stratified
 from .denoiser import NoisePrediction, noise_residual
 from .langevin_samplers import AnnealedLangevin, PlainLangevin
@@ -36,7 +36,7 @@ class UnconditionalScore(nn.Module):
 def ladder_length(d: int, sigma_min: float, sigma_max: float) -> int | None:
     """The number of levels by Technique 2 of Song & Ermon 2020; None where d <= 4, for which it has no solution.
 
-    The ratio gamma of neighbours solves Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
+    The ratio gamma of neighbors solves Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
     The first term is 1 to within 1e-9, so that gamma = sqrt(2 d) / (sqrt(2 d) - 3).
     """
     root = math.sqrt(2 * d)
@@ -78,7 +78,7 @@ class Ncsn(DenoiserModel):
         if config.unconditional:
             features = FourierFeatures(config.octaves)
             body = mlp((features.width(info.dim), *config.hidden, info.dim), config.dropout)
-            initialise(body)
+            initialize(body)
             self.denoiser: nn.Module = UnconditionalScore(nn.Sequential(features, body))
         else:
             self.denoiser = NoisePrediction(self.network(info))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import trilemma
 
 from ..networks.divergence import exact_divergence, probe_divergence
-from ..networks.mlp import FourierFeatures, initialise, mlp
+from ..networks.mlp import FourierFeatures, initialize, mlp
 from ..networks.points import rademacher, standard_normal
 from .langevin import langevin
 
@@ -38,7 +38,9 @@ def sliced_objective(score: Score, x: Tensor, probes: int, generator: torch.Gene
 
 
 def denoising_objective(score: Score, x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """E|s(x + sigma z) + z / sigma|^2 / 2, for the score of the law smoothed by the noise (Vincent 2011, eq. 11)."""
+    """E|s(x + sigma z) + z / sigma|^2 / 2, for the score of the distribution smoothed by the noise (Vincent 2011, eq.
+    11).
+    """
     noise = standard_normal(x, generator)
     return 0.5 * (score(x + sigma * noise) + noise / sigma).square().sum(1).mean()
 
@@ -58,7 +60,7 @@ class Attracted(nn.Module):
         super().__init__()
         self.features = FourierFeatures(config.octaves)
         self.body = mlp((self.features.width(d), *config.hidden, outputs))
-        initialise(self.body, last_gain=0.1)
+        initialize(self.body, last_gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         raw: Tensor = self.body(self.features(x))
@@ -73,7 +75,9 @@ class ScoreConfig(trilemma.Config):
     objective: Literal["implicit", "sliced", "denoising"] = Field(
         "denoising", description="Hyvarinen's with the exact trace, sliced with variance reduction, or denoising"
     )
-    sigma: float = Field(0.1, gt=0, description="noise of the denoising objective: the law that is learned is smoothed")
+    sigma: float = Field(
+        0.1, gt=0, description="noise of the denoising objective: the distribution that is learned is smoothed"
+    )
     probes: int = Field(1, ge=1, description="directions of the sliced objective")
 
 
@@ -135,8 +139,8 @@ class EnergyMatching(ScoreModel):
     class Config(ScoreConfig):
         """The network and the objective."""
 
-    class Density(trilemma.Config):
-        """The grid of the normaliser."""
+    class Likelihood(trilemma.Config):
+        """The grid of the normalizer."""
 
         half_side: float = Field(6.0, gt=0, description="the grid spans [-half_side, half_side] in every coordinate")
         points: int = Field(400, ge=10, description="grid points along a coordinate")
@@ -158,14 +162,14 @@ class EnergyMatching(ScoreModel):
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """-E(x) - ln Z, Z by the midpoint rule on a grid. Raises UnsupportedError beyond two dimensions."""
-        options, d = ctx.density, x.shape[1]
-        assert isinstance(options, EnergyMatching.Density)
+        options, d = ctx.likelihood, x.shape[1]
+        assert isinstance(options, EnergyMatching.Likelihood)
         if d > 2:
-            raise trilemma.UnsupportedError(f"the normaliser of an energy in {d} dimensions needs more than a grid")
+            raise trilemma.UnsupportedError(f"the normalizer of an energy in {d} dimensions needs more than a grid")
         edge = 2 * options.half_side / options.points
         axis = -options.half_side + edge * (torch.arange(options.points, device=x.device) + 0.5)
         grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
         energies = torch.cat([self.energy(part).double() for part in torch.split(grid, 20_000)])
         log_z = torch.logsumexp(-energies, 0) + d * math.log(edge)
-        ctx.details.update({"method": "grid normaliser", "grid": grid.shape[0], "half_side": options.half_side})
+        ctx.details.update({"method": "grid normalizer", "grid": grid.shape[0], "half_side": options.half_side})
         return -self.energy(x).double() - log_z

@@ -1,4 +1,4 @@
-"""Score-based generative modelling through stochastic differential equations (Song et al. 2021).
+"""Score-based generative modeling through stochastic differential equations (Song et al. 2021).
 
 The denoiser works in variance-exploding coordinates x_t / a(t); each diffusion is a change of time over it.
 """
@@ -17,13 +17,13 @@ import trilemma
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
 from .denoiser import noise_residual
-from .model import PARAMETRISATIONS, DiffusionModel
+from .model import PARAMETRIZATIONS, DiffusionModel
 from .samplers import ODE_SAMPLERS, SDE_SAMPLERS
 from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 
 
 def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator) -> Tensor:
-    """The noise levels of a batch of `n`, float32, one in each of n equal parts of their law.
+    """The noise levels of a batch of `n`, float32, one in each of n equal parts of their distribution.
 
     `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (a sigma)^2, the
     importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = a^2 d(sigma^2)/dt for every linear
@@ -42,7 +42,7 @@ def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, ge
 class SdeConfig(MLPConfig):
     """What the score SDEs share."""
 
-    parametrisation: Literal["karras", "noise"] = Field(
+    parametrization: Literal["karras", "noise"] = Field(
         "karras", description="what the network predicts: preconditioned as in EDM, or the noise as in the paper"
     )
     weighting: Literal["variance", "likelihood"] = Field(
@@ -68,7 +68,7 @@ class ScoreSde(DiffusionModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = self.make_diffusion()
-        self.denoiser = PARAMETRISATIONS[self.config.parametrisation](self.network(info))
+        self.denoiser = PARAMETRIZATIONS[self.config.parametrization](self.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).

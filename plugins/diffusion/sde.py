@@ -22,7 +22,7 @@ Update = Callable[[Denoiser, Tensor, Diffusion, Tensor, Tensor, torch.Generator]
 
 
 def marginal_score(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
-    """The score of the diffusion's law at time `t`, of shape `()` or `(n,)`: the denoiser's at x / a, over a."""
+    """The score of the marginal at time `t`, of shape `()` or `(n,)`: the denoiser's at x / a, over a."""
     scale = per_point(diffusion.scale(t), x)
     return score(denoise, x / scale, diffusion.sigma(t).to(x)) / scale
 
@@ -70,7 +70,8 @@ def langevin_correction(
 
     The deviation is a sigma of the marginal, alpha is a(t)^2 over its value a thousandth of time before (1 for VE). The
     paper's |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5) is replaced by its expectation for a
-    score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own would bias the law.
+    score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own would bias the
+    distribution.
     """
     deviation = diffusion.scale(t) * diffusion.sigma(t)
     alpha = (diffusion.scale(t) / diffusion.scale((t - 1e-3).clamp_min(0))) ** 2

@@ -1,4 +1,4 @@
-"""Laws at the latent end of a flow."""
+"""Distributions at the latent end of a flow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Base(nn.Module, ABC):
-    """A law of points of one shape, with an exact density."""
+    """A distribution of points of one shape, with an exact density."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import trilemma
 
 from ..networks.divergence import EXACT_UP_TO
-from ..networks.mlp import initialise
+from ..networks.mlp import initialize
 from ..networks.points import rademacher
 from .base import StandardNormal
 from .conditioners import Conditioner
@@ -38,7 +38,7 @@ class Velocity(Conditioner):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((d, *hidden, d)))
         self.time = nn.Linear(3, hidden[0])
-        initialise(self.layers, last_gain=0.1)
+        initialize(self.layers, last_gain=0.1)
 
     def forward(self, x: Tensor, t: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """`x` (n, d), time `t` () and `vectors` (k, n, d) to f(x, t) (n, d) and the products (k, n, d)."""
@@ -74,7 +74,7 @@ class RungeKutta(trilemma.Sampler):
     """The classical Runge-Kutta method of order 4 with equal steps: four evaluations a step."""
 
     name = "rk4"
-    steps: int = Field(10, ge=1, description="steps from the base law to the data")
+    steps: int = Field(10, ge=1, description="steps from the base distribution to the data")
 
 
 class ContinuousFlow(trilemma.NeuralModel):
@@ -96,7 +96,7 @@ class ContinuousFlow(trilemma.NeuralModel):
             description=f"trace in training; auto: exact up to {TRAIN_EXACT_UP_TO} dimensions, else Hutchinson's",
         )
 
-    class Density(trilemma.Config):
+    class Likelihood(trilemma.Config):
         """How a log-density is computed."""
 
         steps: int = Field(20, ge=1, description="Runge-Kutta steps")
@@ -135,7 +135,7 @@ class ContinuousFlow(trilemma.NeuralModel):
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        options = ctx.density if isinstance(ctx.density, self.Density) else self.Density()
+        options = ctx.likelihood if isinstance(ctx.likelihood, self.Likelihood) else self.Likelihood()
         exact = _is_exact(options.divergence, x, EXACT_UP_TO)
         ctx.details.update(_describe(options, exact))
         values, error = self._log_prob(x, options.steps, exact, options.probes, ctx.generator)

@@ -1,7 +1,7 @@
 """Networks that give the parameters of a flow's layers, with features before points in memory.
 
 They map points `(n, d)` to parameters `(width, d_out, n)`. With the points last, what runs over parameters or
-coordinates is vectorised over points, however few coordinates there are.
+coordinates is vectorized over points, however few coordinates there are.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Perceptron(Conditioner):
         return out.view(self.width, self.n_out, -1), pull
 
 
-class Parametrised(Perceptron):
+class Parametrized(Perceptron):
     """A perceptron that holds its layers. `last_gain` as in `initial`."""
 
     def __init__(
@@ -186,7 +186,7 @@ class Parametrised(Perceptron):
         return super().forward(x, self.layers() if layers is None else layers)
 
 
-class Masked(Parametrised):
+class Masked(Parametrized):
     """A masked MLP: the parameters of coordinate i depend on the coordinates before it in `order` alone.
 
     `order[i]` is the place of coordinate i. Masks are those of MADE (Germain et al. 2015, eqs. 8 to 10).

@@ -1,4 +1,4 @@
-"""A normalizing flow: a chain of invertible layers between data and a base law."""
+"""A normalizing flow: a chain of invertible layers between data and a base distribution."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Bijection(nn.Module, ABC):
         """`(x, log|det dx/dy|)`."""
 
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation from one batch of inputs."""
+        """Data-dependent initialization from one batch of inputs."""
         return None
 
 
@@ -76,14 +76,14 @@ class Chain(Bijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Initialise each layer from what the layers before it make of `x`."""
+        """Initialize each layer from what the layers before it make of `x`."""
         for layer in self.chain():
             layer.initialize(x)
             x = layer(x)[0]
 
 
-class Density(nn.Module, ABC):
-    """A law that a flow model trains: densities and draws."""
+class DensityEstimator(nn.Module, ABC):
+    """A distribution that a flow model trains: densities and draws."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -95,11 +95,11 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialisation from one batch."""
+        """Data-dependent initialization from one batch."""
 
 
-class Flow(Chain, Density):
-    """A chain of bijections, from data forward to a base law."""
+class Flow(Chain, DensityEstimator):
+    """A chain of bijections, from data forward to a base distribution."""
 
     def __init__(self, layers: Iterable[Bijection], base: Base) -> None:
         super().__init__(layers)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ..networks.mlp import SILU_GAIN
 from .conditioners import Conditioner
 from .flow import Bijection
-from .gaussianise import gaussianising_spline
+from .gaussianize import gaussianizing_spline
 from .spline import rational_quadratic
 from .transforms import Elementwise, Pure
 
@@ -66,12 +66,12 @@ class FactorOut(Bijection):
         return torch.cat([going, done.reshape(-1, channels // 2, height, width)], dim=1), logdet
 
     def initialize(self, x: Tensor) -> None:
-        """Initialise what follows."""
+        """Initialize what follows."""
         self.rest.initialize(x.chunk(2, dim=1)[0])
 
 
 def points_last(x: Tensor) -> Tensor:
-    """`(n, c, h, w)` to `(c, h, w, n)`, so that what runs over parameters or channels is vectorised over points."""
+    """`(n, c, h, w)` to `(c, h, w, n)`, so that what runs over parameters or channels is vectorized over points."""
     return x.movedim(0, -1).contiguous()
 
 
@@ -95,7 +95,7 @@ class PixelwiseSpline(Bijection):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Start from the marginals of this batch."""
-        self.params.copy_(gaussianising_spline(x.flatten(1), self.bins, self.bound).reshape(self.params.shape))
+        self.params.copy_(gaussianizing_spline(x.flatten(1), self.bins, self.bound).reshape(self.params.shape))
 
     def _move(self, function: Pure, x: Tensor) -> tuple[Tensor, Tensor]:
         moved, log_slopes = function(self.params, points_last(x))
@@ -127,7 +127,7 @@ class Convolutional(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         c, h, w, n = x.shape
-        # With points last, a row of all images is one row, in which neighbours lie n apart.
+        # With points last, a row of all images is one row, in which neighbors lie n apart.
         row = x.reshape(1, c, h, w * n)
         local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place.view(-1, 1)
         units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
@@ -140,7 +140,7 @@ class Convolutional(Conditioner):
         return value.view(self.width, -1, h, w, n)
 
     def _kept(self, like: Tensor) -> Tensor:
-        """A mask of inverted dropout. From uniform numbers: those of a Bernoulli law are drawn one by one."""
+        """A mask of inverted dropout. From uniform numbers: those of a Bernoulli distribution are drawn one by one."""
         return (torch.rand_like(like) >= self.dropout).to(like) / (1 - self.dropout)
 
 

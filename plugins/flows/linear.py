@@ -1,4 +1,4 @@
-"""Linear layers of Glow (Kingma & Dhariwal 2018): activation normalisation and invertible mixing of channels.
+"""Linear layers of Glow (Kingma & Dhariwal 2018): activation normalization and invertible mixing of channels.
 
 The channels are dimension 1 of points `(n, c, *places)`; for vectors there is one place and the channels are the
 coordinates.
@@ -42,7 +42,7 @@ class ActNorm(Bijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Normalise this batch."""
+        """Normalize this batch."""
         values = x.transpose(0, 1).flatten(1)
         wanted = -(values.std(1) + 1e-6).log().clamp(-MAX_LOG_SCALE / 2, MAX_LOG_SCALE / 2)
         self.log_scale.copy_(wanted / (1 - wanted.abs() / MAX_LOG_SCALE))  # the soft clip's inverse

@@ -15,7 +15,7 @@ import trilemma
 from ..networks.mlp import PLENTY
 from .base import Base, NormalMixture, StandardNormal
 from .conditioners import Conditioner
-from .flow import Density
+from .flow import DensityEstimator
 
 START_NUMBERS = 8192
 """Data-dependent starts look at training points with this many coordinates in all, and at 512 points at least."""
@@ -24,14 +24,14 @@ START_NUMBERS = 8192
 class FlowConfig(trilemma.Config):
     """Options that every flow has."""
 
-    objective: Literal["likelihood", "reverse-kl", "regularised"] = Field(
+    objective: Literal["likelihood", "reverse-kl", "regularized"] = Field(
         "likelihood",
         description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], needs a dataset of known density; "
-        "regularised: the first plus `reverse_kl_weight` times the second",
+        "regularized: the first plus `reverse_kl_weight` times the second",
     )
-    reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularised objective")
+    reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularized objective")
     base_components: int = Field(
-        1, ge=1, description="components of the base law: 1 is N(0, I), more a learned mixture of Gaussians"
+        1, ge=1, description="components of the base distribution: 1 is N(0, I), more a learned mixture of Gaussians"
     )
     compile: bool = Field(
         False,
@@ -78,7 +78,7 @@ RECIPE = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998
 class FlowModel(trilemma.NeuralModel):
     """A normalizing flow as a model: subclasses make the flow.
 
-    With the objectives that need the law, weights are still kept by their likelihood of the validation data.
+    With the objectives that need the distribution, weights are still kept by their likelihood of the validation data.
     """
 
     likelihood = "exact"
@@ -92,11 +92,11 @@ class FlowModel(trilemma.NeuralModel):
         self.needs_truth = self.config.objective != "likelihood"
 
     @abstractmethod
-    def make(self, info: trilemma.DataInfo) -> Density:
+    def make(self, info: trilemma.DataInfo) -> DensityEstimator:
         """The flow for a data shape."""
 
     def base(self, info: trilemma.DataInfo) -> Base:
-        """The base law that the configuration asks for."""
+        """The base distribution that the configuration asks for."""
         components: int = self.config.base_components
         return StandardNormal(info.shape) if components == 1 else NormalMixture(info.dim, components)
 

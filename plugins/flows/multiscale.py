@@ -31,7 +31,7 @@ class MultiscaleGlow(FlowModel):
         dense: int = Field(64, ge=1, description="units of the conditioners' dense bottleneck")
         bins: int = Field(5, ge=2, description="bins of the couplings' splines")
         marginal_bins: int = Field(
-            32, ge=2, description="bins of the splines that take the law of each pixel to a normal one"
+            32, ge=2, description="bins of the splines that take the distribution of each pixel to a normal one"
         )
         bound: float = Field(5.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
         factor_out: bool = Field(False, description="whether half of the channels are latent after each scale")

@@ -11,12 +11,12 @@ from ..networks.mlp import dropout_for
 from .autoregressive import Autoregressive, autoregressive_stack
 from .coupling import Couplings
 from .flow import Flow
-from .gaussianise import gaussianising_spline
+from .gaussianize import gaussianizing_spline
 from .model import RECIPE, ConditionedConfig, FlowModel, starting_points
 from .spline import rational_quadratic
 
 FEW = 4
-"""Coordinates up to which an architecture is chosen for sharp laws of few coordinates."""
+"""Coordinates up to which an architecture is chosen for sharp distributions of few coordinates."""
 
 
 class SplineConfig(ConditionedConfig):
@@ -55,7 +55,7 @@ class SplineFlow(FlowModel):
         assert isinstance(self.flow, Flow)
         for layer in self.flow.chain():
             if isinstance(layer, Couplings | Autoregressive):
-                layer.start(x, lambda moving: gaussianising_spline(moving, self.config.bins, self.config.bound))
+                layer.start(x, lambda moving: gaussianizing_spline(moving, self.config.bins, self.config.bound))
             x = layer(x)[0]
 
 

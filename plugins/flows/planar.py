@@ -61,27 +61,27 @@ class Radial(Bijection):
 
     def __init__(self, d: int) -> None:
         super().__init__()
-        self.centre = nn.Parameter(torch.randn(d))
+        self.center = nn.Parameter(torch.randn(d))
         self.log_alpha = nn.Parameter(torch.randn(()))
         self.raw_beta = nn.Parameter(torch.full((), 0.5))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)` (eq. 14)."""
         alpha, beta = self._constants()
-        offset = x - self.centre
+        offset = x - self.center
         r = torch.linalg.vector_norm(offset, dim=1)
-        return self.centre + offset * (1 + beta / (alpha + r)).unsqueeze(1), self._logdet(r, x.shape[1])
+        return self.center + offset * (1 + beta / (alpha + r)).unsqueeze(1), self._logdet(r, x.shape[1])
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
         alpha, beta = self._constants()
-        offset = y - self.centre
+        offset = y - self.center
         rho = torch.linalg.vector_norm(offset, dim=1)
         b = alpha + beta - rho
         root = (b.square() + 4 * alpha * rho).sqrt()
         # Both forms are the positive root of r^2 + b r - alpha rho; each is free of cancellation where it is used.
         r = torch.where(b > 0, 2 * alpha * rho / (b + root).clamp_min(1e-30), (root - b) / 2)
-        return self.centre + offset / (1 + beta / (alpha + r)).unsqueeze(1), -self._logdet(r, y.shape[1])
+        return self.center + offset / (1 + beta / (alpha + r)).unsqueeze(1), -self._logdet(r, y.shape[1])
 
     def _constants(self) -> tuple[Tensor, Tensor]:
         alpha = self.log_alpha.exp()
@@ -103,8 +103,8 @@ class PlanarFlow(FlowModel):
     """Planar flow (Rezende & Mohamed 2015): a chain of expansions and contractions along hyperplanes.
 
     A layer has a closed form in one direction only. Under maximum likelihood that is the direction from data to the
-    base law, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the paper, it
-    is the direction from the base law to samples, and densities of data take the numerical inverse.
+    base distribution, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the
+    paper, it is the direction from the base distribution to samples, and densities of data take the numerical inverse.
     """
 
     name = "planar"
@@ -120,7 +120,7 @@ class PlanarFlow(FlowModel):
 class RadialFlow(FlowModel):
     """Radial flow (Rezende & Mohamed 2015): a chain of expansions and contractions around points.
 
-    The layers run from data to the base law under maximum likelihood, the other way under the reverse KL.
+    The layers run from data to the base distribution under maximum likelihood, the other way under the reverse KL.
     """
 
     name = "radial"

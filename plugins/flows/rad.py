@@ -13,9 +13,9 @@ import trilemma
 
 from ..networks.mlp import dropout_for
 from .base import Base
-from .conditioners import Parametrised
+from .conditioners import Parametrized
 from .coupling import Couplings
-from .flow import Bijection, Density
+from .flow import Bijection, DensityEstimator
 from .model import RECIPE, AffineConfig, FlowModel
 from .transforms import affine
 
@@ -33,7 +33,7 @@ class Fold(nn.Module):
         self.coordinate = coordinate
         self.log_edge = nn.Parameter(torch.full((), -1.0))
         self.log_slope = nn.Parameter(torch.zeros(()))
-        self.gate = Parametrised(d, 1, 3, hidden)
+        self.gate = Parametrized(d, 1, 3, hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point."""
@@ -72,8 +72,10 @@ class Fold(nn.Module):
         return torch.where(place >= 1, alone.flip(0), shares)
 
 
-class FoldedFlow(Density):
-    """Flows and folds in turn, from data to a base law: p(x) = the base's density at z |det dz/dx| prod p(k | z)."""
+class FoldedFlow(DensityEstimator):
+    """Flows and folds in turn, from data to a base distribution: p(x) = the base's density at z |det dz/dx| prod p(k |
+    z).
+    """
 
     def __init__(self, chains: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
         super().__init__()
@@ -130,7 +132,7 @@ class RAD(FlowModel):
                 raise ValueError("draws of a mixture flow are not differentiable: its objective is the likelihood")
             return self
 
-    def make(self, info: trilemma.DataInfo) -> Density:
+    def make(self, info: trilemma.DataInfo) -> DensityEstimator:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
         chains = [

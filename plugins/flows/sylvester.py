@@ -70,10 +70,10 @@ class Sylvester(Bijection):
 
 
 class SylvesterFlow(FlowModel):
-    """Sylvester flow (van den Berg et al. 2018): planar flows with a bottleneck of several units, not amortised.
+    """Sylvester flow (van den Berg et al. 2018): planar flows with a bottleneck of several units, not amortized.
 
-    The closed-form direction runs from data to the base law under maximum likelihood, from the base law to samples
-    under the reverse KL; the other direction is solved numerically, exact to rounding.
+    The closed-form direction runs from data to the base distribution under maximum likelihood, from the base
+    distribution to samples under the reverse KL; the other direction is solved numerically, exact to rounding.
     """
 
     name = "sylvester"

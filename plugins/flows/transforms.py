@@ -2,7 +2,7 @@
 
 A pair of functions `(params, x) -> (y, log|dy/dx|)` and its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any
 shape, `params` has shape `(width, *x.shape)`: `width` numbers for each coordinate, and the log-derivative is that of
-each coordinate. The parameters lead, so that what runs over them (softmax, sums) is vectorised over the rest.
+each coordinate. The parameters lead, so that what runs over them (softmax, sums) is vectorized over the rest.
 """
 
 from __future__ import annotations

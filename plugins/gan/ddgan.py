@@ -26,7 +26,7 @@ class GameConfig(trilemma.Config):
     r1: float = Field(0.3, ge=0, description="weight gamma of the gradient penalty R1 at the start")
     r1_final: float = Field(0.03, gt=0, description="weight of R1 from 70 % of the budget on, geometrically from `r1`")
     r1_every: int = Field(1, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
-    r2: bool = Field(False, description="penalise the gradient at drawn points too (R2), with the weight of R1")
+    r2: bool = Field(False, description="penalize the gradient at drawn points too (R2), with the weight of R1")
 
 
 class StepsConfig(trilemma.Config):
@@ -59,7 +59,7 @@ class Ddgan(trilemma.NeuralModel):
     conditional = True
     """Whether the discriminator is shown x_{t+1} beside x_t."""
     smoothed = False
-    """Whether the finest step is judged under noise of the finest detail, so that quantisation noise does not count."""
+    """Whether the finest step is judged under noise of the finest detail, so that quantization noise does not count."""
 
     finest: Tensor
     low: Tensor

@@ -14,7 +14,7 @@ from ..networks.unet import DENSE_UP_TO, DENSE_WIDTH, UNet
 class ImageGenerator(nn.Module):
     """The raw network F(u, z) of a generator on images: a U-Net that gets the latent as further channels.
 
-    A latent that lives on the pixels can also make up the noise that fills the levels of quantised intensities.
+    A latent that lives on the pixels can also make up the noise that fills the levels of quantized intensities.
     """
 
     labels: Tensor
@@ -52,7 +52,7 @@ class ResidualDown(nn.Module):
 
 
 class ImageDiscriminator(nn.Module):
-    """The raw discriminator on images: residual blocks without normalisation, halving the side between them.
+    """The raw discriminator on images: residual blocks without normalization, halving the side between them.
 
     A dense layer ends it that sees all of the coarsest level where that is small, else its mean over pixels.
     """

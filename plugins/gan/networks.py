@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..networks.points import per_point
 
 LONGEST = 0.7
-"""Lowest angular frequency of Fourier features: waves about as long as standardised data is wide."""
+"""Lowest angular frequency of Fourier features: waves about as long as standardized data is wide."""
 SLOWEST = 4.0
 """Highest that the generator's lowest frequency gets in units of its noisy input, where noise hides the data."""
 

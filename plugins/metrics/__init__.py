@@ -10,7 +10,7 @@ from .cost import SamplingCost, TrainingCost
 from .frechet import Frechet
 from .kde_nll import KdeNll
 from .kernels import Energy, Mmd
-from .memorisation import Memorisation
+from .memorization import Memorization
 from .modes import ModeCoverage
 from .nll import Nll
 from .precision_recall import PrecisionRecall
@@ -35,7 +35,7 @@ METRICS: tuple[type[trilemma.Metric], ...] = (
     Tabular,
     C2st,
     Frechet,
-    Memorisation,
+    Memorization,
     SamplingCost,
     TrainingCost,
 )

@@ -21,28 +21,28 @@ def alpha_precision(*, real: Array, generated: Array) -> float:
     """Integrated alpha-precision 1 - 2 int |P(alpha) - alpha| dalpha (Alaa et al. 2022, eq. 7 and 9).
 
     P(alpha) is the share of generated points, each set `(n, d)`, in the ball around the mean of the real points that
-    holds the share alpha of them. 1: the generated points are spread about the centre as the real ones; samples that
+    holds the share alpha of them. 1: the generated points are spread about the center as the real ones; samples that
     are too far out and too far in are both marked down. Raises DataError or DivergedError.
     """
     check_pair(real, generated)
-    centre = real.mean(0)
-    return _agreement(_ranks(((real - centre) ** 2).sum(1), ((generated - centre) ** 2).sum(1)))
+    center = real.mean(0)
+    return _agreement(_ranks(((real - center) ** 2).sum(1), ((generated - center) ** 2).sum(1)))
 
 
 def beta_recall(*, real: Array, generated: Array, k: int = 5) -> float:
     """Integrated beta-recall 1 - 2 int |R(beta) - beta| dbeta (Alaa et al. 2022, eq. 8 and 9).
 
     R(beta) is the share of real points whose nearest generated point lies within the real point's distance to its k-th
-    real neighbour and in the ball around the mean of the generated points that holds the share beta of those nearest
+    real neighbor and in the ball around the mean of the generated points that holds the share beta of those nearest
     points. Raises DataError or DivergedError for sets that cannot be compared, DataError for k >= n.
     """
     check_pair(real, generated)
     if k >= len(real):
-        raise trilemma.DataError(f"{len(real)} points have no {k}-th nearest neighbour; use fewer than {len(real)}")
+        raise trilemma.DataError(f"{len(real)} points have no {k}-th nearest neighbor; use fewer than {len(real)}")
     distances, nearest = _nearest(real, generated)
     within = distances <= squared_radii(real, k)
-    from_centre = ((generated - generated.mean(0)) ** 2).sum(1)[nearest]
-    positions = np.where(within, _ranks(from_centre, from_centre), np.inf)
+    from_center = ((generated - generated.mean(0)) ** 2).sum(1)[nearest]
+    positions = np.where(within, _ranks(from_center, from_center), np.inf)
     return _agreement(positions)
 
 
@@ -92,11 +92,11 @@ class AlphaPrecision(TwoSample):
     )
 
     class Config(DrawsConfig):
-        """Sizes of the sample sets and of the neighbourhoods."""
+        """Sizes of the sample sets and of the neighborhoods."""
 
         n: int = Field(1000, ge=10, description="points per sample set; fewer where the held-out data has fewer")
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
-        k: int = Field(5, ge=1, description="a real point is recalled within its distance to this neighbour")
+        k: int = Field(5, ge=1, description="a real point is recalled within its distance to this neighbor")
         train: int = Field(5_000, ge=2, description="training points that authenticity looks for copies of")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:

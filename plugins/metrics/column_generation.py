@@ -6,7 +6,7 @@ and the solver starts again from the same potentials, until there is none. The r
 
 The guess comes from the same problem between the centroids of small cells, solved first (multiscale, as in
 Gerber & Maggioni 2017 and Schmitzer 2016): the arcs between cells that exchange mass, and those whose reduced cost
-under the coarse potentials is smallest. It keeps far-off clusters of unequal mass cheap, where nearest neighbours fail.
+under the coarse potentials is smallest. It keeps far-off clusters of unequal mass cheap, where nearest neighbors fail.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def solve(x: Array, y: Array, a: Array, b: Array) -> Plan:
     cheaper than that.
     Raises HopelessError where too many arcs are missing after a pass, or the solver did not converge.
     """
-    centre = (x.mean(0) + y.mean(0)) / 2
-    x, y = x - centre, y - centre
+    center = (x.mean(0) + y.mean(0)) / 2
+    x, y = x - center, y - center
     scale = float((x * x).sum(1).mean() + (y * y).sum(1).mean())
     arcs, u, v = _start(x, y, a, b)
     for _ in range(_PASSES):

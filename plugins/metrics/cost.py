@@ -127,7 +127,7 @@ class SamplingCost(trilemma.Metric):
 
         Time is fixed cost plus cost per sample. The largest batch tried is as large as time allows, and the largest of
         all where the fixed cost dominates it: a small one would blame a sampler of many steps for what a batch shares.
-        Of that one, a quarter of it and the probe the fastest per sample is kept (caches favour smaller ones at times).
+        Of that one, a quarter of it and the probe the fastest per sample is kept (caches favor smaller ones at times).
         """
         largest: int = self.config.batch
         probe = min(64, largest)

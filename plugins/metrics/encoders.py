@@ -107,8 +107,8 @@ def _inception(path: Path) -> Callable[[Tensor], Tensor]:
     network = NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
 
     def forward(images: Tensor) -> Tensor:
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        features: Tensor = network((colour * 255).round().byte())
+        color = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        features: Tensor = network((color * 255).round().byte())
         return features
 
     return forward

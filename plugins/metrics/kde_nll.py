@@ -24,7 +24,8 @@ def kde_nll(*, real: Array, generated: Array, bandwidths: Array = BANDWIDTHS) ->
     """Mean NLL in nats of `real` (m, d) under a Gaussian kernel density estimate at `generated` (n, d).
 
     The bandwidth is the one of `bandwidths` under which the generated points have the largest leave-one-out likelihood
-    (Duin 1976): chosen by real points, it would widen a law that is too narrow. Raises DataError or DivergedError.
+    (Duin 1976): chosen by real points, it would widen a distribution that is too narrow. Raises DataError or
+    DivergedError.
     """
     check_pair(real, generated, equal=False)
     n, d = generated.shape

@@ -70,7 +70,7 @@ def _within(x: Array, kernel: Callable[[Array], Array]) -> float:
 
 
 class Energy(TwoSample):
-    """Energy distance: zero only for equal laws, without parameters, insensitive to sharp detail."""
+    """Energy distance: zero only for equal distributions, without parameters, insensitive to sharp detail."""
 
     name = "energy"
     symmetric = True
@@ -79,7 +79,7 @@ class Energy(TwoSample):
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
 
-        # Near the law the values are skewed: intervals over six draws would cover 90 %, over twelve 92 %.
+        # Near the distribution the values are skewed: intervals over six draws would cover 90 %, over twelve 92 %.
         draws: int = Field(12, ge=2, description="independent sample sets drawn from the model")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:

@@ -34,9 +34,9 @@ def nll_gap(*, log_prob: Array, true_log_prob: Array) -> Interval:
 
 
 def density_mass(*, log_prob: Array, true_log_prob: Array) -> Interval:
-    """The model's mass on the support of the law, E_p[q / p], by importance sampling at points drawn from p.
+    """The model's mass on the support of the distribution, E_p[q / p], by importance sampling at points drawn from p.
 
-    At most 1 for a density that is normalised; well above 1 means that the likelihood is wrong. An estimate: heavy
+    At most 1 for a density that is normalized; well above 1 means that the likelihood is wrong. An estimate: heavy
     tails of q / p are missed by a finite sample.
     """
     return trilemma.mean_interval(np.exp(log_prob - true_log_prob))
@@ -52,21 +52,21 @@ def wide_proposal(points: Array, n: int, seed: int = 0) -> tuple[Array, Array]:
     the mixture has mass between and around the data.
     """
     rng = np.random.default_rng(seed)
-    centres = points[rng.choice(len(points), min(len(points), 300), replace=False)]
+    centers = points[rng.choice(len(points), min(len(points), 300), replace=False)]
     factor = np.linalg.cholesky(np.atleast_2d(np.cov(points.T)) + 1e-12 * np.eye(points.shape[1]))
     scales = np.array([1.0, 0.5, 0.2])
     pick = rng.choice(scales, n)
     noise = rng.standard_normal((n, points.shape[1]))
-    draws = centres[rng.integers(len(centres), size=n)] + pick[:, None] * noise @ factor.T
-    whitened = np.linalg.solve(factor, (draws[:, None] - centres[None]).reshape(-1, points.shape[1]).T).T
+    draws = centers[rng.integers(len(centers), size=n)] + pick[:, None] * noise @ factor.T
+    whitened = np.linalg.solve(factor, (draws[:, None] - centers[None]).reshape(-1, points.shape[1]).T).T
     square = (whitened**2).sum(1).reshape(n, -1)
     d = points.shape[1]
     constant = -d / 2 * math.log(2 * math.pi) - float(np.log(np.diag(factor)).sum())
     parts = [constant - d * math.log(s) - square / (2 * s**2) for s in scales]
-    return draws, special.logsumexp(np.stack(parts), axis=(0, 2)) - math.log(len(scales) * len(centres))
+    return draws, special.logsumexp(np.stack(parts), axis=(0, 2)) - math.log(len(scales) * len(centers))
 
 
-def generalisation_gap(*, test: Array, train: Array) -> Interval:
+def generalization_gap(*, test: Array, train: Array) -> Interval:
     """Mean NLL of test points minus mean NLL of training points, with Welch's interval. Arrays of log-densities."""
     if np.isneginf(test).any():
         return math.inf, None, None
@@ -80,29 +80,29 @@ def generalisation_gap(*, test: Array, train: Array) -> Interval:
 class Nll(trilemma.Metric):
     """Negative log-likelihood of test points: nats for vectors, bits per pixel and channel for images.
 
-    `nll_gap` is the paired distance to the entropy where the law is known; `generalisation_gap` compares with training
-    points and exposes a model that has memorised them. The kind of likelihood is part of each result.
+    `nll_gap` is the paired distance to the entropy where the distribution is known; `generalization_gap` compares with
+    training points and exposes a model that has memorized them. The kind of likelihood is part of each result.
     """
 
     name = "nll"
-    stage = "density"
+    stage = "likelihood"
 
     class Config(trilemma.Config):
         """Sizes of the point sets."""
 
-        n: int = Field(2000, ge=2, description="test points, and for the generalisation gap training points")
+        n: int = Field(2000, ge=2, description="test points, and for the generalization gap training points")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         """Raises UnsupportedError for models without a likelihood."""
         test = evaluation.log_prob("test", min(self.config.n, evaluation.size("test")))
         n = len(test)
-        details: dict[str, Any] = dict(evaluation.density_details)
+        details: dict[str, Any] = dict(evaluation.likelihood_details)
         image = evaluation.dataset.levels is not None
         if image:
-            details["bound"] = "uniform dequantisation bound"
+            details["bound"] = "uniform dequantization bound"
         if np.isneginf(test).any():
             details["points_without_mass"] = int(np.isneginf(test).sum())
-        elif not evaluation.dataset.has_law and evaluation.dim <= LOW_DIMENSIONAL:
+        elif not evaluation.dataset.has_density and evaluation.dim <= LOW_DIMENSIONAL:
             details |= _mass_by_wide_proposal(evaluation, n)
         unit = "bits/dim" if image else "nats"
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
@@ -122,8 +122,8 @@ class Nll(trilemma.Metric):
 
         equal = min(n, evaluation.size("train"))
         train = evaluation.log_prob("train", equal)
-        gap = generalisation_gap(test=test[:equal], train=train)
-        result = _result("generalisation_gap", gap, scale, unit, equal, evaluation, details)
+        gap = generalization_gap(test=test[:equal], train=train)
+        result = _result("generalization_gap", gap, scale, unit, equal, evaluation, details)
         floor = None
         if true is not None:
             true_train = evaluation.true_log_prob("train", equal)
@@ -134,7 +134,9 @@ class Nll(trilemma.Metric):
 
 
 def _mass_by_wide_proposal(evaluation: trilemma.Evaluation, n: int) -> dict[str, Any]:
-    """The model's total mass where no law is known: importance sampling from a mixture about the training points."""
+    """The model's total mass where no distribution is known: importance sampling from a mixture about the training
+    points.
+    """
     train = evaluation.dataset.splits.train
     draws, log_proposal = wide_proposal(train.flatten(1).double().numpy(), n)
     log_prob = evaluation.log_prob_at(torch.from_numpy(draws).reshape(n, *train.shape[1:]))

@@ -19,14 +19,14 @@ Array = NDArray[np.float64]
 def precision_recall(*, real: Array, generated: Array, k: int = 5) -> dict[str, float]:
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Each point has a ball that reaches to its k-th nearest neighbour in its own set. Precision: share of generated
+    Each point has a ball that reaches to its k-th nearest neighbor in its own set. Precision: share of generated
     points in a real ball; recall: share of real points in a generated ball; density: mean number of real balls, over
     k, that hold a generated point; coverage: share of real balls that hold a generated point. Distances are computed a
     block at a time. Raises DataError or DivergedError for sets that cannot be compared, DataError for k >= n.
     """
     check_pair(real, generated)
     if k >= len(real):
-        raise trilemma.DataError(f"{len(real)} points have no {k}-th nearest neighbour; use fewer than {len(real)}")
+        raise trilemma.DataError(f"{len(real)} points have no {k}-th nearest neighbor; use fewer than {len(real)}")
     real_radii, generated_radii = squared_radii(real, k), squared_radii(generated, k)
     balls = np.zeros(len(generated))  # how many real balls hold each generated point
     recalled, covered = [], []
@@ -52,10 +52,10 @@ def squared_radii(points: Array, k: int) -> Array:
 
 
 class PrecisionRecall(TwoSample):
-    """Precision and density (quality), recall and coverage (coverage), by nearest-neighbour balls.
+    """Precision and density (quality), recall and coverage (coverage), by nearest-neighbor balls.
 
-    They are read together: a law that is too narrow has the higher precision and density, so neither has a direction,
-    and above ten dimensions the higher coverage too.
+    They are read together: a distribution that is too narrow has the higher precision and density, so neither has a
+    direction, and above ten dimensions the higher coverage too.
     """
 
     name = "precision_recall"
@@ -69,7 +69,7 @@ class PrecisionRecall(TwoSample):
     class Config(DrawsConfig):
         """Sizes of the sample sets and of the balls."""
 
-        k: int = Field(5, ge=1, description="the ball of a point reaches to its k-th nearest neighbour")
+        k: int = Field(5, ge=1, description="the ball of a point reaches to its k-th nearest neighbor")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         return precision_recall(real=real, generated=generated, k=self.config.k)

@@ -49,9 +49,9 @@ def check_pair(real: Array, generated: Array, *, equal: bool = True) -> None:
 class SampleSets:
     """Sets of `n` points each: real ones, of which the first is the reference, and the model's.
 
-    Of a law there is a fresh real set for each model draw: the pairs are independent of each other, and an interval
-    over them speaks of the model. Otherwise (`fresh` is false) all draws meet the one reference, an interval is
-    conditional on it, and the other real sets, parts of the validation split, serve the floor alone.
+    Of a distribution there is a fresh real set for each model draw: the pairs are independent of each other, and an
+    interval over them speaks of the model. Otherwise (`fresh` is false) all draws meet the one reference, an interval
+    is conditional on it, and the other real sets, parts of the validation split, serve the floor alone.
     """
 
     real: list[Array]
@@ -64,7 +64,7 @@ class SampleSets:
         n = min(n, evaluation.size("test"))
         if not evaluation.real_draws(n):
             n = min(n, evaluation.size("valid"))
-        fresh = evaluation.dataset.has_law
+        fresh = evaluation.dataset.has_density
         others = min(draws - 1 if fresh else draws, evaluation.real_draws(n))
         real = [evaluation.real(n, draw) for draw in range(1 + others)]
         return cls(real, [evaluation.generate(n, draw) for draw in range(draws)], fresh)
@@ -83,23 +83,23 @@ class SampleSets:
     @property
     def real_pairs(self) -> list[Pair]:
         """Real with real: the floor."""
-        return _neighbours(self.real) if self.fresh else [(self.real[0], other) for other in self.real[1:]]
+        return _neighbors(self.real) if self.fresh else [(self.real[0], other) for other in self.real[1:]]
 
     @property
     def model_pairs(self) -> list[Pair]:
         """Generated with generated, each draw once on either side."""
-        return _neighbours(self.generated)
+        return _neighbors(self.generated)
 
 
-def _neighbours(sets: list[Array]) -> list[Pair]:
+def _neighbors(sets: list[Array]) -> list[Pair]:
     """Each set with the next, the last with the first (two sets make one pair)."""
     return [(sets[k - 1], sets[k]) for k in range(len(sets)) if k or len(sets) > 2]
 
 
 def squared_distances(x: Array, y: Array, rows: int = 500) -> Iterator[Array]:
     """Blocks of rows of |x_i - y_j|^2, by one matrix product each: bounds memory at any n. Each block is new."""
-    centre = x.mean(0)
-    x, y = x - centre, y - centre
+    center = x.mean(0)
+    x, y = x - center, y - center
     norms = (y * y).sum(1)
     for start in range(0, len(x), rows):
         part = x[start : start + rows]

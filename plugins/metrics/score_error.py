@@ -15,17 +15,17 @@ import trilemma
 Array = NDArray[np.float64]
 
 
-def mixture_score(x: Tensor, *, centres: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
+def mixture_score(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
     """grad log p_sigma of a Gaussian mixture smoothed by N(0, sigma^2 I), at `x` (n, d); same shape, float64.
 
-    The smoothed law is the mixture with covariances C_k + sigma^2 I. Shapes: `centres` (k, d), `weights` (k,),
+    The smoothed distribution is the mixture with covariances C_k + sigma^2 I. Shapes: `centers` (k, d), `weights` (k,),
     `covariances` (k, d, d).
     """
     noise = sigma**2 * torch.eye(x.shape[1], dtype=torch.float64)
     log_terms, pulls = [], []
-    for centre, weight, covariance in zip(centres, weights, covariances, strict=True):
+    for center, weight, covariance in zip(centers, weights, covariances, strict=True):
         factor = torch.linalg.cholesky(covariance + noise)
-        difference = x - centre
+        difference = x - center
         pull = torch.cholesky_solve(difference.T, factor).T
         log_terms.append(weight.log() - factor.diagonal().log().sum() - 0.5 * (difference * pull).sum(1))
         pulls.append(pull)
@@ -42,7 +42,8 @@ def log_sigma_integral(values: Array, sigmas: Array) -> Array:
 
 
 class ScoreError(trilemma.Metric):
-    """The error of a learned score against that of the true law, over a ladder of noise levels, in model space.
+    """The error of a learned score against that of the true distribution, over a ladder of noise levels, in model
+    space.
 
     At each level the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is stored as a curve twice: over p_sigma
     itself (`near`), and over a broad Gaussian about the data (`far`), where a score is hardly trained but a sampler
@@ -51,11 +52,11 @@ class ScoreError(trilemma.Metric):
     levels, at most (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1, for
     the diffusion dx = sqrt(2 sigma) dw). `score_error_far` is the same integral far from the data.
 
-    Raises UnsupportedError for models without a score and for laws that are not mixtures of Gaussians.
+    Raises UnsupportedError for models without a score and for distributions that are not mixtures of Gaussians.
     """
 
     name = "score_error"
-    stage = "density"
+    stage = "likelihood"
 
     class Config(trilemma.Config):
         """The ladder, and the points."""
@@ -69,20 +70,22 @@ class ScoreError(trilemma.Metric):
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         modes = evaluation.model_space_modes()
         if modes is None:
-            raise trilemma.UnsupportedError(f"the score of the law behind '{evaluation.dataset.name}' is not known")
+            raise trilemma.UnsupportedError(
+                f"the score of the distribution behind '{evaluation.dataset.name}' is not known"
+            )
         c = self.config
         generator = torch.Generator().manual_seed(0)
-        shape = (c.n, modes.centres.shape[1])
+        shape = (c.n, modes.centers.shape[1])
         labels = torch.multinomial(modes.weights, c.n, replacement=True, generator=generator)
         z, noise, away = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
         factors = torch.linalg.cholesky(modes.covariances)
-        x0 = modes.centres[labels] + torch.einsum("nij,nj->ni", factors[labels], z)
+        x0 = modes.centers[labels] + torch.einsum("nij,nj->ni", factors[labels], z)
         sigmas = np.geomspace(c.sigma_min, c.sigma_max, c.levels)
         curves: dict[str, list[Array]] = {"near": [], "far": []}
         for sigma in map(float, sigmas):
             for name, x in (("near", x0 + sigma * noise), ("far", math.sqrt(c.far**2 + sigma**2) * away)):
                 true = mixture_score(
-                    x, centres=modes.centres, weights=modes.weights, covariances=modes.covariances, sigma=sigma
+                    x, centers=modes.centers, weights=modes.weights, covariances=modes.covariances, sigma=sigma
                 )
                 found = evaluation.score(x.reshape(c.n, *evaluation.info.shape), sigma).flatten(1)
                 curves[name].append((found - true).square().sum(1).numpy())

@@ -28,7 +28,7 @@ _TOLERANCE = 3e-4  # on the marginals, in total variation; the value's error is 
 def entropic_cost(x: Array, y: Array, epsilon: float) -> float:
     """min_P <P, |x_i - y_j|^2> + epsilon KL(P | a b') over plans between equal weights, by its dual <f, a> + <g, b>.
 
-    Sinkhorn's algorithm with absorption into the potentials (Schmitzer 2019), solved at ever smaller regularisations
+    Sinkhorn's algorithm with absorption into the potentials (Schmitzer 2019), solved at ever smaller regularizations
     down to `epsilon`, each half the one before. Raises TransportError where it does not converge.
     """
     cost = cdist(x, y, "sqeuclidean")
@@ -68,12 +68,12 @@ class Sinkhorn(CorrectedDistance):
     prefix = "sinkhorn"
 
     class Config(DrawsConfig):
-        """Sizes of the sample sets, and the regularisation."""
+        """Sizes of the sample sets, and the regularization."""
 
         n: int = Field(500, ge=2, description="points per sample set; fewer where the held-out data has fewer")
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
         blur: float = Field(
-            0.1, gt=0, description="root of the regularisation, as a share of the median distance of real points"
+            0.1, gt=0, description="root of the regularization, as a share of the median distance of real points"
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:

@@ -53,7 +53,7 @@ def _correlations(x: Array) -> Array:
 class Tabular(TwoSample):
     """Mean error of the single columns (Kolmogorov-Smirnov) and of their correlations: what a table must keep at least.
 
-    Neither sees what the joint law does beyond that. Raises UnsupportedError for images and for one column.
+    Neither sees what the joint distribution does beyond that. Raises UnsupportedError for images and for one column.
     """
 
     name = "tabular"

@@ -25,7 +25,8 @@ class TransportError(trilemma.TrilemmaError):
 
 
 def squared_w2(*, real: Array, generated: Array) -> float:
-    """W2^2 of two empirical laws, each `(n, d)` with equal weights: the least mean squared distance of a matching.
+    """W2^2 of two empirical distributions, each `(n, d)` with equal weights: the least mean squared distance of a
+    matching.
 
     Exact: by column generation, with a dual certificate, and by POT's dense network simplex for small sets and
     where column generation gives up. Raises DataError or DivergedError for sets that cannot be compared,
@@ -47,7 +48,7 @@ def dense_squared_w2(real: Array, generated: Array) -> float:
 
 
 def w1(*, real: Array, generated: Array) -> float:
-    """W1 of two empirical laws, each `(n, d)` with equal weights: the least mean distance of a matching.
+    """W1 of two empirical distributions, each `(n, d)` with equal weights: the least mean distance of a matching.
 
     Exact, by POT's network simplex over all n^2 arcs. Raises DataError or DivergedError for sets that cannot be
     compared, TransportError where the solver does not converge.

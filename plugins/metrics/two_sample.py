@@ -24,7 +24,9 @@ _floors: WeakKeyDictionary[trilemma.Dataset, dict[tuple[str, int, int, str], lis
 
 
 READABLE_UP_TO = 10
-"""Dimensions above which nearest neighbours and exact transport favour laws that are too narrow, at any feasible n."""
+"""Dimensions above which nearest neighbors and exact transport favor distributions that are too narrow, at any feasible
+n.
+"""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def excess(model: Array, real_self: Array, model_self: Array) -> Array:
     """V = P - (F_real + F_model) / 2 of each draw, from (squared) distances.
 
     F_real and F_model are the self-distances of independent draws of the same size, so that the bias of a finite
-    sample, which rewards laws that are too narrow, cancels.
+    sample, which rewards distributions that are too narrow, cancels.
     """
     return model - float(real_self.mean() + model_self.mean()) / 2
 
@@ -48,9 +48,9 @@ def excess(model: Array, real_self: Array, model_self: Array) -> Array:
 class CorrectedDistance(TwoSample):
     """A distance `<prefix>` and its correction `<prefix>_excess`, both of order `power`.
 
-    The first is the root of a mean of `powered`, biased upwards by a finite n: it can rank a law that is too narrow
-    above the true one. Models are ranked by the second. `below_floor` flags a model that is nearer to the real sets
-    than they are to each other.
+    The first is the root of a mean of `powered`, biased upwards by a finite n: it can rank a distribution that is too
+    narrow above the true one. Models are ranked by the second. `below_floor` flags a model that is nearer to the real
+    sets than they are to each other.
     """
 
     prefix: ClassVar[str]
@@ -100,7 +100,8 @@ class CorrectedDistance(TwoSample):
             }
         )
         if not evaluation.independent_draws:
-            # The same held-out points at each draw: they vary by nothing, and say nothing of how a law differs from it.
+            # The same held-out points at each draw: they vary by nothing, and say nothing of how a distribution differs
+            # from it.
             return [raw.model_copy(update={"ci_low": None, "ci_high": None})]
         corrected = summary(
             Quantity(f"{self.prefix}_excess", f"{self.unit}^2" if self.unit and self.power == 2 else self.unit),

@@ -1,4 +1,4 @@
-"""Networks that several families share, and their initialisation."""
+"""Networks that several families share, and their initialization."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: flo
     return where_scarce if scarce(info) else 0.0
 
 
-def initialise(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
+def initialize(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
     """Draw the weights of linear layers from N(0, gain^2 / fan_in), the last by a gain of its own; zero the biases."""
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     for layer in linear:
@@ -89,7 +89,7 @@ class NoiseConditionedMLP(nn.Module):
         self.features = FourierFeatures(octaves)
         self.label_features = FourierFeatures(self.LABEL_OCTAVES)
         self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, d), dropout)
-        initialise(self.body)
+        initialize(self.body)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         value: Tensor = self.body(torch.cat([self.features(x), self.label_features(label.unsqueeze(1))], dim=1))

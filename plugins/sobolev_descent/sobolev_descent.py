@@ -13,7 +13,7 @@ from torch.nn.utils import parameters_to_vector
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, initialise, mlp
+from ..networks.mlp import FourierFeatures, initialize, mlp
 
 Critic = Callable[[Tensor], Tensor]
 """Points `(n, *shape)` to values `(n,)`."""
@@ -42,7 +42,7 @@ def sobolev_constraint(values: Tensor, gradients: Tensor, alpha: float) -> Tenso
 
 
 def augmented_lagrangian(gap: Tensor, constraint: Tensor, multiplier: Tensor, rho: float) -> Tensor:
-    """What the critic maximises: (E_p f - E_q f) - lambda C - rho C^2 / 2."""
+    """What the critic maximizes: (E_p f - E_q f) - lambda C - rho C^2 / 2."""
     return gap - multiplier * constraint - rho / 2 * constraint.square()
 
 
@@ -71,7 +71,7 @@ def mmd(x: Tensor, y: Tensor, width: float) -> float:
     """Maximum mean discrepancy of two sets, the biased estimate (Gretton et al. 2012, eq. 5): never negative.
 
     The kernel is the mean of Gaussians of widths `width` x (1/4, 1/2, 1, 2, 4). Unlike the unbiased estimate, it has a
-    floor above 0 for equal laws, which falls as the root of the number of points.
+    floor above 0 for equal distributions, which falls as the root of the number of points.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
@@ -110,7 +110,7 @@ class CriticNetwork(nn.Module):
         super().__init__()
         self.features = FourierFeatures(octaves)
         self.body = mlp((self.features.width(d), *hidden, 1))
-        initialise(self.body, last_gain=0.5)
+        initialize(self.body, last_gain=0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         value: Tensor = self.body(self.features(x))[:, 0]
@@ -180,7 +180,7 @@ class SobolevDescent(trilemma.NeuralModel):
             ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """What the critic minimises on data `x` and as many particles: minus the augmented Lagrangian."""
+        """What the critic minimizes on data `x` and as many particles: minus the augmented Lagrangian."""
         return self.objective(x, ctx)[0]
 
     def objective(self, x: Tensor, ctx: trilemma.Context) -> tuple[Tensor, Tensor, Tensor]:

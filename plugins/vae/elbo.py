@@ -20,7 +20,7 @@ def log_normal(x: Tensor, gaussian: Gaussian) -> Tensor:
     return -0.5 * terms.sum(1)
 
 
-def reparametrise(gaussian: Gaussian, noise: Tensor) -> Tensor:
+def reparametrize(gaussian: Gaussian, noise: Tensor) -> Tensor:
     """mean + deviation * noise (Kingma & Welling 2014, section 2.4)."""
     mean, log_deviation = gaussian
     return mean + log_deviation.exp() * noise

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 import trilemma
 
 from ..flows.transforms import soft_clip
-from ..networks.mlp import FourierFeatures, dropout_for, initialise, mlp
+from ..networks.mlp import FourierFeatures, dropout_for, initialize, mlp
 from ..networks.points import standard_normal
-from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrise
+from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrize
 
 
 class GaussianNetwork(nn.Module):
@@ -26,7 +26,7 @@ class GaussianNetwork(nn.Module):
         self.bound = bound
         self.features = FourierFeatures(octaves)
         self.body = mlp((self.features.width(n_in), *hidden, 2 * n_out), dropout)
-        initialise(self.body, last_gain=1.0)
+        initialize(self.body, last_gain=1.0)
 
     def forward(self, x: Tensor) -> Gaussian:
         mean, raw = self.body(self.features(x)).chunk(2, dim=1)
@@ -62,7 +62,7 @@ class Vae(trilemma.NeuralModel):
             0.3, ge=0, lt=1, description="share of the budget over which the weight of the divergence rises from 0 to 1"
         )
 
-    class Density(trilemma.Config):
+    class Likelihood(trilemma.Config):
         """How the bound is computed."""
 
         samples: int = Field(64, ge=1, description="importance samples K: 1 is the ELBO, more tighten the bound")
@@ -90,7 +90,7 @@ class Vae(trilemma.NeuralModel):
     def negative_elbo(self, x: Tensor, weight: float, generator: torch.Generator) -> Tensor:
         """Minus the ELBO at one draw of z, its divergence weighted (Kingma & Welling 2014, eq. 7)."""
         posterior = self.encoder(x)
-        z = reparametrise(posterior, standard_normal(posterior[0], generator))
+        z = reparametrize(posterior, standard_normal(posterior[0], generator))
         return (weight * self.divergence(posterior, z) - log_normal(x, self.decoder(z))).mean()
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
@@ -108,17 +108,17 @@ class Vae(trilemma.NeuralModel):
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         likelihood = self.decoder(self.sample_prior(n, ctx.generator))
-        return reparametrise(likelihood, standard_normal(likelihood[0], ctx.generator))
+        return reparametrize(likelihood, standard_normal(likelihood[0], ctx.generator))
 
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The importance-weighted bound with K = `samples` (Burda et al. 2016, eq. 8)."""
-        options = ctx.density
-        assert isinstance(options, Vae.Density)
+        options = ctx.likelihood
+        assert isinstance(options, Vae.Likelihood)
         ctx.details["importance_samples"] = options.samples
         posterior = self.encoder(x)
         weights = []
         for _ in range(options.samples):
-            z = reparametrise(posterior, standard_normal(posterior[0], ctx.generator))
+            z = reparametrize(posterior, standard_normal(posterior[0], ctx.generator))
             weights.append(log_normal(x, self.decoder(z)) + self.log_prior(z) - log_normal(z, posterior))
         return importance_bound(torch.stack(weights))

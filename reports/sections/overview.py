@@ -30,7 +30,7 @@ READING = (
         "estimate: from samples or importance weights. Numbers of different kinds are never ranked together.",
     ),
     (
-        "Generalisation gap",
+        "Generalization gap",
         "how much more likely training points are than test points. High quality with a large gap is memory.",
     ),
     ("NFE", "network evaluations per sample, counted on the networks themselves."),

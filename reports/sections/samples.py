@@ -22,12 +22,12 @@ SHOWN_CONTROLS = ("oracle", "memorizer")
 
 @dataclass(frozen=True)
 class Panel:
-    """What one picture shows: its points (None: the data alone), heading, caption and colour."""
+    """What one picture shows: its points (None: the data alone), heading, caption and color."""
 
     points: Any
     label: str
     caption: str
-    colour: str
+    color: str
     control: bool
 
 
@@ -81,7 +81,7 @@ def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
             continue
         ink = run.inks.get(str(label))
         panels.append(
-            Panel(points, run.run_label(best), _caption(best, metric), ink.colour if ink else NEUTRAL, bool(control))
+            Panel(points, run.run_label(best), _caption(best, metric), ink.color if ink else NEUTRAL, bool(control))
         )
     return sorted(panels, key=lambda panel: panel.control)
 
@@ -112,16 +112,14 @@ def _caption(row: Any, metric: str | None) -> str:
 def _scatters(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[bytes]]:
     ghost, frame = _ground(panels)
     pngs = [
-        pictures.scatter_png(
-            pictures.plane(panel.points), None if panel.label == "data" else ghost, frame, panel.colour
-        )
+        pictures.scatter_png(pictures.plane(panel.points), None if panel.label == "data" else ghost, frame, panel.color)
         for panel in panels
     ]
     x_low, x_high, y_low, y_high = (numbers.plain(edge, 2) for edge in frame.box)
     size = math.prod(int(n) for n in card.get("shape") or (2,))
     what = f"The first two of {size} coordinates. " if size > 2 else ""
     return (
-        f"{what}Up to {pictures.POINTS:,} points each, data in grey beneath; "
+        f"{what}Up to {pictures.POINTS:,} points each, data in gray beneath; "
         f"shared axes, x {x_low} to {x_high}, y {y_low} to {y_high}.",
         pngs,
     )
@@ -155,7 +153,7 @@ def _sheet(panels: list[Panel], images: bool, card: dict[str, Any]) -> bytes:
                 axes.imshow(pictures.mosaic(panel.points, card.get("levels")), interpolation="nearest")
             else:
                 ghost = None if panel.label == "data" else ground[0]
-                pictures.scatter(axes, pictures.plane(panel.points), ghost, ground[1], panel.colour)
+                pictures.scatter(axes, pictures.plane(panel.points), ghost, ground[1], panel.color)
         for axes in grid[len(panels) :]:
             axes.axis("off")
 

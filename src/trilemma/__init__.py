@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.config import Config as Config
     from trilemma.harness.contracts.dataset import Card as Card
     from trilemma.harness.contracts.dataset import Dataset as Dataset
-    from trilemma.harness.contracts.dataset import Law as Law
-    from trilemma.harness.contracts.dataset import LawConfig as LawConfig
+    from trilemma.harness.contracts.dataset import Distribution as Distribution
+    from trilemma.harness.contracts.dataset import DistributionConfig as DistributionConfig
     from trilemma.harness.contracts.dataset import Modes as Modes
     from trilemma.harness.contracts.dataset import Splits as Splits
     from trilemma.harness.contracts.hookspecs import hookimpl as hookimpl
@@ -81,8 +81,8 @@ _PUBLIC = {
     "Direct": "contracts.model",
     "DivergedError": "errors",
     "Evaluation": "evaluation.evaluation",
-    "Law": "contracts.dataset",
-    "LawConfig": "contracts.dataset",
+    "Distribution": "contracts.dataset",
+    "DistributionConfig": "contracts.dataset",
     "MeanRanks": "analysis.ranks",
     "Metric": "contracts.metric",
     "Model": "contracts.model",

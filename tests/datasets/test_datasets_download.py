@@ -24,11 +24,11 @@ from trilemma.datasets.download import RemoteFile, cache_folder, cached, fetch, 
 CONTENT = np.random.RandomState(0).bytes(3_000_000)
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
-Behaviour = Callable[["Handler", int], None]
+Behavior = Callable[["Handler", int], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers each request by the behaviour that its path names; `number` counts the requests of a path."""
+    """Answers each request by the behavior that its path names; `number` counts the requests of a path."""
 
     server: Server
 
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append((name, self.headers.get("Range")))
             number = sum(seen == name for seen, _ in self.server.requests)
-        BEHAVIOURS[name](self, number)
+        BEHAVIORS[name](self, number)
 
     @property
     def start(self) -> int:
@@ -113,7 +113,7 @@ def slow(handler: Handler, number: int) -> None:
     handler.send(CONTENT, handler.start, pause=0.2 if number == 1 else 0)
 
 
-BEHAVIOURS: dict[str, Behaviour] = {
+BEHAVIORS: dict[str, Behavior] = {
     f.__name__: f for f in (good, truncating, ignoring_range, stalling, wrong, missing, overloaded, slow)
 }
 

@@ -195,12 +195,12 @@ def test_images_come_back_whole_from_arrays_and_folders(tmp_path: Path) -> None:
     assert {row.tobytes() for row in every} == {image.tobytes() for image in IMAGES}
 
 
-def test_colour_images_become_channels_first(tmp_path: Path) -> None:
-    colour = np.random.RandomState(0).randint(0, 256, (100, 6, 5, 3))
-    np.save(tmp_path / "a.npy", colour)
+def test_color_images_become_channels_first(tmp_path: Path) -> None:
+    color = np.random.RandomState(0).randint(0, 256, (100, 6, 5, 3))
+    np.save(tmp_path / "a.npy", color)
     dataset = ImageFile(ImageFile.Config(path=str(tmp_path / "a.npy"), shuffle=False))
     assert dataset.shape == (3, 6, 5)
-    np.testing.assert_array_equal(dataset.splits.train[0].numpy(), np.moveaxis(colour[0], -1, 0))
+    np.testing.assert_array_equal(dataset.splits.train[0].numpy(), np.moveaxis(color[0], -1, 0))
 
 
 @pytest.mark.parametrize(

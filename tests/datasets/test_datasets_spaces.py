@@ -59,7 +59,7 @@ def test_image_chain(image_space: SpaceName, flatten: bool) -> None:
     dataset = Digits()
     space = Space.fit(dataset, flatten=flatten, image_space=image_space)
     levels = dataset.splits.test
-    x = space.dequantise(levels, torch.Generator().manual_seed(0))[0]
+    x = space.dequantize(levels, torch.Generator().manual_seed(0))[0]
     assert torch.equal(x.floor().to(torch.uint8), levels)
     y, _ = space.to_model(x)
     assert y.shape == ((270, 64) if flatten else (270, 1, 8, 8))
@@ -74,7 +74,7 @@ def test_image_chain(image_space: SpaceName, flatten: bool) -> None:
 @pytest.mark.parametrize("image_space", ["affine", "logit"])
 def test_float32_agrees_with_float64(image_space: SpaceName) -> None:
     space = Space.fit(Digits(), flatten=True, image_space=image_space)
-    x = space.dequantise(Digits().splits.test, torch.Generator().manual_seed(0))[0]
+    x = space.dequantize(Digits().splits.test, torch.Generator().manual_seed(0))[0]
     (y64, logdet64), (y32, logdet32) = space.to_model(x), space.to_model(x.float())
     assert y32.dtype == torch.float32
     torch.testing.assert_close(y32.double(), y64, atol=1e-3, rtol=1e-4)
@@ -95,7 +95,7 @@ def test_density_carried_to_data_space_keeps_its_mass(image_space: SpaceName) ->
 def test_uniform_over_the_levels_has_log2_levels_bits_per_dim() -> None:
     """Uniform on (0, 1) after scaling is log2 17 bits/dim: the chain's scale and the levels agree."""
     space = Space.fit(Digits(), flatten=True)
-    x = space.dequantise(Digits().splits.test, torch.Generator().manual_seed(0))[0]
+    x = space.dequantize(Digits().splits.test, torch.Generator().manual_seed(0))[0]
     _, logdet = space.transforms[0].forward(x)
     torch.testing.assert_close(-logdet / (64 * math.log(2)), torch.full((270,), math.log2(17)).double())
 
@@ -142,10 +142,10 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert float((every == 0).float().mean()) == pytest.approx(0.488, abs=0.002)
     card = dataset.card()
     assert (card.kind, card.levels, card.entropy) == ("image", 17, None)
-    assert not dataset.has_law
+    assert not dataset.has_density
 
 
-def test_noise_of_its_own_law_is_paid_for_by_its_log_density() -> None:
+def test_noise_of_its_own_distribution_is_paid_for_by_its_log_density() -> None:
     """Beta noise and uniform noise bound the same log-probability; exactly so for the posterior of the density."""
     levels = torch.randint(0, 4, (20_000, 1), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
@@ -155,7 +155,7 @@ def test_noise_of_its_own_law_is_paid_for_by_its_log_density() -> None:
         return u, (2 * u).log().flatten(1).sum(1)
 
     space = replace(Space((1,), True, 4, ()), noise=square_root)
-    x, log_q = space.dequantise(levels, torch.Generator().manual_seed(1))
+    x, log_q = space.dequantize(levels, torch.Generator().manual_seed(1))
     assert torch.equal(x.floor().to(torch.uint8), levels)
     # The density p(x) = (1/4) 2 (x - floor x) gives each level probability 1/4, and q is its posterior: no slack.
     log_p = (0.25 * 2 * (x - x.floor())).log()[:, 0]

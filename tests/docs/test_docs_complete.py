@@ -98,7 +98,7 @@ def test_every_option_has_a_description(registry: Registry, kind: str) -> None:
     silent = [
         f"{name}: {record.__qualname__}.{option}"
         for name, cls in registry.classes(kind).items()
-        for record in (cls.Config, *((cls.Density, *cls.samplers) if kind == "models" else ()))
+        for record in (cls.Config, *((cls.Likelihood, *cls.samplers) if kind == "models" else ()))
         for option, field in record.model_fields.items()
         if not field.description
     ]

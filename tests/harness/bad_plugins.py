@@ -143,8 +143,8 @@ class Slow(Well):
         time.sleep(30)
 
 
-class BadData(trilemma.Law):
-    """A dataset whose law raises."""
+class BadData(trilemma.Distribution):
+    """A dataset whose distribution raises."""
 
     name = "bad-data"
 

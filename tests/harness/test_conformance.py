@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.harness.cli import main
-from trilemma.harness.conformance.laws import ThreeGaussians
+from trilemma.harness.conformance.distributions import ThreeGaussians
 from trilemma.harness.plugins import Registry
 
 Status = dict[str, str]
@@ -287,22 +287,22 @@ class WrongEntropy(ThreeGaussians):
 
 
 class WrongModes(ThreeGaussians):
-    """Modes whose weights are those of another law."""
+    """Modes whose weights are those of another distribution."""
 
     def modes(self) -> trilemma.Modes:
         modes = super().modes()
-        return trilemma.Modes(modes.centres, torch.ones(3) / 3, modes.covariances)
+        return trilemma.Modes(modes.centers, torch.ones(3) / 3, modes.covariances)
 
 
-class GlobalLaw(ThreeGaussians):
-    """A law that draws by the global generator."""
+class GlobalDistribution(ThreeGaussians):
+    """A distribution that draws by the global generator."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, 2)
 
 
 class NoLicense(ThreeGaussians):
-    """A card without a licence."""
+    """A card without a license."""
 
     license = ""
 
@@ -334,8 +334,8 @@ def test_each_mistake_of_a_dataset_fails_its_check(cls: type[trilemma.Dataset], 
     assert failed(cls) == checks
 
 
-def test_a_law_of_the_global_generator_fails() -> None:
-    assert {"law", "deterministic"} <= failed(GlobalLaw)
+def test_a_distribution_of_the_global_generator_fails() -> None:
+    assert {"distribution", "deterministic"} <= failed(GlobalDistribution)
 
 
 def test_data_that_is_not_there_is_skipped() -> None:
@@ -398,7 +398,7 @@ class OneWay(MeanDistance):
 
 
 class Spread(MeanDistance):
-    """It prefers laws that are narrow."""
+    """It prefers distributions that are narrow."""
 
     def value(self, real: np.ndarray, generated: np.ndarray) -> float:
         return super().value(real, generated) + float(generated.std())

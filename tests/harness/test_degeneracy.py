@@ -46,7 +46,7 @@ def test_tied_rows_and_constant_coordinates_are_counted() -> None:
     assert found.constant_coordinates == 1
 
 
-def test_images_are_dequantised_and_so_never_unbounded() -> None:
+def test_images_are_dequantized_and_so_never_unbounded() -> None:
     x = torch.randint(0, 2, (200, 1, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     found = degeneracy(x, 2)
     assert found.largest_atom > 0.4

@@ -1,4 +1,4 @@
-"""NLL, Wasserstein and cost metrics on laws and models with closed forms."""
+"""NLL, Wasserstein and cost metrics on distributions and models with closed forms."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from trilemma.plugins.metrics.nll import Nll
 from trilemma.plugins.metrics.wasserstein import Wasserstein
 
 
-class Normal(trilemma.Law):
+class Normal(trilemma.Distribution):
     """N(1, 4 I) in two dimensions."""
 
     name = "normal"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         n_train: int = Field(600, description="training points")
         n_valid: int = Field(500, description="validation points")
         n_test: int = Field(1000, description="test points")
@@ -91,7 +91,7 @@ class Gauss(trilemma.Model):
 
 
 class Box(Gauss):
-    """The uniform law over all levels of `Levels`."""
+    """The uniform distribution over all levels of `Levels`."""
 
     name = "box"
 
@@ -141,7 +141,7 @@ def results(metric: trilemma.Metric, evaluation: trilemma.Evaluation) -> dict[st
 # NLL
 
 
-def test_the_nll_of_the_true_law_is_the_entropy_and_its_gap_is_nearly_zero() -> None:
+def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_zero() -> None:
     found = results(Nll(), evaluate(Gauss(), Normal()))
     nats = found["nll"]
     assert nats.unit == "nats"
@@ -150,17 +150,17 @@ def test_the_nll_of_the_true_law_is_the_entropy_and_its_gap_is_nearly_zero() -> 
     assert nats.details["method"] == "closed form"
     assert nats.ci_low < Normal().entropy < nats.ci_high
     gap = found["nll_gap"]
-    assert abs(gap.value) < 0.01, "only the standardisation by the training split separates model and law"
+    assert abs(gap.value) < 0.01, "only the standardization by the training split separates model and distribution"
     assert gap.floor == 0
     assert gap.ci_high - gap.ci_low < (nats.ci_high - nats.ci_low) / 5, "the gap is paired"
     assert gap.details["mass"] == pytest.approx(1, abs=0.05)
-    assert found["generalisation_gap"].n == 600
+    assert found["generalization_gap"].n == 600
     assert found["nll"].floor == pytest.approx(found["nll"].value - gap.value)
 
 
 def test_the_gap_of_a_wider_model_is_its_kullback_leibler_divergence() -> None:
-    law = Normal(Normal.Config(n_train=100_000, n_test=20_000))
-    gap = results(Nll(Nll.Config(n=20_000)), evaluate(Gauss(Gauss.Config(scale=1.5)), law))["nll_gap"]
+    distribution = Normal(Normal.Config(n_train=100_000, n_test=20_000))
+    gap = results(Nll(Nll.Config(n=20_000)), evaluate(Gauss(Gauss.Config(scale=1.5)), distribution))["nll_gap"]
     divergence = 2 * (math.log(1.5) + 0.5 / 1.5**2 - 0.5)
     assert gap.n == 20_000
     assert gap.value == pytest.approx(divergence, abs=0.02)
@@ -170,15 +170,15 @@ def test_a_uniform_model_of_images_has_log2_of_the_levels() -> None:
     found = results(Nll(), evaluate(Box(), Levels()))
     assert found["nll"].unit == "bits/dim"
     assert found["nll"].value == pytest.approx(math.log2(4), abs=0.02)
-    assert found["nll"].details["bound"] == "uniform dequantisation bound"
+    assert found["nll"].details["bound"] == "uniform dequantization bound"
     assert found["nll"].n == 270
     assert "nll_gap" not in found
 
 
-def test_memorising_shows_in_the_generalisation_gap() -> None:
+def test_memorizing_shows_in_the_generalization_gap() -> None:
     rng = np.random.default_rng(0)
     test, train = rng.normal(-5, 1, 500), rng.normal(-2, 1.2, 500)
-    value, low, high = nll.generalisation_gap(test=test, train=train)
+    value, low, high = nll.generalization_gap(test=test, train=train)
     assert value == pytest.approx(train.mean() - test.mean())
     error = math.sqrt(test.var(ddof=1) / 500 + train.var(ddof=1) / 500)
     assert high - low == pytest.approx(2 * 1.962 * error, rel=1e-3)
@@ -248,7 +248,7 @@ def test_a_solver_that_stops_early_is_an_error(monkeypatch: pytest.MonkeyPatch) 
         transport.squared_w2(real=rng.normal(size=(100, 2)), generated=rng.normal(size=(100, 2)))
 
 
-def test_the_excess_orders_scales_and_is_nearly_zero_for_the_law() -> None:
+def test_the_excess_orders_scales_and_is_nearly_zero_for_the_distribution() -> None:
     config = Wasserstein.Config(n=500, draws=4)
     found = {s: results(Wasserstein(config), evaluate(Gauss(Gauss.Config(scale=s)), Normal())) for s in (0.6, 1.0, 1.4)}
     exact = found[1.0]
@@ -403,12 +403,12 @@ def test_flops_of_losses_with_gradients_in_them_are_those_that_torch_counts() ->
         plain()
     assert count_flops(plain)[0] == counter.get_total_flops()
 
-    def penalised() -> None:
+    def penalized() -> None:
         y = x.clone().requires_grad_()
         (slope,) = torch.autograd.grad(network(y.unsqueeze(1)).sum(), y, create_graph=True)
         slope.square().sum().backward()
 
-    assert count_flops(penalised)[0] > 2 * count_flops(plain)[0]
+    assert count_flops(penalized)[0] > 2 * count_flops(plain)[0]
 
 
 def test_energy_is_an_estimate_and_only_where_a_power_is_given() -> None:
@@ -421,9 +421,9 @@ def test_energy_is_an_estimate_and_only_where_a_power_is_given() -> None:
     )
 
 
-def test_the_mass_of_a_density_is_checked_where_no_law_is_known() -> None:
+def test_the_mass_of_a_density_is_checked_where_no_distribution_is_known() -> None:
     class Table(trilemma.Dataset):
-        """Points of a law that nobody knows."""
+        """Points of a distribution that nobody knows."""
 
         name = "table"
 

@@ -36,29 +36,29 @@ from trilemma.plugins.metrics.wasserstein import Wasserstein1
 Array = NDArray[np.float64]
 
 
-class Normals(trilemma.Law):
-    """Two Gaussians in the plane, far from standardised."""
+class Normals(trilemma.Distribution):
+    """Two Gaussians in the plane, far from standardized."""
 
     name = "normals"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         n_train: int = Field(2000, description="training points")
         n_valid: int = Field(500, description="validation points")
         n_test: int = Field(500, description="test points")
 
-    centres = torch.tensor([[10.0, 0.0], [40.0, 5.0]], dtype=torch.float64)
+    centers = torch.tensor([[10.0, 0.0], [40.0, 5.0]], dtype=torch.float64)
     scale = torch.tensor([2.0, 0.5], dtype=torch.float64)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         labels = torch.randint(2, (n,), generator=generator)
-        return (self.centres[labels] + self.scale * torch.randn(n, 2, generator=generator)).float()
+        return (self.centers[labels] + self.scale * torch.randn(n, 2, generator=generator)).float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        parts = [torch.distributions.Normal(c, self.scale).log_prob(x.double()).sum(1) for c in self.centres]
+        parts = [torch.distributions.Normal(c, self.scale).log_prob(x.double()).sum(1) for c in self.centers]
         return torch.stack(parts).logsumexp(0) - math.log(2)
 
     def modes(self) -> trilemma.Modes:
-        return trilemma.Modes(self.centres, torch.ones(2) / 2, torch.diag(self.scale**2).expand(2, 2, 2))
+        return trilemma.Modes(self.centers, torch.ones(2) / 2, torch.diag(self.scale**2).expand(2, 2, 2))
 
 
 class Images(trilemma.Dataset):
@@ -84,7 +84,7 @@ class Replay(trilemma.Model):
     class Config(trilemma.Config):
         error: float = Field(0.0, description="added to the score")
 
-    law: trilemma.Modes | None = None
+    distribution: trilemma.Modes | None = None
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         self.x = train.x
@@ -93,11 +93,11 @@ class Replay(trilemma.Model):
         return self.x[torch.randint(len(self.x), (n,), generator=ctx.generator)]
 
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        if self.law is None:
+        if self.distribution is None:
             return super().score(x, sigma, ctx)
-        modes = self.law
+        modes = self.distribution
         true = mixture_score(
-            x.double(), centres=modes.centres, weights=modes.weights, covariances=modes.covariances, sigma=float(sigma)
+            x.double(), centers=modes.centers, weights=modes.weights, covariances=modes.covariances, sigma=float(sigma)
         )
         return true + self.config.error
 
@@ -108,14 +108,14 @@ def evaluate(dataset: trilemma.Dataset, error: float = 0.0, *, knows: bool = Fal
     model = Replay(Replay.Config(error=error))
     model.fit(
         trilemma.Split(
-            space.to_model(space.dequantise(dataset.splits.train, torch.Generator().manual_seed(0))[0])[0].float()
+            space.to_model(space.dequantize(dataset.splits.train, torch.Generator().manual_seed(0))[0])[0].float()
         ),
         trilemma.Context(info=info, device=torch.device("cpu"), generator=torch.Generator()),
     )
     record = TrainingRecord(seconds=1, wall_seconds=1, steps=1, peak_memory=1, parameters=1)
     evaluation = trilemma.Evaluation(model, dataset, space, info, seed=0, device=torch.device("cpu"), training=record)
     if knows:
-        model.law = evaluation.model_space_modes()
+        model.distribution = evaluation.model_space_modes()
     return evaluation
 
 
@@ -158,7 +158,7 @@ def test_the_entropic_cost_of_gaussians() -> None:
     rng = np.random.default_rng(1)
     s, t, epsilon = 1.0, 2.0, 0.5
     x, y = s * rng.standard_normal((2500, 1)), t * rng.standard_normal((2500, 1))
-    root = math.sqrt(4 * s**2 * t**2 + epsilon**2 / 4)  # 2 s t without regularisation
+    root = math.sqrt(4 * s**2 * t**2 + epsilon**2 / 4)  # 2 s t without regularization
     expected = s**2 + t**2 - root + epsilon / 2 * (1 - math.log(epsilon) + math.log(root + epsilon / 2))
     assert entropic_cost(x, y, epsilon) == pytest.approx(expected, abs=0.08)
 
@@ -180,7 +180,7 @@ def test_clusters_that_differ_by_one_point_converge() -> None:
 # Alpha-precision, beta-recall, authenticity
 
 
-def test_alpha_precision_of_the_law_and_of_its_failures() -> None:
+def test_alpha_precision_of_the_distribution_and_of_its_failures() -> None:
     rng = np.random.default_rng(3)
     real, same = rng.standard_normal((2, 5000, 2))
     assert alpha_precision(real=real, generated=real) == pytest.approx(1, abs=2e-3)
@@ -197,12 +197,12 @@ def test_beta_recall_by_definition() -> None:
     cross = cdist(real, generated)
     radii = np.sort(cdist(real, real), axis=1)[:, k]
     nearest = cross.argmin(1)
-    from_centre = np.linalg.norm(generated - generated.mean(0), axis=1)[nearest]
+    from_center = np.linalg.norm(generated - generated.mean(0), axis=1)[nearest]
     levels = (np.arange(200) + 0.5) / 200
     shares = []
     for level in levels:
-        radius = np.sort(from_centre)[max(0, math.floor(level * 300) - 1)] if level * 300 >= 1 else -1
-        shares.append(((cross.min(1) <= radii) & (from_centre <= radius)).mean())
+        radius = np.sort(from_center)[max(0, math.floor(level * 300) - 1)] if level * 300 >= 1 else -1
+        shares.append(((cross.min(1) <= radii) & (from_center <= radius)).mean())
     expected = 1 - 2 * np.abs(np.array(shares) - levels).mean()
     assert beta_recall(real=real, generated=generated, k=k) == pytest.approx(expected, abs=0.01)
     assert beta_recall(real=real, generated=real, k=k) == pytest.approx(1, abs=0.01)
@@ -276,7 +276,7 @@ def test_kde_nll_is_that_of_scikit_learn() -> None:
     assert kde_nll(real=real, generated=generated, bandwidths=np.array([width])) == pytest.approx(-peer)
 
 
-def test_the_bandwidth_maximises_the_leave_one_out_likelihood() -> None:
+def test_the_bandwidth_maximizes_the_leave_one_out_likelihood() -> None:
     real, generated = clouds(60, 2)
     widths = np.array([0.05, 0.2, 0.5, 1.0, 3.0])
     scores = [
@@ -296,7 +296,7 @@ def test_kde_nll_is_an_estimate_beside_that_of_the_data() -> None:
     assert nll.likelihood == excess.likelihood == "estimate"
     truth = -float(Normals().log_prob(Normals().splits.test).mean())
     assert nll.floor == pytest.approx(nll.details["oracle"])
-    assert truth < nll.floor < truth + 0.4, "the estimator is worse than the law, in the units of the data"
+    assert truth < nll.floor < truth + 0.4, "the estimator is worse than the distribution, in the units of the data"
     assert excess.value == pytest.approx(nll.value - nll.floor)
     assert abs(excess.value) < 0.1
     with pytest.raises(trilemma.UnsupportedError):
@@ -310,17 +310,17 @@ def test_kde_nll_is_an_estimate_beside_that_of_the_data() -> None:
 @given(seed=st.integers(0, 10**6), sigma=st.floats(0.01, 30))
 def test_the_score_of_a_mixture_is_the_gradient_of_its_smoothed_density(seed: int, sigma: float) -> None:
     generator = torch.Generator().manual_seed(seed)
-    centres = 3 * torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    centers = 3 * torch.randn(3, 2, generator=generator, dtype=torch.float64)
     roots = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64)
     covariances = roots @ roots.mT + 0.05 * torch.eye(2, dtype=torch.float64)
     weights = torch.rand(3, generator=generator, dtype=torch.float64) + 0.1
     weights = weights / weights.sum()
     x = 4 * torch.randn(10, 2, generator=generator, dtype=torch.float64)
     x.requires_grad_()
-    components = torch.distributions.MultivariateNormal(centres, covariances + sigma**2 * torch.eye(2).double())
+    components = torch.distributions.MultivariateNormal(centers, covariances + sigma**2 * torch.eye(2).double())
     log_prob = (components.log_prob(x[:, None]) + weights.log()).logsumexp(1)
     (expected,) = torch.autograd.grad(log_prob.sum(), x)
-    found = mixture_score(x.detach(), centres=centres, weights=weights, covariances=covariances, sigma=sigma)
+    found = mixture_score(x.detach(), centers=centers, weights=weights, covariances=covariances, sigma=sigma)
     assert torch.allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
@@ -329,7 +329,7 @@ def test_modes_are_carried_to_model_space() -> None:
     modes = evaluation.model_space_modes()
     assert modes is not None
     train = Normals().splits.train.double()
-    assert torch.allclose(modes.centres, (Normals.centres - train.mean(0)) / train.std(0))
+    assert torch.allclose(modes.centers, (Normals.centers - train.mean(0)) / train.std(0))
     assert torch.allclose(modes.covariances[1], torch.diag((Normals.scale / train.std(0)) ** 2))
 
 
@@ -358,7 +358,7 @@ def test_the_score_error_of_a_shifted_gaussian_bounds_its_divergence() -> None:
     assert found == pytest.approx(m**2 / 2, rel=1e-3)
 
 
-def test_models_and_laws_without_a_score_are_unsupported() -> None:
+def test_models_and_distributions_without_a_score_are_unsupported() -> None:
     with pytest.raises(trilemma.UnsupportedError, match="no score"):
         ScoreError().compute(evaluate(Normals()))
     with pytest.raises(trilemma.UnsupportedError, match="not known"):

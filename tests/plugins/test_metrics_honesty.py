@@ -1,4 +1,6 @@
-"""What may be trusted: no metric prefers a narrow law to the true one, intervals cover, the table holds all of it."""
+"""What may be trusted: no metric prefers a narrow distribution to the true one, intervals cover, the table holds all of
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +30,12 @@ from trilemma.plugins.metrics.wasserstein import Wasserstein, excess
 Array = NDArray[np.float64]
 
 
-class Normal(trilemma.Law):
+class Normal(trilemma.Distribution):
     """N(0, I)."""
 
     name = "normal"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         dim: int = Field(2, description="coordinates")
         n_train: int = Field(4000, description="training points")
         n_valid: int = Field(500, description="validation points")
@@ -86,11 +88,11 @@ def evaluate(d: int, scale: float, seed: int = 0) -> trilemma.Evaluation:
     return trilemma.Evaluation(model, dataset, space, info, seed=seed, device=torch.device("cpu"), training=record)
 
 
-# A narrow law
+# A narrow distribution
 
 # What looks at correlations or mode masses alone cannot tell the scales apart: such a tie is right.
 BLIND = {"correlation_error", "mode_mass_kl", "modes_covered"}
-COMPARING = [metric for metric in METRICS if metric.compares and metric.name not in ("frechet", "memorisation")]
+COMPARING = [metric for metric in METRICS if metric.compares and metric.name not in ("frechet", "memorization")]
 
 
 def ranked(metric: type[trilemma.Metric], d: int, n: int, scale: float) -> Mapping[str, trilemma.Result]:
@@ -110,17 +112,19 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("metric", "d", "n"), list(cases()))
-def test_a_law_of_half_the_scale_never_ranks_above_the_true_one(metric: type[trilemma.Metric], d: int, n: int) -> None:
-    law, narrow = ranked(metric, d, n, 1.0), ranked(metric, d, n, 0.5)
-    assert law.keys() == narrow.keys()
-    for name, one in law.items():
+def test_a_distribution_of_half_the_scale_never_ranks_above_the_true_one(
+    metric: type[trilemma.Metric], d: int, n: int
+) -> None:
+    distribution, narrow = ranked(metric, d, n, 1.0), ranked(metric, d, n, 0.5)
+    assert distribution.keys() == narrow.keys()
+    for name, one in distribution.items():
         two = narrow[name]
         sign = 1 if one.better == "lower" else -1
         if name in BLIND:
             half = (one.ci_high - one.ci_low + two.ci_high - two.ci_low) / 2
-            assert sign * (two.value - one.value) >= -half, f"{name} ranks the narrow law first"
+            assert sign * (two.value - one.value) >= -half, f"{name} ranks the narrow distribution first"
         else:
-            assert sign * two.value > sign * one.value, f"{name} ranks the narrow law first"
+            assert sign * two.value > sign * one.value, f"{name} ranks the narrow distribution first"
 
 
 def test_something_is_ranked_in_every_dimension() -> None:
@@ -223,7 +227,7 @@ def test_floor_and_interval_of_every_comparing_metric_are_in_the_table(table: pd
     names = set(comparing["metric"])
     assert {"nll", "nll_gap", "w2", "w2_excess", "w1", "sliced_w2", "sinkhorn", "energy", "mmd2", "recall", "coverage",
             "alpha_precision", "beta_recall", "authenticity", "marginal_error", "kde_nll", "score_error",
-            "modes_covered", "c2st_auc", "memorised"} <= names  # fmt: skip
+            "modes_covered", "c2st_auc", "memorized"} <= names  # fmt: skip
     finite = comparing[np.isfinite(comparing["value"])]
     assert len(finite) > 0.9 * len(comparing)
     for column in ("ci_low", "ci_high", "floor", "n"):
@@ -246,9 +250,9 @@ def test_the_memorizer_is_caught(table: pd.DataFrame) -> None:
     def one(label: str, metric: str) -> Any:
         return rows.loc[(label, metric)].squeeze()
 
-    assert one("memorizer", "memorised")["value"] > 0.9
-    assert '"memorises": true' in one("memorizer", "memorised")["details"]
-    assert '"memorises": false' in one("gaussian", "memorised")["details"]
+    assert one("memorizer", "memorized")["value"] > 0.9
+    assert '"memorizes": true' in one("memorizer", "memorized")["details"]
+    assert '"memorizes": false' in one("gaussian", "memorized")["details"]
     assert one("memorizer", "authenticity")["value"] < 0.05
 
 

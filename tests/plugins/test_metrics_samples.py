@@ -22,7 +22,7 @@ from trilemma.plugins.metrics import METRICS, column_generation, samples, transp
 from trilemma.plugins.metrics.c2st import classifier_auc
 from trilemma.plugins.metrics.frechet import Frechet
 from trilemma.plugins.metrics.kernels import energy_distance, squared_mmd
-from trilemma.plugins.metrics.memorisation import Memorisation, nearness
+from trilemma.plugins.metrics.memorization import Memorization, nearness
 from trilemma.plugins.metrics.modes import ModeCoverage, mode_statistics
 from trilemma.plugins.metrics.precision_recall import precision_recall
 from trilemma.plugins.metrics.two_sample import TwoSample
@@ -31,38 +31,38 @@ from trilemma.plugins.metrics.wasserstein import SlicedWasserstein, fixed_direct
 Array = NDArray[np.float64]
 Distance = Callable[[Array, Array], float]
 
-CENTRES = np.array([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+CENTERS = np.array([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
 WEIGHTS = np.array([0.5, 0.3, 0.2])
 SCALE = 0.5
 
 
 def mixture(rng: np.random.Generator, n: int, weights: Array = WEIGHTS, scale: float = SCALE) -> Array:
-    return CENTRES[rng.choice(3, n, p=weights)] + scale * rng.standard_normal((n, 2))
+    return CENTERS[rng.choice(3, n, p=weights)] + scale * rng.standard_normal((n, 2))
 
 
-class Mixture(trilemma.Law):
+class Mixture(trilemma.Distribution):
     name = "three"
 
-    class Config(trilemma.LawConfig):
+    class Config(trilemma.DistributionConfig):
         n_train: int = Field(2000, description="training points")
         n_valid: int = Field(300, description="validation points")
         n_test: int = Field(400, description="test points")
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         mode = torch.multinomial(torch.tensor(WEIGHTS), n, replacement=True, generator=generator)
-        return torch.tensor(CENTRES).float()[mode] + SCALE * torch.randn(n, 2, generator=generator)
+        return torch.tensor(CENTERS).float()[mode] + SCALE * torch.randn(n, 2, generator=generator)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        component = torch.distributions.Normal(torch.tensor(CENTRES)[:, None], SCALE)
+        component = torch.distributions.Normal(torch.tensor(CENTERS)[:, None], SCALE)
         return (component.log_prob(x.double()).sum(-1) + torch.tensor(WEIGHTS).log()[:, None]).logsumexp(0)
 
     def modes(self) -> trilemma.Modes:
         covariances = SCALE**2 * torch.eye(2).expand(3, 2, 2)
-        return trilemma.Modes(torch.tensor(CENTRES), torch.tensor(WEIGHTS), covariances)
+        return trilemma.Modes(torch.tensor(CENTERS), torch.tensor(WEIGHTS), covariances)
 
 
 class Table(trilemma.Dataset):
-    """A dataset without a law, with few held-out points."""
+    """A dataset without a distribution, with few held-out points."""
 
     name = "table"
 
@@ -99,7 +99,8 @@ def evaluate(dataset: trilemma.Dataset, seed: int = 0, **options: float) -> tril
     return trilemma.Evaluation(model, dataset, space, info, seed=seed, device=torch.device("cpu"), training=record)
 
 
-# What any distance between samples must do. Each is nearly zero for equal laws after `excess` or by being unbiased.
+# What any distance between samples must do. Each is nearly zero for equal distributions after `excess` or by being
+# unbiased.
 
 DIRECTIONS = fixed_directions(2, 64)
 DISTANCES: dict[str, Distance] = {
@@ -120,14 +121,16 @@ def test_self_tests_of_a_distance(distance: Distance) -> None:
     def value(generated: Array) -> float:
         return distance(real, generated)
 
-    law = value(same)
+    distribution = value(same)
     shifts = [value(same + shift) for shift in (0.0, 1.0, 2.5)]
     assert shifts == sorted(shifts), "it grows with a shift"
     dropped = mixture(rng, 300, np.array([0.7, 0.3, 0.0]))
-    assert value(dropped) > law, "it sees a missing mode"
-    assert value(mixture(rng, 300, scale=0.1)) > law or distance is DISTANCES["w2"], "it sees modes that are too narrow"
+    assert value(dropped) > distribution, "it sees a missing mode"
+    assert value(mixture(rng, 300, scale=0.1)) > distribution or distance is DISTANCES["w2"], (
+        "it sees modes that are too narrow"
+    )
     order = rng.permutation(300)
-    assert value(same[order]) == pytest.approx(law, abs=1e-9), "the order of points is irrelevant"
+    assert value(same[order]) == pytest.approx(distribution, abs=1e-9), "the order of points is irrelevant"
     with pytest.raises(trilemma.DivergedError):
         value(np.where(np.arange(600).reshape(300, 2) == 7, np.nan, same))
     with pytest.raises(trilemma.DataError):
@@ -175,7 +178,7 @@ def test_squared_mmd_of_gaussians() -> None:
     assert found == pytest.approx(closed_form, abs=0.01)
 
 
-def test_unbiased_distances_are_zero_on_average_for_equal_laws() -> None:
+def test_unbiased_distances_are_zero_on_average_for_equal_distributions() -> None:
     rng = np.random.default_rng(6)
     for name in ("energy", "mmd"):
         values = [DISTANCES[name](mixture(rng, 40), mixture(rng, 40)) for _ in range(300)]
@@ -225,16 +228,16 @@ def test_a_classifier_tells_what_is_different_and_nothing_else() -> None:
 
 def statistics(points: Array) -> dict[str, float]:
     covariances = SCALE**2 * np.broadcast_to(np.eye(2), (3, 2, 2))
-    return mode_statistics(generated=points, centres=CENTRES, weights=WEIGHTS, covariances=covariances)
+    return mode_statistics(generated=points, centers=CENTERS, weights=WEIGHTS, covariances=covariances)
 
 
-def test_mode_statistics_of_the_law_and_of_its_failures() -> None:
+def test_mode_statistics_of_the_distribution_and_of_its_failures() -> None:
     rng = np.random.default_rng(11)
-    law = statistics(mixture(rng, 50_000))
-    assert law["modes_covered"] == 3
-    assert law["within_3_sigma"] == pytest.approx(1 - math.exp(-4.5), abs=0.002)
-    assert law["mode_mass_kl"] < 1e-3
-    assert law["mode_spread"] == pytest.approx(0.974, abs=0.005)
+    distribution = statistics(mixture(rng, 50_000))
+    assert distribution["modes_covered"] == 3
+    assert distribution["within_3_sigma"] == pytest.approx(1 - math.exp(-4.5), abs=0.002)
+    assert distribution["mode_mass_kl"] < 1e-3
+    assert distribution["mode_spread"] == pytest.approx(0.974, abs=0.005)
 
     dropped = statistics(mixture(rng, 5000, np.array([0.5, 0.5, 0.0])))
     assert dropped["modes_covered"] == 2
@@ -304,7 +307,7 @@ def test_every_result_has_an_interval_a_floor_and_its_size(metric: type[TwoSampl
             assert result.ci_low <= result.value <= result.ci_high
             assert math.isfinite(result.floor)
             assert result.n == n
-            assert result.details["reference"] == ("fresh" if dataset.has_law else "shared")
+            assert result.details["reference"] == ("fresh" if dataset.has_density else "shared")
 
 
 @pytest.mark.parametrize("metric", TWO_SAMPLE, ids=lambda metric: metric.name)
@@ -323,13 +326,13 @@ def test_a_model_that_drops_a_mode_is_worse_than_one_that_does_not(metric: type[
 
 def test_a_model_that_replays_training_points_is_flagged() -> None:
     for dataset in (Mixture(), Table()):
-        (replayed,) = Memorisation(Memorisation.Config(n=300, draws=3)).compute(evaluate(dataset))
+        (replayed,) = Memorization(Memorization.Config(n=300, draws=3)).compute(evaluate(dataset))
         assert replayed.value > 0.99
         assert replayed.floor == pytest.approx(0.05, abs=0.01)
-        assert replayed.details["memorises"]
+        assert replayed.details["memorizes"]
 
 
-def test_a_narrow_law_is_not_taken_for_memorising() -> None:
+def test_a_narrow_distribution_is_not_taken_for_memorizing() -> None:
     rng = np.random.default_rng(14)
     train, held_out, real = mixture(rng, 4000), mixture(rng, 1000), mixture(rng, 4000)
     mark = np.quantile(nearness(points=real, train=train, held_out=held_out), 0.05)

@@ -23,7 +23,7 @@ def test_models_are_registered_under_distinct_names() -> None:
         assert issubclass(model, trilemma.Model)
         assert model.__doc__
         assert all(field.description for field in model.Config.model_fields.values())
-        assert all(field.description for field in model.Density.model_fields.values())
+        assert all(field.description for field in model.Likelihood.model_fields.values())
         assert all(field.description for sampler in model.samplers for field in sampler.model_fields.values())
 
 
@@ -34,19 +34,19 @@ def test_the_plugin_module_is_light() -> None:
 
 ANGLES = torch.arange(8) * math.pi / 4
 SCALE = 1.428  # standard deviation of a coordinate of the ring: sqrt(2^2 / 2 + .2^2)
-CENTRES = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1) / SCALE
+CENTERS = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1) / SCALE
 
 
 def ring(n: int, seed: int) -> Tensor:
-    """Eight Gaussians (radius 2, sigma .2), standardised."""
+    """Eight Gaussians (radius 2, sigma .2), standardized."""
     generator = torch.Generator().manual_seed(seed)
     noise = 0.2 / SCALE * torch.randn((n, 2), generator=generator)
-    return CENTRES[torch.randint(8, (n,), generator=generator)] + noise
+    return CENTERS[torch.randint(8, (n,), generator=generator)] + noise
 
 
 def ring_log_prob(x: Tensor) -> Tensor:
     variance = (0.2 / SCALE) ** 2
-    squared = torch.cdist(x.double(), CENTRES.double()).square()
+    squared = torch.cdist(x.double(), CENTERS.double()).square()
     return torch.logsumexp(-squared / (2 * variance), dim=1) - math.log(8 * 2 * math.pi * variance)
 
 
@@ -60,7 +60,7 @@ def test_training_on_the_ring_comes_close_to_the_entropy(name: str, steps: int, 
         info=trilemma.DataInfo(name="ring8", kind="vector", shape=(2,), n_train=50_000),
         device=torch.device("cpu"),
         generator=torch.Generator().manual_seed(0),
-        density=kind.Density(),
+        likelihood=kind.Likelihood(),
         recipe=kind.recipe,
         valid=trilemma.Split(ring(2_000, 2)),
         clock=trilemma.Clock(trilemma.Budget(steps=steps)),

@@ -171,8 +171,8 @@ def test_end_state_of_one_component_is_the_gaussian_of_the_degraded_points(d: in
     outside = torch.eye(d, dtype=torch.float64) - basis.T @ basis
     inside = basis.T @ basis
     covariance = inside @ (covariance + 1e-6 * torch.eye(d)) @ inside + state.rest * outside
-    law = torch.distributions.MultivariateNormal(x.mean(0), covariance)
-    torch.testing.assert_close(state.log_prob(x[:20]), law.log_prob(x[:20]), atol=1e-6, rtol=1e-6)
+    distribution = torch.distributions.MultivariateNormal(x.mean(0), covariance)
+    torch.testing.assert_close(state.log_prob(x[:20]), distribution.log_prob(x[:20]), atol=1e-6, rtol=1e-6)
     drawn = state.sample(20_000, generator(1)).double()
     torch.testing.assert_close(drawn.mean(0), x.mean(0), atol=0.06, rtol=0)
     torch.testing.assert_close(drawn.var(0), covariance.diagonal(), atol=1e-3, rtol=0.05)
@@ -182,16 +182,16 @@ def test_linear_way_back_is_ridge_regression_and_undoes_an_invertible_degradatio
     x = normal((4_000, 3), 1)
     degrade = Fade((3,), 3.0)
     degrade.fit(x.float(), generator())
-    state = EndState((3,), EndStateConfig(components=1, regularisation=1e-9))
+    state = EndState((3,), EndStateConfig(components=1, regularization=1e-9))
     ends = degrade(x, torch.ones(()))
     state.fit(ends, x, generator())
     torch.testing.assert_close(state.restore(ends), x, atol=1e-4, rtol=0)
-    # What lies below the regularisation is not brought back.
-    state = EndState((3,), EndStateConfig(components=1, regularisation=1.0))
+    # What lies below the regularization is not brought back.
+    state = EndState((3,), EndStateConfig(components=1, regularization=1.0))
     state.fit(ends, x, generator())
-    centred = ends - ends.mean(0)
-    ridge = torch.linalg.solve(centred.T @ centred / 4_000 + torch.eye(3), centred.T @ (x - x.mean(0)) / 4_000)
-    torch.testing.assert_close(state.restore(ends), x.mean(0) + centred @ ridge)
+    centered = ends - ends.mean(0)
+    ridge = torch.linalg.solve(centered.T @ centered / 4_000 + torch.eye(3), centered.T @ (x - x.mean(0)) / 4_000)
+    torch.testing.assert_close(state.restore(ends), x.mean(0) + centered @ ridge)
 
 
 def trained(kind: type[ColdDiffusion], x: Tensor, steps: int, **options: object) -> ColdDiffusion:
@@ -204,12 +204,12 @@ def trained(kind: type[ColdDiffusion], x: Tensor, steps: int, **options: object)
 
 
 def corners(n: int, seed: int) -> Tensor:
-    """Four Gaussians of spread .2 at (+-1, +-1), standardised but for the spread."""
+    """Four Gaussians of spread .2 at (+-1, +-1), standardized but for the spread."""
     side = 2.0 * torch.randint(0, 2, (n, 2), generator=generator(seed)) - 1
     return side + 0.2 * torch.randn((n, 2), generator=generator(seed + 50))
 
 
-def test_morph_reaches_the_law_from_a_start_that_saw_training_points_alone() -> None:
+def test_morph_reaches_the_distribution_from_a_start_that_saw_training_points_alone() -> None:
     model = trained(ColdMorph, corners(4_000, 1), 600, hidden=(64, 64))
     alone = model.sample(2_000, context(sampler=PriorAlone()))
     assert float(alone.abs().max()) < 4  # validation points are at 50

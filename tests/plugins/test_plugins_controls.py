@@ -23,7 +23,7 @@ CONTROLS = (Memorizer, Gaussian, GaussianMixture, KernelDensity)
 
 
 class StandardNormal:
-    """The law N(0, I) in two dimensions."""
+    """The distribution N(0, I) in two dimensions."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn((n, 2), generator=generator)
@@ -35,8 +35,8 @@ class StandardNormal:
 def blobs(n: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randint(3, (n,), generator=generator)
-    centres = torch.tensor([[-1.5, 0.0], [1.5, 0.0], [0.0, 1.5]])
-    return centres[chosen] + 0.2 * torch.randn((n, 2), generator=generator)
+    centers = torch.tensor([[-1.5, 0.0], [1.5, 0.0], [0.0, 1.5]])
+    return centers[chosen] + 0.2 * torch.randn((n, 2), generator=generator)
 
 
 def context(seed: int = 0, d: int = 2, **fields: object) -> trilemma.Context:
@@ -58,7 +58,7 @@ def test_controls_say_that_they_are(kind: type[trilemma.Model]) -> None:
     assert kind.needs_truth == (kind is Oracle)
 
 
-def test_oracle_is_the_law() -> None:
+def test_oracle_is_the_distribution() -> None:
     ctx = context(truth=StandardNormal())
     model = Oracle()
     model.fit(trilemma.Split(blobs(10, 0)), ctx)
@@ -68,7 +68,7 @@ def test_oracle_is_the_law() -> None:
     torch.testing.assert_close(model.log_prob(x, ctx), expected, atol=1e-5, rtol=0)
 
 
-def test_oracle_without_a_law_is_unsupported() -> None:
+def test_oracle_without_a_distribution_is_unsupported() -> None:
     with pytest.raises(trilemma.UnsupportedError):
         Oracle().sample(3, context())
 
@@ -148,10 +148,10 @@ def test_kde_chooses_its_bandwidth_by_validation_and_subsamples() -> None:
 
 
 def test_kernel_density_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, centres = blobs(57, 1), blobs(33, 2)
-    whole = kernel.kernel_log_prob(x, centres, 0.3)
+    x, centers = blobs(57, 1), blobs(33, 2)
+    whole = kernel.kernel_log_prob(x, centers, 0.3)
     monkeypatch.setattr(kernel, "BLOCK", 100)
-    torch.testing.assert_close(kernel.kernel_log_prob(x, centres, 0.3), whole)
+    torch.testing.assert_close(kernel.kernel_log_prob(x, centers, 0.3), whole)
 
 
 def test_memorizer_replays_training_points() -> None:

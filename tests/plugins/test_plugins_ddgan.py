@@ -105,7 +105,7 @@ class GaussianPosterior(nn.Module):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
-def test_chain_reproduces_the_law_under_the_exact_posterior_and_not_under_its_mean(steps: int) -> None:
+def test_chain_reproduces_the_distribution_under_the_exact_posterior_and_not_under_its_mean(steps: int) -> None:
     covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]])
     model, found = built(Ddgan(Ddgan.Config(steps=steps, latent=2))), []
     for noisy in (True, False):
@@ -151,7 +151,7 @@ def test_lazy_penalty_is_taken_now_and_then_at_equal_weight_in_all() -> None:
     assert min(every[1]) > 0
 
 
-def test_the_gradient_at_drawn_points_is_penalised_where_asked() -> None:
+def test_the_gradient_at_drawn_points_is_penalized_where_asked() -> None:
     found = {}
     for r2 in (False, True):
         model = built(Ddgan(Ddgan.Config(hidden=(16,), r2=r2)))
@@ -281,20 +281,20 @@ def test_there_is_no_loss_to_keep_weights_by() -> None:
 
 ANGLES = torch.arange(8) * math.pi / 4
 SCALE = 1.428
-CENTRES = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1) / SCALE
+CENTERS = 2 * torch.stack([ANGLES.cos(), ANGLES.sin()], dim=1) / SCALE
 SPREAD = 0.2 / SCALE
 
 
 def ring(n: int, seed: int) -> Tensor:
-    """Eight Gaussians (radius 2, sigma .2), standardised."""
+    """Eight Gaussians (radius 2, sigma .2), standardized."""
     noise = SPREAD * torch.randn((n, 2), generator=generator(seed))
-    return CENTRES[torch.randint(8, (n,), generator=generator(seed + 50))] + noise
+    return CENTERS[torch.randint(8, (n,), generator=generator(seed + 50))] + noise
 
 
 def statistics(model: Ddgan) -> dict[str, float]:
     return mode_statistics(
         generated=model.sample(20_000, context()).double().numpy(),
-        centres=CENTRES.double().numpy(),
+        centers=CENTERS.double().numpy(),
         weights=np.full(8, 1 / 8),
         covariances=np.tile(SPREAD**2 * np.eye(2), (8, 1, 1)),
     )

@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def context(**fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=4_000)
-    fields.setdefault("density", Ddpm.Density())
+    fields.setdefault("likelihood", Ddpm.Likelihood())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
 
 
@@ -39,7 +39,7 @@ def test_chain_is_the_papers() -> None:
     kept = (1 - betas).cumprod(0)
     torch.testing.assert_close(levels.flip(0), ((1 - kept) / kept).sqrt())
     assert (levels.diff() < 0).all()
-    # The chain is a discretisation of the VP diffusion.
+    # The chain is a discretization of the VP diffusion.
     t = torch.tensor(0.5, dtype=torch.float64)
     assert float(levels.flip(0)[499]) == pytest.approx(float(VariancePreserving(0.1, 20.0).sigma(t)), rel=0.02)
 
@@ -75,7 +75,7 @@ def test_bound_over_two_levels_is_its_kl_divergence(variance: Variance) -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> Ddpm:
-    model = Ddpm(Ddpm.Config(hidden=(64, 64), steps=400, parametrisation="karras"))
+    model = Ddpm(Ddpm.Config(hidden=(64, 64), steps=400, parametrization="karras"))
     recipe = Ddpm.recipe.model_copy(update={"batch_size": 256})
     clock = trilemma.Clock(trilemma.Budget(steps=2_000))
     model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=recipe))
@@ -83,7 +83,7 @@ def trained() -> Ddpm:
 
 
 def test_bound_lies_below_the_true_density_and_tells_its_terms(trained: Ddpm) -> None:
-    x, ctx = pair(2_000, 2), context(density=Ddpm.Density(draws=4))
+    x, ctx = pair(2_000, 2), context(likelihood=Ddpm.Likelihood(draws=4))
     values = trained.log_prob(x, ctx)
     first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
     truth = first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
@@ -95,7 +95,9 @@ def test_bound_lies_below_the_true_density_and_tells_its_terms(trained: Ddpm) ->
 @pytest.mark.parametrize(
     "sampler", [StridedAncestral(), StridedAncestral(steps=40, variance="large"), StridedDdim(steps=40)]
 )
-def test_samples_follow_the_law_at_the_stated_cost(trained: Ddpm, sampler: StridedAncestral | StridedDdim) -> None:
+def test_samples_follow_the_distribution_at_the_stated_cost(
+    trained: Ddpm, sampler: StridedAncestral | StridedDdim
+) -> None:
     rows = 0
 
     def count(module: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -15,7 +15,7 @@ import trilemma
 from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
 from trilemma.plugins.diffusion.bounds import continuous_bound, ladder_bound
 from trilemma.plugins.diffusion.denoiser import NoisePrediction, Preconditioned, noise_residual, probability_flow, score
-from trilemma.plugins.diffusion.likelihood import OdeDensity, integrate, ode_log_prob
+from trilemma.plugins.diffusion.likelihood import OdeLikelihood, integrate, ode_log_prob
 from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
 from trilemma.plugins.diffusion.samplers import (
     ODE_SAMPLERS,
@@ -138,11 +138,12 @@ def test_rho_grid_runs_between_its_ends() -> None:
 def test_score_and_flow_of_gaussian_data() -> None:
     denoise, x, sigma = GaussianDenoiser(COVARIANCE), gaussian_points(20, COVARIANCE), torch.tensor(0.7)
     x = x.requires_grad_()
-    law = torch.distributions.MultivariateNormal(torch.zeros(3).double(), COVARIANCE + 0.49 * torch.eye(3))
-    expected = torch.autograd.grad(law.log_prob(x).sum(), x)[0]
+    distribution = torch.distributions.MultivariateNormal(torch.zeros(3).double(), COVARIANCE + 0.49 * torch.eye(3))
+    expected = torch.autograd.grad(distribution.log_prob(x).sum(), x)[0]
     torch.testing.assert_close(score(denoise, x, sigma), expected, atol=1e-6, rtol=1e-6)
-    # In coordinates u = x cos(phi), sigma = tan(phi), the law is N(0, I + cos^2 (covariance - I)), and its flow at u is
-    # half the logarithmic derivative of the covariance in phi: a check by finite differences of the matrix root.
+    # In coordinates u = x cos(phi), sigma = tan(phi), the distribution is N(0, I + cos^2 (covariance - I)), and its
+    # flow at u is half the logarithmic derivative of the covariance in phi: a check by finite differences of the matrix
+    # root.
     phi, h = torch.tensor(0.7).double().atan(), 1e-5
 
     def root(angle: Tensor) -> Tensor:
@@ -249,7 +250,7 @@ def test_adaptive_solvers_do_not_couple_samples() -> None:
     assert gotta_go_fast(denoise, u, diffusion, generator(), eps=1e-3, rtol=0.05, atol=0.01)[1].unique().numel() > 1
 
 
-def test_churn_keeps_the_law_and_no_churn_is_heun() -> None:
+def test_churn_keeps_the_distribution_and_no_churn_is_heun() -> None:
     denoise, grid = GaussianDenoiser(COVARIANCE), rho_grid(18, 0.002, 80.0)
     u = torch.randn((20_000, 3), generator=generator(), dtype=torch.float64)
     torch.testing.assert_close(heun(denoise, u, grid, Churn(0.0), generator()), heun(denoise, u, grid))
@@ -259,13 +260,13 @@ def test_churn_keeps_the_law_and_no_churn_is_heun() -> None:
 
 
 def test_ancestral_steps_draw_from_the_posterior_of_a_known_point() -> None:
-    # A denoiser that knows x_0 turns every step into q(x_s | x_t, x_0): at s the law is N(x_0, s^2) again.
-    centre = torch.tensor([0.7, -0.2], dtype=torch.float64)
+    # A denoiser that knows x_0 turns every step into q(x_s | x_t, x_0): at s the distribution is N(x_0, s^2) again.
+    center = torch.tensor([0.7, -0.2], dtype=torch.float64)
     seen: list[Tensor] = []
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        seen.append((x - centre) / sigma)
-        return centre.expand_as(x)
+        seen.append((x - center) / sigma)
+        return center.expand_as(x)
 
     u = torch.randn((40_000, 2), generator=generator(2), dtype=torch.float64)
     sigmas = torch.tensor([300.0, 5.0, 2.0, 0.3], dtype=torch.float64)
@@ -312,20 +313,20 @@ def test_samplers_treat_images_as_vectors(kind: type[DenoiserSampler]) -> None:
 def test_langevin_corrections_leave_the_marginal_as_it_is(diffusion: Diffusion) -> None:
     t = torch.tensor(0.4, dtype=torch.float64)
     scale, sigma = diffusion.scale(t), diffusion.sigma(t)
-    law = scale**2 * (COVARIANCE + sigma**2 * torch.eye(3))
-    x = gaussian_points(20_000, law, 8)
+    distribution = scale**2 * (COVARIANCE + sigma**2 * torch.eye(3))
+    x = gaussian_points(20_000, distribution, 8)
     moved = langevin_correction(
         GaussianDenoiser(COVARIANCE), x, diffusion, t, snr=0.1, steps=30, generator=generator(9)
     )
-    assert float((moved - x).square().mean() / law.trace()) > 0.01
-    torch.testing.assert_close(moved.T.cov(), law, atol=float(0.04 * law.max()), rtol=0)
+    assert float((moved - x).square().mean() / distribution.trace()) > 0.01
+    torch.testing.assert_close(moved.T.cov(), distribution, atol=float(0.04 * distribution.max()), rtol=0)
 
 
 @pytest.mark.parametrize("diffusion", DIFFUSIONS)
 def test_marginal_score_is_that_of_the_diffused_gaussian(diffusion: Diffusion) -> None:
     t, x = torch.tensor(0.3, dtype=torch.float64), gaussian_points(7, COVARIANCE)
-    law = diffusion.scale(t) ** 2 * (COVARIANCE + diffusion.sigma(t) ** 2 * torch.eye(3))
-    expected = -x @ torch.linalg.inv(law)
+    distribution = diffusion.scale(t) ** 2 * (COVARIANCE + diffusion.sigma(t) ** 2 * torch.eye(3))
+    expected = -x @ torch.linalg.inv(distribution)
     torch.testing.assert_close(marginal_score(GaussianDenoiser(COVARIANCE), x, diffusion, t), expected)
     times = t.expand(7)
     torch.testing.assert_close(marginal_score(GaussianDenoiser(COVARIANCE), x, diffusion, times), expected)
@@ -373,7 +374,7 @@ def test_adaptive_samplers_count_every_evaluation(name: str) -> None:
 
 
 @pytest.mark.parametrize("diffusion", DIFFUSIONS)
-def test_refused_steps_leave_the_law_as_it_is_if_their_noise_is_remembered(diffusion: Diffusion) -> None:
+def test_refused_steps_leave_the_distribution_as_it_is_if_their_noise_is_remembered(diffusion: Diffusion) -> None:
     # The paper draws it anew, which is biased whatever the tolerance; if that changes, the docstring must too.
     noise = torch.randn((4_000, 3), generator=generator(3), dtype=torch.float64)
     x, denoise = start(noise, diffusion), GaussianDenoiser(COVARIANCE)
@@ -401,8 +402,8 @@ def test_parts_of_a_brownian_path_are_those_of_one_path() -> None:
     a, b, c = (part for _, part in parts)
     torch.testing.assert_close(a + b, first)
     torch.testing.assert_close(a + b + c, whole)
-    law = torch.cat([a, b, c, paths.draw(2 * h, x)[1]], dim=1).T.cov()
-    torch.testing.assert_close(law, torch.diag(torch.tensor([0.2, 0.3, 0.5, 2.0])).double(), atol=0.03, rtol=0)
+    distribution = torch.cat([a, b, c, paths.draw(2 * h, x)[1]], dim=1).T.cov()
+    torch.testing.assert_close(distribution, torch.diag(torch.tensor([0.2, 0.3, 0.5, 2.0])).double(), atol=0.03, rtol=0)
 
 
 def test_euler_maruyama_has_weak_order_one() -> None:
@@ -410,17 +411,19 @@ def test_euler_maruyama_has_weak_order_one() -> None:
     variance = torch.tensor([[0.3]], dtype=torch.float64)
     diffusion, errors = VariancePreserving(0.1, 5.0), []
     for steps in (50, 100, 200):
-        times, law = torch.linspace(1, 1e-3, steps + 1, dtype=torch.float64), 0.0
-        law = float(diffusion.scale(times[0]) ** 2 * (0.3 + diffusion.sigma(times[0]) ** 2))
+        times, distribution = torch.linspace(1, 1e-3, steps + 1, dtype=torch.float64), 0.0
+        distribution = float(diffusion.scale(times[0]) ** 2 * (0.3 + diffusion.sigma(times[0]) ** 2))
         for t, t_next in itertools.pairwise(times):
             x = torch.ones((1, 1), dtype=torch.float64)
             draws = [
                 euler_maruyama_step(GaussianDenoiser(variance), k * x, diffusion, t, t_next, generator(1))
                 for k in (0.0, 1.0)
             ]
-            law = float((draws[1] - draws[0]) ** 2) * law + float(diffusion.noise_rate(t) * (t - t_next))
+            distribution = float((draws[1] - draws[0]) ** 2) * distribution + float(
+                diffusion.noise_rate(t) * (t - t_next)
+            )
         exact = float(diffusion.scale(times[-1]) ** 2 * (0.3 + diffusion.sigma(times[-1]) ** 2))
-        errors.append(abs(law - exact))
+        errors.append(abs(distribution - exact))
     orders = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
     assert all(0.8 < order < 1.2 for order in orders), orders
 
@@ -445,7 +448,7 @@ def closed_form(x: Tensor, sigma: float) -> Tensor:
 @pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
 def test_gaussian_data_has_the_closed_form_likelihood(divergence: str) -> None:
     x = gaussian_points(200, COVARIANCE, 5)
-    options = OdeDensity(steps=40, divergence=divergence, probes=64)  # type: ignore[arg-type]
+    options = OdeLikelihood(steps=40, divergence=divergence, probes=64)  # type: ignore[arg-type]
     values, details = ode_log_prob(GaussianDenoiser(COVARIANCE), x, 150.0, options, generator())
     error = values - closed_form(x, options.sigma_min)
     if divergence == "exact":
@@ -456,14 +459,16 @@ def test_gaussian_data_has_the_closed_form_likelihood(divergence: str) -> None:
 
 def test_details_tell_how_the_likelihood_was_computed() -> None:
     x = gaussian_points(5, COVARIANCE)
-    _, details = ode_log_prob(GaussianDenoiser(COVARIANCE), x, 50.0, OdeDensity(steps=7, sigma_min=0.01), generator())
+    _, details = ode_log_prob(
+        GaussianDenoiser(COVARIANCE), x, 50.0, OdeLikelihood(steps=7, sigma_min=0.01), generator()
+    )
     assert details == {"solver": "rk4", "steps": 7, "eps": 0.01, "sigma_max": 50.0, "divergence": "exact"}
 
 
 def test_likelihood_solver_converges_with_order_four() -> None:
     x = gaussian_points(50, COVARIANCE, 6)
     values = [
-        ode_log_prob(GaussianDenoiser(COVARIANCE), x, 150.0, OdeDensity(steps=steps), generator())[0]
+        ode_log_prob(GaussianDenoiser(COVARIANCE), x, 150.0, OdeLikelihood(steps=steps), generator())[0]
         for steps in (8, 16, 32, 256)
     ]
     errors = [float((value - values[-1]).abs().max()) for value in values[:-1]]
@@ -530,9 +535,9 @@ def test_terms_of_the_bound_add_up_and_prior_vanishes_at_much_noise() -> None:
     bound = ladder_bound(GaussianDenoiser(COVARIANCE), x, geometric_grid(10, 0.01, 300.0), generator())
     torch.testing.assert_close(bound.total, -(bound.prior + bound.diffusion + bound.reconstruction))
     assert 0 < bound.means()["prior"] < 1e-3
-    law = torch.distributions.Normal(0.0, math.sqrt(1 + 2.0**2))
+    distribution = torch.distributions.Normal(0.0, math.sqrt(1 + 2.0**2))
     posterior = torch.distributions.Normal(x, 2.0)
-    expected = torch.distributions.kl_divergence(posterior, law).sum(1)
+    expected = torch.distributions.kl_divergence(posterior, distribution).sum(1)
     ladder = ladder_bound(GaussianDenoiser(COVARIANCE), x, torch.tensor([2.0, 1.0]).double(), generator())
     torch.testing.assert_close(ladder.prior, expected)
 

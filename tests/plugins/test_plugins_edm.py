@@ -28,7 +28,7 @@ def context(model: type[trilemma.Model], shape: tuple[int, ...] = (2,), **fields
     levels = 4 if len(shape) == 3 else None
     kind = "image" if levels else "vector"
     info = trilemma.DataInfo(name="toy", kind=kind, shape=shape, n_train=2_000, levels=levels, support=STRIPES)  # type: ignore[arg-type]
-    fields.setdefault("density", model.Density())
+    fields.setdefault("likelihood", model.Likelihood())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(), **fields)  # type: ignore[arg-type]
 
 
@@ -66,8 +66,8 @@ def test_stable_targets_are_posterior_means_of_the_batch() -> None:
     x, sigma = corners(50, 7).double(), torch.linspace(0.05, 2, 50).double()
     noised = x + sigma[:, None] * torch.randn((50, 2), generator=generator(), dtype=torch.float64)
     for i in (0, 20, 49):
-        law = torch.distributions.MultivariateNormal(noised[i], sigma[i] ** 2 * torch.eye(2).double())
-        weights = law.log_prob(x).exp()
+        distribution = torch.distributions.MultivariateNormal(noised[i], sigma[i] ** 2 * torch.eye(2).double())
+        weights = distribution.log_prob(x).exp()
         expected = (weights[:, None] * x).sum(0) / weights.sum()
         assert torch.allclose(stable_target(x, noised, sigma)[i], expected)
 
@@ -90,7 +90,7 @@ def test_stable_targets_train_towards_the_same_denoiser() -> None:
     assert found[1] == pytest.approx(found[0], rel=0.1)
 
 
-def test_training_reaches_the_law(trained: Edm) -> None:
+def test_training_reaches_the_distribution(trained: Edm) -> None:
     x = corners(2_000, 3)
     ratio = trained.log_prob(x, context(Edm)) - corners_log_prob(x)
     assert ratio.exp().mean() == pytest.approx(1, abs=0.03)
@@ -98,12 +98,12 @@ def test_training_reaches_the_law(trained: Edm) -> None:
 
 
 def test_bound_is_not_above_the_ode_likelihood(trained: Edm) -> None:
-    ctx = context(Edm, density=Edm.Density(bound_draws=20))
+    ctx = context(Edm, likelihood=Edm.Likelihood(bound_draws=20))
     trained.log_prob(corners(3_000, 4), ctx)
     assert -0.02 < ctx.details["bound_excess"] < 0.2
 
 
-def test_samples_follow_the_law(trained: Edm) -> None:
+def test_samples_follow_the_distribution(trained: Edm) -> None:
     for sampler in (Heun(), DpmSolver2M(steps=15)):
         x = trained.sample(4_000, context(Edm, sampler=sampler))
         torch.testing.assert_close((x > 0).float().mean(0), torch.full((2,), 0.5), atol=0.05, rtol=0)
@@ -152,7 +152,8 @@ def test_level_denoiser_is_finite_with_gradients_everywhere(sigma: float) -> Non
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 2.0])
 def test_level_denoiser_takes_noisy_points_where_they_are(sigma: float) -> None:
-    # Half of the points of a law at an end of the support are outside it once they have noise. The network starts at 0.
+    # Half of the points of a distribution at an end of the support are outside it once they have noise. The network
+    # starts at 0.
     denoiser = LevelDenoiser(UNet((1, 8, 8), 4), 4, (-1.0, 1.4))
     beyond = sigma * torch.linspace(0, 5, 32)
     x = torch.cat([-1.0 - beyond, 1.4 + beyond]).reshape(1, 1, 8, 8)

@@ -32,7 +32,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def context(**fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=4_000)
-    fields.setdefault("density", FlowMatching.Density())
+    fields.setdefault("likelihood", FlowMatching.Likelihood())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
 
 
@@ -119,7 +119,7 @@ def train(kind: type[FlowMatching], steps: int, **options: object) -> FlowMatchi
 @pytest.mark.parametrize(
     ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
 )
-def test_training_reaches_the_law(kind: type[FlowMatching], options: dict[str, object]) -> None:
+def test_training_reaches_the_distribution(kind: type[FlowMatching], options: dict[str, object]) -> None:
     model = train(kind, 600, **options)
     x = pair(2_000, 3)
     ratio = model.log_prob(x, context()) - pair_log_prob(x)

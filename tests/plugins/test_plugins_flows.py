@@ -26,9 +26,9 @@ def context(d: int, seed: int = 0, **fields: object) -> trilemma.Context:
 
 def two_blobs(n: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
+    centers = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
     chosen = torch.randint(2, (n,), generator=generator)
-    return centres[chosen] + 0.35 * torch.randn((n, 2), generator=generator)
+    return centers[chosen] + 0.35 * torch.randn((n, 2), generator=generator)
 
 
 def random_flow(d: int, seed: int = 0, **config: object) -> RealNVP:
@@ -124,11 +124,11 @@ def test_density_has_unit_mass(trained: RealNVP) -> None:
     assert mass(trained, -6, 6, 300) == pytest.approx(1, abs=1e-2)
 
 
-def test_training_reaches_the_law(trained: RealNVP) -> None:
+def test_training_reaches_the_distribution(trained: RealNVP) -> None:
     x = two_blobs(4_000, 3)
     components = torch.stack([((x - c) / 0.35).square().sum(1) for c in torch.tensor([[-1.0, -0.8], [1.0, 0.8]])])
     truth = torch.logsumexp(-0.5 * components, 0) - math.log(2 * 2 * math.pi * 0.35**2)
-    # E_p[q / p] = 1 for a normalised q that covers p, and the gap is a divergence: small and not negative.
+    # E_p[q / p] = 1 for a normalized q that covers p, and the gap is a divergence: small and not negative.
     ratio = trained.log_prob(x, context(2)) - truth
     assert ratio.exp().mean() == pytest.approx(1, abs=0.05)
     assert -0.02 < -ratio.mean() < 0.15

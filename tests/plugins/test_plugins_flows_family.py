@@ -18,7 +18,7 @@ from trilemma.plugins.flows import FLOWS
 from trilemma.plugins.flows.base import StandardNormal
 from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.gaussianise import gaussianising_spline
+from trilemma.plugins.flows.gaussianize import gaussianizing_spline
 from trilemma.plugins.flows.maf import IAF, MAF
 from trilemma.plugins.flows.rad import Fold
 from trilemma.plugins.flows.spline import rational_quadratic
@@ -43,13 +43,13 @@ def context(name: str, d: int = 2, seed: int = 0, **fields: object) -> trilemma.
         device=torch.device("cpu"),
         generator=torch.Generator().manual_seed(seed),
         sampler=model.samplers[0](),
-        density=model.Density(),
+        likelihood=model.Likelihood(),
         **fields,  # type: ignore[arg-type]
     )
 
 
 def blobs(n: int, seed: int, shape: tuple[int, ...] = (2,)) -> Tensor:
-    """Two Gaussians whose centres lie on the diagonal."""
+    """Two Gaussians whose centers lie on the diagonal."""
     generator = torch.Generator().manual_seed(seed)
     side = 2.0 * torch.randint(2, (n, *[1] * len(shape)), generator=generator) - 1
     return 0.9 * side + 0.45 * torch.randn((n, *shape), generator=generator)
@@ -202,8 +202,8 @@ def peaks(n: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("bins", [16, 48])
-def test_a_gaussianising_spline_makes_marginals_normal(bins: int) -> None:
-    params = gaussianising_spline(peaks(4_096, 1), bins, 4.0)
+def test_a_gaussianizing_spline_makes_marginals_normal(bins: int) -> None:
+    params = gaussianizing_spline(peaks(4_096, 1), bins, 4.0)
     assert params.shape == (3 * bins - 1, 2)
     x = peaks(4_000, 2)
     y, log_slopes = rational_quadratic(bins, 4.0).forward(params.unsqueeze(2).expand(-1, -1, len(x)), x.T)
@@ -215,8 +215,8 @@ def test_a_gaussianising_spline_makes_marginals_normal(bins: int) -> None:
 
 
 @pytest.mark.parametrize("points", [torch.zeros(512, 2), torch.randn(2, 2), 1e4 * torch.randn(300, 3)])
-def test_a_gaussianising_spline_of_odd_points_is_finite(points: Tensor) -> None:
-    params = gaussianising_spline(points, 8, 4.0)
+def test_a_gaussianizing_spline_of_odd_points_is_finite(points: Tensor) -> None:
+    params = gaussianizing_spline(points, 8, 4.0)
     y, log_slopes = rational_quadratic(8, 4.0).forward(params.unsqueeze(2).expand(-1, -1, len(points)), points.T)
     assert torch.isfinite(y).all()
     assert torch.isfinite(log_slopes).all()
@@ -362,27 +362,27 @@ class Blob:
 
 
 @pytest.mark.parametrize("name", ["iaf", "realnvp", "planar", "radial", "sylvester", "nsf-coupling"])
-@pytest.mark.parametrize("objective", ["reverse-kl", "regularised"])
+@pytest.mark.parametrize("objective", ["reverse-kl", "regularized"])
 def test_reverse_kl_trains_against_a_density(name: str, objective: str) -> None:
-    kind, law = BY_NAME[name], Blob()
+    kind, distribution = BY_NAME[name], Blob()
     model = kind(kind.Config(objective=objective, transforms=4, reverse_kl_weight=1.0))
     assert model.needs_truth
     assert not kind().needs_truth
     generator = torch.Generator().manual_seed(1)
-    ctx = context(name, truth=law, clock=trilemma.Clock(trilemma.Budget(steps=40)))
+    ctx = context(name, truth=distribution, clock=trilemma.Clock(trilemma.Budget(steps=40)))
     ctx.recipe = kind.recipe.model_copy(update={"batch_size": 128, "lr": 0.02})
-    points = law.sample(2_000, generator) if objective == "regularised" else torch.zeros(2_000, 2)
+    points = distribution.sample(2_000, generator) if objective == "regularized" else torch.zeros(2_000, 2)
     model.fit(trilemma.Split(points), ctx)
     with torch.no_grad():
         z = torch.randn(2_000, 2, generator=generator)
-        before = (StandardNormal((2,)).log_prob(z) - law.log_prob(z)).mean()
+        before = (StandardNormal((2,)).log_prob(z) - distribution.log_prob(z)).mean()
         after = model.reverse_kl(2_000, ctx)
     floor = -17 - math.log(2 * math.pi) - math.log(0.5 * 1.2)
     left = 0.5 if name != "radial" else 0.7  # layers that are symmetric about a point come less close
     assert floor - 0.05 < after < floor + left * (before - floor)
 
 
-def test_the_reverse_kl_needs_a_law_and_a_plain_base() -> None:
+def test_the_reverse_kl_needs_a_distribution_and_a_plain_base() -> None:
     model = MAF(MAF.Config(objective="reverse-kl"))
     model.build(info("maf"))
     with pytest.raises(trilemma.UnsupportedError, match="known density"):
@@ -390,7 +390,7 @@ def test_the_reverse_kl_needs_a_law_and_a_plain_base() -> None:
     with pytest.raises(ValueError, match="base_components"):
         MAF.Config(objective="reverse-kl", base_components=3)
     with pytest.raises(ValueError, match="not differentiable"):
-        BY_NAME["rad"].Config(objective="regularised")
+        BY_NAME["rad"].Config(objective="regularized")
 
 
 def test_a_mixture_base_trains_and_integrates_to_one() -> None:
@@ -404,7 +404,7 @@ def test_a_mixture_base_trains_and_integrates_to_one() -> None:
 
 
 class TwoMoons:
-    """The first energy of Rezende & Mohamed 2015, table 1, as a law without its constant."""
+    """The first energy of Rezende & Mohamed 2015, table 1, as a distribution without its constant."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
@@ -418,7 +418,9 @@ class TwoMoons:
 @pytest.mark.parametrize("objective", ["likelihood", "reverse-kl"])
 def test_planar_flows_improve_with_depth(objective: str) -> None:
     losses = []
-    steps = 4_000 if objective == "reverse-kl" else 1_500  # a flow finds the law's second mode late, a short one never
+    steps = (
+        4_000 if objective == "reverse-kl" else 1_500
+    )  # a flow finds the distribution's second mode late, a short one never
     for depth in (2, 8, 32):
         kind = BY_NAME["planar"]
         model = kind(kind.Config(transforms=depth, objective=objective))

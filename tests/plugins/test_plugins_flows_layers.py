@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from trilemma.plugins.flows.autoregressive import Autoregressive
 from trilemma.plugins.flows.base import NormalMixture, StandardNormal
 from trilemma.plugins.flows.cnf import Velocity
-from trilemma.plugins.flows.conditioners import Masked, Parametrised
+from trilemma.plugins.flows.conditioners import Masked, Parametrized
 from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import CHUNK, Bijection, Flow, Inverse
 from trilemma.plugins.flows.images import Convolutional, FactorOut, Flatten, Squeeze
@@ -206,12 +206,12 @@ def test_couplings_start_at_given_parameters_of_what_they_move(d: int) -> None:
     torch.manual_seed(0)
     layer, seen = Couplings(d, 4, affine(3.0), (8,)).double(), []
 
-    def standardise(moving: Tensor) -> Tensor:
+    def standardize(moving: Tensor) -> Tensor:
         seen.append(moving.shape[1])
         return torch.stack([-moving.mean(0), torch.zeros(moving.shape[1])])
 
     x = normal(50, d) + 3
-    layer.start(x, standardise)
+    layer.start(x, standardize)
     assert seen == [d - d // 2, d // 2] * 2
     torch.testing.assert_close(layer(x)[0].mean(0), torch.zeros(d, dtype=torch.float64), atol=1e-9, rtol=0)
 
@@ -257,7 +257,7 @@ def test_the_affine_maps_written_out_derivatives() -> None:
 @pytest.mark.parametrize("octaves", [0, 2])
 def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
     torch.manual_seed(0)
-    net = Parametrised(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
+    net = Parametrized(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
     names, weights = zip(*net.named_parameters(), strict=True)
 
     def output(x: Tensor, *weights: Tensor) -> Tensor:
@@ -268,7 +268,7 @@ def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
 
 def test_dropout_passes_gradients_through_the_units_that_are_on() -> None:
     torch.manual_seed(0)
-    net = Parametrised(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
+    net = Parametrized(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
     x, direction = normal(4, 2).requires_grad_(), normal(4, 2, seed=1)
 
     def output(shift: float) -> Tensor:
@@ -294,7 +294,7 @@ def test_masks_let_a_coordinate_see_those_before_it_alone(octaves: int) -> None:
 
 def test_a_perceptron_gives_points_last() -> None:
     torch.manual_seed(0)
-    net = Parametrised(2, 3, 5, (8,), octaves=1, last_gain=1.0)
+    net = Parametrized(2, 3, 5, (8,), octaves=1, last_gain=1.0)
     x = normal(7, 2).float()
     out = net(x)
     assert out.shape == (5, 3, 7)

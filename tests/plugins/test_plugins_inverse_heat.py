@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def context(n_train: int = 500, **fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="image", shape=SHAPE, n_train=n_train)
-    fields.setdefault("density", InverseHeat.Density())
+    fields.setdefault("likelihood", InverseHeat.Likelihood())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
 
 
@@ -124,7 +124,7 @@ def test_bound_misses_the_density_of_the_model_by_the_divergence_of_its_posterio
         p = torch.distributions.MultivariateNormal(posterior_mean.T, posterior)
         q = torch.distributions.MultivariateNormal(q_mean.T, noise**2 * torch.eye(steps, dtype=torch.float64))
         divergence += torch.distributions.kl_divergence(q, p)
-    ctx = context(density=InverseHeat.Density(start="mixture", draws=20))
+    ctx = context(likelihood=InverseHeat.Likelihood(start="mixture", draws=20))
     values = linear.log_prob(x, ctx)
     assert float(divergence.mean()) > 1
     torch.testing.assert_close(values, exact - divergence, atol=8.0, rtol=0)

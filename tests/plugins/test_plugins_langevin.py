@@ -1,4 +1,6 @@
-"""Langevin dynamics: its stationary law, the known failure between far modes, and the control on the true score."""
+"""Langevin dynamics: its stationary distribution, the known failure between far modes, and the control on the true
+score.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from trilemma.plugins.controls.langevin import Chain, LangevinMonteCarlo
 from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
 from trilemma.plugins.diffusion.schedules import geometric_grid
 
-CENTRES = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
+CENTERS = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.2, 0.8], dtype=torch.float64)
 
 
@@ -27,15 +29,15 @@ class TwoModes:
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The exact posterior mean of x_0."""
         variance = 1 + sigma**2
-        shares = (WEIGHTS.log() - torch.cdist(x, CENTRES).square() / (2 * variance)).softmax(1)
-        return (x + sigma**2 * shares @ CENTRES) / variance
+        shares = (WEIGHTS.log() - torch.cdist(x, CENTERS).square() / (2 * variance)).softmax(1)
+        return (x + sigma**2 * shares @ CENTERS) / variance
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         mode = torch.multinomial(WEIGHTS, n, replacement=True, generator=generator)
-        return CENTRES[mode] + torch.randn((n, 2), generator=generator, dtype=torch.float64)
+        return CENTERS[mode] + torch.randn((n, 2), generator=generator, dtype=torch.float64)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        terms = WEIGHTS.log() - torch.cdist(x.double(), CENTRES).square() / 2
+        terms = WEIGHTS.log() - torch.cdist(x.double(), CENTERS).square() / 2
         return terms.logsumexp(1) - math.log(2 * math.pi)
 
 
@@ -51,16 +53,16 @@ def share_of_the_heavier(x: Tensor) -> float:
 
 
 def test_plain_langevin_gets_the_weights_wrong_and_annealed_right() -> None:
-    law, n = TwoModes(), 3_000
+    distribution, n = TwoModes(), 3_000
     start = 8 * (2 * torch.rand((n, 2), generator=generator(), dtype=torch.float64) - 1)
 
     def score(x: Tensor) -> Tensor:
-        return law.denoise(x, torch.zeros(()).double() + 1e-3).sub(x) / 1e-6
+        return distribution.denoise(x, torch.zeros(()).double() + 1e-3).sub(x) / 1e-6
 
     plain = langevin(score, start, 0.05, 500, generator(1))
     sigmas = geometric_grid(20, 0.1, 20.0)
     annealed = annealed_langevin(
-        law.denoise, 20 * start / 8, sigmas, steps=60, ratio=0.1, denoise_last=True, generator=generator(2)
+        distribution.denoise, 20 * start / 8, sigmas, steps=60, ratio=0.1, denoise_last=True, generator=generator(2)
     )
     assert abs(share_of_the_heavier(plain) - 0.8) > 0.2
     assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
@@ -107,6 +109,6 @@ def test_control_moves_by_noise_alone_where_the_density_is_zero() -> None:
     assert float(x.std()) == pytest.approx(math.sqrt(2 * 0.01 * 10), rel=0.1)
 
 
-def test_control_needs_the_law() -> None:
+def test_control_needs_the_distribution() -> None:
     with pytest.raises(trilemma.UnsupportedError):
         LangevinMonteCarlo().sample(3, context(None, Chain()))

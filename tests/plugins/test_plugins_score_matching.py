@@ -84,7 +84,7 @@ def trained(kind: type[ScoreMatching] | type[EnergyMatching], objective: str) ->
 
 @pytest.mark.parametrize("objective", ["implicit", "sliced", "denoising"])
 @pytest.mark.parametrize("kind", [ScoreMatching, EnergyMatching])
-def test_trained_score_is_that_of_the_law(kind: type[ScoreMatching], objective: str) -> None:
+def test_trained_score_is_that_of_the_distribution(kind: type[ScoreMatching], objective: str) -> None:
     model = trained(kind, objective)
     x = gaussian(1_000, 2).float()
     error = model.score_of(x).detach() + x @ torch.linalg.inv(COVARIANCE).float()
@@ -93,14 +93,14 @@ def test_trained_score_is_that_of_the_law(kind: type[ScoreMatching], objective: 
     torch.testing.assert_close(samples.double().T.cov(), COVARIANCE, atol=0.2, rtol=0)
 
 
-def test_energy_has_a_normalised_density() -> None:
+def test_energy_has_a_normalized_density() -> None:
     model = trained(EnergyMatching, "denoising")
-    ctx = context(density=EnergyMatching.Density())
+    ctx = context(likelihood=EnergyMatching.Likelihood())
     edge = 0.05
     axis = -7 + edge * (torch.arange(280) + 0.5)
     mass = model.log_prob(torch.cartesian_prod(axis, axis), ctx).exp().sum() * edge**2
     assert float(mass) == pytest.approx(1, abs=5e-3)
-    assert ctx.details["method"] == "grid normaliser"
+    assert ctx.details["method"] == "grid normalizer"
     x = gaussian(2_000, 5)
     truth = torch.distributions.MultivariateNormal(torch.zeros(2).double(), COVARIANCE).log_prob(x)
     assert -0.02 < float((truth - model.log_prob(x.float(), ctx)).mean()) < 0.1
@@ -116,9 +116,9 @@ def test_energy_score_is_minus_its_gradient() -> None:
         assert float(model.score_of(x)[0, i]) == pytest.approx(-float(slope), abs=2e-2)
 
 
-def test_energy_has_no_normaliser_beyond_the_plane() -> None:
+def test_energy_has_no_normalizer_beyond_the_plane() -> None:
     model = EnergyMatching(EnergyMatching.Config(hidden=(8,)))
     model.prepare(context(3).info)
     with pytest.raises(trilemma.UnsupportedError, match="3 dimensions"):
-        model.log_prob(torch.zeros((2, 3)), context(3, density=EnergyMatching.Density()))
+        model.log_prob(torch.zeros((2, 3)), context(3, likelihood=EnergyMatching.Likelihood()))
     assert math.isfinite(float(model.energy(torch.full((1, 3), 1e3))))

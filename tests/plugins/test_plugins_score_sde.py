@@ -14,23 +14,23 @@ from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreservin
 from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde, training_levels
 from trilemma.plugins.networks.divergence import EXACT_UP_TO
 
-CENTRES = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
+CENTERS = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
 SPREAD = 0.35
 
 
 def blobs(n: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return CENTRES[torch.randint(2, (n,), generator=generator)] + SPREAD * torch.randn((n, 2), generator=generator)
+    return CENTERS[torch.randint(2, (n,), generator=generator)] + SPREAD * torch.randn((n, 2), generator=generator)
 
 
 def blobs_log_prob(x: Tensor) -> Tensor:
-    components = torch.stack([((x - c) / SPREAD).square().sum(1) for c in CENTRES])
+    components = torch.stack([((x - c) / SPREAD).square().sum(1) for c in CENTERS])
     return torch.logsumexp(-0.5 * components, 0) - math.log(2 * 2 * math.pi * SPREAD**2)
 
 
 def context(seed: int = 0, d: int = 2, **fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
-    fields.setdefault("density", VpSde.Density(steps=18))
+    fields.setdefault("likelihood", VpSde.Likelihood(steps=18))
     generator = torch.Generator().manual_seed(seed)
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator, **fields)  # type: ignore[arg-type]
 
@@ -70,22 +70,22 @@ def test_density_without_training_has_unit_mass() -> None:
     assert mass(untrained(octaves=0), 8.0, 120) == pytest.approx(1, abs=1e-3)
 
 
-def test_training_reaches_the_law(trained: VpSde) -> None:
+def test_training_reaches_the_distribution(trained: VpSde) -> None:
     x = blobs(2_000, 3)
     ratio = trained.log_prob(x, context()) - blobs_log_prob(x)
-    # E_p[q / p] = 1 for a normalised q that covers p, and the gap is a divergence: small and not negative.
+    # E_p[q / p] = 1 for a normalized q that covers p, and the gap is a divergence: small and not negative.
     assert ratio.exp().mean() == pytest.approx(1, abs=0.05)
     assert -0.02 < -ratio.mean() < 0.06
 
 
 @pytest.mark.parametrize("sampler", [Heun(), EulerMaruyama()])
-def test_samples_follow_the_law(trained: VpSde, sampler: trilemma.Sampler) -> None:
+def test_samples_follow_the_distribution(trained: VpSde, sampler: trilemma.Sampler) -> None:
     x = trained.sample(4_000, context(5, sampler=sampler))
-    nearest = torch.cdist(x, CENTRES).argmin(1)
+    nearest = torch.cdist(x, CENTERS).argmin(1)
     assert float((nearest == 0).float().mean()) == pytest.approx(0.5, abs=0.06)
-    for mode, centre in enumerate(CENTRES):
+    for mode, center in enumerate(CENTERS):
         within = x[nearest == mode]
-        torch.testing.assert_close(within.mean(0), centre, atol=0.08, rtol=0)
+        torch.testing.assert_close(within.mean(0), center, atol=0.08, rtol=0)
         torch.testing.assert_close(within.std(0), torch.full((2,), SPREAD), atol=0.08, rtol=0)
 
 
@@ -121,7 +121,7 @@ def test_far_points_have_finite_densities(d: int) -> None:
 
 def test_divergence_is_exact_in_few_dimensions_and_estimated_above() -> None:
     for d, expected in ((EXACT_UP_TO, "exact"), (EXACT_UP_TO + 1, "hutchinson")):
-        ctx = context(d=d, density=VpSde.Density(steps=2, probes=3))
+        ctx = context(d=d, likelihood=VpSde.Likelihood(steps=2, probes=3))
         untrained(d).log_prob(torch.zeros((2, d)), ctx)
         assert ctx.details["divergence"] == expected
         assert ("probe_standard_error" in ctx.details) == (expected == "hutchinson")
@@ -129,7 +129,7 @@ def test_divergence_is_exact_in_few_dimensions_and_estimated_above() -> None:
 
 def test_hutchinson_agrees_with_the_exact_divergence_within_its_error(trained: VpSde) -> None:
     x = blobs(500, 6)
-    ctx = context(density=VpSde.Density(steps=18, divergence="hutchinson", probes=16))
+    ctx = context(likelihood=VpSde.Likelihood(steps=18, divergence="hutchinson", probes=16))
     error = trained.log_prob(x, ctx) - trained.log_prob(x, context())
     assert float(error.square().mean().sqrt()) < 1.5 * ctx.details["probe_standard_error"]
     assert abs(float(error.mean())) < 4 * ctx.details["probe_standard_error"] / math.sqrt(500)
@@ -181,7 +181,7 @@ def test_variance_weighting_draws_times_uniformly() -> None:
         (SubVpSde, {}),
         (SubVpSde, {"weighting": "likelihood"}),
         (VpSde, {"weighting": "likelihood"}),
-        (VpSde, {"weighting": "likelihood", "parametrisation": "noise"}),
+        (VpSde, {"weighting": "likelihood", "parametrization": "noise"}),
     ],
 )
 def test_every_sde_trains_and_its_bound_is_not_above_its_ode(kind: type[ScoreSde], options: dict[str, str]) -> None:
@@ -189,9 +189,9 @@ def test_every_sde_trains_and_its_bound_is_not_above_its_ode(kind: type[ScoreSde
     clock = trilemma.Clock(trilemma.Budget(steps=2_500))
     recipe = kind.recipe.model_copy(update={"batch_size": 256})
     model.fit(trilemma.Split(blobs(4_000, 1)), context(clock=clock, recipe=recipe))
-    x, ctx = blobs(8_000, 3), context(density=kind.Density(steps=18, bound_draws=40))
+    x, ctx = blobs(8_000, 3), context(likelihood=kind.Likelihood(steps=18, bound_draws=40))
     gap = (blobs_log_prob(x) - model.log_prob(x, ctx)).mean()
-    noise = options.get("parametrisation") == "noise"
+    noise = options.get("parametrization") == "noise"
     assert -0.03 < gap < (0.2 if noise else 0.1)
     # The bound is one of the SDE's density: that of the ODE is only as good where the network is near the score.
     assert (-0.1 if noise else -0.05) < ctx.details["bound_excess"] < 1.0

@@ -51,7 +51,7 @@ def test_constraint_takes_the_gradient_of_each_point_by_itself() -> None:
 
 
 def test_multiplier_finds_the_unit_slope_of_a_linear_critic() -> None:
-    # For laws that differ by a shift m, sup of E_p f - E_q f over linear f with |grad f| = 1 is |m|.
+    # For distributions that differ by a shift m, sup of E_p f - E_q f over linear f with |grad f| = 1 is |m|.
     shift = torch.tensor([0.6, -0.8]) * 1.5
     weight, multiplier = torch.tensor([0.1, 0.1], requires_grad=True), torch.zeros(())
     for _ in range(4_000):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 import trilemma
-from trilemma.plugins.vae.elbo import divergence_from_prior, importance_bound, log_normal, reparametrise
+from trilemma.plugins.vae.elbo import divergence_from_prior, importance_bound, log_normal, reparametrize
 from trilemma.plugins.vae.vae import GaussianNetwork, Vae
 from trilemma.plugins.vae.vlae import FlowPriorVAE
 
@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def context(d: int = 2, **fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
-    fields.setdefault("density", Vae.Density())
+    fields.setdefault("likelihood", Vae.Likelihood())
     return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
 
 
@@ -31,7 +31,7 @@ def test_terms_agree_with_the_distributions() -> None:
     prior = Independent(Normal(torch.zeros_like(mean), torch.ones_like(mean)), 1)
     torch.testing.assert_close(log_normal(x, (mean, log_deviation)), gaussian.log_prob(x))  # type: ignore[no-untyped-call]
     torch.testing.assert_close(divergence_from_prior((mean, log_deviation)), kl_divergence(gaussian, prior))
-    torch.testing.assert_close(reparametrise((mean, log_deviation), x), mean + gaussian.stddev * x)
+    torch.testing.assert_close(reparametrize((mean, log_deviation), x), mean + gaussian.stddev * x)
 
 
 def test_importance_bound_is_the_logarithm_of_the_mean_weight() -> None:
@@ -39,7 +39,7 @@ def test_importance_bound_is_the_logarithm_of_the_mean_weight() -> None:
     torch.testing.assert_close(importance_bound(weights.log()), weights.mean(0).log())
 
 
-# A linear decoder: x = W z + b + .5 n has the law N(b, W W^T + .25 I)
+# A linear decoder: x = W z + b + .5 n has the distribution N(b, W W^T + .25 I)
 
 WEIGHT = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.0, 1.0], [2.0, -0.75]])  # columns of inner product -1.5
 SHIFT = torch.tensor([0.3, -0.2, 0.0, 1.0])
@@ -68,17 +68,17 @@ def linear(weight: Tensor, off: float) -> Vae:
 
 
 def points_and_density(weight: Tensor) -> tuple[Tensor, Tensor]:
-    law = MultivariateNormal(SHIFT, weight @ weight.T + DEVIATION**2 * torch.eye(4))
+    distribution = MultivariateNormal(SHIFT, weight @ weight.T + DEVIATION**2 * torch.eye(4))
     noise = torch.randn((400, 6), generator=generator(1))
     x = noise[:, :2] @ weight.T + SHIFT + DEVIATION * noise[:, 2:]
-    return x, law.log_prob(x)  # type: ignore[no-untyped-call]
+    return x, distribution.log_prob(x)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("samples", [1, 20])
 def test_bound_is_exact_under_the_exact_posterior(samples: int) -> None:
     weight = torch.tensor([[1.0, 0.5], [-0.5, 1.0], [0.0, 1.0], [2.0, 0.0]])  # orthogonal columns: it is diagonal
     x, truth = points_and_density(weight)
-    found = linear(weight, 0.0).log_prob(x, context(4, density=Vae.Density(samples=samples)))
+    found = linear(weight, 0.0).log_prob(x, context(4, likelihood=Vae.Likelihood(samples=samples)))
     torch.testing.assert_close(found, truth, atol=1e-3, rtol=0)
 
 
@@ -87,7 +87,7 @@ def test_bound_lies_below_the_density_and_rises_with_the_importance_samples() ->
     model = linear(WEIGHT, 0.3)
     means = []
     for samples in (1, 8, 512):
-        ctx = context(4, density=Vae.Density(samples=samples))
+        ctx = context(4, likelihood=Vae.Likelihood(samples=samples))
         means.append(float((model.log_prob(x, ctx) - truth).mean()))
         assert ctx.details["importance_samples"] == samples
     assert means[0] < means[1] - 0.1 < means[2] - 0.1

@@ -32,7 +32,7 @@ ENVIRONMENT: dict[str, Any] = {
 }  # fmt: skip
 SUITE: dict[str, Any] = {"name": "first look", "seeds": [0, 1], "budget": {"seconds": 60}, "device": "cpu"}
 
-# label -> (kind, {sampler: (nfe, w2 factor)}, nll gap, generalisation gap, seconds per 1k at one evaluation)
+# label -> (kind, {sampler: (nfe, w2 factor)}, nll gap, generalization gap, seconds per 1k at one evaluation)
 MODELS: dict[str, tuple[str, dict[str, tuple[float, float]], float, float, float]] = {
     "spline": ("exact", {"direct": (1, 1.15)}, 0.021, 0.004, 0.011),
     "realnvp(transforms=8)": ("exact", {"direct": (1, 2.1)}, 0.118, 0.009, 0.006),
@@ -122,7 +122,7 @@ def _density(
         names = {"nll": entropy + value * shrink}
         if dataset == "ring8":
             names["nll_gap"] = value
-        names["generalisation_gap"] = overfit + 0.002 * rng.standard_normal()
+        names["generalization_gap"] = overfit + 0.002 * rng.standard_normal()
         rows += [
             {**cell, "metric": name, "value": number, "unit": unit, "better": "lower", "ci_low": number - 0.006,
              "ci_high": number + 0.006, "n": 10_000, "likelihood": kind}

@@ -1,4 +1,4 @@
-"""The laws that plugins are checked on: three well separated Gaussians in the plane, and small images."""
+"""The distributions that plugins are checked on: three well separated Gaussians in the plane, and small images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from ..contracts.config import Config
-from ..contracts.dataset import Dataset, Law, LawConfig, Modes, Splits
+from ..contracts.dataset import Dataset, Distribution, DistributionConfig, Modes, Splits
 from ..contracts.model import Context, Model, Split
 from ..evaluation.spaces import Space
 
-CENTRES = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
+CENTERS = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 SCALE = 0.5
 
@@ -32,14 +32,14 @@ def draw(n: int, weights: Tensor, means: Tensor, deviations: Tensor, generator: 
     return means[labels] + deviations.expand_as(means)[labels] * noise
 
 
-class ThreeGaussians(Law):
+class ThreeGaussians(Distribution):
     """Three well separated round Gaussians of unequal weight in the plane."""
 
     name = "three-gaussians"
     title = "Three Gaussians"
 
-    class Config(LawConfig):
-        """Sizes of the splits, and the place of the law."""
+    class Config(DistributionConfig):
+        """Sizes of the splits, and the place of the distribution."""
 
         n_train: int = Field(2000, ge=2, description="training points")
         n_valid: int = Field(1000, ge=2, description="validation points")
@@ -47,18 +47,18 @@ class ThreeGaussians(Law):
         shift: float = Field(0.0, description="added to the second coordinate")
 
     @property
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """(3, 2)."""
-        return CENTRES + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
+        return CENTERS + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw(n, WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE), generator).float()
+        return draw(n, WEIGHTS, self.centers, torch.full_like(CENTERS, SCALE), generator).float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return log_density(x, WEIGHTS, self.centres, torch.full_like(CENTRES, SCALE))
+        return log_density(x, WEIGHTS, self.centers, torch.full_like(CENTERS, SCALE))
 
     def modes(self) -> Modes:
-        return Modes(self.centres, WEIGHTS, SCALE**2 * torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
+        return Modes(self.centers, WEIGHTS, SCALE**2 * torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
 
     @property
     def entropy(self) -> float:
@@ -67,7 +67,7 @@ class ThreeGaussians(Law):
 
 
 class SmallImages(Dataset):
-    """Images of 8 x 8 grey levels, a bright disc each."""
+    """Images of 8 x 8 gray levels, a bright disc each."""
 
     name = "small-images"
     kind = "image"
@@ -81,15 +81,15 @@ class SmallImages(Dataset):
 
         def images(n: int, seed: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
-            centres = 2 + 3 * torch.rand((n, 2, 1, 1), generator=generator)
+            centers = 2 + 3 * torch.rand((n, 2, 1, 1), generator=generator)
             noise = 2 * torch.rand((n, 1, 8, 8), generator=generator)
-            return (14 * (-(grid - centres).square().sum(1, keepdim=True) / 4).exp() + noise).to(torch.uint8)
+            return (14 * (-(grid - centers).square().sum(1, keepdim=True) / 4).exp() + noise).to(torch.uint8)
 
         return Splits(images(600, 0), images(200, 1), images(200, 2))
 
 
 class Distorted(Model):
-    """The law of `ThreeGaussians`, distorted: what a metric is tried on. `place` it in a model space first."""
+    """The distribution of `ThreeGaussians`, distorted: what a metric is tried on. `place` it in a model space first."""
 
     name = "distorted"
     likelihood = "exact"
@@ -98,7 +98,7 @@ class Distorted(Model):
         """The distortion, in data space."""
 
         shift: float = Field(0.0, description="added to the second coordinate")
-        shrink: float = Field(1.0, gt=0, description="factor on the distances from the mean of the law")
+        shrink: float = Field(1.0, gt=0, description="factor on the distances from the mean of the distribution")
         drop: bool = Field(False, description="whether the rarest mode is missing")
         reverse: bool = Field(False, description="whether samples come in reverse order")
 
@@ -106,11 +106,11 @@ class Distorted(Model):
         """Set the mixture in model space."""
         c = self.config
         self.weights = WEIGHTS[:2] / WEIGHTS[:2].sum() if c.drop else WEIGHTS
-        mean = WEIGHTS @ CENTRES
-        centres = mean + c.shrink * (CENTRES[: len(self.weights)] - mean)
-        centres = centres + torch.tensor([0.0, c.shift], dtype=torch.float64)
-        self.means = space.to_model(centres)[0]
-        self.deviations = space.to_model(centres + c.shrink * SCALE)[0] - self.means
+        mean = WEIGHTS @ CENTERS
+        centers = mean + c.shrink * (CENTERS[: len(self.weights)] - mean)
+        centers = centers + torch.tensor([0.0, c.shift], dtype=torch.float64)
+        self.means = space.to_model(centers)[0]
+        self.deviations = space.to_model(centers + c.shrink * SCALE)[0] - self.means
 
     def fit(self, train: Split, ctx: Context) -> None:
         return None

@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
     """Distance to the nearest training point over that to the nearest held-out point, for each of `points`, `(n,)`.
 
-    A point of the law has one distribution of it, wherever it lies: the ratio falls only where a model knows single
-    training points. Raises DataError or DivergedError for sets that cannot be compared.
+    A point of the distribution has one distribution of it, wherever it lies: the ratio falls only where a model knows
+    single training points. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(train, points, equal=False)
     check_pair(held_out, points, equal=False)
@@ -29,15 +29,15 @@ def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
     return ratio
 
 
-class Memorisation(trilemma.Metric):
+class Memorization(trilemma.Metric):
     """Share of samples that are nearer to the training points than all but a few real points would be.
 
     `nearness` of independent real points sets the mark, at its `quantile`; that quantile is what a model that has
-    memorised nothing gives. A model that replays training points gives 1. `memorises` flags an interval above twice
+    memorized nothing gives. A model that replays training points gives 1. `memorizes` flags an interval above twice
     the floor.
     """
 
-    name = "memorisation"
+    name = "memorization"
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the mark."""
@@ -55,7 +55,7 @@ class Memorisation(trilemma.Metric):
         floor = float((real < mark).mean())
         return [
             trilemma.Result(
-                metric="memorised",
+                metric="memorized",
                 value=value,
                 ci_low=low,
                 ci_high=high,
@@ -66,7 +66,7 @@ class Memorisation(trilemma.Metric):
                     "draws": len(sets.generated),
                     "train": len(train),
                     "quantile": self.config.quantile,
-                    "memorises": low is not None and low > 2 * self.config.quantile,
+                    "memorizes": low is not None and low > 2 * self.config.quantile,
                 },
             )
         ]

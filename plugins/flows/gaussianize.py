@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from .spline import LOG_SLOPE
 
 GAP = 100
-"""A gap is a spacing of neighbouring points this many times the typical spacing there."""
+"""A gap is a spacing of neighboring points this many times the typical spacing there."""
 
 
-def gaussianising_spline(x: Tensor, bins: int, bound: float) -> Tensor:
+def gaussianizing_spline(x: Tensor, bins: int, bound: float) -> Tensor:
     """Raw parameters `(3 bins - 1, d)` of splines that take each coordinate of a sample `(n, d)` roughly to N(0, 1).
 
     Knots lie at quantiles of the sample and of N(0, 1), as in one layer of a Gaussianization flow (Meng et al. 2020,
@@ -33,13 +33,13 @@ def gaussianising_spline(x: Tensor, bins: int, bound: float) -> Tensor:
     sizes = [knots.diff(dim=0).log() for knots in (left, _apart(torch.cat([-end, bottom, end])))]
     secants = sizes[1] - sizes[0]
     slopes = (secants[1:] + secants[:-1]) / 2
-    centred = [size - (size.amax(0) + size.amin(0)) / 2 for size in sizes]
-    raw = torch.cat([_soft_clip_inverse(torch.cat(centred), LOG_SLOPE / 2), _soft_clip_inverse(slopes, LOG_SLOPE)])
+    centered = [size - (size.amax(0) + size.amin(0)) / 2 for size in sizes]
+    raw = torch.cat([_soft_clip_inverse(torch.cat(centered), LOG_SLOPE / 2), _soft_clip_inverse(slopes, LOG_SLOPE)])
     return raw.float()
 
 
 def _smooth(spacings: Tensor) -> Tensor:
-    """Geometric means over neighbouring spacings, `(n - 1, d)`."""
+    """Geometric means over neighboring spacings, `(n - 1, d)`."""
     near = 4
     logs = spacings.clamp_min(1e-6).log().T.unsqueeze(1)
     padded = F.pad(logs, (near, near), mode="replicate")

@@ -1,4 +1,4 @@
-"""Every law: entropy, density and sampler agree with each other; each is independent of the global generator."""
+"""Every distribution: entropy, density and sampler agree; none depends on the global generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 import trilemma
 from trilemma.datasets.builtin import trilemma_datasets
 
-LAWS = {cls.name: cls for cls in trilemma_datasets() if issubclass(cls, trilemma.Law)}
+LAWS = {cls.name: cls for cls in trilemma_datasets() if issubclass(cls, trilemma.Distribution)}
 PLANAR = [name for name, cls in LAWS.items() if cls().sample(1, torch.Generator()).shape[1] == 2]
 SPATIAL = [name for name in LAWS if name not in PLANAR]
 PUBLISHED = {
@@ -44,49 +44,49 @@ PUBLISHED = {
 
 
 class Drawn(NamedTuple):
-    """A law, draws of it, and the CPU seconds that they took."""
+    """A distribution, draws of it, and the CPU seconds that they took."""
 
-    law: trilemma.Law
+    distribution: trilemma.Distribution
     x: Tensor
     seconds: float
 
 
 def draw(name: str, n: int) -> Drawn:
-    law = LAWS[name]()
-    law.sample(10, torch.Generator().manual_seed(0))
+    distribution = LAWS[name]()
+    distribution.sample(10, torch.Generator().manual_seed(0))
     start = time.process_time()
-    x = law.sample(n, torch.Generator().manual_seed(1))
-    return Drawn(law, x, time.process_time() - start)
+    x = distribution.sample(n, torch.Generator().manual_seed(1))
+    return Drawn(distribution, x, time.process_time() - start)
 
 
 @pytest.fixture(scope="module", params=PLANAR)
 def planar(request: pytest.FixtureRequest) -> Iterator[Drawn]:
-    """A million draws of a law on the plane."""
+    """A million draws of a distribution on the plane."""
     return draw(request.param, 10**6)
 
 
 @pytest.fixture(scope="module", params=SPATIAL)
 def spatial(request: pytest.FixtureRequest) -> Iterator[Drawn]:
-    """Draws of a law in higher dimension."""
+    """Draws of a distribution in higher dimension."""
     return draw(request.param, 200_000)
 
 
-def check_entropy(law: trilemma.Law, x: Tensor) -> None:
-    log_p = law.log_prob(x)
+def check_entropy(distribution: trilemma.Distribution, x: Tensor) -> None:
+    log_p = distribution.log_prob(x)
     assert log_p.dtype == torch.float64
     assert torch.isfinite(log_p).all()
     standard_error = float(log_p.std()) / math.sqrt(len(log_p))
-    assert law.entropy is not None
-    assert law.entropy_error is not None
-    assert abs(-float(log_p.mean()) - law.entropy) <= 4 * standard_error + law.entropy_error + 1e-12
+    assert distribution.entropy is not None
+    assert distribution.entropy_error is not None
+    assert abs(-float(log_p.mean()) - distribution.entropy) <= 4 * standard_error + distribution.entropy_error + 1e-12
 
 
 def test_planar_entropy_is_mean_of_minus_log_prob(planar: Drawn) -> None:
-    check_entropy(planar.law, planar.x)
+    check_entropy(planar.distribution, planar.x)
 
 
 def test_spatial_entropy_is_mean_of_minus_log_prob(spatial: Drawn) -> None:
-    check_entropy(spatial.law, spatial.x)
+    check_entropy(spatial.distribution, spatial.x)
 
 
 def test_sampling_a_million_points_is_fast(planar: Drawn) -> None:
@@ -95,13 +95,13 @@ def test_sampling_a_million_points_is_fast(planar: Drawn) -> None:
     assert planar.seconds < 2
 
 
-def cell_probabilities(law: trilemma.Law, reach: float, cells: int, order: int = 16) -> Tensor:
+def cell_probabilities(distribution: trilemma.Distribution, reach: float, cells: int, order: int = 16) -> Tensor:
     """Probability of each cell of a `cells` x `cells` grid over (-reach, reach)^2, by Gauss-Legendre in each cell."""
     nodes, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(order))
     width = 2 * reach / cells
     axis = (-reach + width * (torch.arange(cells).unsqueeze(1) + (nodes + 1) / 2)).flatten()
     mass = (weights * width / 2).repeat(cells)
-    p = law.log_prob(torch.cartesian_prod(axis, axis)).exp() * torch.outer(mass, mass).flatten()
+    p = distribution.log_prob(torch.cartesian_prod(axis, axis)).exp() * torch.outer(mass, mass).flatten()
     return p.reshape(cells, order, cells, order).sum((1, 3))
 
 
@@ -110,9 +110,9 @@ def test_density_integrates_to_one_and_fits_the_draws(planar: Drawn) -> None:
 
     The grid is even around 0, where `sign` jumps; that of the checkerboard has its squares' edges.
     """
-    law, x, _ = planar
-    cells, reach = (40, 5.0) if law.name == "checkerboard" else (32, 1.05 * float(x.abs().max()))
-    probability = cell_probabilities(law, reach, cells)
+    distribution, x, _ = planar
+    cells, reach = (40, 5.0) if distribution.name == "checkerboard" else (32, 1.05 * float(x.abs().max()))
+    probability = cell_probabilities(distribution, reach, cells)
     assert float(probability.sum()) == pytest.approx(1, abs=1e-5)
     index = ((x.double() + reach) / (2 * reach) * cells).long()
     counts = torch.bincount(index[:, 0] * cells + index[:, 1], minlength=cells**2).double()
@@ -130,7 +130,7 @@ def test_density_integrates_to_one_and_fits_the_draws(planar: Drawn) -> None:
 def test_draws_in_higher_dimension_obey_the_score_of_the_density(spatial: Drawn) -> None:
     """E[d log p / dx_i] = 0 and E[x_i d log p / dx_i] = -1 for every coordinate (integration by parts)."""
     x = spatial.x[:50_000].double().requires_grad_(True)
-    (score,) = torch.autograd.grad(spatial.law.log_prob(x).sum(), x)
+    (score,) = torch.autograd.grad(spatial.distribution.log_prob(x).sum(), x)
     for values, wanted in ((score, 0.0), (score * x, -1.0)):
         standard_error = values.std(0) / math.sqrt(len(x))
         assert (((values.mean(0) - wanted) / standard_error).abs() < 4.5).all()
@@ -138,16 +138,16 @@ def test_draws_in_higher_dimension_obey_the_score_of_the_density(spatial: Drawn)
 
 @pytest.mark.parametrize("name", LAWS)
 def test_only_the_generator_handed_in_matters(name: str) -> None:
-    law = LAWS[name]()
+    distribution = LAWS[name]()
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
     numpy_before = np.random.get_state()[1].tolist()
-    first = law.sample(100, torch.Generator().manual_seed(5))
+    first = distribution.sample(100, torch.Generator().manual_seed(5))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert np.random.get_state()[1].tolist() == numpy_before
     torch.rand(3)
-    assert torch.equal(law.sample(100, torch.Generator().manual_seed(5)), first)
-    assert not torch.equal(law.sample(100, torch.Generator().manual_seed(6)), first)
+    assert torch.equal(distribution.sample(100, torch.Generator().manual_seed(5)), first)
+    assert not torch.equal(distribution.sample(100, torch.Generator().manual_seed(6)), first)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -159,17 +159,17 @@ def test_entropy_is_the_published_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_density_far_away_is_never_nan_and_never_high(name: str) -> None:
-    law = LAWS[name]()
-    d = law.sample(1, torch.Generator()).shape[1]
+    distribution = LAWS[name]()
+    d = distribution.sample(1, torch.Generator()).shape[1]
     far = torch.tensor([[20.0], [-1e3], [1e3]]) * torch.ones(d)
-    log_p = law.log_prob(far)
+    log_p = distribution.log_prob(far)
     assert not log_p.isnan().any()
     assert (log_p < -10).all()
     assert name in ("checkerboard", "funnel") or torch.isfinite(log_p).all()
 
 
 @pytest.mark.parametrize("name", LAWS)
-def test_card_names_law_and_parameters(name: str) -> None:
+def test_card_names_distribution_and_parameters(name: str) -> None:
     config = LAWS[name].Config(n_train=50, n_valid=20, n_test=30)
     card = LAWS[name](config).card()
     assert (card.n_train, card.n_valid, card.n_test) == (50, 20, 30)
