@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from .contracts.section import report_sections
-from .errors import Problem, SuiteError, TrilemmaError
+from .analysis.view import report_sections
+from .errors import TrilemmaError
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
 from .planning.resolve import resolve
-from .planning.suite import Document, override, read_document
+from .planning.suite import read_document
 from .plugins import Registry
 from .store.frame import load_frame
 from .store.store import Store
@@ -78,13 +78,13 @@ def make_runner(
 ) -> Runner:
     """A runner for a suite with the changes asked for. The arguments are those of `run`."""
     document = read_document(suite)
-    _select(document, "models", models)
-    _select(document, "datasets", datasets)
+    document.select("models", models)
+    document.select("datasets", datasets)
     if seeds is not None:
-        _put(document, "seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
+        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
     if budget is not None:
-        _put(document, "budget", parse_budget(budget), "--budget")
-    override(document, set)
+        document.put("budget", parse_budget(budget), "--budget")
+    document.override(set)
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
@@ -133,22 +133,3 @@ def parse_budget(text: str) -> dict[str, Any]:
     except ValueError:
         pass
     raise TrilemmaError(f"budget '{text}' is not understood; give seconds such as 10s, or steps such as 2000steps")
-
-
-def _put(document: Document, key: str, value: Any, source: str) -> None:
-    document.values[key] = value
-    document.overridden[(key,)] = source
-
-
-def _select(document: Document, kind: str, names: Sequence[str] | None) -> None:
-    """Keep the named entries of a suite; a name that it lacks is added with default options."""
-    if names is None:
-        return
-    if not names:
-        raise SuiteError([Problem(f"--{kind} names nothing")])
-    listed = document.values.get(kind)
-    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    chosen: list[dict[str, Any]] = []
-    for name in names:
-        chosen += [entry for entry in entries if entry.get("name") == name] or [{"name": name}]
-    _put(document, kind, chosen, f"--{kind}")

@@ -1,91 +1,271 @@
-"""Where a registered class comes from, and a hash of the source that it rests on."""
+"""Where a registered class comes from, and what its computation rests on: which source decides a number."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
-import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from .source import Definition, Mentions, Module, bare_name, dump, is_text, mentions, module
+
+OWN = "trilemma.harness"
+MODEL = (f"{OWN}.contracts.model", "Model")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Distribution, version and source hash of something registered."""
+    """Plugin, distribution and version of something registered."""
 
     plugin: str
     distribution: str
     version: str
-    source_hash: str
 
 
-def source_hash(cls: type[Any]) -> str:
-    """Hash of the module of `cls` and of every module of the same package that it imports, directly or not.
+class Reach:
+    """The definitions that a computation reaches from its roots, in the top-level packages of `scope`.
 
-    So a change to a shared network re-runs the models that use it, and a change to another plugin re-runs nothing.
+    Every name that reached code mentions is followed. A member of a class is reached where its class is and its name is
+    mentioned as an attribute, by anything that is reached. Members of a *model* class are told apart more finely: only
+    what its own classes mention of `self`, `super()` or such a class, and what anything mentions of a variable named
+    `model`, reaches them. So `self.flow.sample(n)` in a loss reaches the flow's method, and not the model's own
+    `sample` with the samplers behind it.
+
+    Where the source does not say what is reached, more is taken than less: a model that hands itself to a function may
+    be asked for anything there; a computed `getattr` may mean any member; code that imports by a computed name, or
+    executes text, reaches every module that it imports. (The harness's own code is known, and exempt.)
     """
-    return hash_modules([cls.__module__])
+
+    def __init__(self, scope: Iterable[str]) -> None:
+        self._scope = {"trilemma", *scope}
+        self._found: dict[Definition, list[ast.stmt]] = {}
+        self._classes: dict[Definition, _Class] = {}
+        self._attributes: set[str] = set()
+        self._of_model: set[str] = set()
+        self._escaped = self._any = False
+
+    def add(self, thing: type[Any], *, whole: bool = False) -> Reach:
+        """Reach a class; with `whole` all of its members and those of its bases in scope."""
+        for base in thing.__mro__ if whole else (thing,):
+            if self._in_scope(base.__module__):
+                self._name(base.__module__, base.__qualname__.split(".")[0])
+                if whole and (known := self._classes.get((base.__module__, base.__qualname__, ""))):
+                    known.whole = True
+        return self
+
+    def add_name(self, where: str, *, whole: bool = False) -> Reach:
+        """Reach `module:name`; with `whole` all members, where it is a class."""
+        home, _, name = where.partition(":")
+        self._name(home, name)
+        if whole and (known := self._classes.get((home, name, ""))):
+            known.whole = True
+        return self
+
+    def hash(self) -> str:
+        """sha256 (first 16 hex digits) over the code of all that is reached."""
+        while self._members():
+            pass
+        digest = hashlib.sha256()
+        for key in sorted(self._found):
+            digest.update("\0".join(key).encode() + b"\1" + b"\n".join(map(dump, self._found[key])) + b"\2")
+        return digest.hexdigest()[:16]
+
+    @property
+    def definitions(self) -> set[str]:
+        """All that is reached, as `module:name` or `module:Class.member`."""
+        while self._members():
+            pass
+        return {f"{where}:{name}{'.' if member else ''}{member}" for where, name, member in self._found if name}
+
+    # Following names
+
+    def _in_scope(self, name: str) -> bool:
+        return name.split(".")[0] in self._scope
+
+    def _name(self, where: str, name: str) -> None:
+        """Reach a top-level name of a module, wherever it is defined."""
+        source = module(where) if self._in_scope(where) else None
+        key = (where, name, "")
+        if source is None or key in self._found:
+            return
+        if name in source.definitions:
+            if (where, "", "") not in self._found:  # what the module does when it is imported
+                self._take((where, "", ""), source, source.loose, None)
+            statements = source.definitions[name]
+            classes = [s for s in statements if isinstance(s, ast.ClassDef)]
+            if classes:
+                self._class(key, source, classes[-1])
+            self._take(key, source, [s for s in statements if not isinstance(s, ast.ClassDef)], None)
+        elif name in source.imports:
+            self._imported(*source.imports[name])
+        elif module(f"{where}.{name}") is not None:
+            self._everything(f"{where}.{name}")
+        else:
+            for star in source.stars:
+                self._name(star, name)
+            # A name that the module makes when it is asked for.
+            made = getattr(sys.modules.get(where), name, None)
+            home, qualified = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
+            if home and qualified and home != where:
+                self._name(home, qualified.split(".")[0])
+
+    def _imported(self, where: str, name: str) -> None:
+        if not name or (module(f"{where}.{name}") is not None and (module(where) is None or name not in _names(where))):
+            self._everything(f"{where}.{name}" if name else where)
+        else:
+            self._name(where, name)
+
+    def _everything(self, where: str) -> None:
+        """Reach a whole module: it is handed on as an object."""
+        source = module(where) if self._in_scope(where) and where not in ("trilemma", OWN) else None
+        for name in source.definitions if source is not None else ():
+            self._name(where, name)
+
+    def _chain(self, source: Module, chain: tuple[str, ...], local: dict[str, tuple[str, str]]) -> None:
+        """Reach what a dotted name means."""
+        root, *rest = chain
+        where, name = local.get(root) or source.imports.get(root) or ("", "")
+        if not where:
+            self._name(source.name, root)
+            if _is_model_class(source.name, root):
+                self._of_model.add(rest[0])
+            return
+        path = [*([name] if name else []), *rest]
+        while path:
+            if module(f"{where}.{path[0]}") is not None and path[0] not in _names(where):
+                where, path = f"{where}.{path[0]}", path[1:]
+                continue
+            self._name(where, path[0])
+            if len(path) > 1 and _is_model_class(where, path[0]):
+                self._of_model.add(path[1])
+            return
+
+    # Taking in code
+
+    def _take(self, key: Definition, source: Module, statements: list[ast.stmt], owner: _Class | None) -> None:
+        self._found[key] = [*self._found.get(key, []), *statements]
+        for statement in statements:
+            self._follow(source, mentions(statement), owner)
+
+    def _follow(self, source: Module, found: Mentions, owner: _Class | None) -> None:
+        local: dict[str, tuple[str, str]] = {}
+        for node in found.imports:
+            for where, name, alias in source.imported(node):
+                local[alias] = (where, name)
+                if name and self._in_scope(where):
+                    self._imported(where, name)
+        self._attributes |= found.attributes
+        self._of_model |= found.of_model
+        if owner is not None and owner.is_model:
+            self._of_model |= found.of_self
+        if not source.name.startswith(OWN):
+            self._escaped |= found.self_escapes and owner is not None and owner.is_model
+            self._any |= found.any_member
+            if found.opaque:
+                self._imports_of(source)
+        for name in found.names - local.keys():
+            self._name(source.name, name)
+        for chain in found.chains:
+            if chain[0] not in ("self", "cls"):
+                self._chain(source, chain, local)
+
+    def _class(self, key: Definition, source: Module, node: ast.ClassDef) -> None:
+        where, name, _ = key
+        known = _Class(node, *_traits(where, name, frozenset(self._scope)))
+        self._classes[key] = known
+        self._found[key] = []
+        header = [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
+        self._take(key, source, [ast.Expr(part) for part in header], None)
+        self._take(key, source, known.shared, known)
+
+    def _members(self) -> bool:
+        """Reach the members that have come to be mentioned; whether there were any."""
+        more = False
+        for (where, name, _), known in list(self._classes.items()):
+            wanted = self._of_model if known.is_model else self._attributes
+            if known.is_model and self._escaped:
+                wanted = wanted | self._attributes
+            for member in list(known.members):
+                if known.whole or self._any or member in wanted or known.is_implicit(member):
+                    source = module(where)
+                    assert source is not None
+                    self._take((where, name, member), source, known.members.pop(member), known)
+                    more = True
+        return more
+
+    def _imports_of(self, source: Module) -> None:
+        """Reach all of the modules that a module imports, directly or not."""
+        waiting, seen = [source.name], set()
+        while waiting:
+            where = waiting.pop()
+            found = module(where) if self._in_scope(where) and not where.startswith(OWN) else None
+            if found is None or where in seen:
+                continue
+            seen.add(where)
+            self._any = True
+            self._everything(where)
+            for home, name in found.imports.values():
+                waiting += [home, f"{home}.{name}"]
 
 
-def hash_modules(names: Iterable[str]) -> str:
-    """sha256 (first 16 hex digits) over the sources of the named modules and their imports in their own package."""
-    found: dict[str, Path] = {}
-    queue = list(names)
-    while queue:
-        name = queue.pop()
-        file = _source_file(name)
-        if name in found or file is None:
-            continue
-        found[name] = file
-        queue.extend(other for other in _imports(name, file) if _package(other) == _package(name))
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + b"\0" + found[name].read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+class _Class:
+    """A class that is reached, and those of its members that are not reached yet."""
+
+    def __init__(self, node: ast.ClassDef, is_model: bool, implicit: frozenset[str] | None) -> None:
+        self.is_model, self.whole = is_model, False
+        self._implicit = implicit
+        self.members: dict[str, list[ast.stmt]] = {}
+        self.shared: list[ast.stmt] = []
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                self.members.setdefault(statement.name, []).append(statement)
+            elif is_model and (names := list(_assigned(statement))):
+                for name in names:
+                    self.members.setdefault(name, []).append(statement)
+            elif not is_text(statement):
+                self.shared.append(statement)
+
+    def is_implicit(self, member: str) -> bool:
+        """Whether something out of sight may call it: Python, a base class of another package, a decorator."""
+        if self._implicit is None or member in self._implicit or (member.startswith("__") and member.endswith("__")):
+            return True
+        functions = [s for s in self.members[member] if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef)]
+        return any(bare_name(d) not in _PLAIN_DECORATORS for s in functions for d in s.decorator_list)
 
 
-def _package(module: str) -> str:
-    """What counts as one package: a distribution's top-level package, or one room of trilemma itself."""
-    parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "trilemma" else parts[0]
+_PLAIN_DECORATORS = {
+    *("property", "cached_property", "staticmethod", "classmethod", "abstractmethod", "override", "setter", "cache"),
+    *("no_grad", "enable_grad", "contextmanager", "once_differentiable"),
+}
 
 
-def _source_file(module: str) -> Path | None:
-    try:
-        loaded = sys.modules.get(module)
-        if loaded is not None and getattr(loaded, "__file__", None):
-            file = inspect.getsourcefile(loaded)
-            return Path(file) if file else None
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError, AttributeError, TypeError):
-        return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin)
+def _assigned(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Assign):
+        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id
+
+
+def _names(where: str) -> set[str]:
+    source = module(where)
+    return set() if source is None else {*source.definitions, *source.imports}
+
+
+def _is_model_class(where: str, name: str) -> bool:
+    made = getattr(sys.modules.get(where), name, None)
+    return isinstance(made, type) and any((base.__module__, base.__qualname__) == MODEL for base in made.__mro__)
 
 
 @cache
-def _imports(module: str, file: Path) -> tuple[str, ...]:
-    return tuple(_walk_imports(module, file))
-
-
-def _walk_imports(module: str, file: Path) -> Iterator[str]:
-    is_package = file.name == "__init__.py"
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                parent = parts[: len(parts) - node.level + (1 if is_package else 0)]
-                base = ".".join([*parent, *([base] if base else [])])
-            if base:
-                yield base
-                # An imported name may itself be a module; a name that is not one has no source file and is dropped.
-                yield from (f"{base}.{alias.name}" for alias in node.names)
+def _traits(where: str, name: str, scope: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
+    """Whether a class is a model, and the names that its bases of other packages know (None: not known)."""
+    made = getattr(sys.modules.get(where), name, None)
+    if not isinstance(made, type):
+        return False, None
+    outside = [base for base in made.__mro__ if base.__module__.split(".")[0] not in scope and base is not object]
+    return _is_model_class(where, name), frozenset(member for base in outside for member in vars(base))

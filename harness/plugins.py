@@ -16,7 +16,7 @@ import pluggy
 
 from .contracts import hookspecs
 from .errors import PluginError, did_you_mean
-from .identity import Provenance, source_hash
+from .identity import Provenance
 
 GROUP = "trilemma"
 KINDS = ("models", "datasets", "metrics", "report_sections")
@@ -98,8 +98,8 @@ class Registry:
 
     def provenance(self, kind: str, name: str) -> Provenance:
         """Where a registered class comes from."""
-        cls, record = self._collect(kind)[name]
-        return Provenance(record.name, record.distribution, record.version, source_hash(cls))
+        _, record = self._collect(kind)[name]
+        return Provenance(record.name, record.distribution, record.version)
 
     def _collect(self, kind: str) -> dict[str, tuple[type[Any], PluginRecord]]:
         if kind in self._loaded:
@@ -109,17 +109,20 @@ class Registry:
             hook = getattr(record.module, f"trilemma_{kind}", None)
             if record.error or hook is None:
                 continue
+            from .contracts.registration import check_class
+
             try:
-                classes = hook()
-                names = [_checked_name(cls, kind) for cls in classes]
+                classes = list(hook())
+                names = [check_class(cls, kind) for cls in classes]
             except Exception as error:  # a broken hook is the plugin's own row in `trilemma plugins`
                 record.error = f"trilemma_{kind}: {type(error).__name__}: {error}"
                 continue
             for name, cls in zip(names, classes, strict=True):
-                if name in found:
-                    other = found[name][1]
+                clash = _clash(kind, name, cls, found)
+                if clash:
+                    what, other = clash
                     record.error = (
-                        f"{kind[:-1].replace('_', ' ')} '{name}' of {record.distribution} ({record.origin}) is already"
+                        f"{what} of {record.distribution} ({record.origin}) is already"
                         f" registered by {other.distribution} ({other.origin}); rename one of them"
                     )
                     continue
@@ -149,6 +152,20 @@ class Registry:
         return [f"plugin '{r.name}' of {r.distribution} is broken: {r.error}" for r in self.records if r.error]
 
 
+def _clash(
+    kind: str, name: str, cls: type[Any], found: dict[str, tuple[type[Any], PluginRecord]]
+) -> tuple[str, PluginRecord] | None:
+    """What of a class is taken already, and by whom: its name, or for a metric that of one of its quantities."""
+    if name in found:
+        return f"{kind[:-1].replace('_', ' ')} '{name}'", found[name][1]
+    if kind == "metrics":
+        taken = {quantity.name: record for other, record in found.values() for quantity in other.quantities}
+        for quantity in cls.quantities:
+            if quantity.name in taken:
+                return f"quantity '{quantity.name}' of metric '{name}'", taken[quantity.name]
+    return None
+
+
 def _is_builtin(entry: metadata.EntryPoint) -> bool:
     return entry.value.split(".")[0] == "trilemma"
 
@@ -173,21 +190,3 @@ def _refuse_misspelt(module: Any) -> None:
             raise PluginError(f"there is no hook '{name}' ({did_you_mean(name, known)})")
         if name in known and not hasattr(function, "trilemma_impl"):
             raise PluginError(f"hook '{name}' lacks its decorator @trilemma.hookimpl")
-
-
-def _checked_name(cls: Any, kind: str) -> str:
-    from .contracts.dataset import Dataset
-    from .contracts.metric import Metric
-    from .contracts.model import Model
-    from .contracts.section import ReportSection
-
-    base: type[Any] = {"models": Model, "datasets": Dataset, "metrics": Metric, "report_sections": ReportSection}[kind]
-    if not inspect.isclass(cls) or not issubclass(cls, base):
-        raise PluginError(f"{cls!r} is not a subclass of trilemma.{base.__name__}")
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not name:
-        raise PluginError(f"class {cls.__name__} has no `name`")
-    if inspect.isabstract(cls):
-        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-        raise PluginError(f"class {cls.__name__} lacks {missing}")
-    return name

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import trilemma
 
+from .command import report
+
 if TYPE_CHECKING:
     import click
 
@@ -35,6 +37,5 @@ def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
     """Add `trilemma report`."""
-    from .command import report
 
     group.add_command(report)

@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from . import columns, numbers
+import trilemma
+
+from . import measures, numbers
 from .kit import Digest
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """What makes a row, apart from the sampler setting."""
-
-GAP_PER_COORDINATE = 0.05
-"""A generalization gap above this many nats per coordinate reads as memorization."""
 
 NOTHING = 1e-4
 """Nats that single precision can lose in a mean log-density."""
@@ -26,7 +24,7 @@ SELECTED = "▸"
 
 NOTES = {
     "†": "at the floor or below it: no further from the test points than real data is. So are replayed training points",
-    "*": "below the entropy, which no density can be: the likelihood is not normalized, or its approximation fails",
+    "*": "below what the true value can be: a likelihood that is not normalized, or an approximation that fails",
     "‡": "large generalization gap: training points are far more likely than test points under this model, "
     "so its quality may be memory",
     "§": "timed while other work ran on the machine; read as an upper bound",
@@ -47,7 +45,6 @@ class Column:
     factor: float
     floor: str
     per_run: bool
-    ranked: bool
 
     @property
     def heading(self) -> str:
@@ -117,7 +114,8 @@ class Table:
         """Column groups in order, with their widths."""
         widths: dict[str, int] = {}
         for column in self.columns:
-            widths[column.group] = widths.get(column.group, 0) + 1
+            group = trilemma.GROUPS.get(column.group, column.group)
+            widths[group] = widths.get(group, 0) + 1
         return list(widths.items())
 
 
@@ -127,10 +125,10 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
     good = rows[rows["metric"] != ""]
     chosen = _columns(good, main)
     seeds = max((len(s) for s in good["seeds"]), default=0)
-    entries = []
+    entries, order = [], _ranking(good)
     partly = not bool(digest.rows["selected"].all())
     for _, run in rows.groupby(RUN, sort=False):
-        entry = _entry(digest, dataset, run, chosen, seeds)
+        entry = _entry(digest, run, chosen, seeds, order)
         entry.mark = SELECTED if partly and bool(run["selected"].any()) else ""
         if main or entry.lines:
             entries.append(entry)
@@ -153,32 +151,34 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
 
 
 def _columns(good: pd.DataFrame, main: bool) -> list[Column]:
-    present = sorted(good["metric"].unique(), key=columns.order)
     out: list[Column] = []
-    for metric in present:
-        spec = columns.known(metric)
+    for metric in trilemma.metrics_in_order(good):
         rows = good[good["metric"] == metric]
-        secondary = not spec.main or (metric == "nll" and "nll_gap" in present) or not rows["primary"].any()
-        if main == secondary:
+        if main == bool(rows["place"].eq("more").all()):
             continue
-        kinds = sorted(rows["likelihood"].unique(), key=_kind_order) if spec.by_kind else [""]
-        factor, unit = numbers.scale(columns.unit_of(metric, rows["unit"].iloc[0]), _representative(rows))
+        first: Any = next(rows.itertuples())
+        kinds = sorted(rows["likelihood"].unique(), key=measures.kind_order) if _by_kind(rows) else [""]
+        factor, unit = numbers.scale(first.unit, _representative(rows))
         floor = float(rows["floor"].mean())
         out += [
             Column(
                 metric=metric,
-                kind=columns.KIND_TITLES.get(kind, kind),
-                group=spec.group,
-                title=spec.title,
+                kind=measures.kind_title(kind),
+                group=first.group,
+                title=first.title,
                 unit=unit,
                 factor=factor,
                 floor=numbers.plain(floor * factor) if math.isfinite(floor) and floor else "",
                 per_run=bool((rows["sampler"] == "").all()),
-                ranked=spec.ranked,
             )
             for kind in kinds
         ]
     return out
+
+
+def _by_kind(rows: pd.DataFrame) -> bool:
+    """Whether a metric has a column for each kind of likelihood: where it rests on one and ranks models."""
+    return bool((rows["likelihood"] != "").any() and rows["ranks"].any())
 
 
 def _representative(rows: pd.DataFrame) -> pd.Series:
@@ -187,21 +187,18 @@ def _representative(rows: pd.DataFrame) -> pd.Series:
     return (rows if models.empty else models)["value"]
 
 
-def _kind_order(kind: str) -> tuple[int, str]:
-    return (columns.KINDS.index(kind) if kind in columns.KINDS else len(columns.KINDS)), kind
-
-
-def _entry(digest: Digest, dataset: str, rows: pd.DataFrame, chosen: list[Column], seeds: int) -> Entry:
+def _entry(digest: Digest, rows: pd.DataFrame, chosen: list[Column], seeds: int, order: list[str]) -> Entry:
     first: Any = next(rows.itertuples())
     ink = digest.inks.get(first.label)
     entry = Entry(digest.run_label(first), ink.variable if ink else "muted", bool(first.control))
     good = rows[rows["metric"] != ""]
     found: dict[str, dict[tuple[str, str], Any]] = {}
     row: Any
+    kinds = {column.metric for column in chosen if column.kind}
     for row in good.itertuples():
-        kind = columns.KIND_TITLES.get(row.likelihood, row.likelihood) if columns.known(row.metric).by_kind else ""
+        kind = measures.kind_title(row.likelihood) if row.metric in kinds else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
-    memory = _memorizes(good, _size(digest.cards.get(dataset, {})))
+    memory = bool(good["memorizes"].any())
     sampled = good["metric"].isin([column.metric for column in chosen if not column.per_run])
     samplers = list(dict.fromkeys(good.loc[sampled, "sampler"])) or [""]
     entry.shared = dict(_cells(found.get("", {}), chosen, seeds, memory, per_run=True))
@@ -209,10 +206,11 @@ def _entry(digest: Digest, dataset: str, rows: pd.DataFrame, chosen: list[Column
         cells = dict(_cells(found.get(sampler, {}), chosen, seeds, memory, per_run=False))
         if cells or entry.shared:
             entry.lines.append((sampler, cells))
-    entry.lines.sort(key=lambda line: [line[1].get(i, Cell()).sort for i, c in enumerate(chosen) if c.metric == "nfe"])
+    costs = [i for i, column in enumerate(chosen) if column.group == "sampling"]
+    entry.lines.sort(key=lambda line: [line[1].get(i, Cell()).sort for i in costs[:1]])
     ended = rows[(rows["metric"] == "") & ((rows["outcome"] != "unsupported") | good.empty)]
     entry.failures = [_failure(row, digest) for row in ended.itertuples()]
-    entry.rank = _rank(good)
+    entry.rank = _rank(good, order)
     return entry
 
 
@@ -228,35 +226,26 @@ def _cells(
 def _cell(row: Any, column: Column, seeds: int, memory: bool) -> Cell:
     value, half = row.value * column.factor, row.half * column.factor
     spread = row.seed_sd * column.factor
-    cost = column.group in (columns.SAMPLING, columns.TRAINING)
+    cost = column.group in trilemma.COSTS
     if cost:
         shown, plus_minus, deviation = numbers.plain(value, whole=not column.unit), "", ""
     else:
         shown, plus_minus = numbers.with_interval(value, half)
         deviation = numbers.like(spread, shown)
-    notes = "†" if row.below_floor and column.metric in columns.DISTANCES else ""
-    notes += "*" if column.metric == "nll_gap" and row.high < -NOTHING else ""
-    notes += "‡" if memory and (column.group == columns.QUALITY or column.metric == "generalization_gap") else ""
+    at_floor = row.below_floor and column.group == "quality" and row.place != "more" and row.floor > 0
+    notes = "†" if at_floor else ""
+    notes += "*" if row.high < row.least - NOTHING else ""
+    notes += "‡" if memory and (column.group == "quality" or row.memorizes) else ""
     notes += "§" if row.contended else ""
     notes += "¶" if len(row.seeds) < seeds and not cost else ""
     return Cell(
         value=shown,
         half=plus_minus,
         spread=deviation,
-        best=bool(row.best) and column.ranked,
+        best=bool(row.best),
         notes=notes,
         sort=value,
     )
-
-
-def _memorizes(good: pd.DataFrame, size: int) -> bool:
-    gap = good[good["metric"] == "generalization_gap"]
-    scale = GAP_PER_COORDINATE * np.where(gap["unit"].str.contains("bit"), 1 / math.log(2), size)
-    return bool(((gap["value"] > scale) & (gap["low"].fillna(gap["value"]) > 0)).any())
-
-
-def _size(card: dict[str, Any]) -> int:
-    return math.prod(int(n) for n in card.get("shape") or (1,))
 
 
 def _failure(row: Any, digest: Digest) -> Failure:
@@ -267,9 +256,18 @@ def _failure(row: Any, digest: Digest) -> Failure:
     return Failure(row.sampler, row.outcome, " ".join(where), row.message)
 
 
-def _rank(good: pd.DataFrame) -> tuple[float, ...]:
+def _rank(good: pd.DataFrame, order: list[str]) -> tuple[float, ...]:
+    """By the least value of each metric in `order`, where it is to be read."""
     keys = []
-    for metric in ("w2_excess", "w2", "sliced_w2_excess", "sliced_w2", "nll_gap", "nll"):
-        values = good.loc[(good["metric"] == metric) & good["primary"], "value"]
+    for metric in order:
+        rows = good[good["metric"] == metric]
+        values = -rows["value"] if (rows["better"] == "higher").any() else rows["value"]
         keys.append(float(values.min()) if len(values) else math.inf)
     return (*keys, 0.0 if len(good) else 1.0)
+
+
+def _ranking(good: pd.DataFrame) -> list[str]:
+    """The metrics that put models in order: those that stand for quality, then those that stand for likelihood."""
+    ranked = good[good["ranks"] & good["place"].eq("first") & good["group"].isin(["quality", "likelihood"])]
+    deciding = measures.deciding(good)
+    return list(dict.fromkeys([*([deciding] if deciding else []), *trilemma.metrics_in_order(ranked)]))

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..contracts.result import GROUPS
+
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """What makes a row of the comparison, apart from the sampler setting."""
 
@@ -18,18 +20,35 @@ ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
 
 COLUMNS = [
     *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
-    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "primary", "comparable",
-    "selected", "outcome", "phase", "elapsed", "message",
+    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "comparable",
+    "memorizes", "title", "group", "place", "ranks", "least", "family", "selected",
+    "outcome", "phase", "elapsed", "message",
 ]  # fmt: skip
-_TEXT_COLUMNS = ("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message")
-_NUMBER_COLUMNS = ("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "n", "elapsed")
+_TEXT_COLUMNS = (
+    *("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message", "title", "group", "place"),
+    "family",
+)
+_NUMBER_COLUMNS = (
+    "value",
+    "low",
+    "high",
+    "half",
+    "seed_sd",
+    "floor",
+    "floor_low",
+    "floor_high",
+    "n",
+    "elapsed",
+    "least",
+)
 
 
 TEXT = (
     *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
     *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
+    *("title", "group", "place", "family"),
 )
-NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed")
+NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least")
 
 
 def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -48,12 +67,15 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
     seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
     out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
-    for name, default in (("selected", True), ("superseded", False)):
+    for name, default in (("selected", True), ("superseded", False), ("ranks", True), ("pictured", True)):
         flag = out[name] if name in out else pd.Series(default, index=out.index)
         out[name] = flag.map(lambda value, default=default: bool(value) if pd.notna(value) else default).astype(bool)
     out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
     out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
     out.loc[out["label"] == "", "label"] = out["model"]
+    out.loc[out["title"] == "", "title"] = out["metric"].str.replace("_", " ")
+    out.loc[out["group"] == "", "group"] = "further"
+    out.loc[out["place"] == "", "place"] = "main"
     return out
 
 
@@ -66,13 +88,13 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       own), `range` (two seeds, for which a t interval says nothing: all that their own intervals cover) or `t` (from
       three seeds on: Student's t over seeds, never narrower than the metric's own); `none` where there is none.
     - `best`: the value cannot be told apart from the best one of its arena (same dataset, budget, device, metric and
-      likelihood kind): the intervals overlap. Controls, infinite values, metrics without a direction, those that say
-      that another is to be read in their place, and rows that are not `comparable` are never best.
+      likelihood kind): the intervals overlap. Controls, infinite values, metrics without a direction, numbers that do
+      not rank models here (`ranks`), and rows that are not `comparable` are never best.
     - `comparable`: False for all rows of an arena in which the sample sizes `n` differ: the bias of a metric depends on
       its n, so such values are not ranked.
     - `below_floor`: the value is better than what real data gives (`floor`; `floor_low`, `floor_high` its interval).
-    - `contended`: a timing was taken on a busy machine; `primary`: False where the metric says that another is to be
-      read in its place.
+    - `contended`: a timing was taken on a busy machine; `memorizes`: the metric reads it as memorization.
+    - `title`, `group`, `place`, `ranks`, `least`: what the metric says of the number (see `Quantity`).
     - `selected`: the latest run into the directory selected the row. Rows that are `superseded` in the frame are left
       out: a newer one of the same model, options, dataset, seed and budget stands in their place.
     - A failed cell or evaluation stays as a row: metric `""`, value NaN, with its outcome, phase, elapsed, message.
@@ -87,7 +109,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
             table[name] = table[name].astype(object).where(table[name].notna(), "")
     for name in _NUMBER_COLUMNS:
         table[name] = pd.to_numeric(table[name]).astype(float)
-    for name in ("control", "below_floor", "contended", "primary", "selected"):
+    for name in ("control", "below_floor", "contended", "memorizes", "ranks", "selected"):
         table[name] = table[name].astype(object).eq(True)
     table["mixed"] = table["mixed"].astype(object).eq(True)
     arenas = table.groupby(ARENA)
@@ -95,6 +117,17 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
     table["comparable"] = (table["metric"] != "") & one_size
     table["best"] = _best(table)
     return table.drop(columns="mixed")
+
+
+def metrics_in_order(rows: pd.DataFrame) -> list[str]:
+    """The metrics of summary rows as tables show them: group by group, in a group in the order in which they come."""
+    metrics = rows.loc[rows["metric"] != ""].drop_duplicates("metric")
+    names, known = list(metrics["metric"]), list(GROUPS)
+    place = {
+        name: known.index(group if group in known else "further")
+        for name, group in zip(names, metrics["group"], strict=True)
+    }
+    return sorted(names, key=lambda name: (place[name], names.index(name)))
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,7 +138,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         near=good["ci_low"].fillna(good["value"]),
         far=good["ci_high"].fillna(good["value"]),
         contended=[bool(told.get("contended")) for told in about],
-        primary=[told.get("primary") is not False for told in about],
+        memorizes=[bool(told.get("memorizes")) for told in about],
         floor_low=[_bound(told, 0) for told in about],
         floor_high=[_bound(told, 1) for told in about],
     ).groupby([*RUN, "sampler", "metric", "likelihood"], sort=False)
@@ -113,8 +146,8 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         unit=("unit", "first"),
         better=("better", "first"),
         value=("value", "mean"),
-        least=("value", "min"),
-        most=("value", "max"),
+        smallest=("value", "min"),
+        largest=("value", "max"),
         seed_sd=("value", "std"),
         count=("value", "size"),
         seeds=("seed", _distinct),
@@ -129,13 +162,19 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         floor_low=("floor_low", "mean"),
         floor_high=("floor_high", "mean"),
         contended=("contended", "any"),
-        primary=("primary", "all"),
+        memorizes=("memorizes", "any"),
+        title=("title", "first"),
+        group=("group", "first"),
+        place=("place", "first"),
+        ranks=("ranks", "all"),
+        least=("least", "first"),
+        family=("family", "first"),
         selected=("selected", "any"),
     ).reset_index()
-    finite = np.isfinite(out["least"]) & np.isfinite(out["most"])
+    finite = np.isfinite(out["smallest"]) & np.isfinite(out["largest"])
     two, more = finite & (out["count"] == 2), finite & (out["count"] > 2)
     t = stats.t.ppf(0.975, np.maximum(out["count"] - 1, 1)) * out["seed_sd"] / np.sqrt(out["count"])
-    out["value"] = out["value"].where(finite, out["most"])
+    out["value"] = out["value"].where(finite, out["largest"])
     out["low"] = out["low"].mask(two, out["lowest"]).mask(more, np.minimum(out["low"], out["value"] - t))
     out["high"] = out["high"].mask(two, out["highest"]).mask(more, np.maximum(out["high"], out["value"] + t))
     out["interval"] = np.select([~finite, two, more, out["half"].notna()], ["none", "range", "t", "metric"], "none")
@@ -152,7 +191,10 @@ def _failures(rows: pd.DataFrame) -> pd.DataFrame:
     groups = rows[~rows["outcome"].isin(["ok", ""])].groupby(
         [*RUN, "sampler", "outcome", "phase", "message"], sort=False
     )
-    return groups.agg(seeds=("seed", _distinct), elapsed=("elapsed", "max"), selected=("selected", "any")).reset_index()
+    out = groups.agg(
+        seeds=("seed", _distinct), elapsed=("elapsed", "max"), selected=("selected", "any"), family=("family", "first")
+    )
+    return out.reset_index()
 
 
 def _bound(told: dict[str, Any], side: int) -> float:
@@ -167,7 +209,7 @@ def _distinct(seeds: pd.Series) -> tuple[int, ...]:
 
 def _best(table: pd.DataFrame) -> pd.Series:
     best = pd.Series(False, index=table.index)
-    ranked = table[table["comparable"] & table["primary"] & ~table["control"] & np.isfinite(table["value"])]
+    ranked = table[table["comparable"] & table["ranks"] & ~table["control"] & np.isfinite(table["value"])]
     for _, group in ranked[ranked["better"].isin(["lower", "higher"])].groupby(ARENA):
         lower = group["better"].iloc[0] == "lower"
         top = group.loc[group["value"].idxmin() if lower else group["value"].idxmax()]

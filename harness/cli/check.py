@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from typing import Any
 
 import click
 
+from ..errors import PluginError, did_you_mean
+from ..plugins import Registry
 from .options import json_option, plugin_option
+from .output import echo_json
 
 
 @click.command(
@@ -33,8 +37,7 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
 
     Exit codes: 0 no check failed, 1 some did, 2 a name or an option is wrong.
     """
-    from ..conformance import Check, conformance_checks
-    from ..plugins import Registry
+    from ..conformance.checks import Check, conformance_checks
 
     registry = Registry(plugin_files)
     checks: list[Check] = []
@@ -53,8 +56,6 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
             click.echo(_line(result, item.description))
     failed = sum(result.status == "failed" for result in results)
     if as_json:
-        from .output import echo_json
-
         echo_json([result.__dict__ for result in results])
     else:
         counts = {status: sum(r.status == status for r in results) for status in _COLORS}
@@ -73,7 +74,6 @@ def _line(result: Any, description: str) -> str:
 
 def _classes(registry: Any, name: str) -> list[type[Any]]:
     """All classes of that name: a model and a metric may share one."""
-    from ..errors import PluginError, did_you_mean
 
     kinds = ("models", "datasets", "metrics")
     known = [registry.classes(kind) for kind in kinds]
@@ -85,7 +85,6 @@ def _classes(registry: Any, name: str) -> list[type[Any]]:
 
 
 def _config(cls: type[Any], assignments: tuple[str, ...]) -> Any:
-    import tomllib
 
     from pydantic import ValidationError
 

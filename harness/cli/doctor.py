@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 
 import click
 
+from ..execution.environment import available_cores, cpu_name, environment
+from ..plugins import Registry
 from .options import json_option
+from .output import echo_json
 
 
 @click.command(
@@ -20,7 +26,6 @@ Examples:
 @json_option
 def doctor(as_json: bool) -> None:
     """Check this machine and installation; exit code 1 if something would keep a run from working."""
-    from .output import echo_json
 
     checks = []
     for name, check in CHECKS.items():
@@ -44,7 +49,6 @@ def _python() -> tuple[bool, str]:
 
 
 def _versions() -> tuple[bool, str]:
-    from ..execution.environment import environment
 
     return True, ", ".join(f"{name} {version}" for name, version in environment()["versions"].items())
 
@@ -52,14 +56,11 @@ def _versions() -> tuple[bool, str]:
 def _machine() -> tuple[bool, str]:
     import psutil
 
-    from ..execution.environment import available_cores, cpu_name
-
     free = psutil.virtual_memory().available / 2**30
     return free > 2, f"{cpu_name()}, {available_cores()} cores, {free:.1f} GiB of memory free (2 needed)"
 
 
 def _disk() -> tuple[bool, str]:
-    import shutil
 
     free = shutil.disk_usage(".").free / 2**30
     return free > 0.5, f"{free:.1f} GiB free in this directory"
@@ -74,8 +75,6 @@ def _gpu() -> tuple[bool, str]:
 
 def _cells() -> tuple[bool, str]:
     """Start one real cell process and have it load a dataset."""
-    import tempfile
-    import time
 
     from ..api import make_runner
     from ..execution.supervisor import Supervisor, Zygote
@@ -90,7 +89,6 @@ def _cells() -> tuple[bool, str]:
 
 
 def _plugins() -> tuple[bool, str]:
-    from ..plugins import Registry
 
     registry = Registry()
     registry.load_everything()

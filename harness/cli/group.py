@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..errors import TrilemmaError, did_you_mean
+from ..plugins import Registry
 
 
 class PluginGroup(click.Group):
@@ -64,7 +65,6 @@ class PluginGroup(click.Group):
 
 
 def _plugin_commands(*, builtin_only: bool) -> click.Group:
-    from ..plugins import Registry
 
     group = click.Group()
     registry = Registry(builtin_only=builtin_only)

@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 from ..errors import PluginError, TrilemmaError, did_you_mean
+from ..plugins import Registry
+from . import output
 from .options import json_option, plugin_option
+from .output import echo_json
 
 KINDS = ("models", "datasets", "metrics", "suites")
 
@@ -35,8 +38,6 @@ Examples:
 def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the models, datasets, metrics or suites that are there."""
     from ..planning.suite import builtin_suites
-    from ..plugins import Registry
-    from .output import echo_json
 
     if kind == "suites":
         rows = [{"name": name, "description": text} for name, text in builtin_suites().items()]
@@ -54,8 +55,6 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from . import output
-
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ["name"]:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
@@ -66,8 +65,11 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
 
 def _traits(kind: str, cls: Any) -> dict[str, Any]:
     if kind == "models":
-        return {"likelihood": cls.likelihood, "samplers": ", ".join(sampler.name for sampler in cls.samplers)}
-    return {"kind": cls.kind} if kind == "datasets" else {"stage": cls.stage}
+        samplers = ", ".join(sampler.name for sampler in cls.samplers)
+        return {"family": cls.family, "likelihood": cls.likelihood, "samplers": samplers}
+    if kind == "datasets":
+        return {"kind": cls.kind}
+    return {"stage": cls.stage, "quantities": ", ".join(quantity.name for quantity in cls.quantities)}
 
 
 @click.command(
@@ -84,8 +86,6 @@ Examples:
 def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Say what a model, dataset, metric or suite is, with its options; for a dataset also its card."""
     from ..planning.suite import builtin_suites, read_document
-    from ..plugins import Registry
-    from .output import echo_json
 
     registry = Registry(plugin_files)
     found = []
@@ -117,6 +117,7 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
         "options": list(_fields(cls.Config)),
     }
     if kind == "models":
+        record |= {"title": cls.title or name, "family": cls.family}
         record["likelihood"] = cls.likelihood
         record["samplers"] = {sampler.name: list(_fields(sampler)) for sampler in cls.samplers}
         record["likelihood options"] = list(_fields(cls.Likelihood))
@@ -128,7 +129,27 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
             record["card"] = cls().card().model_dump(mode="json")
         except (TrilemmaError, ValueError) as error:  # a dataset that needs a path or a download says so here
             record["card"] = {"not available": str(error)}
+    else:
+        record["quantities"] = [_quantity(quantity) for quantity in cls.quantities]
     return record
+
+
+def _quantity(quantity: Any) -> dict[str, Any]:
+    """What a metric says of one of its numbers, for people."""
+    where = "everywhere"
+    if quantity.least_dim > 1:
+        where = f"from {quantity.least_dim} dimensions on"
+    if quantity.most_dim is not None:
+        where = f"up to {quantity.most_dim} dimensions"
+    return {
+        "quantity": quantity.name,
+        "title": quantity.title,
+        "unit": quantity.unit,
+        "group": quantity.group,
+        "better": quantity.better,
+        "table": quantity.place,
+        "ranks models": where if quantity.ranks and quantity.better != "none" else "nowhere",
+    }
 
 
 def _fields(config: Any) -> Iterator[dict[str, Any]]:
@@ -143,8 +164,6 @@ def _fields(config: Any) -> Iterator[dict[str, Any]]:
 
 def _print(record: dict[str, Any]) -> None:
     from rich.table import Table
-
-    from . import output
 
     console = output.console()
     console.print(f"[bold]{record['name']}[/] ({record['kind']})", highlight=False)
@@ -196,8 +215,6 @@ Examples:
 @json_option
 def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the installed plugins with what each brings; broken ones with their error."""
-    from ..plugins import Registry
-    from .output import echo_json
 
     registry = Registry(plugin_files)
     registry.load_everything()

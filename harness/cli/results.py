@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from .output import echo_json, frame_records, markdown
+
 
 @click.command(
     epilog="""\b
@@ -30,7 +32,6 @@ def results(directory: str, form: str, metric: tuple[str, ...], superseded: bool
     They are those of all runs into the directory; the column `selected` marks what the latest one selected.
     """
     from ..api import load_results
-    from .output import echo_json, frame_records, markdown
 
     frame = load_results(directory, superseded=superseded)
     if metric:

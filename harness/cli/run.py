@@ -9,6 +9,7 @@ import click
 
 from .completion import complete_suite
 from .options import json_option, names_option, plugin_option
+from .output import echo_json, frame_records
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | list[int] | None:
@@ -112,8 +113,6 @@ def run(
 
 def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
     if as_json:
-        from .output import echo_json
-
         echo_json(
             [
                 {"cell": item.cell.id, "label": item.cell.label, "train": item.train, "why": item.why,
@@ -131,7 +130,6 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
 
 
 def _show(frame: Any, runner: Any, as_json: bool) -> None:
-    from .output import echo_json, frame_records
 
     if as_json:
         cells = frame.drop_duplicates("cell")

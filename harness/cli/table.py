@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.summary import summary_rows
+from ..analysis.summary import metrics_in_order, summary_rows
+from ..contracts.result import COSTS, GROUPS
 from . import output
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# metric -> heading, factor to the unit of the heading, and whether the interval is shown.
-HEADINGS = {
-    "w2": ("W2", 1.0, True),
-    "w2_excess": ("W2 excess", 1.0, True),
-    "sliced_w2": ("sliced W2", 1.0, True),
-    "sliced_w2_excess": ("sliced excess", 1.0, True),
-    "nll_gap": ("NLL gap", 1.0, True),
-    "nll": ("NLL", 1.0, True),
-    "generalization_gap": ("train/test gap", 1.0, True),
-    "nfe": ("NFE", 1.0, False),
-    "seconds_per_1k": ("ms per 1k", 1e3, False),
-    "train_seconds": ("train s", 1.0, False),
-}
-SPARED_FIRST = ("train_seconds", "generalization_gap", "seconds_per_1k", "w2", "sliced_w2")  # on a narrow terminal
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
@@ -37,7 +23,8 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     console = console or output.console()
     summary = summary_rows(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
-        console.print(_fitting(str(dataset), rows, console))
+        for part in _fitting(str(dataset), rows, console):
+            console.print(part)
     if not summary["selected"].all():
         console.print(Text("▸ selected by this command; the other rows are of earlier ones", "dim"))
     console.print(
@@ -48,38 +35,65 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     )
 
 
-def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Table:
-    """The table with as many columns as the terminal is wide."""
-    # A distance that another is to be read in place of (W2 in many dimensions) is left to the report.
-    here = [metric for metric in HEADINGS if rows.loc[rows["metric"] == metric, "primary"].any()]
-    if "nll_gap" in here:
-        here.remove("nll")
-    table = _table(dataset, rows, here)
-    for metric in SPARED_FIRST:
+def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Table | Text]:
+    """The table of the main numbers with as many columns as the terminal is wide, and the names of those left out."""
+    main = rows[rows["place"] != "more"]
+    shown = metrics_in_order(main)
+    spared = []
+    table = _table(dataset, rows, shown)
+    for metric in _spared_first(main, shown):
         if console.measure(table, options=console.options.update(width=1_000)).maximum <= console.width:
             break
-        here = [name for name in here if name != metric]
-        table = _table(dataset, rows, here)
-    return table
+        spared.append(metric)
+        shown = [name for name in shown if name != metric]
+        table = _table(dataset, rows, shown)
+    yield table
+    if spared:
+        titles = main.drop_duplicates("metric").set_index("metric")["title"]
+        yield Text(f"not shown for lack of width: {', '.join(titles[name] for name in spared)}", "dim")
+
+
+def _spared_first(main: pd.DataFrame, shown: list[str]) -> list[str]:
+    """The metrics in the order in which a narrow terminal drops them: costs of training, then what ranks nobody, then
+    what does not stand for its group; at the end whole groups, the costs of sampling last.
+    """
+    about = main.groupby("metric").agg(group=("group", "first"), ranks=("ranks", "any"), place=("place", "first"))
+    groups = [group for group in GROUPS if group not in COSTS]
+
+    def worth(metric: str) -> tuple[int, int, int]:
+        group, ranks, place = about.loc[metric, ["group", "ranks", "place"]]
+        first = place == "first"
+        rank = 0 if group == "training" else 1 if not ranks else 3 if first else 2
+        return rank, -groups.index(group) if group in groups else 1, -shown.index(metric)
+
+    return sorted(shown, key=worth)
 
 
 def _table(dataset: str, rows: pd.DataFrame, here: list[str]) -> Table:
     table = Table(title=Text(dataset, "bold"), title_justify="left", box=None, pad_edge=False, expand=False)
     table.add_column("model", no_wrap=True)
     table.add_column("sampler", no_wrap=True)
+    columns = []
     for metric in here:
-        unit = rows.loc[rows["metric"] == metric, "unit"].iloc[0] if HEADINGS[metric][2] else ""
-        table.add_column(Text(f"{HEADINGS[metric][0]}\n{unit}"), justify="right", no_wrap=True)
+        own = rows[rows["metric"] == metric]
+        unit, factor = _scaled(own["unit"].iloc[0], own.loc[~own["control"], "value"])
+        table.add_column(Text(f"{own['title'].iloc[0]}\n{unit}"), justify="right", no_wrap=True)
+        columns.append((metric, factor))
     partly = not rows["selected"].all()
     for control in (False, True):
         for (label, _), runs in rows[rows["control"] == control].groupby(["label", "budget"], sort=False):
             mark = "▸ " if partly and runs["selected"].any() else ""
-            for line in _lines(f"{mark}{label}", runs, here, "dim" if control else ""):
+            for line in _lines(f"{mark}{label}", runs, columns, "dim" if control else ""):
                 table.add_row(*line)
     return table
 
 
-def _lines(label: str, runs: pd.DataFrame, metrics: list[str], style: str) -> list[list[Text]]:
+def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
+    """The unit of a column and the factor to it: short times are in milliseconds."""
+    return ("ms", 1e3) if unit == "s" and values.median() < 1 else (unit, 1.0)
+
+
+def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str) -> list[list[Text]]:
     """The lines of one model: its likelihood and training stand beside its first sampler setting."""
     once = runs[(runs["sampler"] == "") & (runs["metric"] != "")]
     failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
@@ -87,7 +101,7 @@ def _lines(label: str, runs: pd.DataFrame, metrics: list[str], style: str) -> li
     lines = []
     for number, sampler in enumerate(samplers):
         found = runs[(runs["sampler"] == sampler) & (runs["metric"] != "")]
-        cells = [_cell(metric, found, once if number == 0 else None) for metric in metrics]
+        cells = [_cell(metric, factor, found, once if number == 0 else None) for metric, factor in columns]
         if any(cells):
             lines.append(
                 [Text(label if number == 0 else "", style), Text(sampler, style), *(Text(c, style) for c in cells)]
@@ -95,23 +109,23 @@ def _lines(label: str, runs: pd.DataFrame, metrics: list[str], style: str) -> li
     for failure in failures.itertuples():
         what = f"{failure.outcome}: {failure.message}".split("\n")[0]
         lines.append([Text(label, style), Text(str(failure.sampler or failure.phase), style), Text(what[:60], "red")])
-    return [line + [Text("")] * (len(metrics) + 2 - len(line)) for line in lines]
+    return [line + [Text("")] * (len(columns) + 2 - len(line)) for line in lines]
 
 
-def _cell(metric: str, *frames: pd.DataFrame | None) -> str:
+def _cell(metric: str, factor: float, *frames: pd.DataFrame | None) -> str:
     for frame in frames:
         row = None if frame is None else next(frame[frame["metric"] == metric].itertuples(), None)
         if row is not None:
-            return _number(row, *HEADINGS[metric][1:])
+            return _number(row, factor)
     return ""
 
 
-def _number(row: Any, factor: float, with_interval: bool) -> str:
+def _number(row: Any, factor: float) -> str:
     value, half = row.value * factor, row.half * factor
-    with_interval = with_interval and math.isfinite(half) and half > 0
+    with_interval = row.group not in COSTS and math.isfinite(half) and half > 0
     shown = _digits(half)(value) if with_interval else f"{value:.3g}"
     interval = f" ±{_digits(half)(half)}" if with_interval else ""
-    kind = f" {row.likelihood}" if row.metric in ("nll", "nll_gap") else ""
+    kind = f" {row.likelihood}" if row.likelihood and row.ranks else ""
     return f"{shown}{interval}{kind}{'*' if row.best else ''}"
 
 

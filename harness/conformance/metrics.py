@@ -101,7 +101,7 @@ class MetricKit(Kit):
         directed = [r for r in self.truth.values() if r.better != "none"]
         if not directed:
             raise UnsupportedError("the metric has no direction: nothing is ranked by it")
-        return [r.metric for r in directed if r.details.get("primary") is not False] or [r.metric for r in directed]
+        return [r.metric for r in directed if r.ranks] or [r.metric for r in directed]
 
     def slack(self, name: str, *founds: Found) -> float:
         """How far two values of a result may lie apart by chance."""

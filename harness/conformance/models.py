@@ -12,11 +12,12 @@ from torch import Tensor
 from ..contracts.budget import Budget, Clock
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset
-from ..contracts.model import Context, DataInfo, Direct, Model, NeuralModel, Sampler, Split
+from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Split
 from ..contracts.recipe import Recipe
 from ..errors import UnsupportedError
-from ..evaluation.evaluation import DatasetTruth
 from ..evaluation.spaces import Space
+from ..evaluation.truth import DatasetTruth
+from ..training.neural import NeuralModel
 from .distributions import SmallImages, ThreeGaussians
 from .kit import Kit, no_global_randomness, require
 

@@ -10,7 +10,7 @@ from . import config as records
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation
-    from .result import Result
+    from .result import Quantity, Result
 
 
 class Metric(ABC):
@@ -23,6 +23,8 @@ class Metric(ABC):
     name: ClassVar[str]
     stage: ClassVar[Literal["likelihood", "training", "sampling"]] = "sampling"
 
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
+    """What it says of its numbers; `quantity.result(...)` makes results of them."""
     compares: ClassVar[bool] = True
     """False for metrics of cost, which judge nothing by real data: the self-tests of distances do not apply."""
     symmetric: ClassVar[bool] = False

@@ -23,10 +23,16 @@ LikelihoodKind = Literal["exact", "ode", "bound", "estimate", "none"]
 """
 
 
+LIKELIHOOD_KINDS: dict[str, str] = {"exact": "exact", "ode": "ODE", "bound": "bound", "estimate": "estimate"}
+"""The kinds of likelihood that give a number, in the order of tables, and how they are written."""
+
+
 class Sampler(records.Config):
     """A way to draw from one trained model. Subclass it, set `name`, and add the sampler's options as fields."""
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """How people call it; default: its name."""
 
 
 class Direct(Sampler):
@@ -121,6 +127,10 @@ class Model(ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """How people call it; default: its name."""
+    family: ClassVar[str] = ""
+    """What it is one of, such as `diffusion` or `flow`; reports group and color models by it."""
     likelihood: ClassVar[LikelihoodKind] = "none"
     """The kind of number that `log_prob` returns."""
     accepts: ClassVar[tuple[str, ...]] = ("vector",)
@@ -129,6 +139,8 @@ class Model(ABC):
     """How image intensities in (0, 1) are spread over the reals before the model sees them."""
     control: ClassVar[bool] = False
     """True for models that mark the scale and are not contenders."""
+    pictured: ClassVar[bool] = True
+    """Whether reports show its samples."""
     needs_truth: bool = False
     """True for controls that need the distribution behind the data (`ctx.truth`); an instance may set it where one of
     its options asks for the distribution, such as an objective that trains against a known density.
@@ -185,70 +197,3 @@ class Model(ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         raise NotImplementedError(f"model '{self.name}' returns a state but cannot load it")
-
-
-class Update(Protocol):
-    """One optimizer step on a loss: backward, clip, step. `group` names one of the model's `parameter_groups`."""
-
-    def __call__(self, loss: Tensor, group: str = "all") -> None: ...
-
-
-class NeuralModel(Model, nn.Module):
-    """A model trained by the harness's loop: optimizer, schedule, EMA, clipping, budget, divergence check, progress.
-
-    Write `build` (make the networks), `loss` (of one minibatch) and `sample`. `loss` keeps no hidden mutable state and
-    has no data-dependent control flow, so that compilation and batching over seeds stay possible.
-    """
-
-    recipe: ClassVar[Recipe] = Recipe()
-    """The training settings that suit this model; a suite may override single fields."""
-
-    def __init__(self, config: records.Config | None = None) -> None:
-        nn.Module.__init__(self)
-        Model.__init__(self, config)
-
-    @abstractmethod
-    def build(self, info: DataInfo) -> None:
-        """Make the networks for a data shape and keep them as attributes. Parameters are drawn under a fixed seed."""
-
-    def initialize(self, train: Split, ctx: Context) -> None:
-        """Data-dependent initialization from the training split, before the first step (actnorm, scales, ...)."""
-        return None
-
-    @abstractmethod
-    def loss(self, x: Tensor, ctx: Context) -> Tensor:
-        """The scalar training loss of a minibatch `x`, shape `(batch, *info.shape)`."""
-
-    def validation_loss(self, x: Tensor, ctx: Context) -> Tensor:
-        """The scalar loss on validation data by which weights are kept; the same random numbers each time."""
-        return self.loss(x, ctx)
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Named groups, one optimizer each. Adversarial models return one for each player."""
-        return {"all": [p for p in self.parameters() if p.requires_grad]}
-
-    def training_step(self, x: Tensor, ctx: Context, update: Update) -> dict[str, Tensor]:
-        """One step. The default takes one optimizer step on `loss`; adversarial models override it.
-
-        Returns the scalars to store as curves; `loss` is the one watched for divergence.
-        """
-        loss = self.loss(x, ctx)
-        update(loss)
-        return {"loss": loss.detach()}
-
-    def prepare(self, info: DataInfo) -> None:
-        self.build(info)
-
-    def fit(self, train: Split, ctx: Context) -> None:
-        from ..training.loop import train_model
-
-        train_model(self, train, ctx)
-
-    def networks(self) -> Iterable[nn.Module]:
-        return tuple(self.children())
-
-    def state(self) -> dict[str, Tensor] | None:
-        return dict(self.state_dict())
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.load_state_dict(dict(state))

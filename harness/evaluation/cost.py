@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 if TYPE_CHECKING:
-    from ..contracts.model import Context, NeuralModel
+    from ..contracts.model import Context
+    from ..training.neural import NeuralModel
 
 
 @dataclass

@@ -22,6 +22,7 @@ from ..plugins import Registry
 from ..store.store import Store, check_claim, write_json
 from .environment import available_cores, environment, visible_gpus
 from .executors import run_local
+from .outcomes import failure, name_of, outcome_of
 from .progress import Progress, Silent, Todo
 from .supervisor import Ending, Supervisor, Zygote
 
@@ -155,7 +156,7 @@ class Runner:
         if supervisor.stop.is_set():
             return None
         if cell.data_error:
-            outcome = _failure("error", "dataset", 0.0, cell.data_error, "")
+            outcome = failure("error", "dataset", 0.0, cell.data_error)
             self._record_failure(cell, todo, outcome)
             return cell, outcome
         self.progress.cell_started(cell)
@@ -186,7 +187,7 @@ class Runner:
             self._slots.put(slot)
         if ending.cause == "interrupted":
             return None
-        outcome = self._outcome(cell, ending, self.store.log_tail(cell.id))
+        outcome = outcome_of(cell, ending, self.store, self.resolved.suite.limits)
         if ending.cause != "exit" or ending.code != 0:
             self._record_failure(cell, todo, outcome, committed=ending.events)
         return cell, outcome
@@ -226,31 +227,10 @@ class Runner:
         self.progress.note(f"loading dataset {dataset.label}")
         ending = self._supervise(supervisor, store, id, job, DATA_LIMITS)
         if ending.cause != "interrupted" and (ending.cause != "exit" or ending.code != 0):
-            message = f"loading the dataset ended as {_outcome_name(ending)}; {store.log_tail(id, 3)}"
+            message = f"loading the dataset ended as {name_of(ending)}; {store.log_tail(id, 3)}"
             store.commit("data", id, {"error": message})
 
     # Outcomes
-
-    def _outcome(self, cell: Cell, ending: Ending, log_tail: str) -> dict[str, Any]:
-        """How a cell ended, over its training and its evaluations."""
-        if ending.cause == "exit" and ending.code == 0:
-            records = [self.store.record("cells", cell.id)]
-            if records[0] is not None and records[0]["outcome"] == "ok":
-                records += [self.store.record("evaluations", planned.id) for planned in cell.evaluations]
-            worst = next((r for r in records if r is None or r["outcome"] != "ok"), records[0])
-            if worst is None:
-                return _failure("error", ending.phase, ending.elapsed, "the process recorded no result", log_tail)
-            tail = "" if worst["outcome"] in ("ok", "unsupported") else log_tail
-            return _failure(worst["outcome"], worst["phase"], ending.elapsed, worst["message"], tail)
-        limits = self.resolved.suite.limits
-        message = {
-            "timeout": f"passed its limit of {limits.seconds:g} s",
-            "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB",
-            "signal": f"its process was ended by signal {ending.code}",
-            "zygote": "the process that cells are started from ended twice",
-            "exit": f"its process exited with code {ending.code}",
-        }[ending.cause]
-        return _failure(_outcome_name(ending), ending.phase, ending.elapsed, message, log_tail)
 
     def _record_failure(
         self, cell: Cell, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()
@@ -310,16 +290,6 @@ class Runner:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def _outcome_name(ending: Ending) -> str:
-    if ending.cause in ("timeout", "out-of-memory", "interrupted"):
-        return ending.cause
-    return "error" if ending.cause == "exit" else "killed"
-
-
-def _failure(outcome: str, phase: str, elapsed: float, message: str, log_tail: str) -> dict[str, Any]:
-    return {"outcome": outcome, "phase": phase, "elapsed": elapsed, "message": message, "log_tail": log_tail}
 
 
 def _summary(cell: Cell, todo: list[Todo]) -> dict[str, Any]:

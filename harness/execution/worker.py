@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..contracts.budget import Budget, Clock
+from ..contracts.budget import Budget
 from ..contracts.dataset import Dataset
-from ..contracts.model import Context, DataInfo, Model, NeuralModel, Split
+from ..contracts.model import Model
 from ..contracts.recipe import Recipe
 from ..contracts.result import Result
 from ..errors import DivergedError, UnsupportedError
-from ..evaluation.cost import peak_memory, reset_peak_memory
-from ..evaluation.evaluation import DatasetTruth, Evaluation, TrainingRecord, seeded
-from ..evaluation.spaces import Space
+from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..plugins import Registry
 from ..store.store import Store
 from .environment import environment
+from .stages import prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the report's figures and for a second look
 PROGRESS_SECONDS = 0.2
@@ -104,7 +102,7 @@ class CellWorker:
             self.events.phase(phase)
             self.dataset = make_dataset(self.job, self.registry)
             model = self._model()
-            self._set_up_space(model)
+            self.prepared = prepare(model, self.dataset)
             phase = "fit"
             self.events.phase(phase)
             training = self._train(model) if self.job["train"] else self._restore(model)
@@ -123,72 +121,30 @@ class CellWorker:
         model: Model = cls(cls.Config.model_validate(spec["config"]))
         return model
 
-    def _set_up_space(self, model: Model) -> None:
-        splits = self.dataset.splits
-        flatten = len(self.dataset.shape) > 1 and self.dataset.kind not in model.accepts
-        if self.dataset.kind not in model.accepts and "vector" not in model.accepts:
-            raise UnsupportedError(f"model '{model.name}' accepts {', '.join(model.accepts)} data only")
-        self.space = Space.fit(self.dataset, flatten=flatten, image_space=model.image_space)
-        dim = math.prod(self.dataset.shape)
-        self.info = DataInfo(
-            name=self.dataset.name,
-            kind="vector" if flatten else self.dataset.kind,
-            shape=(dim,) if flatten else self.dataset.shape,
-            n_train=len(splits.train),
-            levels=self.dataset.levels,
-            support=self.space.support,
-        )
-
-    def _split(self, name: str) -> Split:
-        points = getattr(self.dataset.splits, name)
-        generator = torch.Generator().manual_seed({"train": 1, "valid": 2}[name])
-
-        def redraw(index: Tensor, generator: torch.Generator) -> Tensor:
-            return self.space.to_model(self.space.dequantize(points[index], generator)[0])[0].float()
-
-        quantized = name == "train" and self.dataset.levels is not None
-        return Split(redraw(torch.arange(len(points)), generator), redraw if quantized else None)
-
-    def _context(self, **more: Any) -> Context:
-        recipe = self.job["model"]["recipe"]
-        return Context(
-            info=self.info,
-            device=self.device,
-            generator=seeded(self.device, self.job["seed"], 3),
-            recipe=Recipe.model_validate(recipe) if recipe else Recipe(),
-            progress=self.events.progress,
-            **more,
-        )
-
     def _train(self, model: Model) -> TrainingRecord:
-        budget = Budget.model_validate(self.job["budget"])
-        clock = Clock(budget, now=self._now, replay=self.job.get("replay"))
-        truth = DatasetTruth(self.dataset, self.space) if model.needs_truth else None
-        context = self._context(valid=self._split("valid"), clock=clock, truth=truth)
-        reset_peak_memory()
-        seconds, wall = self._now(), time.perf_counter()
-        model.fit(self._split("train"), context)
-        training = TrainingRecord(
-            seconds=self._now() - seconds,
-            wall_seconds=time.perf_counter() - wall,
-            steps=clock.step or None,
-            peak_memory=peak_memory(),
-            parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, NeuralModel) else None,
-            batch_size=min(context.recipe.batch_size, self.info.n_train) if clock.step else None,
+        recipe = self.job["model"]["recipe"]
+        trained = train(
+            model,
+            self.prepared,
+            recipe=Recipe.model_validate(recipe) if recipe else Recipe(),
+            budget=Budget.model_validate(self.job["budget"]),
+            seed=self.job["seed"],
+            device=self.device,
+            replay=self.job.get("replay"),
+            progress=self.events.progress,
         )
-        state = model.state()
         record = {
             "outcome": "ok",
             "phase": "fit",
             "elapsed": time.monotonic() - self.started,
             "message": "",
-            "training": training.__dict__,
-            "trace": clock.trace if clock.step else None,
-            "checkpoint": state is not None,
-            "details": context.details,
+            "training": trained.training.__dict__,
+            "trace": trained.trace,
+            "checkpoint": trained.state is not None,
+            "details": trained.details,
         }
-        self._commit_cell(record, context.curves, state)
-        return training
+        self._commit_cell(record, trained.curves, trained.state)
+        return trained.training
 
     def _restore(self, model: Model) -> TrainingRecord:
         """The trained model from its checkpoint; a model without one is fitted again under the same seed and steps."""
@@ -196,12 +152,7 @@ class CellWorker:
         state = self.store.tensors("cells", self.job["id"], "model")
         if record is None or state is None:
             return self._train(model)
-        with torch.random.fork_rng(devices=[]):
-            model.prepare(self.info)
-        model.load_state({name: value.to(self.device) for name, value in state.items()})
-        if isinstance(model, NeuralModel):
-            model.to(self.device)
-            model.eval()
+        restore(model, self.prepared, state, self.device)
         return TrainingRecord(**record["training"])
 
     def _commit_cell(self, ending: dict[str, Any], curves: dict[str, Any], state: dict[str, Any] | None) -> None:
@@ -209,13 +160,6 @@ class CellWorker:
         tensors = {} if state is None else {"model": state}
         self.store.commit("cells", self.job["id"], {**record, "curves": curves}, tensors)
         self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)
-
-    def _now(self) -> float:
-        """CPU seconds of this process; on a GPU synchronized wall seconds."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-            return time.perf_counter()
-        return time.process_time()
 
     # Evaluation
 
@@ -233,14 +177,14 @@ class CellWorker:
         evaluation = Evaluation(
             model,
             self.dataset,
-            self.space,
-            self.info,
+            self.prepared.space,
+            self.prepared.info,
             seed=self.job["seed"],
             device=self.device,
             training=training,
             sampler=sampler,
             likelihood=model.Likelihood.model_validate(spec["likelihood_options"]),
-            truth=DatasetTruth(self.dataset, self.space) if model.needs_truth else None,
+            truth=self.prepared.truth(model),
             alone=self._alone,
             progress=self.events.progress,
         )

@@ -17,7 +17,10 @@ import os
 import selectors
 import signal
 import sys
+import traceback
 from typing import Any
+
+from ..plugins import Registry
 
 
 def main() -> None:
@@ -75,8 +78,6 @@ def _preload() -> None:
 
         import trilemma.harness.execution.worker
 
-        from ..plugins import Registry
-
         Registry(builtin_only=True).load_everything()
         del ot, scipy, sklearn, torch, trilemma
     gc.collect()
@@ -118,8 +119,6 @@ def _child(request: dict[str, Any]) -> None:
 
         code = work(request["job"])
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):

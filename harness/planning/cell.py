@@ -5,36 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any
 
-from ..identity import Provenance
 from .resolve import Choice, MetricChoice, ModelChoice, Resolved
-
-_TRAINING_CORE = (
-    "training.loop", "contracts.budget", "evaluation.spaces", "contracts.model", "contracts.recipe", "contracts.dataset"
-)  # fmt: skip
-_EVALUATION_CORE = ("evaluation.evaluation", "evaluation.cost", "analysis.statistics", "evaluation.spaces")
 
 
 def content_id(record: Any) -> str:
     """A content hash (20 hex digits) of a JSON-able record."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:20]
-
-
-@cache
-def core_hash(modules: tuple[str, ...]) -> str:
-    """Hash of the modules of the harness that decide what a stage computes."""
-    import importlib.util
-    from pathlib import Path
-
-    digest = hashlib.sha256()
-    for module in modules:
-        spec = importlib.util.find_spec(f"trilemma.harness.{module}")
-        assert spec is not None
-        assert spec.origin is not None
-        digest.update(Path(spec.origin).read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -73,15 +51,16 @@ class Cell:
 
 def data_id(dataset: Choice) -> str:
     """Identity of a dataset with its options, before its content is known."""
-    identity = {"dataset": dataset.name, "config": dataset.config, "source": _source(dataset.provenance)}
-    return content_id(identity | {"stamp": dataset.stamp})
+    return content_id({"dataset": _class(dataset), "stamp": dataset.stamp})
 
 
 def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> list[Cell]:
     """The cells of a suite. `cards` maps data ids to dataset cards (or `{"error": message}`).
 
-    A cell's identity covers the model plugin's distribution, version, source and options, the checksum of the data,
-    seed, budget and device class; an evaluation's adds the sampler setting, the metrics and their sources.
+    A cell's identity covers the model with its options and recipe, the source that its training reaches, the checksum
+    of the data, seed, budget and device class; for a model that is handed the true distribution also the dataset's
+    source. An evaluation's adds the source that it reaches itself, the sampler setting or the options of the
+    likelihood, the metrics with their options and sources, and the dataset's source.
     """
     cells = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
@@ -91,41 +70,45 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
         card = cards[data_id(dataset)]
         for seed in resolved.suite.seed_list:
             identity = {
-                "model": model.name,
-                "config": model.config,
+                "model": _class(model),
                 "recipe": model.recipe,
-                "plugin": _source(model.provenance),
                 "dataset": dataset.name,
                 "data": card.get("sha256", data_id(dataset)),
+                "truth": dataset.source if model.needs_truth else None,
                 "seed": seed,
                 # Models without a recipe that ignore the clock are the same under any budget, but the harness
                 # cannot know which ignore it.
                 "budget": budget,
                 "device": device.split(":")[0],
-                "core": core_hash(_TRAINING_CORE),
             }
             cell_id = content_id(identity)
             evaluations = []
             if once:
-                evaluations.append(_evaluation(cell_id, model, None, once))
+                evaluations.append(_evaluation(cell_id, dataset, model, None, once))
             if sampling:
-                evaluations += [_evaluation(cell_id, model, sampler, sampling) for sampler in model.samplers]
+                evaluations += [_evaluation(cell_id, dataset, model, sampler, sampling) for sampler in model.samplers]
             cells.append(Cell(cell_id, model, dataset, seed, budget, device, card.get("error", ""), tuple(evaluations)))
     return cells
 
 
 def _evaluation(
-    cell_id: str, model: ModelChoice, sampler: Choice | None, metrics: tuple[MetricChoice, ...]
+    cell_id: str, dataset: Choice, model: ModelChoice, sampler: Choice | None, metrics: tuple[MetricChoice, ...]
 ) -> PlannedEvaluation:
     identity = {
         "cell": cell_id,
+        "dataset": dataset.source,
         "sampler": None if sampler is None else [sampler.name, sampler.config],
         "likelihood": model.likelihood_options if sampler is None else None,
-        "metrics": [[metric.name, metric.config, _source(metric.provenance)] for metric in metrics],
-        "core": core_hash(_EVALUATION_CORE),
+        "source": model.likelihood_source if sampler is None else sampler.source,
+        "metrics": [_class(metric) for metric in metrics],
     }
     return PlannedEvaluation(content_id(identity), sampler, metrics)
 
 
-def _source(provenance: Provenance | None) -> list[str]:
-    return [] if provenance is None else [provenance.distribution, provenance.version, provenance.source_hash]
+def _class(choice: Choice) -> list[Any]:
+    """Name, options and source of a registered class; the version of a distribution other than trilemma, whose code may
+    not all be Python.
+    """
+    origin = choice.provenance
+    version = [] if origin is None or origin.distribution == "trilemma" else [origin.distribution, origin.version]
+    return [choice.name, choice.config, choice.source, *version]

@@ -13,6 +13,7 @@ from ..contracts.config import Config
 from ..errors import PluginError, Problem, SuiteError, did_you_mean
 from ..identity import Provenance
 from ..plugins import Registry
+from .sources import class_source, evaluation_source, training_source
 from .suite import Document, Suite, config_problems, validate
 
 Options = dict[str, Any]
@@ -22,13 +23,15 @@ Options = dict[str, Any]
 class Choice:
     """One plugin class with its options: a dataset, metric or sampler setting. `label` shows what was set.
 
-    `stamp` is a dataset's own, which changes with the files behind it.
+    `source` is the hash of the code that it rests on (see `sources`): of a model that of its training, of a sampler
+    setting that of the evaluation. `stamp` is a dataset's own, which changes with the files behind it.
     """
 
     name: str
     label: str
     config: Options
     provenance: Provenance | None = None
+    source: str = ""
     stamp: str = ""
 
 
@@ -43,10 +46,14 @@ class MetricChoice(Choice):
 class ModelChoice(Choice):
     """A model with its config, training recipe, likelihood options and sampler settings."""
 
+    likelihood_source: str = ""
+    needs_truth: bool = False
     recipe: Options | None = None
     likelihood_options: Options | None = None
     samplers: tuple[Choice, ...] = ()
     control: bool = False
+    family: str = ""
+    pictured: bool = True
     likelihood: str = "none"
     datasets: tuple[str, ...] | None = None
 
@@ -116,7 +123,14 @@ class _Resolver:
     def _datasets(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[Choice]:
         provenance = self.registry.provenance("datasets", cls.name)
         return [
-            Choice(cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance, cls(config).stamp())
+            Choice(
+                cls.name,
+                label(cls.name, given),
+                config.model_dump(mode="json"),
+                provenance,
+                class_source(cls),
+                cls(config).stamp(),
+            )
             for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
         ]
 
@@ -151,10 +165,15 @@ class _Resolver:
                 label(cls.name, {**given, **recipe_given}),
                 config.model_dump(mode="json"),
                 provenance,
+                training_source(cls),
+                likelihood_source=evaluation_source(cls, None),
+                needs_truth=bool(cls(config).needs_truth),
                 recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
                 likelihood_options=likelihoods[0][1].model_dump(mode="json") if likelihoods else {},
                 samplers=tuple(samplers),
                 control=cls.control,
+                family=cls.family,
+                pictured=cls.pictured,
                 likelihood=cls.likelihood,
                 datasets=None if trained_on is None else tuple(trained_on),
             )
@@ -166,7 +185,7 @@ class _Resolver:
         known = {sampler.name: sampler for sampler in cls.samplers}
         found = []
         if entries is None:
-            found = [Choice(name, name, sampler().model_dump(mode="json")) for name, sampler in known.items()]
+            found = [_setting(cls, name, sampler()) for name, sampler in known.items()]
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             path = (*base, index)
             if not isinstance(entry, dict):
@@ -180,13 +199,13 @@ class _Resolver:
                 continue
             options = {key: value for key, value in entry.items() if key != "name"}
             for given, sampler in self._grid(known[name], options, path):
-                found.append(Choice(name, label(name, given), sampler.model_dump(mode="json")))
+                found.append(_setting(cls, label(name, given), sampler))
         found = list({choice.label: choice for choice in found}.values())
         for sampler in cls.always_samplers:
             options = sampler.model_dump(mode="json")
             if not any((choice.name, choice.config) == (sampler.name, options) for choice in found):
                 given = sampler.model_dump(mode="json", exclude_unset=True)
-                found.append(Choice(sampler.name, label(sampler.name, given), options))
+                found.append(_setting(cls, label(sampler.name, given), sampler))
         return found
 
     def _metrics(self, entries: Any) -> list[MetricChoice]:
@@ -202,7 +221,14 @@ class _Resolver:
             for given, config in self._grid(cls.Config, options, ("metrics", name), single=True):
                 provenance = self.registry.provenance("metrics", name)
                 found.append(
-                    MetricChoice(name, label(name, given), config.model_dump(mode="json"), provenance, stage=cls.stage)
+                    MetricChoice(
+                        name,
+                        label(name, given),
+                        config.model_dump(mode="json"),
+                        provenance,
+                        class_source(cls),
+                        stage=cls.stage,
+                    )
                 )
         return found
 
@@ -238,6 +264,11 @@ def _accepts(cls: type[Config], key: str, value: Any) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def _setting(model: type[Any], label: str, sampler: Any) -> Choice:
+    source = evaluation_source(model, type(sampler))
+    return Choice(sampler.name, label, sampler.model_dump(mode="json"), source=source)
 
 
 def label(name: str, given: Mapping[str, Any]) -> str:

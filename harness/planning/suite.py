@@ -92,6 +92,70 @@ class Document:
                 return Problem(f"{name}: {message}", self.file, self.lines[prefix], suggestion)
         return Problem(f"{name}: {message}" if name else message, self.file, None, suggestion)
 
+    # Changes that were asked for on the command line or by a call
+
+    def put(self, key: str, value: Any, source: str) -> None:
+        """Replace a whole top-level value; `source` says in errors where it comes from."""
+        self.values[key] = value
+        self.overridden[(key,)] = source
+
+    def select(self, kind: str, names: Sequence[str] | None) -> None:
+        """Keep the named entries of `models` or `datasets`; a name that the suite lacks is added with default options.
+
+        Raises SuiteError where `names` is empty; None keeps all.
+        """
+        if names is None:
+            return
+        if not names:
+            raise SuiteError([Problem(f"--{kind} names nothing")])
+        listed = self.values.get(kind)
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        chosen: list[dict[str, Any]] = []
+        for name in names:
+            chosen += [entry for entry in entries if entry.get("name") == name] or [{"name": name}]
+        self.put(kind, chosen, f"--{kind}")
+
+    def override(self, assignments: Iterable[str]) -> None:
+        """Apply `path=value` assignments; values are TOML, a bare word is a string.
+
+        A list element is named by its index or, for models and datasets, by its name, as in
+        `models.realnvp.config.hidden=64`.
+        """
+        problems = []
+        for assignment in assignments:
+            try:
+                self._assign(assignment)
+            except ValueError as error:
+                problems.append(Problem(str(error), f"--set {assignment}"))
+        if problems:
+            raise SuiteError(problems)
+
+    def _assign(self, assignment: str) -> None:
+        path_text, equals, value_text = assignment.partition("=")
+        if not equals or not path_text.strip():
+            raise ValueError("expected path=value, such as budget.steps=500")
+        try:
+            value = tomllib.loads(f"value = {value_text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", value_text.strip()):
+                raise ValueError(f"the value is not TOML: {error}") from None
+            value = value_text.strip()
+        place: Any = self.values
+        path: list[str | int] = []
+        keys = path_text.strip().split(".")
+        for position, key in enumerate(keys):
+            step = _step(place, key, path)
+            path.append(step)
+            if position == len(keys) - 1:
+                if isinstance(place, dict) and path[0] == "budget" and len(path) == 2:
+                    place.clear()  # steps and seconds exclude each other, so the one given replaces the other
+                place[step] = value
+            elif isinstance(place, dict):
+                place = place.setdefault(step, {})
+            else:
+                place = place[step]
+        self.overridden[tuple(path)] = f"--set {assignment}"
+
 
 def builtin_suites() -> dict[str, str]:
     """Names and descriptions of the suites that come with trilemma."""
@@ -126,48 +190,6 @@ def _read_text(source: str | Path) -> tuple[str, str]:
         raise SuiteError([Problem(f"there is no suite '{source}'", suggestion=hint)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError([Problem(f"suite {source} cannot be read: {error}")]) from None
-
-
-def override(document: Document, assignments: Iterable[str]) -> None:
-    """Apply `path=value` assignments; values are TOML, a bare word is a string.
-
-    A list element is named by its index or, for models and datasets, by its name: `models.realnvp.config.hidden=64`.
-    """
-    problems = []
-    for assignment in assignments:
-        try:
-            _assign(document, assignment)
-        except ValueError as error:
-            problems.append(Problem(str(error), f"--set {assignment}"))
-    if problems:
-        raise SuiteError(problems)
-
-
-def _assign(document: Document, assignment: str) -> None:
-    path_text, equals, value_text = assignment.partition("=")
-    if not equals or not path_text.strip():
-        raise ValueError("expected path=value, such as budget.steps=500")
-    try:
-        value = tomllib.loads(f"value = {value_text}")["value"]
-    except tomllib.TOMLDecodeError as error:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", value_text.strip()):
-            raise ValueError(f"the value is not TOML: {error}") from None
-        value = value_text.strip()
-    place: Any = document.values
-    path: list[str | int] = []
-    keys = path_text.strip().split(".")
-    for position, key in enumerate(keys):
-        step = _step(place, key, path)
-        path.append(step)
-        if position == len(keys) - 1:
-            if isinstance(place, dict) and path[0] == "budget" and len(path) == 2:
-                place.clear()  # steps and seconds exclude each other, so the one given replaces the other
-            place[step] = value
-        elif isinstance(place, dict):
-            place = place.setdefault(step, {})
-        else:
-            place = place[step]
-    document.overridden[tuple(path)] = f"--set {assignment}"
 
 
 def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:

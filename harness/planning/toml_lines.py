@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -130,7 +131,6 @@ class _Walker:
 
 
 def _unquote(text: str) -> str:
-    import tomllib
 
     value: dict[str, Any] = tomllib.loads(f"key = {text}")
     return str(value["key"])

@@ -15,9 +15,9 @@ COLUMNS = (
     "cell", "evaluation", "model", "label", "control", "plugin", "plugin_version", "config", "dataset", "dataset_id",
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
-    "superseded",
+    "superseded", "title", "group", "place", "ranks", "least", "family", "pictured",
 )  # fmt: skip
-_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed")
+_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least")
 
 
 # What makes two cells the same line of a table.
@@ -55,6 +55,8 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "model": model["name"],
         "label": model["label"],
         "control": model["control"],
+        "family": model["family"],
+        "pictured": model["pictured"],
         "plugin": provenance.get("distribution"),
         "plugin_version": provenance.get("version"),
         "config": json.dumps(model["config"], sort_keys=True),

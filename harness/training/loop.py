@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ..contracts.model import Context, NeuralModel, Split
+from ..contracts.model import Context, Split
 from ..contracts.recipe import Recipe
 from ..errors import DivergedError
+
+if TYPE_CHECKING:
+    from .neural import NeuralModel
 
 VALIDATION_POINTS = 2_000  # enough for a stable ranking of checkpoints, small beside a budget
 CURVE_POINTS = 200

@@ -20,6 +20,7 @@ class Gaussian(trilemma.Model):
     likelihood = "exact"
     image_space = "logit"
     control = True
+    pictured = False
 
     class Config(trilemma.Config):
         """Options of the Gaussian."""

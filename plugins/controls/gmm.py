@@ -26,6 +26,7 @@ class GaussianMixture(trilemma.Model):
     likelihood = "exact"
     image_space = "logit"
     control = True
+    pictured = False
 
     class Config(trilemma.Config):
         """Options of the Gaussian mixture."""

@@ -21,6 +21,7 @@ class KernelDensity(trilemma.Model):
     likelihood = "exact"
     image_space = "logit"
     control = True
+    pictured = False
 
     class Config(trilemma.Config):
         """Options of the kernel density estimate."""

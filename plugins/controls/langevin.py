@@ -33,6 +33,7 @@ class LangevinMonteCarlo(trilemma.Model):
 
     name = "langevin"
     control = True
+    pictured = False
     needs_truth = True
     samplers = (Chain,)
 

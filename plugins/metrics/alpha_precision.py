@@ -12,7 +12,7 @@ import trilemma
 
 from .precision_recall import squared_radii
 from .samples import DrawsConfig, check_pair, squared_distances
-from .two_sample import Quantity, TwoSample
+from .two_sample import READABLE_UP_TO, TwoSample
 
 Array = NDArray[np.float64]
 
@@ -86,9 +86,16 @@ class AlphaPrecision(TwoSample):
 
     name = "alpha_precision"
     quantities = (
-        Quantity("alpha_precision", better="higher"),
-        Quantity("beta_recall", better="higher", low_dimensional=True),
-        Quantity("authenticity", better="none"),
+        trilemma.Quantity(name="alpha_precision", title="α-precision", group="quality", better="higher", place="more"),
+        trilemma.Quantity(
+            name="beta_recall",
+            title="β-recall",
+            group="coverage",
+            better="higher",
+            place="more",
+            most_dim=READABLE_UP_TO,
+        ),
+        trilemma.Quantity(name="authenticity", title="Authenticity", group="quality", better="none", place="more"),
     )
 
     class Config(DrawsConfig):

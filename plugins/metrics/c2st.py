@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 import trilemma
 
 from .samples import DrawsConfig, check_pair
-from .two_sample import Quantity, TwoSample
+from .two_sample import TwoSample
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class C2st(TwoSample):
 
     name = "c2st"
     symmetric = True
-    quantities = (Quantity("c2st_auc"),)
+    quantities = (trilemma.Quantity(name="c2st_auc", title="C2ST AUC", group="quality", place="more"),)
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""

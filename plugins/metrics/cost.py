@@ -16,6 +16,8 @@ from scipy import stats
 
 import trilemma
 
+Interval = tuple[float, float | None, float | None]
+
 _MIB = 2**20
 _SHORTEST = 0.01  # seconds that one timed repeat should last
 
@@ -51,9 +53,7 @@ def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most:
     return Timing(np.array(wall), (time.process_time() - cpu) / inner)
 
 
-def quantile_interval(
-    values: NDArray[np.float64], q: float, level: float = 0.95
-) -> tuple[float, float | None, float | None]:
+def quantile_interval(values: NDArray[np.float64], q: float, level: float = 0.95) -> Interval:
     """A quantile and its distribution-free interval by order statistics; no bounds where there are too few values."""
     ranked = np.sort(values)
     low, high = (int(stats.binom.ppf(tail, len(ranked), q)) for tail in (0.5 - level / 2, 0.5 + level / 2))
@@ -63,7 +63,7 @@ def quantile_interval(
     return value, float(ranked[low - 1]), float(ranked[high])
 
 
-def geometric_interval(values: NDArray[np.float64]) -> tuple[float, float | None, float | None]:
+def geometric_interval(values: NDArray[np.float64]) -> Interval:
     """Geometric mean of positive values and the t-interval of their logarithms: times are skewed to the right."""
     mean, low, high = trilemma.mean_interval(np.log(values))
     return math.exp(mean), None if low is None else math.exp(low), None if high is None else math.exp(high)
@@ -78,6 +78,23 @@ class SamplingCost(trilemma.Metric):
 
     name = "sampling_cost"
     compares = False
+    quantities = (
+        trilemma.Quantity(name="nfe", title="NFE", group="sampling", place="first"),
+        trilemma.Quantity(name="seconds_per_1k", title="Time per 1k", unit="s", group="sampling", place="first"),
+        trilemma.Quantity(name="latency_p50", title="Latency p50", unit="ms", group="sampling"),
+        trilemma.Quantity(name="latency_p90", title="Latency p90", unit="ms", group="sampling", place="more"),
+        trilemma.Quantity(
+            name="flops_per_sample", title="FLOP per sample", unit="FLOP", group="sampling", place="more"
+        ),
+        trilemma.Quantity(name="peak_memory", title="Sampling memory", unit="MiB", group="sampling", place="more"),
+        trilemma.Quantity(
+            name="energy_per_1k_estimate",
+            title="Energy per 1k (estimate)",
+            unit="J",
+            group="sampling",
+            place="more",
+        ),
+    )
 
     class Config(trilemma.Config):
         """Bounds of the measurement."""
@@ -90,9 +107,12 @@ class SamplingCost(trilemma.Metric):
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         results = []
+
+        def add(name: str, interval: Interval, details: dict[str, Any]) -> None:
+            results.append(_result(self, name, interval, details, evaluation.dim))
+
         if (nfe := evaluation.nfe) is not None:
-            details = evaluation.sampling_details
-            results.append(trilemma.Result(metric="nfe", value=nfe, unit="evaluations/sample", details=details))
+            add("nfe", (nfe, None, None), evaluation.sampling_details)
         with evaluation.alone():
             evaluation.draw(1)
             single = measure(lambda: evaluation.draw(1), seconds=self.config.seconds)
@@ -101,25 +121,17 @@ class SamplingCost(trilemma.Metric):
             peak, before = evaluation.peak_memory(batch)
         flops, uncounted = evaluation.flops()
         throughput = geometric_interval(batched.wall * 1000 / batch)
-        results.append(_result("seconds_per_1k", throughput, "s", _how(batched, evaluation) | {"batch": batch}))
+        add("seconds_per_1k", throughput, _how(batched, evaluation) | {"batch": batch})
         if self.config.watts is not None:
             watts = float(self.config.watts)
             value, low, high = throughput
             joules = value * watts, None if low is None else low * watts, None if high is None else high * watts
-            details = {"estimate": "power times time", "watts": watts}
-            results.append(_result("energy_per_1k_estimate", joules, "J", details))
+            add("energy_per_1k_estimate", joules, {"estimate": "power times time", "watts": watts})
         for name, q in (("latency_p50", 0.5), ("latency_p90", 0.9)):
-            interval = quantile_interval(single.wall * 1000, q)
-            results.append(_result(name, interval, "ms", _how(single, evaluation)))
-        results += [
-            _result("flops_per_sample", (flops, None, None), "FLOP", {"uncounted": uncounted}),
-            _result(
-                "peak_memory",
-                (peak / _MIB, None, None),
-                "MiB",
-                {"batch": batch, "before": before / _MIB, "of": evaluation.device.type},
-            ),
-        ]
+            add(name, quantile_interval(single.wall * 1000, q), _how(single, evaluation))
+        add("flops_per_sample", (flops, None, None), {"uncounted": uncounted})
+        memory = {"batch": batch, "before": before / _MIB, "of": evaluation.device.type}
+        add("peak_memory", (peak / _MIB, None, None), memory)
         return results
 
     def _plan(self, evaluation: trilemma.Evaluation, single: float) -> tuple[int, int]:
@@ -149,21 +161,44 @@ class TrainingCost(trilemma.Metric):
 
     name = "training_cost"
     compares = False
+    quantities = (
+        trilemma.Quantity(name="train_seconds", title="Training time", unit="s", group="training", ranks=False),
+        trilemma.Quantity(
+            name="train_peak_memory",
+            title="Training memory",
+            unit="MiB",
+            group="training",
+            ranks=False,
+            place="more",
+        ),
+        trilemma.Quantity(name="train_steps", title="Training steps", group="training", better="none", place="more"),
+        trilemma.Quantity(
+            name="parameters",
+            title="Parameters",
+            unit="parameters",
+            group="training",
+            better="none",
+            place="more",
+        ),
+        trilemma.Quantity(
+            name="train_flops", title="Training FLOP", unit="FLOP", group="training", ranks=False, place="more"
+        ),
+    )
     stage = "training"
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         record = evaluation.training
-        results = [
-            _result("train_seconds", (record.seconds, None, None), "s", {"wall_seconds": record.wall_seconds}),
-            _result("train_peak_memory", (record.peak_memory / _MIB, None, None), "MiB", {}),
+        found: list[tuple[str, float, dict[str, Any]]] = [
+            ("train_seconds", record.seconds, {"wall_seconds": record.wall_seconds}),
+            ("train_peak_memory", record.peak_memory / _MIB, {}),
         ]
         for name, count in (("train_steps", record.steps), ("parameters", record.parameters)):
             if count is not None:
-                results.append(trilemma.Result(metric=name, value=count, better="none"))
+                found.append((name, count, {}))
         if (flops := evaluation.training_flops()) is not None:
             details = {"uncounted": flops[1], "of": "one step times the steps; without the optimizer"}
-            results.append(_result("train_flops", (flops[0], None, None), "FLOP", details))
-        return results
+            found.append(("train_flops", flops[0], details))
+        return [_result(self, name, (value, None, None), about, evaluation.dim) for name, value, about in found]
 
 
 def _how(timing: Timing, evaluation: trilemma.Evaluation) -> dict[str, Any]:
@@ -175,10 +210,8 @@ def _how(timing: Timing, evaluation: trilemma.Evaluation) -> dict[str, Any]:
 
 
 def _result(
-    metric: str,
-    interval: tuple[float, float | None, float | None],
-    unit: str,
-    details: dict[str, Any],
+    metric: trilemma.Metric, name: str, interval: Interval, details: dict[str, Any], dim: int
 ) -> trilemma.Result:
     value, low, high = interval
-    return trilemma.Result(metric=metric, value=value, ci_low=low, ci_high=high, unit=unit, details=details)
+    quantity = next(quantity for quantity in metric.quantities if quantity.name == name)
+    return quantity.result(value, dim, low=low, high=high, details=details)

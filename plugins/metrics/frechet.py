@@ -14,7 +14,7 @@ import trilemma
 
 from .encoders import Kind, feature_distances, load_encoder
 from .samples import DrawsConfig, SampleSets
-from .two_sample import Quantity, summary
+from .two_sample import summary
 from .wasserstein import CorrectedDistance
 
 Array = NDArray[np.float64]
@@ -30,9 +30,12 @@ class Frechet(CorrectedDistance):
     """
 
     name = "frechet"
-    prefix = "frechet"
     power = 1
-    unit = ""
+    quantities = (
+        trilemma.Quantity(name="frechet", title="Fréchet distance", group="quality"),
+        trilemma.Quantity(name="frechet_excess", title="Fréchet excess V", group="quality", place="more"),
+        trilemma.Quantity(name="kernel_distance", title="Kernel distance", group="quality", place="more"),
+    )
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the encoder."""
@@ -57,11 +60,12 @@ class Frechet(CorrectedDistance):
         )
         values, floors = self.over(encoded.pairs, evaluation), self.floors(encoded, evaluation)
         kernel = summary(
-            Quantity("kernel_distance"),
+            self.quantities[2],
             [value["kernel"] for value in values],
             [floor["kernel"] for floor in floors],
             encoded,
             self.encoder,
+            evaluation.dim,
         )
         return [*self.corrected(encoded, values, floors, evaluation), kernel]
 
@@ -71,9 +75,6 @@ class Frechet(CorrectedDistance):
 
     def powered(self, real: Array, generated: Array) -> float:
         return feature_distances(real=real, generated=generated)[0]
-
-    def primary(self, dim: int) -> bool:
-        return True
 
     def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
         return dict(self.encoder)

@@ -13,7 +13,7 @@ from pydantic import Field
 import trilemma
 
 from .samples import DrawsConfig, SampleSets, check_pair, squared_distances
-from .two_sample import Quantity, TwoSample, summary
+from .two_sample import TwoSample, summary
 
 Array = NDArray[np.float64]
 
@@ -61,7 +61,10 @@ class KdeNll(TwoSample):
     """
 
     name = "kde_nll"
-    quantities = (Quantity("kde_nll", "nats"),)
+    quantities = (
+        trilemma.Quantity(name="kde_nll", title="KDE NLL", unit="nats", group="likelihood", place="more"),
+        trilemma.Quantity(name="kde_nll_excess", title="KDE NLL excess", unit="nats", group="likelihood", place="more"),
+    )
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
@@ -88,7 +91,7 @@ class KdeNll(TwoSample):
             "entropy": evaluation.dataset.entropy,
         }
         results = [
-            summary(self.quantities[0], values, floors, sets, details),
-            summary(Quantity("kde_nll_excess", "nats"), [v - oracle for v in values], [0.0], sets, details),
+            summary(self.quantities[0], values, floors, sets, details, evaluation.dim),
+            summary(self.quantities[1], [v - oracle for v in values], [0.0], sets, details, evaluation.dim),
         ]
         return [result.model_copy(update={"likelihood": "estimate"}) for result in results]

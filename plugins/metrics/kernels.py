@@ -11,7 +11,7 @@ from pydantic import Field
 import trilemma
 
 from .samples import DrawsConfig, check_pair, squared_distances
-from .two_sample import Quantity, TwoSample
+from .two_sample import TwoSample
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,9 @@ class Energy(TwoSample):
 
     name = "energy"
     symmetric = True
-    quantities = (Quantity("energy", "data units"),)
+    quantities = (
+        trilemma.Quantity(name="energy", title="Energy distance", unit="data units", group="quality", place="more"),
+    )
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
@@ -90,7 +92,7 @@ class Mmd(TwoSample):
     """Squared maximum mean discrepancy under Gaussian kernels of five widths around the median distance."""
 
     name = "mmd"
-    quantities = (Quantity("mmd2"),)
+    quantities = (trilemma.Quantity(name="mmd2", title="MMD²", group="quality", place="more"),)
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         bandwidth = self._bandwidth(evaluation)

@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
     """Distance to the nearest training point over that to the nearest held-out point, for each of `points`, `(n,)`.
 
-    A point of the distribution has one distribution of it, wherever it lies: the ratio falls only where a model knows
-    single training points. Raises DataError or DivergedError for sets that cannot be compared.
+    For points that are independent of both sets the ratio has the same distribution, wherever they lie: it falls only
+    where a model knows single training points. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(train, points, equal=False)
     check_pair(held_out, points, equal=False)
@@ -38,6 +38,7 @@ class Memorization(trilemma.Metric):
     """
 
     name = "memorization"
+    quantities = (trilemma.Quantity(name="memorized", title="Memorized", group="quality", better="none", place="more"),)
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the mark."""
@@ -54,14 +55,13 @@ class Memorization(trilemma.Metric):
         )
         floor = float((real < mark).mean())
         return [
-            trilemma.Result(
-                metric="memorized",
-                value=value,
-                ci_low=low,
-                ci_high=high,
+            self.quantities[0].result(
+                value,
+                evaluation.dim,
+                low=low,
+                high=high,
                 floor=floor,
                 n=sets.n,
-                better="none",
                 details={
                     "draws": len(sets.generated),
                     "train": len(train),

@@ -13,7 +13,7 @@ from scipy import stats
 import trilemma
 
 from .samples import DrawsConfig
-from .two_sample import Quantity, TwoSample
+from .two_sample import TwoSample
 
 Array = NDArray[np.float64]
 
@@ -62,10 +62,10 @@ class ModeCoverage(TwoSample):
 
     name = "modes"
     quantities = (
-        Quantity("modes_covered", "modes", "higher"),
-        Quantity("within_3_sigma", better="none"),
-        Quantity("mode_mass_kl", "nats"),
-        Quantity("mode_spread", better="none"),
+        trilemma.Quantity(name="modes_covered", title="Modes covered", group="coverage", better="higher"),
+        trilemma.Quantity(name="within_3_sigma", title="Within 3σ", group="quality", better="none", place="more"),
+        trilemma.Quantity(name="mode_mass_kl", title="Mode mass KL", unit="nats", group="coverage", place="more"),
+        trilemma.Quantity(name="mode_spread", title="Mode spread", group="quality", better="none", place="more"),
     )
 
     class Config(DrawsConfig):

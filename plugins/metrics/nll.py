@@ -24,7 +24,7 @@ def mean_nll(log_prob: Array) -> Interval:
     return trilemma.mean_interval(-log_prob)
 
 
-def nll_gap(*, log_prob: Array, true_log_prob: Array) -> Interval:
+def gap_to_entropy(*, log_prob: Array, true_log_prob: Array) -> Interval:
     """E[log p - log q], the Kullback-Leibler divergence KL(p | q) in nats, with its paired t-interval.
 
     Both arrays `(n,)` hold log-densities at the same points, drawn from p: what the points themselves add to the
@@ -42,6 +42,7 @@ def density_mass(*, log_prob: Array, true_log_prob: Array) -> Interval:
     return trilemma.mean_interval(np.exp(log_prob - true_log_prob))
 
 
+GAP_PER_COORDINATE = 0.05  # nats: a generalization gap above this many for each coordinate reads as memorization
 LOW_DIMENSIONAL = 5  # coordinates up to which a wide kernel mixture still covers a density that it was not made for
 
 
@@ -86,6 +87,15 @@ class Nll(trilemma.Metric):
 
     name = "nll"
     stage = "likelihood"
+    quantities = (
+        trilemma.Quantity(name="nll", title="NLL", unit="nats", group="likelihood", place="first"),
+        trilemma.Quantity(
+            name="nll_gap", title="NLL − entropy", unit="nats", group="likelihood", place="first", least=0.0
+        ),
+        trilemma.Quantity(
+            name="generalization_gap", title="Generalization gap", unit="nats", group="likelihood", better="none"
+        ),
+    )
 
     class Config(trilemma.Config):
         """Sizes of the point sets."""
@@ -108,29 +118,41 @@ class Nll(trilemma.Metric):
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
 
         true = evaluation.true_log_prob("test", n)
-        results = [
-            _result("nll", mean_nll(test), scale, unit, n, evaluation, details).model_copy(
-                update={"floor": None if true is None else -scale * float(true.mean())}
-            )
-        ]
+        nll, nll_gap, gap = self.quantities
+        shared = {"likelihood": evaluation.likelihood, "n": n}
+
+        def result(quantity: trilemma.Quantity, interval: Interval, scale: float, **fields: Any) -> trilemma.Result:
+            value, low, high = (None if bound is None else bound * scale for bound in interval)
+            assert value is not None
+            return quantity.result(value, evaluation.dim, low=low, high=high, **{**shared, **fields})
+
+        # Where the entropy is known, the gap to it is the number to read.
+        place = nll.place if true is None else "more"
+        floor = None if true is None else -scale * float(true.mean())
+        results = [result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=details)]
         if true is not None:
             mass, low, high = density_mass(log_prob=test, true_log_prob=true)
-            gap = nll_gap(log_prob=test, true_log_prob=true)
             extra = {"entropy": evaluation.dataset.entropy, "mass": mass, "mass_ci": [low, high]}
-            result = _result("nll_gap", gap, 1.0, "nats", n, evaluation, details | extra)
-            results.append(result.model_copy(update={"floor": 0.0}))
+            interval = gap_to_entropy(log_prob=test, true_log_prob=true)
+            results.append(result(nll_gap, interval, 1.0, floor=0.0, details=details | extra))
 
         equal = min(n, evaluation.size("train"))
         train = evaluation.log_prob("train", equal)
-        gap = generalization_gap(test=test[:equal], train=train)
-        result = _result("generalization_gap", gap, scale, unit, equal, evaluation, details)
+        interval = generalization_gap(test=test[:equal], train=train)
+        # Without a direction: a model that has learned nothing has no gap either.
+        about = details | {"memorizes": _memorizes(interval, evaluation.dim)}
         floor = None
         if true is not None:
             true_train = evaluation.true_log_prob("train", equal)
             floor = None if true_train is None else scale * float(true_train.mean() - true[:equal].mean())
-        # Without a direction: a model that has learnt nothing has no gap either.
-        results.append(result.model_copy(update={"floor": floor, "better": "none"}))
+        results.append(result(gap, interval, scale, unit=unit, floor=floor, n=equal, details=about))
         return results
+
+
+def _memorizes(gap: Interval, dim: int) -> bool:
+    """Whether a generalization gap in nats reads as memorization."""
+    value, low, _ = gap
+    return value > GAP_PER_COORDINATE * dim and (value if low is None else low) > 0
 
 
 def _mass_by_wide_proposal(evaluation: trilemma.Evaluation, n: int) -> dict[str, Any]:
@@ -142,25 +164,3 @@ def _mass_by_wide_proposal(evaluation: trilemma.Evaluation, n: int) -> dict[str,
     log_prob = evaluation.log_prob_at(torch.from_numpy(draws).reshape(n, *train.shape[1:]))
     mass, low, high = density_mass(log_prob=log_prob, true_log_prob=log_proposal)
     return {"mass": mass, "mass_ci": [low, high]}
-
-
-def _result(
-    metric: str,
-    interval: Interval,
-    scale: float,
-    unit: str,
-    n: int,
-    evaluation: trilemma.Evaluation,
-    details: dict[str, Any],
-) -> trilemma.Result:
-    value, low, high = interval
-    return trilemma.Result(
-        metric=metric,
-        value=value * scale,
-        ci_low=None if low is None else low * scale,
-        ci_high=None if high is None else high * scale,
-        unit=unit,
-        n=n,
-        likelihood=evaluation.likelihood,
-        details=details,
-    )

@@ -11,7 +11,7 @@ from pydantic import Field
 import trilemma
 
 from .samples import DrawsConfig, check_pair, squared_distances
-from .two_sample import Quantity, TwoSample
+from .two_sample import READABLE_UP_TO, TwoSample
 
 Array = NDArray[np.float64]
 
@@ -60,10 +60,12 @@ class PrecisionRecall(TwoSample):
 
     name = "precision_recall"
     quantities = (
-        Quantity("precision", better="none"),
-        Quantity("recall", better="higher"),
-        Quantity("density", better="none"),
-        Quantity("coverage", better="higher", low_dimensional=True),
+        trilemma.Quantity(name="precision", title="Precision", group="quality", better="none", place="more"),
+        trilemma.Quantity(name="recall", title="Recall", group="coverage", better="higher"),
+        trilemma.Quantity(name="density", title="Density", group="quality", better="none", place="more"),
+        trilemma.Quantity(
+            name="coverage", title="Coverage", group="coverage", better="higher", place="more", most_dim=READABLE_UP_TO
+        ),
     )
 
     class Config(DrawsConfig):

@@ -57,6 +57,12 @@ class ScoreError(trilemma.Metric):
 
     name = "score_error"
     stage = "likelihood"
+    quantities = (
+        trilemma.Quantity(name="score_error", title="Score error", unit="nats", group="likelihood", place="more"),
+        trilemma.Quantity(
+            name="score_error_far", title="Score error far away", group="likelihood", place="more", ranks=False
+        ),
+    )
 
     class Config(trilemma.Config):
         """The ladder, and the points."""
@@ -97,16 +103,15 @@ class ScoreError(trilemma.Metric):
             "far": c.far,
             "space": "model",
         }
+        near, far = self.quantities
         return [
-            self._result("score_error", "nats", squared["near"], sigmas, details),
-            self._result("score_error_far", "", squared["far"], sigmas, details | {"primary": False}),
+            self._result(near, squared["near"], sigmas, details, evaluation.dim),
+            self._result(far, squared["far"], sigmas, details, evaluation.dim),
         ]
 
     def _result(
-        self, metric: str, unit: str, squared: Array, sigmas: Array, details: dict[str, object]
+        self, quantity: trilemma.Quantity, squared: Array, sigmas: Array, details: dict[str, object], dim: int
     ) -> trilemma.Result:
         integrals = log_sigma_integral(squared * sigmas[:, None] ** 2, sigmas)
         value, low, high = trilemma.mean_interval(integrals)
-        return trilemma.Result(
-            metric=metric, value=value, ci_low=low, ci_high=high, floor=0.0, n=self.config.n, unit=unit, details=details
-        )
+        return quantity.result(value, dim, low=low, high=high, floor=0.0, n=self.config.n, details=details)

@@ -16,7 +16,7 @@ from .kernels import median_distance
 from .samples import DrawsConfig, check_pair
 from .transport import TransportError
 from .two_sample import READABLE_UP_TO
-from .wasserstein import CorrectedDistance
+from .wasserstein import CorrectedDistance, distance_and_excess
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ class Sinkhorn(CorrectedDistance):
     """Sinkhorn divergence: between W2 and a kernel distance, smoother than W2 and less biased by a finite n."""
 
     name = "sinkhorn"
-    prefix = "sinkhorn"
+    quantities = distance_and_excess("sinkhorn", "Sinkhorn divergence", place="more", most_dim=READABLE_UP_TO)
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the regularization."""
@@ -83,9 +83,6 @@ class Sinkhorn(CorrectedDistance):
 
     def powered(self, real: Array, generated: Array) -> float:
         return sinkhorn_divergence(real=real, generated=generated, epsilon=self.epsilon)
-
-    def primary(self, dim: int) -> bool:
-        return dim <= READABLE_UP_TO
 
     def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
         return {"epsilon": self.epsilon}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import trilemma
 
 from .samples import check_pair
-from .two_sample import Quantity, TwoSample
+from .two_sample import TwoSample
 
 Array = NDArray[np.float64]
 
@@ -59,9 +59,9 @@ class Tabular(TwoSample):
     name = "tabular"
     symmetric = True
     quantities = (
-        Quantity("marginal_error"),
-        Quantity("worst_marginal_error"),
-        Quantity("correlation_error"),
+        trilemma.Quantity(name="marginal_error", title="Marginal error", group="quality", place="more"),
+        trilemma.Quantity(name="worst_marginal_error", title="Worst marginal error", group="quality", place="more"),
+        trilemma.Quantity(name="correlation_error", title="Correlation error", group="quality", place="more"),
     )
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:

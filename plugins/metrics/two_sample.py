@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,27 +28,11 @@ n.
 """
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """A number that a metric gives for a pair of sets. `low_dimensional`: not to be read above `READABLE_UP_TO`."""
-
-    name: str
-    unit: str = ""
-    better: Literal["lower", "higher", "none"] = "lower"
-    low_dimensional: bool = False
-
-    def details(self, dim: int) -> dict[str, Any]:
-        """What a reader must know of it in `dim` dimensions."""
-        return {"primary": dim <= READABLE_UP_TO} if self.low_dimensional else {}
-
-
 class TwoSample(trilemma.Metric):
     """A metric of a real and a generated set. Give `quantities` and `compare`.
 
     Value: mean over the draws, with its t-interval; floor: the same between real sets.
     """
-
-    quantities: ClassVar[tuple[Quantity, ...]]
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
@@ -72,7 +55,8 @@ class TwoSample(trilemma.Metric):
                 [value[quantity.name] for value in values],
                 [floor[quantity.name] for floor in floors],
                 sets,
-                self.details(evaluation) | quantity.details(evaluation.dim),
+                self.details(evaluation),
+                evaluation.dim,
             )
             for quantity in self.quantities
             if all(quantity.name in value for value in values)
@@ -92,24 +76,20 @@ class TwoSample(trilemma.Metric):
 
 
 def summary(
-    quantity: Quantity, values: list[float], floors: list[float], sets: SampleSets, details: dict[str, Any]
+    quantity: trilemma.Quantity,
+    values: list[float],
+    floors: list[float],
+    sets: SampleSets,
+    details: dict[str, Any],
+    dim: int,
 ) -> trilemma.Result:
     """The result of one quantity from its values over the draws and between real sets."""
     value, low, high = trilemma.mean_interval(values)
     floor, floor_low, floor_high = trilemma.mean_interval(floors)
-    return trilemma.Result(
-        metric=quantity.name,
-        value=value,
-        ci_low=low,
-        ci_high=high,
-        floor=floor,
-        n=sets.n,
-        unit=quantity.unit,
-        better=quantity.better,
-        details={
-            "draws": len(values),
-            "reference": "fresh" if sets.fresh else "shared",
-            "floor_ci": [floor_low, floor_high],
-            **details,
-        },
-    )
+    about = {
+        "draws": len(values),
+        "reference": "fresh" if sets.fresh else "shared",
+        "floor_ci": [floor_low, floor_high],
+        **details,
+    }
+    return quantity.result(value, dim, low=low, high=high, floor=floor, n=sets.n, details=about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ import trilemma
 
 from .samples import DrawsConfig, SampleSets, check_pair
 from .transport import squared_w2, w1
-from .two_sample import READABLE_UP_TO, Quantity, TwoSample, summary
+from .two_sample import READABLE_UP_TO, TwoSample, summary
 
 Array = NDArray[np.float64]
+Place = Literal["main", "more"]
 
 
 def squared_sliced_w2(*, real: Array, generated: Array, directions: Array) -> float:
@@ -45,27 +46,42 @@ def excess(model: Array, real_self: Array, model_self: Array) -> Array:
     return model - float(real_self.mean() + model_self.mean()) / 2
 
 
+def distance_and_excess(
+    name: str, title: str, *, power: int = 2, unit: str = "data units", place: Place = "main", **dimensions: int
+) -> tuple[trilemma.Quantity, trilemma.Quantity]:
+    """The two quantities of a corrected distance: `name` and `name`_excess. In the main table the excess is the first
+    of its group: models are ranked by it.
+    """
+    squared = f"{unit}^2" if unit and power == 2 else unit
+    return (
+        trilemma.Quantity(name=name, title=title, unit=unit, group="quality", place=place, **dimensions),
+        trilemma.Quantity(
+            name=f"{name}_excess",
+            title=f"{title} excess V",
+            unit=squared,
+            group="quality",
+            place="first" if place == "main" else place,
+            **dimensions,
+        ),
+    )
+
+
 class CorrectedDistance(TwoSample):
-    """A distance `<prefix>` and its correction `<prefix>_excess`, both of order `power`.
+    """A distance and its correction, the excess, both of order `power`.
 
     The first is the root of a mean of `powered`, biased upwards by a finite n: it can rank a distribution that is too
     narrow above the true one. Models are ranked by the second. `below_floor` flags a model that is nearer to the real
     sets than they are to each other.
     """
 
-    prefix: ClassVar[str]
     power: ClassVar[int] = 2
-    unit: ClassVar[str] = "data units"
     symmetric = True
-    quantities = (Quantity("powered"),)
+    quantities: ClassVar[tuple[trilemma.Quantity, ...]]
+    """The distance, and its excess."""
 
     @abstractmethod
     def powered(self, real: Array, generated: Array) -> float:
         """The distance to the power `power`."""
-
-    @abstractmethod
-    def primary(self, dim: int) -> bool:
-        """Whether this distance is the one to read in `dim` dimensions."""
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         return {"powered": self.powered(real, generated)}
@@ -88,8 +104,8 @@ class CorrectedDistance(TwoSample):
         )
         p, f_real, f_model = (float(values.mean()) for values in (model, real_self, model_self))
         details = self.details(evaluation) | {"P": p, "F_real": f_real, "F_model": f_model}
-        details["primary"] = self.primary(evaluation.dim)
-        powered = summary(Quantity(self.prefix, self.unit), list(model), list(real_self), sets, details)
+        distance, its_excess = self.quantities[:2]
+        powered = summary(distance, list(model), list(real_self), sets, details, evaluation.dim)
         raw = powered.model_copy(
             update={
                 "value": self._root(p),
@@ -104,11 +120,12 @@ class CorrectedDistance(TwoSample):
             # from it.
             return [raw.model_copy(update={"ci_low": None, "ci_high": None})]
         corrected = summary(
-            Quantity(f"{self.prefix}_excess", f"{self.unit}^2" if self.unit and self.power == 2 else self.unit),
+            its_excess,
             list(excess(model, real_self, model_self)),
             [0.0],
             sets,
             details | {"below_floor": p < f_real},
+            evaluation.dim,
         )
         return [raw, corrected]
 
@@ -124,21 +141,18 @@ class Wasserstein(CorrectedDistance):
     """Exact Wasserstein distance of order 2 (optimal transport under squared Euclidean cost)."""
 
     name = "wasserstein"
-    prefix = "w2"
+    quantities = distance_and_excess("w2", "W₂", most_dim=READABLE_UP_TO)
 
     def powered(self, real: Array, generated: Array) -> float:
         return squared_w2(real=real, generated=generated)
-
-    def primary(self, dim: int) -> bool:
-        return dim <= READABLE_UP_TO
 
 
 class Wasserstein1(CorrectedDistance):
     """Exact Wasserstein distance of order 1 (optimal transport under Euclidean cost)."""
 
     name = "wasserstein1"
-    prefix = "w1"
     power = 1
+    quantities = distance_and_excess("w1", "W₁", power=1, place="more", most_dim=READABLE_UP_TO)
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
@@ -148,15 +162,12 @@ class Wasserstein1(CorrectedDistance):
     def powered(self, real: Array, generated: Array) -> float:
         return w1(real=real, generated=generated)
 
-    def primary(self, dim: int) -> bool:
-        return dim <= READABLE_UP_TO
-
 
 class SlicedWasserstein(CorrectedDistance):
     """Sliced Wasserstein distance of order 2, over fixed projections: to be read above ten dimensions."""
 
     name = "sliced_wasserstein"
-    prefix = "sliced_w2"
+    quantities = distance_and_excess("sliced_w2", "Sliced W₂", least_dim=READABLE_UP_TO + 1)
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the projections."""
@@ -166,6 +177,3 @@ class SlicedWasserstein(CorrectedDistance):
     def powered(self, real: Array, generated: Array) -> float:
         directions = fixed_directions(real.shape[1], self.config.projections)
         return squared_sliced_w2(real=real, generated=generated, directions=directions)
-
-    def primary(self, dim: int) -> bool:
-        return dim > READABLE_UP_TO

@@ -9,12 +9,11 @@ import numpy as np
 
 import trilemma
 
-from .. import columns, figures, html, markdown, numbers
+from .. import figures, html, markdown, measures, numbers
 from ..frame import family
 from ..kit import Digest, digest
 from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
 
-COSTS = {"nfe": "NFE per sample", "seconds_per_1k": "Time per 1,000 samples [s]"}
 READING = (
     "Every point is one sampler setting of the same trained model; bars are the intervals that ties are read from. "
     "Dashed, with its interval: the floor, where samples cannot be told from data. Dotted lines are controls."
@@ -33,13 +32,13 @@ class Curves(trilemma.ReportSection):
         run = digest(view)
         blocks, parts, files = [], [READING], {}
         for index, dataset in enumerate(run.datasets, start=1):
-            metric = columns.quality_metric(run.summary[run.summary["dataset_id"] == dataset])
+            rows = run.summary[run.summary["dataset_id"] == dataset]
+            metric = measures.pictured(rows)
             if metric is None:
                 continue
-            unit = run.summary.loc[run.summary["metric"] == metric, "unit"].iloc[0]
-            title = columns.known(metric).title + (f" [{unit}]" if unit else "")
+            title, costs = measures.axis_title(rows, metric), measures.costs(rows)
             scale = _scale(run, dataset, metric)
-            drawn = {cost: found for cost in COSTS if (found := _curves(run, dataset, metric, cost))}
+            drawn = {cost: found for cost in costs if (found := _curves(run, dataset, metric, cost))}
             if not drawn:
                 continue
             everything = list({curve.label: curve for found in drawn.values() for curve in found}.values())
@@ -48,10 +47,10 @@ class Curves(trilemma.ReportSection):
             plots = []
             for cost, found in drawn.items():
                 names = ", ".join(curve.label for curve in found)
-                alt = f"{title} against {COSTS[cost]} on {dataset}, one curve for each of {names}."
-                plots.append(figures.svg(quality_against_cost(found, scale, COSTS[cost], title), PAGE, alt))
+                alt = f"{title} against {costs[cost]} on {dataset}, one curve for each of {names}."
+                plots.append(figures.svg(quality_against_cost(found, scale, costs[cost], title), PAGE, alt))
                 file = f"curves-{index}-{cost.replace('_', '-')}.png"
-                files[file] = figures.png(quality_against_cost(found, scale, COSTS[cost], title, legend=True), FILE)
+                files[file] = figures.png(quality_against_cost(found, scale, costs[cost], title, legend=True), FILE)
                 parts.append(f"![{markdown.escape(alt)}](figures/{file})")
             parts += [markdown.escape(note)] if note else []
             legend = [(key(curve), curve.label) for curve in everything]

@@ -9,7 +9,7 @@ import pandas as pd
 
 import trilemma
 
-from .. import columns, html, markdown, numbers
+from .. import html, markdown, measures, numbers
 from ..frame import failed
 from ..kit import Digest, digest
 
@@ -149,18 +149,17 @@ def _unique(values: pd.Series) -> list[str]:
 def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
     """`(what, who)`: best quality, the fastest way to it, and the lowest NLL of each likelihood kind."""
     part = run.summary[run.summary["dataset_id"] == dataset]
-    present = set(part["metric"])
-    distance = columns.quality_metric(part)
-    quality = f"{distance}_excess" if f"{distance}_excess" in present else distance or "w2"
+    quality = measures.deciding(part)
+    likelihoods = trilemma.metrics_in_order(part[part["group"].eq("likelihood") & part["place"].eq("first")])
     lines: list[tuple[str, str]] = []
-    for metric in (quality, "nll_gap" if "nll_gap" in present else "nll"):
+    for metric in filter(None, (quality, *likelihoods)):
         for kind, rows in part[(part["metric"] == metric) & ~part["control"]].groupby("likelihood", sort=False):
             best = rows[rows["best"]].sort_values("value")
             names = list(dict.fromkeys(run.run_label(row) for row in best.itertuples()))
             rivals = {run.run_label(row) for row in rows.itertuples()}
             remark = " (tie)" if len(names) > 1 else " (the only one)" if len(rivals) == 1 else ""
             best_is = "Highest" if rows["better"].iloc[0] == "higher" else "Lowest"
-            title = columns.known(metric).title + (f" ({columns.KIND_TITLES.get(str(kind), kind)})" if kind else "")
+            title = measures.title_of(part, metric) + (f" ({measures.kind_title(kind)})" if kind else "")
             if names:
                 lines.append((f"{best_is} {title}", ", ".join(names) + remark))
             if metric == quality:
@@ -170,7 +169,8 @@ def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
 
 def _fastest(run: Digest, part: pd.DataFrame, best: pd.DataFrame) -> list[tuple[str, str]]:
     keys = ["label", "budget", "device", "sampler"]
-    rows = part[(part["metric"] == "seconds_per_1k") & np.isfinite(part["value"])].merge(best[keys], on=keys)
+    seconds = [metric for metric in measures.costs(part) if (part.loc[part["metric"] == metric, "unit"] == "s").all()]
+    rows = part[part["metric"].isin(seconds[:1]) & np.isfinite(part["value"])].merge(best[keys], on=keys)
     if len(rows) < 2:
         return []
     first: Any = next(rows.sort_values("value").itertuples())

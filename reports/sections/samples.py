@@ -12,12 +12,10 @@ from matplotlib.figure import Figure
 
 import trilemma
 
-from .. import columns, figures, html, markdown, numbers, pictures
+from .. import figures, html, markdown, measures, numbers, pictures
 from ..figures import GRID
 from ..kit import Digest, digest
 from ..pictures import NEUTRAL
-
-SHOWN_CONTROLS = ("oracle", "memorizer")
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,10 @@ def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
     rows = run.rows[
         (run.rows["dataset_id"] == dataset) & (run.rows["evaluation"] != "") & (run.rows["outcome"] == "ok")
     ]
-    metric = columns.quality_metric(run.summary[run.summary["dataset_id"] == dataset])
+    metric = measures.pictured(run.summary[run.summary["dataset_id"] == dataset])
     panels = []
     for (control, label, _, _), own in rows.groupby(["control", "label", "budget", "device"], sort=False):
-        if control and own["model"].iloc[0] not in SHOWN_CONTROLS:
+        if control and not own["pictured"].iloc[0]:
             continue
         best = _best_evaluation(own, metric)
         points = view.samples(best.evaluation)
@@ -101,7 +99,7 @@ def _caption(row: Any, metric: str | None) -> str:
     parts = [row.sampler] if row.sampler else []
     if metric and row.metric == metric and math.isfinite(row.value):
         half = (row.ci_high - row.ci_low) / 2
-        parts.append(f"{columns.known(metric).title} {numbers.with_interval(row.value, half)[0]}")
+        parts.append(f"{row.title} {numbers.with_interval(row.value, half)[0]}")
     return (
         " · ".join([*parts, f"seed {row.seed}"])
         .replace("W₂ ", "W₂\N{NO-BREAK SPACE}")

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.ranks import MeanRanks as MeanRanks
     from trilemma.harness.analysis.ranks import mean_ranks as mean_ranks
     from trilemma.harness.analysis.statistics import mean_interval as mean_interval
+    from trilemma.harness.analysis.summary import metrics_in_order as metrics_in_order
     from trilemma.harness.analysis.summary import summary_rows as summary_rows
     from trilemma.harness.analysis.summary import uniform_frame as uniform_frame
+    from trilemma.harness.analysis.view import RunView as RunView
+    from trilemma.harness.analysis.view import report_sections as report_sections
     from trilemma.harness.api import load_results as load_results
     from trilemma.harness.api import run as run
-    from trilemma.harness.conformance import Check as Check
-    from trilemma.harness.conformance import CheckResult as CheckResult
-    from trilemma.harness.conformance import conformance_checks as conformance_checks
+    from trilemma.harness.conformance.checks import Check as Check
+    from trilemma.harness.conformance.checks import CheckResult as CheckResult
+    from trilemma.harness.conformance.checks import conformance_checks as conformance_checks
     from trilemma.harness.contracts.budget import Budget as Budget
     from trilemma.harness.contracts.budget import Clock as Clock
     from trilemma.harness.contracts.config import Config as Config
@@ -39,21 +42,21 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.dataset import Splits as Splits
     from trilemma.harness.contracts.hookspecs import hookimpl as hookimpl
     from trilemma.harness.contracts.metric import Metric as Metric
+    from trilemma.harness.contracts.model import LIKELIHOOD_KINDS as LIKELIHOOD_KINDS
     from trilemma.harness.contracts.model import Context as Context
     from trilemma.harness.contracts.model import DataInfo as DataInfo
     from trilemma.harness.contracts.model import Direct as Direct
     from trilemma.harness.contracts.model import Model as Model
-    from trilemma.harness.contracts.model import NeuralModel as NeuralModel
     from trilemma.harness.contracts.model import Sampler as Sampler
     from trilemma.harness.contracts.model import Split as Split
     from trilemma.harness.contracts.model import Truth as Truth
-    from trilemma.harness.contracts.model import Update as Update
     from trilemma.harness.contracts.recipe import Recipe as Recipe
+    from trilemma.harness.contracts.result import COSTS as COSTS
+    from trilemma.harness.contracts.result import GROUPS as GROUPS
+    from trilemma.harness.contracts.result import Quantity as Quantity
     from trilemma.harness.contracts.result import Result as Result
     from trilemma.harness.contracts.section import ReportSection as ReportSection
-    from trilemma.harness.contracts.section import RunView as RunView
     from trilemma.harness.contracts.section import Section as Section
-    from trilemma.harness.contracts.section import report_sections as report_sections
     from trilemma.harness.errors import DataError as DataError
     from trilemma.harness.errors import DivergedError as DivergedError
     from trilemma.harness.errors import PluginError as PluginError
@@ -63,15 +66,19 @@ if TYPE_CHECKING:
     from trilemma.harness.errors import UnsupportedError as UnsupportedError
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
     from trilemma.harness.store.store import claim_directory as claim_directory
+    from trilemma.harness.training.neural import NeuralModel as NeuralModel
+    from trilemma.harness.training.neural import Update as Update
 
 __version__ = "0.1.0"
 
 # attribute -> the module of the harness that owns it
 _PUBLIC = {
     "Budget": "contracts.budget",
+    "COSTS": "contracts.result",
+    "GROUPS": "contracts.result",
     "Card": "contracts.dataset",
-    "Check": "conformance",
-    "CheckResult": "conformance",
+    "Check": "conformance.checks",
+    "CheckResult": "conformance.checks",
     "Clock": "contracts.budget",
     "Config": "contracts.config",
     "Context": "contracts.model",
@@ -83,17 +90,19 @@ _PUBLIC = {
     "Evaluation": "evaluation.evaluation",
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
+    "LIKELIHOOD_KINDS": "contracts.model",
     "MeanRanks": "analysis.ranks",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
-    "NeuralModel": "contracts.model",
+    "NeuralModel": "training.neural",
     "PairedComparison": "analysis.paired",
     "PluginError": "errors",
+    "Quantity": "contracts.result",
     "Recipe": "contracts.recipe",
     "ReportSection": "contracts.section",
     "Result": "contracts.result",
-    "RunView": "contracts.section",
+    "RunView": "analysis.view",
     "Sampler": "contracts.model",
     "Section": "contracts.section",
     "Split": "contracts.model",
@@ -103,20 +112,21 @@ _PUBLIC = {
     "TrilemmaError": "errors",
     "Truth": "contracts.model",
     "UnsupportedError": "errors",
-    "Update": "contracts.model",
+    "Update": "training.neural",
     "claim_directory": "store.store",
     "compare_paired": "analysis.paired",
-    "conformance_checks": "conformance",
+    "conformance_checks": "conformance.checks",
     "front_membership": "analysis.pareto",
     "hookimpl": "contracts.hookspecs",
     "interquartile_mean": "analysis.aggregates",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
     "mean_ranks": "analysis.ranks",
+    "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
     "performance_profile": "analysis.aggregates",
     "probability_of_improvement": "analysis.aggregates",
-    "report_sections": "contracts.section",
+    "report_sections": "analysis.view",
     "run": "api",
     "stratified_interval": "analysis.aggregates",
     "summary_rows": "analysis.summary",

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import trilemma
-from trilemma.harness.identity import source_hash
 from trilemma.harness.plugins import Registry
 
 GAUSS = """
@@ -62,7 +61,6 @@ def test_a_plugin_is_found_with_its_provenance(install: Any) -> None:
     assert "their-gauss" in registry.classes("models")
     origin = registry.provenance("models", "their-gauss")
     assert (origin.distribution, origin.version) == ("dist-good_plugin", "1.2")
-    assert len(origin.source_hash) == 16
     assert errors(registry) == {}
 
 
@@ -117,32 +115,3 @@ def test_an_observer_that_raises_is_reported_and_the_others_are_called(install: 
     assert "ValueError: no" in broken.error
     assert well.error == ""
     assert sys.modules["two_plugin"].seen == [{"id": "c"}]
-
-
-def test_the_source_hash_follows_imports_within_the_package_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "hashed_pkg"
-    package.mkdir()
-    files = {
-        "__init__.py": "",
-        "model.py": "from . import shared\nfrom .deep import thing\nimport json\nclass M: ...\n",
-        "shared.py": "x = 1\n",
-        "deep.py": "from hashed_pkg import deeper\nthing = 1\n",
-        "deeper.py": "y = 1\n",
-        "unrelated.py": "z = 1\n",
-    }
-    for name, text in files.items():
-        (package / name).write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    from importlib import import_module
-
-    cls = import_module("hashed_pkg.model").M
-    first = source_hash(cls)
-    assert source_hash(cls) == first
-    (package / "unrelated.py").write_text("z = 2\n")
-    assert source_hash(cls) == first
-    for name in ("shared.py", "deeper.py", "model.py"):
-        (package / name).write_text(files[name] + "# changed\n")
-        assert source_hash(cls) != first
-        (package / name).write_text(files[name])

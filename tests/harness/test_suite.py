@@ -14,7 +14,7 @@ from trilemma import SuiteError
 from trilemma.harness.api import make_runner, parse_budget
 from trilemma.harness.errors import TrilemmaError
 from trilemma.harness.planning.resolve import Resolved, resolve
-from trilemma.harness.planning.suite import builtin_suites, override, read_document
+from trilemma.harness.planning.suite import builtin_suites, read_document
 from trilemma.harness.planning.toml_lines import line_numbers
 from trilemma.harness.plugins import Registry
 
@@ -51,7 +51,7 @@ def _resolve(text: str, registry: Registry, tmp_path: Path, *assignments: str) -
     file = tmp_path / "suite.toml"
     file.write_text(text)
     document = read_document(file)
-    override(document, assignments)
+    document.override(assignments)
     return resolve(document, registry)
 
 

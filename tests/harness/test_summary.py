@@ -133,10 +133,10 @@ def test_floor_is_read_in_the_direction_of_the_metric() -> None:
 
 
 def test_flags_come_from_the_details() -> None:
-    told = json.dumps({"contended": True, "primary": False, "floor_ci": [0.9, 1.3]})
+    told = json.dumps({"contended": True, "memorizes": True, "floor_ci": [0.9, 1.3]})
     table = summary(row("a", 1.0, details=told), row("b", 1.0, details="{}"), row("c", 1.0, details="not json"))
     assert table["contended"].to_dict() == {"a": True, "b": False, "c": False}
-    assert table["primary"].to_dict() == {"a": False, "b": True, "c": True}
+    assert table["memorizes"].to_dict() == {"a": True, "b": False, "c": False}
     assert (table.loc["a", "floor_low"], table.loc["a", "floor_high"]) == (0.9, 1.3)
 
 
@@ -187,8 +187,7 @@ def test_seeds_of_different_sample_size_are_not_ranked() -> None:
     assert not table["comparable"]["a"]
 
 
-def test_a_metric_that_names_another_as_primary_is_not_ranked() -> None:
-    told = json.dumps({"primary": False})
-    table = summary(row("a", 1.0, details=told), row("b", 2.0, details=told))
+def test_a_number_that_does_not_rank_here_is_never_best() -> None:
+    table = summary(row("a", 1.0, ranks=False), row("b", 2.0, ranks=False))
     assert not table["best"].any()
-    assert not table["primary"].any()
+    assert not table["ranks"].any()

@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import trilemma
 from trilemma.harness.evaluation.cost import count_flops
-from trilemma.harness.evaluation.evaluation import DatasetTruth, TrainingRecord
+from trilemma.harness.evaluation.evaluation import TrainingRecord
 from trilemma.harness.evaluation.spaces import Space
+from trilemma.harness.evaluation.truth import DatasetTruth
 from trilemma.plugins.metrics import cost, nll, transport
 from trilemma.plugins.metrics.cost import SamplingCost, TrainingCost
 from trilemma.plugins.metrics.nll import Nll

@@ -24,7 +24,7 @@ from trilemma.harness.evaluation.evaluation import TrainingRecord
 from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics import METRICS, samples, transport
 from trilemma.plugins.metrics.kernels import Energy, energy_distance
-from trilemma.plugins.metrics.nll import nll_gap
+from trilemma.plugins.metrics.nll import gap_to_entropy
 from trilemma.plugins.metrics.wasserstein import Wasserstein, excess
 
 Array = NDArray[np.float64]
@@ -100,7 +100,7 @@ def ranked(metric: type[trilemma.Metric], d: int, n: int, scale: float) -> Mappi
     known = metric.Config.model_fields
     config = {key: value for key, value in (("n", n), ("draws", 3)) if key in known}
     found = metric(metric.Config(**config)).compute(evaluate(d, scale))
-    return {r.metric: r for r in found if r.better != "none" and r.details.get("primary") is not False}
+    return {r.metric: r for r in found if r.better != "none" and r.ranks}
 
 
 def cases() -> Iterator[Any]:
@@ -158,7 +158,7 @@ def simulate(n: int, scale: float, experiments: int, rng: np.random.Generator) -
         found["energy"].append(trilemma.mean_interval([energy_distance(real=a, generated=b) for a, b in pairs]))
         x = rng.standard_normal((n, 2))
         log_ratio = 2 * math.log(scale) + (x**2).sum(1) * (1 / scale**2 - 1) / 2
-        found["nll"].append(nll_gap(log_prob=-log_ratio, true_log_prob=np.zeros(n)))
+        found["nll"].append(gap_to_entropy(log_prob=-log_ratio, true_log_prob=np.zeros(n)))
     truths = {name: float(np.mean([value for value, _, _ in values])) for name, values in found.items()}
     truths["nll"] = 2 * (math.log(scale) + 0.5 / scale**2 - 0.5)
     return {name: coverage(values, truths[name]) for name, values in found.items()}

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import trilemma
+from trilemma.plugins.metrics import METRICS
 
 CARDS: dict[str, dict[str, Any]] = {
     "ring8": {
@@ -57,6 +58,9 @@ CONTROLS: dict[str, tuple[str, float, float, float]] = {
 FLOORS = {"ring8": 0.0503, "digits": 1.408}
 
 
+QUANTITIES = {quantity.name: quantity for metric in METRICS for quantity in metric.quantities}
+
+
 def synthetic_frame(seeds: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
     """The long frame of the synthetic run."""
     rng = np.random.default_rng(0)
@@ -91,7 +95,17 @@ def synthetic_frame(seeds: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
                 rows += _density(cell, kind, gap, overfit, dataset, rng)
                 w2 = floor * factor * (1 + 0.03 * rng.standard_normal())
                 rows += _sampling(cell, "direct", math.nan, w2, floor, 0.0004, False, rng)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([{**row, **_about(row)} for row in rows])
+
+
+def _about(row: dict[str, Any]) -> dict[str, Any]:
+    """What the built-in metrics say of a number, as for points of few coordinates."""
+    quantity = QUANTITIES.get(row["metric"])
+    if quantity is None:
+        return {}
+    place = "more" if row["metric"] == "nll" and row["dataset_id"] == "ring8" else quantity.place
+    said = quantity.result(1.0, 2, place=place).model_dump(include={"title", "group", "place", "ranks", "least"})
+    return {**said, "unit": row.get("unit") if quantity.unit else ""}
 
 
 def _cell(label: str, dataset: str, seed: int, control: bool) -> dict[str, Any]:
@@ -125,7 +139,8 @@ def _density(
         names["generalization_gap"] = overfit + 0.002 * rng.standard_normal()
         rows += [
             {**cell, "metric": name, "value": number, "unit": unit, "better": "lower", "ci_low": number - 0.006,
-             "ci_high": number + 0.006, "n": 10_000, "likelihood": kind}
+             "ci_high": number + 0.006, "n": 10_000, "likelihood": kind,
+             "details": json.dumps({"memorizes": name == "generalization_gap" and number > 0.1})}
             for name, number in names.items()
         ]  # fmt: skip
     costs = {"train_seconds": (60.2, "s"), "train_steps": (2000, ""), "train_peak_memory": (391.0, "MiB"),
@@ -160,7 +175,11 @@ def _sampling(
             "floor": floor,
             "n": 5_000,
             "unit": "data units",
-            "details": json.dumps({"floor_ci": [0.97 * floor, 1.03 * floor], "primary": True}),
+            "details": json.dumps(
+                {
+                    "floor_ci": [0.97 * floor, 1.03 * floor],
+                }
+            ),
         },
         {
             **base,

@@ -193,6 +193,7 @@ def test_unknown_metrics_get_columns_with_direction_and_kind(
     frame = make_frame(seeds=(0,))
     base = frame[(frame["metric"] == "w2") & (frame["dataset_id"] == "ring8")]
     extra = base.assign(metric="spectral_kindness", unit="stars", better="higher", floor=math.nan, details="{}")
+    extra = extra.drop(columns=["title", "group", "place", "ranks", "least"])
     page, text = quick(
         make_view(tmp_path, pd.concat([frame, extra], ignore_index=True)), tmp_path / "out", "comparison"
     )
@@ -208,6 +209,7 @@ def test_only_unknown_metrics_and_no_samples(
 ) -> None:
     frame = make_frame(seeds=(0,))
     frame = frame[frame["metric"].isin(["w2", "nfe"])].replace({"metric": {"w2": "kindness"}})
+    frame.loc[frame["metric"] == "kindness", ["title", "group", "place"]] = ""
     view = dataclasses.replace(make_view(tmp_path, frame), suite={}, environment={}, cards={})
     monkeypatch.setattr(type(view), "samples", lambda self, evaluation: None)
     page, text = quick(view, tmp_path / "out")
@@ -219,8 +221,10 @@ def test_only_unknown_metrics_and_no_samples(
 def test_the_secondary_distance_leaves_the_main_table(tmp_path: Path, make_frame: Frames, make_view: Views) -> None:
     frame = make_frame(seeds=(0,))
     w2 = frame["metric"].isin(["w2", "w2_excess"])
-    sliced = frame[w2].assign(metric="sliced_" + frame.loc[w2, "metric"], details='{"primary": true}')
-    frame.loc[w2, "details"] = '{"primary": false}'
+    sliced = frame[w2].assign(
+        metric="sliced_" + frame.loc[w2, "metric"], title=frame.loc[w2, "title"].str.replace("W₂", "Sliced W₂")
+    )
+    frame.loc[w2, ["place", "ranks"]] = ["more", False]
     _, text = quick(
         make_view(tmp_path, pd.concat([frame, sliced], ignore_index=True)), tmp_path / "out", "comparison", "curves"
     )

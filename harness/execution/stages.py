@@ -1,0 +1,139 @@
+"""The two stages of a cell, training and evaluation: all that decides a number, from the preparation of data and the
+seeds on. The identities of cells and evaluations cover what these functions reach (see `planning.cell`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts.budget import Budget, Clock
+from ..contracts.dataset import Dataset
+from ..contracts.model import Context, DataInfo, Model, Split, no_progress
+from ..contracts.recipe import Recipe
+from ..errors import UnsupportedError
+from ..evaluation.cost import peak_memory, reset_peak_memory
+from ..evaluation.evaluation import TrainingRecord
+from ..evaluation.spaces import Space
+from ..evaluation.truth import DatasetTruth, seeded
+
+_SPLIT_SEEDS = {"train": 1, "valid": 2}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset as one model sees it."""
+
+    dataset: Dataset
+    space: Space
+    info: DataInfo
+
+    def split(self, name: str) -> Split:
+        """The training or validation split in model space; training points of images can be dequantized anew."""
+        points = self.dataset.splits.train if name == "train" else self.dataset.splits.valid
+        generator = torch.Generator().manual_seed(_SPLIT_SEEDS[name])
+
+        def redraw(index: Tensor, generator: torch.Generator) -> Tensor:
+            return self.space.to_model(self.space.dequantize(points[index], generator)[0])[0].float()
+
+        quantized = name == "train" and self.dataset.levels is not None
+        return Split(redraw(torch.arange(len(points)), generator), redraw if quantized else None)
+
+    def truth(self, model: Model) -> DatasetTruth | None:
+        """The true distribution, for models that declare that they need it."""
+        return DatasetTruth(self.dataset, self.space) if model.needs_truth else None
+
+
+def prepare(model: Model, dataset: Dataset) -> Prepared:
+    """The space and the description of a dataset for one model.
+
+    Raises UnsupportedError where the model does not accept data of this kind.
+    """
+    flatten = len(dataset.shape) > 1 and dataset.kind not in model.accepts
+    if dataset.kind not in model.accepts and "vector" not in model.accepts:
+        raise UnsupportedError(f"model '{model.name}' accepts {', '.join(model.accepts)} data only")
+    space = Space.fit(dataset, flatten=flatten, image_space=model.image_space)
+    info = DataInfo(
+        name=dataset.name,
+        kind="vector" if flatten else dataset.kind,
+        shape=(math.prod(dataset.shape),) if flatten else dataset.shape,
+        n_train=len(dataset.splits.train),
+        levels=dataset.levels,
+        support=space.support,
+    )
+    return Prepared(dataset, space, info)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves beside the model: its cost, the trace that a rerun repeats, its state, details, curves."""
+
+    training: TrainingRecord
+    trace: dict[str, Any] | None
+    state: dict[str, Tensor] | None
+    details: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+
+def train(
+    model: Model,
+    prepared: Prepared,
+    *,
+    recipe: Recipe,
+    budget: Budget,
+    seed: int,
+    device: torch.device,
+    replay: dict[str, Any] | None = None,
+    progress: Callable[[float, str], None] = no_progress,
+) -> Trained:
+    """Fit a model within a budget. `replay` is the trace of an earlier training under a budget in seconds."""
+    now = clock_of(device)
+    clock = Clock(budget, now=now, replay=replay)
+    context = Context(
+        info=prepared.info,
+        device=device,
+        generator=seeded(device, seed, 3),
+        recipe=recipe,
+        valid=prepared.split("valid"),
+        clock=clock,
+        truth=prepared.truth(model),
+        progress=progress,
+    )
+    reset_peak_memory()
+    seconds, wall = now(), time.perf_counter()
+    model.fit(prepared.split("train"), context)
+    training = TrainingRecord(
+        seconds=now() - seconds,
+        wall_seconds=time.perf_counter() - wall,
+        steps=clock.step or None,
+        peak_memory=peak_memory(),
+        parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None,
+        batch_size=min(recipe.batch_size, prepared.info.n_train) if clock.step else None,
+    )
+    return Trained(training, clock.trace if clock.step else None, model.state(), context.details, context.curves)
+
+
+def restore(model: Model, prepared: Prepared, state: dict[str, Tensor], device: torch.device) -> None:
+    """Bring a new model to the state that a training left."""
+    with torch.random.fork_rng(devices=[]):
+        model.prepare(prepared.info)
+    model.load_state({name: value.to(device) for name, value in state.items()})
+    if isinstance(model, nn.Module):
+        model.to(device)
+        model.eval()
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """CPU seconds of this process; on a GPU synchronized wall seconds."""
+
+    def gpu_seconds() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return gpu_seconds if device.type == "cuda" else time.process_time

@@ -1,0 +1,246 @@
+"""Source as it is parsed: the definitions of a module, and what the code of a definition mentions.
+
+Code counts without comments, docstrings, annotations of functions and the descriptions of options.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_OPAQUE = {"eval", "exec", "__import__", "globals", "locals", "vars", "import_module"}
+_MODEL_NAMES = {"model", "_model"}  # what the harness calls a model
+
+Definition = tuple[str, str, str]
+"""Module, top-level name, and for a member of a class its name, else ""."""
+
+
+@dataclass
+class Mentions:
+    """What the code of one definition mentions."""
+
+    names: set[str] = field(default_factory=set)
+    chains: set[tuple[str, ...]] = field(default_factory=set)
+    """Dotted names that start with a plain name: `trilemma.Model.score`."""
+    attributes: set[str] = field(default_factory=set)
+    of_self: set[str] = field(default_factory=set)
+    of_model: set[str] = field(default_factory=set)
+    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
+    self_escapes: bool = False
+    """`self` is handed on."""
+    any_member: bool = False
+    """An attribute is asked for by a computed name."""
+    opaque: bool = False
+    """Something is imported by a computed name, or text is executed."""
+
+
+class _Reader(ast.NodeVisitor):
+    """Collects the mentions of a piece of code."""
+
+    def __init__(self) -> None:
+        self.found = Mentions()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self.found.names.add(node.id)
+        self.found.opaque |= node.id in _OPAQUE
+        self.found.self_escapes |= node.id == "self"
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.found.attributes.add(node.attr)
+        self.found.opaque |= node.attr in _OPAQUE and isinstance(node.value, ast.Name) and node.value.id == "importlib"
+        if _is_self(node.value):
+            self.found.of_self.add(node.attr)
+        elif bare_name(node.value) in _MODEL_NAMES:
+            self.found.of_model.add(node.attr)
+        chain = _chain(node)
+        if chain:
+            self.found.chains.add(chain)
+        if not isinstance(node.value, ast.Name):  # a plain name is the start of the chain, and not used by itself
+            self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        arguments = list(node.args)
+        if name in ("getattr", "hasattr", "setattr") and len(arguments) > 1:
+            key = arguments[1]
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                self.visit_Attribute(ast.Attribute(arguments[0], key.value, ast.Load()))
+                arguments = arguments[2:]
+            elif name == "getattr":
+                self.found.any_member = True
+        elif name == "super" or name == "type" or (isinstance(node.func, ast.Attribute) and _dunder(node.func.attr)):
+            arguments = [a for a in arguments if not (isinstance(a, ast.Name) and a.id == "self")]
+        self.visit(node.func)
+        for part in arguments:
+            self.visit(part)
+        for keyword in node.keywords:
+            self.visit(keyword.value)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found.imports.append(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self.found.imports.append(node)
+
+
+class _Bare(ast.NodeTransformer):
+    """The code without docstrings, annotations of functions, and descriptions of options."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        node.returns = None
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            argument.annotation = None
+        for extra in (arguments.vararg, arguments.kwarg):
+            if extra is not None:
+                extra.annotation = None
+        return self._without_docstring(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]  # noqa: N815
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
+        return self._without_docstring(node)
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        if bare_name(node.func) == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+        return self.generic_visit(node)
+
+    def _without_docstring(self, node: Any) -> Any:
+        # Texts that stand alone are documentation, after an attribute too.
+        node.body = [s for s in node.body if not is_text(s)] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+class Module:
+    """The definitions and imports at the top level of one module."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.name, self.is_package = name, file.name == "__init__.py"
+        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, tuple[str, str]] = {}
+        self.stars: list[str] = []
+        self.loose: list[ast.stmt] = []
+        tree = _Bare().visit(ast.parse(file.read_text(encoding="utf-8")))
+        self._read(tree.body)
+
+    def _read(self, body: Iterable[ast.stmt]) -> None:
+        for statement in body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self.stars += [module for module, name, _ in self.imported(statement) if name == "*"]
+                self.imports |= {alias: (m, n) for m, n, alias in self.imported(statement) if n != "*"}
+            elif isinstance(statement, ast.If) and bare_name(statement.test) == "TYPE_CHECKING":
+                self._read(statement.orelse)
+            elif names := list(_defined(statement)):
+                for name in names:
+                    self.definitions.setdefault(name, []).append(statement)
+            elif not is_text(statement):
+                self.loose.append(statement)
+                inside = [s for s in ast.walk(statement) if isinstance(s, ast.stmt) and s is not statement]
+                for part in inside:
+                    if isinstance(part, ast.Import | ast.ImportFrom):
+                        self._read([part])
+                    for name in _defined(part):
+                        self.definitions.setdefault(name, []).append(statement)
+
+    def imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
+        """(module, name in it or "" for the module itself, the name that it is given here)."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield (alias.name, "", alias.asname) if alias.asname else (alias.name.split(".")[0], "", alias.name)
+            return
+        base = node.module or ""
+        if node.level:
+            parts = self.name.split(".")
+            parent = parts[: len(parts) - node.level + (1 if self.is_package else 0)]
+            base = ".".join([*parent, *([base] if base else [])])
+        for alias in node.names:
+            yield base, alias.name, alias.asname or alias.name
+
+
+@cache
+def module(name: str) -> Module | None:
+    """The source of a module; None where it has none in Python."""
+    try:
+        loaded = sys.modules.get(name)
+        if loaded is not None and getattr(loaded, "__file__", None):
+            file = inspect.getsourcefile(loaded)
+        else:
+            spec = importlib.util.find_spec(name)
+            file = spec.origin if spec is not None else None
+    except (ImportError, ValueError, AttributeError, TypeError):
+        return None
+    return Module(name, Path(file)) if file and file.endswith(".py") else None
+
+
+@cache
+def mentions(statement: ast.stmt) -> Mentions:
+    """What a statement mentions."""
+    reader = _Reader()
+    reader.visit(statement)
+    return reader.found
+
+
+@cache
+def dump(statement: ast.stmt) -> bytes:
+    """The code of a statement, whatever its layout and comments."""
+    return ast.dump(statement).encode()
+
+
+def forget() -> None:
+    """Read every source anew from now on."""
+    for cached in (module, mentions, dump):
+        cached.cache_clear()
+
+
+# Statements
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        for target in targets:
+            for part in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
+                if isinstance(part, ast.Name):
+                    yield part.id
+
+
+def is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a text that stands alone: documentation."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def bare_name(node: ast.expr) -> str:
+    """The last name of an expression: `model` of `self.model` and of `model`; of a call that of what is called."""
+    if isinstance(node, ast.Call):
+        return bare_name(node.func)
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _is_self(node: ast.expr) -> bool:
+    """`self`, `cls`, `super()`, `type(self)`."""
+    if isinstance(node, ast.Call):
+        return bare_name(node.func) in ("super", "type")
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")
+
+
+def _chain(node: ast.Attribute) -> tuple[str, ...]:
+    parts = [node.attr]
+    inner = node.value
+    while isinstance(inner, ast.Attribute):
+        parts.append(inner.attr)
+        inner = inner.value
+    return (inner.id, *reversed(parts)) if isinstance(inner, ast.Name) else ()
