@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
     from trilemma.harness.store.store import claim_directory as claim_directory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # attribute -> the module of the harness that owns it
 _PUBLIC = {
