@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # attribute -> the module of the harness that owns it
 _PUBLIC = {

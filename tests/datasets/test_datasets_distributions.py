@@ -16,9 +16,9 @@ from torch import Tensor
 import trilemma
 from trilemma.datasets.builtin import trilemma_datasets
 
-LAWS = {cls.name: cls for cls in trilemma_datasets() if issubclass(cls, trilemma.Distribution)}
-PLANAR = [name for name, cls in LAWS.items() if cls().sample(1, torch.Generator()).shape[1] == 2]
-SPATIAL = [name for name in LAWS if name not in PLANAR]
+DISTRIBUTIONS = {cls.name: cls for cls in trilemma_datasets() if issubclass(cls, trilemma.Distribution)}
+PLANAR = [name for name, cls in DISTRIBUTIONS.items() if cls().sample(1, torch.Generator()).shape[1] == 2]
+SPATIAL = [name for name in DISTRIBUTIONS if name not in PLANAR]
 PUBLISHED = {
     "8gaussians-ffjord": 2.831880,
     "8gaussians-wgan-gp": -3.60,
@@ -52,7 +52,7 @@ class Drawn(NamedTuple):
 
 
 def draw(name: str, n: int) -> Drawn:
-    distribution = LAWS[name]()
+    distribution = DISTRIBUTIONS[name]()
     distribution.sample(10, torch.Generator().manual_seed(0))
     start = time.process_time()
     x = distribution.sample(n, torch.Generator().manual_seed(1))
@@ -136,9 +136,9 @@ def test_draws_in_higher_dimension_obey_the_score_of_the_density(spatial: Drawn)
         assert (((values.mean(0) - wanted) / standard_error).abs() < 4.5).all()
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_only_the_generator_handed_in_matters(name: str) -> None:
-    distribution = LAWS[name]()
+    distribution = DISTRIBUTIONS[name]()
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
     numpy_before = np.random.get_state()[1].tolist()
@@ -154,12 +154,12 @@ def test_only_the_generator_handed_in_matters(name: str) -> None:
 def test_entropy_is_the_published_one(name: str) -> None:
     wanted = PUBLISHED[name]
     digits = len(str(wanted).split(".")[1])
-    assert LAWS[name]().entropy == pytest.approx(wanted, abs=0.75 * 10**-digits + 5e-7)
+    assert DISTRIBUTIONS[name]().entropy == pytest.approx(wanted, abs=0.75 * 10**-digits + 5e-7)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_density_far_away_is_never_nan_and_never_high(name: str) -> None:
-    distribution = LAWS[name]()
+    distribution = DISTRIBUTIONS[name]()
     d = distribution.sample(1, torch.Generator()).shape[1]
     far = torch.tensor([[20.0], [-1e3], [1e3]]) * torch.ones(d)
     log_p = distribution.log_prob(far)
@@ -168,27 +168,27 @@ def test_density_far_away_is_never_nan_and_never_high(name: str) -> None:
     assert name in ("checkerboard", "funnel") or torch.isfinite(log_p).all()
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_card_names_distribution_and_parameters(name: str) -> None:
-    config = LAWS[name].Config(n_train=50, n_valid=20, n_test=30)
-    card = LAWS[name](config).card()
+    config = DISTRIBUTIONS[name].Config(n_train=50, n_valid=20, n_test=30)
+    card = DISTRIBUTIONS[name](config).card()
     assert (card.n_train, card.n_valid, card.n_test) == (50, 20, 30)
     assert card.parameters == config.model_dump(mode="json")
     assert card.title
     assert card.notes
     assert card.license
     assert card.entropy is not None
-    assert card.sha256 == LAWS[name](config).checksum
-    assert card.sha256 != LAWS[name](config.model_copy(update={"data_seed": 1})).checksum
+    assert card.sha256 == DISTRIBUTIONS[name](config).checksum
+    assert card.sha256 != DISTRIBUTIONS[name](config.model_copy(update={"data_seed": 1})).checksum
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_every_field_is_described(name: str) -> None:
-    for field, info in LAWS[name].Config.model_fields.items():
+    for field, info in DISTRIBUTIONS[name].Config.model_fields.items():
         assert info.description, field
 
 
 def test_splits_share_no_point() -> None:
-    splits = LAWS["ring8"]().splits
+    splits = DISTRIBUTIONS["ring8"]().splits
     rows = torch.cat([splits.train, splits.valid, splits.test])
     assert len(rows.unique(dim=0)) == len(rows)

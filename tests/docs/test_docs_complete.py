@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 import re
 import shlex
@@ -25,7 +25,10 @@ from trilemma.harness.plugins import Registry
 from trilemma.harness.store.frame import COLUMNS
 
 ROOT = Path(__file__).parents[2]
-PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {
+    page.stem: page.read_text(encoding="utf-8")
+    for page in sorted([*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"])
+}
 BASE = {
     "name": "docs",
     "budget": {"steps": 10},
@@ -42,13 +45,15 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    """docs/_generate.py, which writes the reference pages."""
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "_generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """docs/_reference.py, which writes the reference pages."""
+    return load("_reference")
+
+
+def load(name: str) -> ModuleType:
+    """A module of docs/, imported as MkDocs imports its hooks: with the folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        return importlib.import_module(name)
 
 
 def example(path: str) -> str:

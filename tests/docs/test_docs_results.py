@@ -1,0 +1,55 @@
+"""The reports of finished runs, as pages of the documentation."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    """docs/_results.py, imported as MkDocs imports its hooks: with the folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        return importlib.import_module("_results")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of two run directories, one of them without a report."""
+    (tmp_path / "flows" / "figures").mkdir(parents=True)
+    (tmp_path / "flows" / "report.md").write_text("# The flows\n\n![](figures/samples-1.png)\n")
+    (tmp_path / "flows" / "figures" / "samples-1.png").write_bytes(b"")
+    (tmp_path / "unfinished").mkdir()
+    return tmp_path
+
+
+def test_a_report_comes_with_its_figures_and_keeps_their_relative_places(results: ModuleType, runs: Path) -> None:
+    (report,) = results.reports(runs)
+    assert dict(report.files()) == {
+        "results/flows/report.md": runs / "flows" / "report.md",
+        "results/flows/figures/samples-1.png": runs / "flows" / "figures" / "samples-1.png",
+    }
+
+
+def test_reports_are_in_the_navigation_and_on_their_page(results: ModuleType, runs: Path) -> None:
+    found = results.reports(runs)
+    navigation: list[dict[str, object]] = [{"Home": "index.md"}, {"Results": [{"Figures": "results.md"}]}]
+    results.add_to_navigation(navigation, found)
+    assert navigation[1]["Results"] == [{"Figures": "results.md"}, {"The flows": "results/flows/report.md"}]
+    assert "- [The flows](results/flows/report.md)" in results.index(found)
+
+
+def test_a_folder_without_reports_is_an_error_that_says_what_to_do(results: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"TRILEMMA_DOCS_RUNS .*trilemma report DIR"):
+        results.reports(tmp_path)
+
+
+def test_without_runs_the_page_says_how_to_add_them(results: ModuleType) -> None:
+    assert results.RUNS in results.index([])
+    assert "<!-- reports -->" in (DOCS / "results.md").read_text(encoding="utf-8")
