@@ -15,74 +15,42 @@ if TYPE_CHECKING:
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
     """Distributions with a known density, and real data: from packages, from disk, or downloaded."""
-    from . import (
-        california,
-        cifar,
-        circles,
-        conditional,
-        curves,
-        digits,
-        extras,
-        files,
-        highdim,
-        mixtures,
-        mnist,
-        patches,
-        piecewise,
-        pinwheel,
-        spirals,
-        tabular,
-        teacher,
+    from .circles import FourCircles, Rings, TwoCircles
+    from .conditional import Abs, Crescent, Cubed, Sign, Sine
+    from .curves import Moons, SwissRoll
+    from .digits import Digits
+    from .downloadable import DOWNLOADABLE
+    from .extras import Mnist1d, Mnist5k, SkimagePatches
+    from .files import File, ImageFile
+    from .highdim import Funnel, GaussianMixture16, GaussianMixture64, ManyWell
+    from .mixtures import (
+        Gaussians8Cfm,
+        Gaussians8Ffjord,
+        Gaussians8WganGp,
+        Gaussians25,
+        Grid,
+        Grid25,
+        Mixture,
+        Ring,
+        Ring8,
+        Ring8Unequal,
+        TwoModes,
     )
+    from .patches import Patches
+    from .piecewise import Checkerboard
+    from .pinwheel import Pinwheel
+    from .spirals import TwoSpirals
+    from .teacher import Teacher
 
-    return [
-        mixtures.Ring,
-        mixtures.Ring8,
-        mixtures.Ring8Unequal,
-        mixtures.Grid,
-        mixtures.Grid25,
-        mixtures.Gaussians25,
-        mixtures.Gaussians8Ffjord,
-        mixtures.Gaussians8WganGp,
-        mixtures.Gaussians8Cfm,
-        mixtures.Mixture,
-        mixtures.TwoModes,
-        circles.Rings,
-        circles.TwoCircles,
-        circles.FourCircles,
-        curves.Moons,
-        curves.SwissRoll,
-        spirals.TwoSpirals,
-        pinwheel.Pinwheel,
-        piecewise.Checkerboard,
-        conditional.Crescent,
-        conditional.Cubed,
-        conditional.Sine,
-        conditional.Abs,
-        conditional.Sign,
-        highdim.Funnel,
-        highdim.ManyWell,
-        highdim.GaussianMixture16,
-        highdim.GaussianMixture64,
-        teacher.Teacher,
-        digits.Digits,
-        patches.Patches,
-        files.File,
-        files.ImageFile,
-        extras.Mnist5k,
-        extras.Mnist1d,
-        extras.SkimagePatches,
-        mnist.FashionMnist,
-        mnist.Mnist,
-        mnist.Kmnist,
-        cifar.Cifar10,
-        california.CaliforniaHousing,
-        tabular.Power,
-        tabular.Gas,
-        tabular.Hepmass,
-        tabular.Miniboone,
-        tabular.Bsds300,
+    mixtures: list[type[Dataset]] = [
+        *(Ring, Ring8, Ring8Unequal, Grid, Grid25, Gaussians25),
+        *(Gaussians8Ffjord, Gaussians8WganGp, Gaussians8Cfm, Mixture, TwoModes),
     ]
+    curves: list[type[Dataset]] = [Rings, TwoCircles, FourCircles, Moons, SwissRoll, TwoSpirals, Pinwheel]
+    pieces: list[type[Dataset]] = [Checkerboard, Crescent, Cubed, Sine, Abs, Sign]
+    spatial: list[type[Dataset]] = [Funnel, ManyWell, GaussianMixture16, GaussianMixture64, Teacher]
+    offline: list[type[Dataset]] = [Digits, Patches, File, ImageFile, Mnist5k, Mnist1d, SkimagePatches]
+    return [*mixtures, *curves, *pieces, *spatial, *offline, *DOWNLOADABLE]
 
 
 @trilemma.hookimpl

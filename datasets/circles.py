@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 
 import trilemma
 
-from .planar import PlanarDistribution
-from .quadrature import Box
+from .quadrature import Box, Estimate, EstimatedEntropy, planar_entropy
 
 
 class Circles(NamedTuple):
@@ -22,6 +21,16 @@ class Circles(NamedTuple):
     centers: tuple[tuple[float, float], ...]
     radii: tuple[float, ...]
     sigma: float
+
+    @property
+    def box(self) -> Box:
+        """A rectangle outside which the density is negligible."""
+        reach = max(self.radii) + 9 * self.sigma
+        columns = list(zip(*self.centers, strict=True))
+        return Box(
+            (min(columns[0]) - reach, min(columns[1]) - reach),
+            (max(columns[0]) + reach, max(columns[1]) + reach),
+        )
 
 
 def circles_sample(circles: Circles, n: int, generator: torch.Generator) -> Tensor:
@@ -47,27 +56,18 @@ def circles_log_prob(circles: Circles, x: Tensor) -> Tensor:
     return torch.stack(terms).logsumexp(0) - math.log(2 * math.pi * variance * len(terms))
 
 
-class CirclesDistribution(PlanarDistribution):
-    """Equally likely circles with Gaussian noise: give `circles`."""
+class CirclesDistribution(EstimatedEntropy, trilemma.Distribution):
+    """Equally likely circles with Gaussian noise: its Config gives the `circles`."""
 
-    @property
-    @abstractmethod
+    @cached_property
     def circles(self) -> Circles:
         """The circles."""
+        circles: Circles = self.config.circles()
+        return circles
 
-    @property
-    def smoothness(self) -> float:
-        return self.circles.sigma
-
-    @property
-    def box(self) -> Box:
-        centers, radii, sigma = self.circles
-        reach = max(radii) + 9 * sigma
-        columns = list(zip(*centers, strict=True))
-        return Box(
-            (min(columns[0]) - reach, min(columns[1]) - reach),
-            (max(columns[0]) + reach, max(columns[1]) + reach),
-        )
+    @cached_property
+    def entropy_estimate(self) -> Estimate:
+        return planar_entropy(self.log_prob, self.circles.box, self.circles.sigma / 3)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return circles_sample(self.circles, n, generator).float()
@@ -76,18 +76,12 @@ class CirclesDistribution(PlanarDistribution):
         return circles_log_prob(self.circles, x.double())
 
 
-class ConcentricCircles(CirclesDistribution):
-    """Circles around the origin: `radii` at scale 1, with `sigma` and `scale` in the Config."""
-
-    radii: tuple[float, ...]
-
-    @property
-    def circles(self) -> Circles:
-        radii = tuple(float(self.config.scale) * radius for radius in self.radii)
-        return Circles(((0.0, 0.0),) * len(radii), radii, float(self.config.sigma))
+def concentric(radii: tuple[float, ...], sigma: float) -> Circles:
+    """Circles around the origin."""
+    return Circles(((0.0, 0.0),) * len(radii), radii, sigma)
 
 
-class Rings(ConcentricCircles):
+class Rings(CirclesDistribution):
     """Four equally likely circles around the origin, radii 0.75, 1.5, 2.25 and 3, with noise, as in FFJORD.
 
     Circle and angle are independent uniform draws, where the FFJORD code takes equal counts on regular grids.
@@ -96,7 +90,6 @@ class Rings(ConcentricCircles):
     name = "rings"
     title = "Four rings (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
-    radii = (0.25, 0.5, 0.75, 1.0)
 
     class Config(trilemma.DistributionConfig):
         """Shape of the rings."""
@@ -104,8 +97,12 @@ class Rings(ConcentricCircles):
         sigma: float = Field(0.08, gt=0, description="standard deviation of the noise, per coordinate")
         scale: float = Field(3.0, gt=0, description="radius of the outermost circle")
 
+        def circles(self) -> Circles:
+            """Four circles at equal distances."""
+            return concentric(tuple(self.scale * radius for radius in (0.25, 0.5, 0.75, 1.0)), self.sigma)
 
-class TwoCircles(ConcentricCircles):
+
+class TwoCircles(CirclesDistribution):
     """Two equally likely circles around the origin, radii 1.5 and 3, with noise, as in FFJORD.
 
     The angles are independent uniform draws, where scikit-learn's `make_circles` places them on a regular grid.
@@ -114,13 +111,16 @@ class TwoCircles(ConcentricCircles):
     name = "circles"
     title = "Two circles (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
-    radii = (0.5, 1.0)
 
     class Config(trilemma.DistributionConfig):
         """Shape of the circles."""
 
         sigma: float = Field(0.24, gt=0, description="standard deviation of the noise, per coordinate")
         scale: float = Field(3.0, gt=0, description="radius of the outer circle")
+
+        def circles(self) -> Circles:
+            """Two circles, the inner of half the radius."""
+            return concentric((self.scale * 0.5, self.scale), self.sigma)
 
 
 class FourCircles(CirclesDistribution):
@@ -136,7 +136,7 @@ class FourCircles(CirclesDistribution):
         radius: float = Field(2.0, gt=0, description="radius of each circle")
         sigma: float = Field(0.1, gt=0, description="standard deviation of the noise, per coordinate")
 
-    @property
-    def circles(self) -> Circles:
-        centers = tuple((x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
-        return Circles(centers, (float(self.config.radius),) * 4, float(self.config.sigma))
+        def circles(self) -> Circles:
+            """The circles around the corners of a square."""
+            centers = tuple((x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
+            return Circles(centers, (self.radius,) * 4, self.sigma)

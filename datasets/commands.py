@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trilemma import DataError
+
 if TYPE_CHECKING:
     from .download import RemoteFile
 
 
 def remote_files() -> dict[str, list[RemoteFile]]:
-    """The downloadable files of each dataset that has any, by its name."""
-    from .builtin import trilemma_datasets
-    from .download import Downloaded
+    """The files of each downloadable dataset, by its name. They are listed late, since datasets load torch."""
+    from . import downloadable
 
-    return {cls.name: list(cls().remote.values()) for cls in trilemma_datasets() if issubclass(cls, Downloaded)}
+    return downloadable.remote_files()
 
 
 def _chosen(names: tuple[str, ...]) -> dict[str, list[RemoteFile]]:
@@ -52,8 +53,6 @@ def list_() -> None:
 @click.option("--timeout", default=30.0, show_default=True, help="Seconds without a byte after which to try again.")
 def fetch_(names: tuple[str, ...], timeout: float) -> None:
     """Download the files of the named datasets into the cache."""
-    from trilemma import DataError
-
     from .download import fetch
 
     for name, files in _chosen(names).items():

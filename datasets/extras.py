@@ -72,7 +72,7 @@ class Mnist1d(trilemma.Dataset):
     title = "MNIST-1D"
     source = "mnist1d.data.make_dataset"
     license = "Apache-2.0"
-    citation = "Graydanus and Kobak 2024, Scaling down deep learning with MNIST-1D"
+    citation = "Greydanus and Kobak 2024, Scaling down deep learning with MNIST-1D"
 
     def load(self) -> trilemma.Splits:
         """Raises DataError where mnist1d is not installed."""
@@ -95,6 +95,8 @@ class SkimagePatches(PhotographPatches):
 
     def photographs(self) -> list[NDArray[np.uint8]]:
         """Raises DataError where scikit-image is not installed."""
-        package = optional("skimage.data", "scikit-image", self.name)
-        names = ("astronaut", "brick", "camera", "cat", "coffee", "grass", "gravel", "rocket")
-        return [getattr(package, name)() for name in names]
+        data = optional("skimage.data", "scikit-image", self.name)
+        return [
+            *(data.astronaut(), data.brick(), data.camera(), data.cat()),
+            *(data.coffee(), data.grass(), data.gravel(), data.rocket()),
+        ]

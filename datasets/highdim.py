@@ -127,38 +127,38 @@ class ManyWell(trilemma.Distribution):
         return (double_well(x1) - 0.5 * x2.square() - log_z).sum(1)
 
 
-class GaussianMixtureD(MixtureDistribution):
+class RandomCentersConfig(trilemma.DistributionConfig):
     """Equal round Gaussians of unit variance around centers drawn once from N(0, spread^2 I), under a fixed seed."""
 
-    class Config(trilemma.DistributionConfig):
-        """Size of the mixture."""
+    dim: int = Field(16, ge=1, description="number of coordinates")
+    components: int = Field(8, ge=1, description="number of Gaussians")
+    spread: float = Field(1.0, ge=0, description="standard deviation of the centers, per coordinate")
+    centers_seed: int = Field(0, ge=0, description="seed of the draw of the centers")
 
-        dim: int = Field(16, ge=1, description="number of coordinates")
-        components: int = Field(8, ge=1, description="number of Gaussians")
-        spread: float = Field(1.0, ge=0, description="standard deviation of the centers, per coordinate")
-        centers_seed: int = Field(0, ge=0, description="seed of the draw of the centers")
-
-    @cached_property
     def mixture(self) -> GaussianMixture:
-        c = self.config
-        centers = c.spread * np.random.RandomState(c.centers_seed).standard_normal((c.components, c.dim))
+        """The mixture."""
+        state = np.random.RandomState(self.centers_seed)
+        centers = self.spread * state.standard_normal((self.components, self.dim))
         return GaussianMixture.isotropic(torch.from_numpy(centers), 1.0)
 
 
-class GaussianMixture16(GaussianMixtureD):
+class GaussianMixture16(MixtureDistribution):
     """Eight Gaussians of unit variance in 16 dimensions, centers drawn once from N(0, I)."""
 
     name = "mixture-d16"
     title = "Gaussian mixture, d = 16"
 
+    class Config(RandomCentersConfig):
+        """Size of the mixture."""
 
-class GaussianMixture64(GaussianMixtureD):
+
+class GaussianMixture64(MixtureDistribution):
     """Sixteen Gaussians of unit variance in 64 dimensions, centers drawn once from N(0, I / 4)."""
 
     name = "mixture-d64"
     title = "Gaussian mixture, d = 64"
 
-    class Config(GaussianMixtureD.Config):
+    class Config(RandomCentersConfig):
         """Size of the mixture."""
 
         dim: int = Field(64, ge=1, description="number of coordinates")

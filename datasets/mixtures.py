@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from functools import cached_property
 
 import torch
@@ -13,16 +12,21 @@ from torch import Tensor
 import trilemma
 
 from .gaussian_mixture import GaussianMixture
-from .quadrature import Estimate
+from .quadrature import Estimate, EstimatedEntropy
 
 
-class MixtureDistribution(trilemma.Distribution):
-    """A Gaussian mixture: give `mixture`."""
+class MixtureDistribution(EstimatedEntropy, trilemma.Distribution):
+    """A Gaussian mixture: its Config gives the `mixture`."""
 
     @cached_property
-    @abstractmethod
     def mixture(self) -> GaussianMixture:
         """The distribution."""
+        mixture: GaussianMixture = self.config.mixture()
+        return mixture
+
+    @cached_property
+    def entropy_estimate(self) -> Estimate:
+        return self.mixture.entropy()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         return self.mixture.sample(n, generator).float()
@@ -33,18 +37,6 @@ class MixtureDistribution(trilemma.Distribution):
     def modes(self) -> trilemma.Modes:
         distribution = self.mixture
         return trilemma.Modes(distribution.centers, distribution.weights, distribution.covariances)
-
-    @cached_property
-    def _entropy(self) -> Estimate:
-        return self.mixture.entropy()
-
-    @property
-    def entropy(self) -> float:
-        return self._entropy.value
-
-    @property
-    def entropy_error(self) -> float:
-        return self._entropy.error
 
 
 def ring_centers(modes: int, radius: float) -> Tensor:
@@ -59,44 +51,62 @@ def grid_centers(side: int, spacing: float) -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
+class RingConfig(trilemma.DistributionConfig):
+    """Shape of a ring."""
+
+    modes: int = Field(8, ge=1, description="number of Gaussians")
+    radius: float = Field(2.0, ge=0, description="radius of the circle of centers")
+    sigma: float = Field(0.2, gt=0, description="standard deviation of each Gaussian, per coordinate")
+    weight_ratio: float = Field(1.0, gt=0, description="weight of each Gaussian over that of the one before it")
+
+    def mixture(self) -> GaussianMixture:
+        """The ring."""
+        weights = self.weight_ratio ** torch.arange(self.modes, dtype=torch.float64)
+        return GaussianMixture.isotropic(ring_centers(self.modes, self.radius), self.sigma, weights)
+
+
 class Ring(MixtureDistribution):
     """Equal round Gaussians on a circle, or with weights in geometric progression around it."""
 
     name = "ring"
     title = "Ring of Gaussians"
 
-    class Config(trilemma.DistributionConfig):
+    class Config(RingConfig):
         """Shape of the ring."""
 
-        modes: int = Field(8, ge=1, description="number of Gaussians")
-        radius: float = Field(2.0, ge=0, description="radius of the circle of centers")
-        sigma: float = Field(0.2, gt=0, description="standard deviation of each Gaussian, per coordinate")
-        weight_ratio: float = Field(1.0, gt=0, description="weight of each Gaussian over that of the one before it")
 
-    @cached_property
-    def mixture(self) -> GaussianMixture:
-        c = self.config
-        weights = float(c.weight_ratio) ** torch.arange(c.modes, dtype=torch.float64)
-        return GaussianMixture.isotropic(ring_centers(c.modes, c.radius), c.sigma, weights)
-
-
-class Ring8(Ring):
+class Ring8(MixtureDistribution):
     """Eight equal Gaussians, standard deviation 0.2, on a circle of radius 2."""
 
     name = "ring8"
     title = "Ring of 8 Gaussians"
 
+    class Config(RingConfig):
+        """Shape of the ring."""
 
-class Ring8Unequal(Ring):
+
+class Ring8Unequal(MixtureDistribution):
     """The ring of eight Gaussians with weights halving from one to the next: the rarest mode holds 1 point in 255."""
 
     name = "ring8-unequal"
     title = "Ring of 8 Gaussians, unequal weights"
 
-    class Config(Ring.Config):
+    class Config(RingConfig):
         """Shape of the ring."""
 
         weight_ratio: float = Field(0.5, gt=0, description="weight of each Gaussian over that of the one before it")
+
+
+class GridConfig(trilemma.DistributionConfig):
+    """Shape of a grid."""
+
+    side: int = Field(5, ge=1, description="Gaussians along one side")
+    spacing: float = Field(2.0, gt=0, description="distance between neighboring centers")
+    sigma: float = Field(0.05, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+    def mixture(self) -> GaussianMixture:
+        """The grid."""
+        return GaussianMixture.isotropic(grid_centers(self.side, self.spacing), self.sigma)
 
 
 class Grid(MixtureDistribution):
@@ -105,81 +115,104 @@ class Grid(MixtureDistribution):
     name = "grid"
     title = "Grid of Gaussians"
 
-    class Config(trilemma.DistributionConfig):
+    class Config(GridConfig):
         """Shape of the grid."""
 
-        side: int = Field(5, ge=1, description="Gaussians along one side")
-        spacing: float = Field(2.0, gt=0, description="distance between neighboring centers")
-        sigma: float = Field(0.05, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
-    @cached_property
-    def mixture(self) -> GaussianMixture:
-        c = self.config
-        return GaussianMixture.isotropic(grid_centers(c.side, c.spacing), c.sigma)
-
-
-class Grid25(Grid):
+class Grid25(MixtureDistribution):
     """The 5 x 5 grid of the mode-collapse literature: centers -4, -2, 0, 2, 4, standard deviation 0.05."""
 
     name = "grid25"
     title = "Grid of 25 Gaussians"
     citation = "Srivastava et al. 2017, VEEGAN"
 
+    class Config(GridConfig):
+        """Shape of the grid."""
 
-class Gaussians25(Grid):
+
+class Gaussians25(MixtureDistribution):
     """The 5 x 5 grid as in the WGAN-GP code: grid25 over 2.828."""
 
     name = "25gaussians"
     title = "25 Gaussians (WGAN-GP)"
     citation = "Gulrajani et al. 2017, Improved training of Wasserstein GANs"
 
-    class Config(Grid.Config):
+    class Config(GridConfig):
         """Shape of the grid."""
 
         spacing: float = Field(2 / 2.828, gt=0, description="distance between neighboring centers")
         sigma: float = Field(0.05 / 2.828, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
-class Gaussians8Ffjord(Ring):
+class Gaussians8Ffjord(MixtureDistribution):
     """Eight Gaussians as in the FFJORD code: radius 4, deviation 0.5, all over 1.414."""
 
     name = "8gaussians-ffjord"
     title = "8 Gaussians (FFJORD)"
     citation = "Grathwohl et al. 2019, FFJORD"
 
-    class Config(Ring.Config):
+    class Config(RingConfig):
         """Shape of the ring."""
 
         radius: float = Field(4 / 1.414, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.5 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
-class Gaussians8WganGp(Ring):
+class Gaussians8WganGp(MixtureDistribution):
     """Eight Gaussians as in the WGAN-GP code: radius 2, deviation 0.02, all over 1.414."""
 
     name = "8gaussians-wgan-gp"
     title = "8 Gaussians (WGAN-GP)"
     citation = "Gulrajani et al. 2017, Improved training of Wasserstein GANs"
 
-    class Config(Ring.Config):
+    class Config(RingConfig):
         """Shape of the ring."""
 
         radius: float = Field(2 / 1.414, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.02 / 1.414, gt=0, description="standard deviation of each Gaussian, per coordinate")
 
 
-class Gaussians8Cfm(Ring):
+class Gaussians8Cfm(MixtureDistribution):
     """Eight Gaussians as in the TorchCFM code: radius 5, covariance sqrt(0.1) times the identity."""
 
     name = "8gaussians-cfm"
     title = "8 Gaussians (TorchCFM)"
     citation = "Tong et al. 2024, Improving and generalizing flow-based generative models"
 
-    class Config(Ring.Config):
+    class Config(RingConfig):
         """Shape of the ring."""
 
         radius: float = Field(5.0, ge=0, description="radius of the circle of centers")
         sigma: float = Field(0.1**0.25, gt=0, description="standard deviation of each Gaussian, per coordinate")
+
+
+class ComponentsConfig(trilemma.DistributionConfig):
+    """The components of a mixture."""
+
+    centers: tuple[tuple[float, ...], ...] = Field(
+        ((-2.0, 0.0), (0.0, 0.0), (2.0, 0.0)), min_length=1, description="one center for each component"
+    )
+    weights: tuple[float, ...] = Field((0.1, 0.3, 0.6), description="weights, normalized to sum to 1")
+    sigmas: tuple[float, ...] = Field((0.2, 0.4, 0.2), description="standard deviations, per coordinate")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> ComponentsConfig:
+        counts = len(self.centers), len(self.weights), len(self.sigmas)
+        if len(set(counts)) != 1:
+            raise ValueError(f"{counts[0]} centers, {counts[1]} weights and {counts[2]} sigmas: give one of each")
+        if len({len(center) for center in self.centers}) != 1 or not self.centers[0]:
+            raise ValueError("all centers need the same number of coordinates, at least 1")
+        if min(self.weights) <= 0 or min(self.sigmas) <= 0:
+            raise ValueError("weights and sigmas must be positive")
+        return self
+
+    def mixture(self) -> GaussianMixture:
+        """The mixture."""
+        return GaussianMixture.isotropic(
+            torch.tensor(self.centers, dtype=torch.float64),
+            torch.tensor(self.sigmas, dtype=torch.float64),
+            torch.tensor(self.weights, dtype=torch.float64),
+        )
 
 
 class Mixture(MixtureDistribution):
@@ -188,37 +221,11 @@ class Mixture(MixtureDistribution):
     name = "mixture"
     title = "Gaussian mixture"
 
-    class Config(trilemma.DistributionConfig):
+    class Config(ComponentsConfig):
         """The components."""
 
-        centers: tuple[tuple[float, ...], ...] = Field(
-            ((-2.0, 0.0), (0.0, 0.0), (2.0, 0.0)), min_length=1, description="one center for each component"
-        )
-        weights: tuple[float, ...] = Field((0.1, 0.3, 0.6), description="weights, normalized to sum to 1")
-        sigmas: tuple[float, ...] = Field((0.2, 0.4, 0.2), description="standard deviations, per coordinate")
 
-        @model_validator(mode="after")
-        def _one_of_each(self) -> Mixture.Config:
-            counts = len(self.centers), len(self.weights), len(self.sigmas)
-            if len(set(counts)) != 1:
-                raise ValueError(f"{counts[0]} centers, {counts[1]} weights and {counts[2]} sigmas: give one of each")
-            if len({len(center) for center in self.centers}) != 1 or not self.centers[0]:
-                raise ValueError("all centers need the same number of coordinates, at least 1")
-            if min(self.weights) <= 0 or min(self.sigmas) <= 0:
-                raise ValueError("weights and sigmas must be positive")
-            return self
-
-    @cached_property
-    def mixture(self) -> GaussianMixture:
-        c = self.config
-        return GaussianMixture.isotropic(
-            torch.tensor(c.centers, dtype=torch.float64),
-            torch.tensor(c.sigmas, dtype=torch.float64),
-            torch.tensor(c.weights, dtype=torch.float64),
-        )
-
-
-class TwoModes(Mixture):
+class TwoModes(MixtureDistribution):
     """1/5 N((-5, -5), I) + 4/5 N((5, 5), I): a model that only sees local scores gets the weights wrong."""
 
     name = "two-modes"
@@ -227,7 +234,7 @@ class TwoModes(Mixture):
         "Song and Ermon 2019, Generative modeling by estimating gradients of the data distribution, section 3.2.2"
     )
 
-    class Config(Mixture.Config):
+    class Config(ComponentsConfig):
         """The components."""
 
         centers: tuple[tuple[float, ...], ...] = Field(

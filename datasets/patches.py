@@ -66,8 +66,8 @@ class PhotographPatches(trilemma.Dataset):
         grays = [gray(image) for image in self.photographs()]
         state = np.random.RandomState(self.config.data_seed)
         parts = []
-        for index, label in enumerate(("train", "valid", "test")):
-            size = getattr(self.config, f"n_{label}")
+        sizes = {"train": self.config.n_train, "valid": self.config.n_valid, "test": self.config.n_test}
+        for index, (label, size) in enumerate(sizes.items()):
             levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in grays])
             if size > len(levels):
                 raise trilemma.DataError(

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import trilemma
 
-from .quadrature import Box, Estimate, planar_entropy
+from .quadrature import Box, Estimate, EstimatedEntropy, planar_entropy
 
 
-class PlanarDistribution(trilemma.Distribution):
+class PlanarDistribution(EstimatedEntropy, trilemma.Distribution):
     """A distribution on the plane with a density that is smooth on a known scale: give `box` and `smoothness`."""
 
     @property
@@ -24,13 +24,5 @@ class PlanarDistribution(trilemma.Distribution):
         """The length over which the density changes: the standard deviation of its narrowest part."""
 
     @cached_property
-    def _entropy(self) -> Estimate:
+    def entropy_estimate(self) -> Estimate:
         return planar_entropy(self.log_prob, self.box, self.smoothness / 3)
-
-    @property
-    def entropy(self) -> float:
-        return self._entropy.value
-
-    @property
-    def entropy_error(self) -> float:
-        return self._entropy.error

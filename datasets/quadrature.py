@@ -1,8 +1,10 @@
-"""Entropy of a density on the plane by the trapezoidal rule, with an error from two grids."""
+"""Entropy of a density on the plane by the trapezoidal rule, and how far a number that is computed may be off."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -23,6 +25,23 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
+
+
+class EstimatedEntropy:
+    """A part of distributions whose entropy is computed numerically: give `entropy_estimate`."""
+
+    @cached_property
+    @abstractmethod
+    def entropy_estimate(self) -> Estimate:
+        """The entropy in nats and how far it may be off."""
+
+    @property
+    def entropy(self) -> float:
+        return self.entropy_estimate.value
+
+    @property
+    def entropy_error(self) -> float:
+        return self.entropy_estimate.error
 
 
 def grid(box: Box, step: float) -> tuple[Tensor, float]:

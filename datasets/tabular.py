@@ -14,6 +14,7 @@ import trilemma
 
 from .archives import extracted
 from .download import Downloaded, RemoteFile
+from .extras import optional
 from .frames import read_pickled_frame
 from .tables import check_table, read_array
 
@@ -166,8 +167,6 @@ class Bsds300(Tabular):
 
     def prepare(self, files: list[Path]) -> tuple[Array, Array, Array]:
         """Raises DataError where h5py is not installed."""
-        from .extras import optional
-
         with optional("h5py", "h5py", self.name).File(files[0], "r") as stored:
             train, valid, test = (np.asarray(stored[part]) for part in ("train", "validation", "test"))
         return train, valid, test

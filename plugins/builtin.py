@@ -29,9 +29,8 @@ def trilemma_models() -> list[type[Model]]:
     from .diffusion.score_matching import EnergyMatching, ScoreMatching
     from .diffusion.score_sde import SubVpSde, VeSde, VpSde
     from .flows import FLOWS
-    from .gan.ddgan import Ddgan
+    from .gan.ddgan import Ddgan, DdganUnet
     from .gan.gan import Gan, GanUnet
-    from .gan.unet import DdganUnet
     from .sobolev_descent.sobolev_descent import SobolevDescent, UnbalancedSobolevDescent
     from .vae.vae import Vae
     from .vae.vlae import FlowPriorVAE

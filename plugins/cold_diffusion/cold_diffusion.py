@@ -1,7 +1,8 @@
 """Cold diffusion (Bansal et al. 2023): the base of its models, one for each degradation.
 
-For a degradation of your own, subclass `ColdVectors` or `ColdImages`, give it a `name` and a docstring, and return a
-`Degradation` from `make_degradation`.
+For a degradation of your own, subclass `ColdDiffusion`, give it a `name` and a docstring, and return a `Degradation`
+from `make_degradation`. Its Config chooses the network: `VectorConfig`, with the recipe `MLP_RECIPE`, or `ImageConfig`,
+with `UNET_RECIPE` and `accepts = ("image",)`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,29 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.mlp import MLPConfig
 from ..networks.points import ROWS, stratified
-from ..networks.unet import UNET_RECIPE, UNetConfig
+from ..networks.unet import UNetConfig
 from .end_state import EndState, EndStateConfig, PriorAlone
-from .restoration import ColdSampler, Degradation, Naive, Restorer, Tacos
+from .restoration import AnchoredRestorer, ColdSampler, Degradation, Naive, ResidualRestorer, Restorer, Tacos
+
+
+class VectorConfig(MLPConfig, EndStateConfig):
+    """An MLP on vectors, and the fully degraded state."""
+
+    octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point")
+
+    def restorer(self, info: trilemma.DataInfo) -> Restorer:
+        """A restorer trained on the squared error."""
+        return AnchoredRestorer(self.network(info))
+
+
+class ImageConfig(UNetConfig, EndStateConfig):
+    """A U-Net on images, and the fully degraded state."""
+
+    def restorer(self, info: trilemma.DataInfo) -> Restorer:
+        """A restorer trained on the absolute error."""
+        return ResidualRestorer(self.network(info))
 
 
 class ColdDiffusion(trilemma.NeuralModel):
@@ -33,13 +52,9 @@ class ColdDiffusion(trilemma.NeuralModel):
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
         """The degradation for a data shape."""
 
-    @abstractmethod
-    def make_restorer(self, info: trilemma.DataInfo) -> Restorer:
-        """The restorer for a data shape."""
-
     def build(self, info: trilemma.DataInfo) -> None:
         self.degradation = self.make_degradation(info)
-        self.restorer = self.make_restorer(info)
+        self.restorer: Restorer = self.config.restorer(info)
         self.end_state = EndState(info.shape, self.config)
         self.support = info.support
 
@@ -57,6 +72,11 @@ class ColdDiffusion(trilemma.NeuralModel):
         value: Tensor = self.degradation(x, t.to(x), self.degradation.partner(x, generator))
         return value
 
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The mean error of R(D(x, t), t) at even severities t (Bansal et al. 2023, eq. 2)."""
+        t = stratified(len(x), ctx.generator)
+        return self.restorer.error(self.degraded(x, t, ctx.generator), t, x)
+
     def restore(self, x: Tensor, t: Tensor) -> Tensor:
         """R(x, t), for images kept within their range: else Algorithm 1 amplifies its own errors without end."""
         estimate: Tensor = self.restorer(x, t)
@@ -71,46 +91,3 @@ class ColdDiffusion(trilemma.NeuralModel):
             return self.end_state.alone(ends, sampler)
         assert isinstance(sampler, ColdSampler)
         return torch.cat([sampler.draw(self.restore, self.degradation, part) for part in torch.split(ends, ROWS)])
-
-
-class ColdVectors(ColdDiffusion):
-    """Cold diffusion on vectors, by an MLP and the squared error."""
-
-    recipe = MLP_RECIPE
-
-    class Config(MLPConfig, EndStateConfig):
-        """The network and the fully degraded state."""
-
-        octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point")
-
-    def make_restorer(self, info: trilemma.DataInfo) -> Restorer:
-        return Restorer(self.config.network(info), anchored=True)
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """E|R(D(x, t), t) - x|^2 / t^2 at even severities, per coordinate (Bansal et al. 2023, eq. 2, in L2).
-
-        The weight makes it the squared error of the raw network: each severity starts with the same loss.
-        """
-        t = stratified(len(x), ctx.generator)
-        error = self.restorer(self.degraded(x, t, ctx.generator), t) - x
-        loss: Tensor = (error.flatten(1) / t.unsqueeze(1)).square().mean()
-        return loss
-
-
-class ColdImages(ColdDiffusion):
-    """Cold diffusion on images, by a U-Net and the absolute error."""
-
-    accepts = ("image",)
-    recipe = UNET_RECIPE
-
-    class Config(UNetConfig, EndStateConfig):
-        """The network and the fully degraded state."""
-
-    def make_restorer(self, info: trilemma.DataInfo) -> Restorer:
-        return Restorer(self.config.network(info), anchored=False)
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """E|R(D(x, t), t) - x| at even severities, per coordinate (Bansal et al. 2023, eq. 2)."""
-        t = stratified(len(x), ctx.generator)
-        value: Tensor = (self.restorer(self.degraded(x, t, ctx.generator), t) - x).abs().mean()
-        return value

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 import trilemma
 
 from ..networks.points import per_point
-from .cold_diffusion import ColdImages
+from ..networks.unet import UNET_RECIPE
+from .cold_diffusion import ColdDiffusion, ImageConfig
 from .heat import HeatBlur
 from .restoration import Degradation
 
@@ -71,12 +72,14 @@ class Downsample(Degradation):
         return super().times(min(steps, self.halvings), 1.0)
 
 
-class ColdBlur(ColdImages):
+class ColdBlur(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by blur, the heat equation: invertible, so read it beside its prior alone."""
 
     name = "cold-blur"
+    accepts = ("image",)
+    recipe = UNET_RECIPE
 
-    class Config(ColdImages.Config):
+    class Config(ImageConfig):
         """The network, the degradation and the fully degraded state."""
 
         sigma_min: float = Field(0.3, gt=0, description="least width of the blur, pixels")
@@ -87,19 +90,29 @@ class ColdBlur(ColdImages):
         return Blur(height, width, self.config.sigma_min, self.config.sigma_max)
 
 
-class ColdMask(ColdImages):
+class ColdMask(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by a mask that grows from the center and leaves the border pixels."""
 
     name = "cold-mask"
+    accepts = ("image",)
+    recipe = UNET_RECIPE
+
+    class Config(ImageConfig):
+        """The network and the fully degraded state."""
 
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
         return Mask(*info.shape[1:])
 
 
-class ColdDownsample(ColdImages):
+class ColdDownsample(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by downsampling, halving the sides down to one pixel where they allow."""
 
     name = "cold-downsample"
+    accepts = ("image",)
+    recipe = UNET_RECIPE
+
+    class Config(ImageConfig):
+        """The network and the fully degraded state."""
 
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
         return Downsample(*info.shape[1:])

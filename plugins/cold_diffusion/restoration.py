@@ -51,25 +51,51 @@ class Degradation(nn.Module, ABC):
         return torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** power
 
 
-class Restorer(nn.Module):
-    """R(x_t, t) around a raw network F.
+class Restorer(nn.Module, ABC):
+    """R(x_t, t) around a raw network F, and the error that it is trained on."""
 
-    `anchored`: R = (1 - t) x_t + t F, which leaves points alone as t goes to 0 and asks of F values of the size of the
-    data at every severity. Otherwise R = x_t + F.
-    """
-
-    def __init__(self, network: nn.Module, *, anchored: bool) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.anchored = anchored
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.to(x).expand(len(x))
-        raw: Tensor = self.network(x, t.log() / 2)
-        if not self.anchored:
-            return x + raw
-        share = per_point(t, x)
-        return (1 - share) * x + share * raw
+        return self.estimate(x, per_point(t, x), self.network(x, t.log() / 2))
+
+    @abstractmethod
+    def estimate(self, x: Tensor, t: Tensor, raw: Tensor) -> Tensor:
+        """R from the degraded points, their severities (broadcast), and the values of F, all of the shape of `x`."""
+
+    @abstractmethod
+    def error(self, degraded: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        """The mean error of R at degraded points and their severities `(n,)`, where the points were `x`."""
+
+
+class AnchoredRestorer(Restorer):
+    """R = (1 - t) x_t + t F, for vectors, trained on |R - x|^2 / t^2.
+
+    It leaves points alone as t goes to 0 and asks of F values of the size of the data at every severity. The weight
+    makes the error that of F: each severity starts with the same.
+    """
+
+    def estimate(self, x: Tensor, t: Tensor, raw: Tensor) -> Tensor:
+        return (1 - t) * x + t * raw
+
+    def error(self, degraded: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        difference = self(degraded, t) - x
+        error: Tensor = (difference.flatten(1) / t.unsqueeze(1)).square().mean()
+        return error
+
+
+class ResidualRestorer(Restorer):
+    """R = x_t + F, for images, trained on |R - x|."""
+
+    def estimate(self, x: Tensor, t: Tensor, raw: Tensor) -> Tensor:
+        return x + raw
+
+    def error(self, degraded: Tensor, t: Tensor, x: Tensor) -> Tensor:
+        error: Tensor = (self(degraded, t) - x).abs().mean()
+        return error
 
 
 class ColdSampler(trilemma.Sampler):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 import trilemma
 
+from ..networks.mlp import MLP_RECIPE
 from ..networks.points import per_point
-from .cold_diffusion import ColdVectors
+from .cold_diffusion import ColdDiffusion, VectorConfig
 from .end_state import PriorAlone
 from .restoration import Degradation
 
@@ -79,13 +80,14 @@ class Fade(Degradation):
         return (mean + faded @ basis).reshape(x.shape)
 
 
-class ColdMorph(ColdVectors):
+class ColdMorph(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by morphing: points become others of a stored set, uniform in a cube."""
 
     name = "cold-morph"
+    recipe = MLP_RECIPE
     always_samplers = (PriorAlone(),)  # partners are independent of the data: no linear map gives back anything
 
-    class Config(ColdVectors.Config):
+    class Config(VectorConfig):
         """The network, the degradation and the fully degraded state."""
 
         partners: int = Field(10_000, ge=1, description="points of the stored set")
@@ -94,12 +96,13 @@ class ColdMorph(ColdVectors):
         return Morph(info.shape, self.config.partners)
 
 
-class ColdFade(ColdVectors):
+class ColdFade(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by fading principal components: invertible, so read its prior alone too."""
 
     name = "cold-fade"
+    recipe = MLP_RECIPE
 
-    class Config(ColdVectors.Config):
+    class Config(VectorConfig):
         """The network, the degradation and the fully degraded state."""
 
         rate: float = Field(8.0, gt=0, description="the last component is damped by exp(-rate)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -12,21 +11,13 @@ from torch import Tensor, nn
 import trilemma
 
 from ..diffusion.ode import ddim, ddim_step
-from ..diffusion.schedules import VarianceExploding
-from ..networks.points import ROWS, standard_normal
-from .losses import discriminator_loss, generator_loss, with_squared_gradient
-from .networks import Discriminator, Generator, VectorDiscriminator, VectorGenerator, per_block
+from ..networks.points import standard_normal
+from .game import AdversarialModel, Game, Round, diversity, draw_latent, per_block
+from .images import IMAGE_RECIPE, ImageConfig, ImageDiscriminator, ImageGenerator
+from .vectors import LONGEST, VectorConfig, VectorDiscriminator, VectorGenerator, data_frequencies, log_spaced
 
-
-class GameConfig(trilemma.Config):
-    """The game of the two players."""
-
-    latent: int = Field(4, ge=0, description="coordinates of the generator's latent; on images, channels of it")
-    detail: float = Field(0.016, gt=0, description="finest detail that the data has, in deviations of a coordinate")
-    r1: float = Field(0.3, ge=0, description="weight gamma of the gradient penalty R1 at the start")
-    r1_final: float = Field(0.03, gt=0, description="weight of R1 from 70 % of the budget on, geometrically from `r1`")
-    r1_every: int = Field(1, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
-    r2: bool = Field(False, description="penalize the gradient at drawn points too (R2), with the weight of R1")
+SLOWEST = 4.0
+"""Highest that the generator's lowest frequency gets in units of its noisy input, where noise hides the data."""
 
 
 class StepsConfig(trilemma.Config):
@@ -36,77 +27,83 @@ class StepsConfig(trilemma.Config):
     sigma_max: float = Field(6.0, gt=0, description="noise level at which sampling starts")
 
 
-class VectorConfig(GameConfig):
-    """The game, and two players that are MLPs."""
+def noise_levels(steps: int, detail: float, sigma_max: float) -> Tensor:
+    """The finest detail there is at each t: that of the data, then the noise levels s_1, ..., s_T; float64.
 
-    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
-    features: int = Field(
-        4, ge=1, description="frequencies of Fourier features in the generator; the discriminator has one more"
-    )
+    s_t = detail (sigma_max / detail)^(t / T).
+    """
+    return detail * (sigma_max / detail) ** torch.linspace(0, 1, steps + 1, dtype=torch.float64)
 
 
-class Ddgan(trilemma.NeuralModel):
-    """Denoising diffusion GAN (Xiao et al. 2022), with MLPs on vectors and flattened images: T evaluations a sample.
+def noisy_frequencies(sigmas: Tensor, count: int) -> Tensor:
+    """Angular frequencies of the generator's waves at noise levels s, `(levels, count)`: down to lengths of pi s.
 
-    The diffusion is variance-exploding: x_t = x_0 + s_t n with s_0 = 0, s_t = detail (sigma_max / detail)^(t / T). The
-    generator draws x_0 given x_{t+1}, and x_t comes from q(x_t | x_{t+1}, x_0). Each step has networks of its own.
+    They are those of x / sqrt(1 + s^2), which the generator sees of x.
+    """
+    stretch = (1 + sigmas**2).sqrt()
+    return log_spaced((LONGEST * stretch).clamp(max=SLOWEST), 2 * stretch / sigmas, count)
+
+
+class PreconditionedGenerator(nn.Module):
+    """x_0 drawn given x at noise level s: x / (1 + s^2) + s / sqrt(1 + s^2) F(x / sqrt(1 + s^2), z).
+
+    The preconditioning of Karras et al. 2022 (table 1) for data of unit variance, around a raw network that is also
+    given a latent.
     """
 
-    name = "ddgan"
-    recipe = trilemma.Recipe(
-        lr=2e-3, betas=(0.0, 0.99), batch_size=256, warmup=0, clip=None, ema=0.995, keep="last", validations=0
-    )
-    conditional = True
-    """Whether the discriminator is shown x_{t+1} beside x_t."""
-    smoothed = False
-    """Whether the finest step is judged under noise of the finest detail, so that quantization noise does not count."""
+    sigmas: Tensor
 
-    finest: Tensor
+    def __init__(self, network: nn.Module, sigmas: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("sigmas", sigmas, persistent=False)
+
+    def forward(self, x: Tensor, z: Tensor, at: slice) -> Tensor:
+        s = per_block(self.sigmas[at], x)
+        c_in = (1 + s**2).rsqrt()
+        value: Tensor = c_in**2 * x + s * c_in * self.network(c_in * x, z, at)
+        return value
+
+
+class StepDiscriminator(nn.Module):
+    """The logit that the step from x_{t+1} to x, at the noise level `low` of its block, is data's.
+
+    The raw network gets x, x_{t+1} at the noise level `high`, and their difference, all at unit variance.
+    """
+
     low: Tensor
     high: Tensor
 
-    class Config(VectorConfig, StepsConfig):
-        """The steps, the game and the players."""
+    def __init__(self, network: nn.Module, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
 
-    def levels(self) -> Tensor:
-        """The finest detail there is at each level: that of the data, then the noise levels s_1, ..., s_T; float64."""
-        times = torch.linspace(0, 1, self.config.steps + 1, dtype=torch.float64)
-        return VarianceExploding(self.config.detail, self.config.sigma_max).sigma(times)
+    def forward(self, x: Tensor, x_next: Tensor) -> Tensor:
+        low, high = per_block(self.low, x), per_block(self.high, x)
+        points = [x * (1 + low**2).rsqrt(), x_next * (1 + high**2).rsqrt()]
+        value: Tensor = self.network([*points, (x_next - x) * (high**2 - low**2).rsqrt()])
+        return value
 
-    def drawing_network(self, info: trilemma.DataInfo) -> nn.Module:
-        """The raw network of the generator."""
-        config = self.config
-        return VectorGenerator(info.dim, config.latent, self.high, config.hidden, config.features)
 
-    def judging_network(self, info: trilemma.DataInfo, parts: int) -> nn.Module:
-        """The raw network of the discriminator, which is given `parts` points or differences of points."""
-        config = self.config
-        scales = (1 + torch.stack([self.low, self.high] if self.conditional else [self.low]) ** 2).sqrt()
-        return VectorDiscriminator(parts, info.dim, scales, self.finest, config.hidden, config.features + 1)
+class DenoisingGame(Game):
+    """The generator draws x_0 given x_{t+1}; the discriminator judges the steps from x_{t+1} to x_t that follow.
 
-    def build(self, info: trilemma.DataInfo) -> None:
-        levels = self.levels()
-        low = levels[:-1].clone()
-        if not self.smoothed:
-            low[0] = 0
-        for name, values in {"finest": levels[:-1], "low": low, "high": levels[1:]}.items():
+    The diffusion is variance-exploding, x_t = x_0 + s_t n, and x_t comes from q(x_t | x_{t+1}, x_0) (Xiao et al. 2022,
+    section 3.2). All T steps play at once, an equal block of rows each.
+    """
+
+    detail: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, latent: int, finest: Tensor, sigmas: Tensor):
+        low, high = sigmas[:-1], sigmas[1:]
+        super().__init__(PreconditionedGenerator(generator, high), StepDiscriminator(discriminator, low, high))
+        self.latent = latent
+        for name, values in {"detail": finest, "low": low, "high": high}.items():
             self.register_buffer(name, values, persistent=False)
-        self.generator = Generator(self.drawing_network(info), self.high)
-        network = self.judging_network(info, 3 if self.conditional else 1)
-        self.discriminator = Discriminator(network, self.low, self.high, self.conditional)
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return {
-            "discriminator": list(self.discriminator.parameters()),
-            "generator": list(self.generator.parameters()),
-        }
-
-    def networks(self) -> Iterable[nn.Module]:
-        return (self.generator,)
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: two players have a loss each, and neither ranks weights."""
-        raise trilemma.UnsupportedError(f"'{self.name}' has no validation loss: its recipe's `validations` must be 0")
 
     def pairs(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """x_t ~ q(x_t | x_0) and x_{t+1} ~ q(x_{t+1} | x_t), with an equal block of the points `x` at each t."""
@@ -116,60 +113,81 @@ class Ddgan(trilemma.NeuralModel):
 
     def draw_clean(self, x: Tensor, at: slice, generator: torch.Generator) -> Tensor:
         """x_0 given x_{t+1}, by the generator and a latent of its own for each point."""
-        shape = (len(x), self.config.latent, *x.shape[2:])
-        z = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-        clean: Tensor = self.generator(x, z, at)
+        clean: Tensor = self.generator(x, draw_latent(x, self.latent, generator), at)
         return clean
 
-    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """The discriminator's step, then the generator's, on the same steps of the diffusion at all levels.
-
-        `spread` is the deviation of what the generator makes of the noisiest level, over the data's: it falls to 0 with
-        the diversity of the samples.
-        """
-        config, clock = self.config, ctx.clock
-        progress, step = (clock.progress, clock.step) if clock is not None else (0.0, 0)
-        x = x[: len(x) // len(self.high) * len(self.high)]
-        x_t, x_next = self.pairs(x, ctx.generator)
-        clean = self.draw_clean(x_next, slice(None), ctx.generator)
-        low, high = (s.repeat_interleave(len(x) // len(s)) for s in (self.low, self.high))
-        fake = ddim_step(clean, x_next, high, low, 1.0, ctx.generator)
-
+    def play(self, x: Tensor, generator: torch.Generator) -> Round:
+        """Steps of all levels; rows beyond a multiple of T are left out. The noisiest level shows the diversity."""
+        size = len(x) // len(self.high)
+        x = x[: size * len(self.high)]
+        x_t, x_next = self.pairs(x, generator)
+        clean = self.draw_clean(x_next, slice(None), generator)
+        low, high = (s.repeat_interleave(size) for s in (self.low, self.high))
+        fake = ddim_step(clean, x_next, high, low, 1.0, generator)
         judge = partial(self.discriminator, x_next=x_next)
-        penalty = x.new_zeros(())
-        if config.r1 > 0 and step % config.r1_every == 0:
-            real_logits, squared = with_squared_gradient(judge, x_t)
-            fake_logits, squared_fake = with_squared_gradient(judge, fake) if config.r2 else (judge(fake.detach()), 0)
-            squared = squared + squared_fake
-            penalty = 0.5 * config.r1_every * (per_block(self.finest**1.5, squared) * squared).mean()
-        else:
-            real_logits, fake_logits = judge(x_t), judge(fake.detach())
-        gamma = config.r1 * (config.r1_final / config.r1) ** min(1.0, progress / 0.7) if config.r1 > 0 else 0.0
-        d_loss = discriminator_loss(real_logits, fake_logits).mean()
-        update(d_loss + gamma * penalty, "discriminator")
+        return Round(x_t, fake, judge, self.detail, diversity(clean[-size:], x))
 
-        g_loss = generator_loss(judge(fake)).mean()
-        update(g_loss, "generator")
-        last = len(x) // len(self.high)
-        return {
-            "loss": (d_loss + gamma * penalty).detach(),
-            "generator_loss": g_loss.detach(),
-            "real_logit": real_logits.detach().mean(),
-            "fake_logit": fake_logits.detach().mean(),
-            "penalty": penalty.detach(),
-            "spread": clean[-last:].detach().std(0).mean() / x.std(0).mean(),
-        }
-
-    @torch.no_grad()
-    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+    def transform(self, noise: Tensor, generator: torch.Generator) -> Tensor:
         """One evaluation of the generator for each level; the last gives x_0 itself (Xiao et al. 2022, section 3.2)."""
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             at = int((self.high - sigma).abs().argmin())
-            return self.draw_clean(x, slice(at, at + 1), ctx.generator)
+            return self.draw_clean(x, slice(at, at + 1), generator)
 
-        parts = []
-        for rows in torch.split(torch.arange(n), ROWS):
-            noise = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-            parts.append(ddim(denoise, noise, self.high.flip(0), 1.0, ctx.generator))
-        return torch.cat(parts)
+        return ddim(denoise, noise, self.high.flip(0), 1.0, generator)
+
+
+class Ddgan(AdversarialModel):
+    """Denoising diffusion GAN (Xiao et al. 2022), with MLPs on vectors and flattened images: T evaluations a sample.
+
+    The diffusion is variance-exploding: x_t = x_0 + s_t n with s_0 = 0, s_t = detail (sigma_max / detail)^(t / T). The
+    generator draws x_0 given x_{t+1}, and x_t comes from q(x_t | x_{t+1}, x_0). Each step has networks of its own.
+    """
+
+    name = "ddgan"
+
+    class Config(VectorConfig, StepsConfig):
+        """The steps, the game and the players."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        c = self.config
+        levels = noise_levels(c.steps, c.detail, c.sigma_max)
+        finest, high = levels[:-1], levels[1:]
+        sigmas = torch.cat([torch.zeros_like(levels[:1]), high])
+        # Of x_t and of x_{t+1}, both shown at unit variance.
+        stretch = (1 + torch.stack([sigmas[:-1], high]) ** 2).sqrt().unsqueeze(2)
+        self.game = DenoisingGame(
+            VectorGenerator(info.dim, c.latent, noisy_frequencies(high, c.features), c.hidden),
+            VectorDiscriminator(3, info.dim, stretch * data_frequencies(finest, c.features + 1), c.hidden),
+            c.latent,
+            finest,
+            sigmas,
+        )
+
+
+class DdganUnet(AdversarialModel):
+    """The denoising diffusion GAN (Xiao et al. 2022) with a small U-Net, on images of 8 to 32 pixels a side.
+
+    The diffusion is that of `ddgan`; one pair of networks serves all steps. The finest step is judged under noise of
+    the finest detail (instance noise), so that quantization does not count. The generator learns more slowly than the
+    discriminator. Experimental: after a minute of one core on digits strokes are sharp, but many samples are no legible
+    digits.
+    """
+
+    name = "ddgan-unet"
+    accepts = ("image",)
+    recipe = IMAGE_RECIPE
+
+    class Config(ImageConfig, StepsConfig):
+        """The steps, the game and the players."""
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        c = self.config
+        levels = noise_levels(c.steps, c.detail, c.sigma_max)
+        self.game = DenoisingGame(
+            ImageGenerator(info.shape, c.latent, levels[1:].log() / 4, c.widths, c.blocks),
+            ImageDiscriminator(3, info.shape, c.steps, c.widths),
+            c.latent,
+            levels[:-1],
+            levels,
+        )

@@ -1,47 +1,71 @@
-"""The networks of a denoising diffusion GAN on images of 8 to 32 pixels a side."""
+"""The networks of adversarial players on images of 8 to 32 pixels a side.
+
+Rows fall into equal blocks, one for each noise level, or one of all; a slice `at` of the blocks leaves out the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..networks.unet import DENSE_UP_TO, DENSE_WIDTH, UNet
+from .game import AdversarialModel, GameConfig
+
+
+class ImageConfig(GameConfig):
+    """The game, and two players that are convolutional networks."""
+
+    r1_every: int = Field(8, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
+    latent: int = Field(4, ge=0, description="channels of the generator's latent, which lives on the pixels")
+    detail: float = Field(0.25, gt=0, description="finest detail that the data has, in deviations of all intensities")
+    widths: tuple[int, ...] = Field((16, 32), description="channels of each level of the networks")
+    blocks: int = Field(1, ge=1, description="residual blocks at each level of the generator's U-Net")
+
+
+IMAGE_RECIPE = AdversarialModel.recipe.model_copy(
+    update={"lr": 2.5e-3, "lr_factors": {"generator": 0.16}, "betas": (0.5, 0.99), "batch_size": 64}
+)
+"""The training recipe of players on images.
+
+The generator learns more slowly than the discriminator (Heusel et al. 2017): at equal rates the discriminator falls
+behind until it tells nothing apart.
+"""
 
 
 class ImageGenerator(nn.Module):
-    """The raw network F(u, z) of a generator on images: a U-Net that gets the latent as further channels.
+    """F(u, z) on images of about unit variance: a U-Net that gets the latent as further channels.
 
-    A latent that lives on the pixels can also make up the noise that fills the levels of quantized intensities.
+    `labels` `(blocks,)` tell it which block a row is of. A latent that lives on the pixels can also make up the noise
+    that fills the levels of quantized intensities.
     """
 
     labels: Tensor
 
-    def __init__(
-        self, shape: tuple[int, int, int], latent: int, sigmas: Tensor, widths: Sequence[int], blocks: int
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], latent: int, labels: Tensor, widths: Sequence[int], blocks: int) -> None:
         super().__init__()
         channels, height, width = shape
-        self.register_buffer("labels", sigmas.log() / 4, persistent=False)
+        self.register_buffer("labels", labels, persistent=False)
         self.body = UNet((channels + latent, height, width), channels, widths=widths, blocks=blocks)
 
-    def forward(self, u: Tensor, z: Tensor, at: slice) -> Tensor:
+    def forward(self, u: Tensor, z: Tensor, at: slice = slice(None)) -> Tensor:
         labels = self.labels[at].repeat_interleave(len(u) // len(self.labels[at])).to(u)
         value: Tensor = self.body(torch.cat([u, z], dim=1), labels)
         return value
 
 
 class ResidualDown(nn.Module):
-    """(conv(act(conv(act x))) + skip) / sqrt 2 with a shift for each noise level, then the mean of 2 x 2 pixels."""
+    """(conv(act(conv(act x))) + skip) / sqrt 2 with a shift for each block of rows, then the mean of 2 x 2 pixels."""
 
-    def __init__(self, channels_in: int, channels: int, levels: int, shrink: bool) -> None:
+    def __init__(self, channels_in: int, channels: int, blocks: int, shrink: bool) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
         self.skip = nn.Conv2d(channels_in, channels, 1, bias=False)
-        self.shift = nn.Parameter(torch.zeros(levels, channels))
+        self.shift = nn.Parameter(torch.zeros(blocks, channels))
         self.shrink = shrink
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,12 +76,13 @@ class ResidualDown(nn.Module):
 
 
 class ImageDiscriminator(nn.Module):
-    """The raw discriminator on images: residual blocks without normalization, halving the side between them.
+    """A logit for each row of the images that it is given, of about unit variance.
 
-    A dense layer ends it that sees all of the coarsest level where that is small, else its mean over pixels.
+    Residual blocks without normalization halve the side between them. A dense layer ends it that sees all of the
+    coarsest level where that is small, else its mean over pixels.
     """
 
-    def __init__(self, parts: int, shape: tuple[int, int, int], levels: int, widths: Sequence[int]) -> None:
+    def __init__(self, parts: int, shape: tuple[int, ...], blocks: int, widths: Sequence[int]) -> None:
         super().__init__()
         channels, height, width = shape
         self.stem = nn.Conv2d(parts * channels, widths[0], 3, padding=1)
@@ -65,7 +90,7 @@ class ImageDiscriminator(nn.Module):
         sides = [1, *(2 ** min(k + 1, len(widths) - 1) for k in range(len(widths)))]
         self.body = nn.Sequential(
             *(
-                ResidualDown(widths[max(0, k - 1)], c, levels, shrink=sides[k + 1] > sides[k])
+                ResidualDown(widths[max(0, k - 1)], c, blocks, shrink=sides[k + 1] > sides[k])
                 for k, c in enumerate(widths)
             )
         )

