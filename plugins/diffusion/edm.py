@@ -40,8 +40,8 @@ def edm_loss(
     lambda = (1 + sigma^2)/sigma^2, so that every noise level starts with the same loss (Karras et al. 2022, section 5
     and table 1 with sigma_data = 1). Noise levels are stratified over the batch. `stable`: with stable targets.
     """
-    level = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
-    sigma = (mean + deviation * level).exp().to(x)
+    deviate = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
+    sigma = (mean + deviation * deviate).exp().to(x)
     s = per_point(sigma, x)
     noised = x + s * standard_normal(x, generator)
     target = stable_target(x, noised, sigma) if stable else x
@@ -124,7 +124,7 @@ class EdmUnet(DiffusionModel):
             self.denoiser = LevelDenoiser(config.network(info, info.shape[0] * info.levels), info.levels, info.support)
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Set the bias of the levels by their histogram."""
+        """Set the bias of the intensity levels by their histogram."""
         if isinstance(self.denoiser, LevelDenoiser):
             self.denoiser.calibrate(train.x)
 

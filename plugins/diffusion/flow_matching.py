@@ -30,7 +30,7 @@ class FlowEuler(DenoiserSampler):
     steps: int = Field(20, ge=1, description="steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, path_levels(self.steps, diffusion))
+        return ddim(denoise, noise, path_noise_levels(self.steps, diffusion))
 
 
 class FlowMultistep(DenoiserSampler):
@@ -40,10 +40,10 @@ class FlowMultistep(DenoiserSampler):
     steps: int = Field(10, ge=1, description="steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return dpm_solver_2m(denoise, noise, path_levels(self.steps, diffusion))
+        return dpm_solver_2m(denoise, noise, path_noise_levels(self.steps, diffusion))
 
 
-def path_levels(steps: int, diffusion: Diffusion) -> Tensor:
+def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
     """The noise levels at the starts of `steps` even steps of time."""
     return diffusion.sigma(1 - torch.arange(steps, dtype=torch.float64) / steps)
 

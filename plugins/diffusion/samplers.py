@@ -14,7 +14,7 @@ import trilemma
 from ..networks.points import per_point
 from .adaptive import dormand_prince, gotta_go_fast
 from .denoiser import Denoiser, probability_flow
-from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
+from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint, to_variance_exploding
 from .schedules import Diffusion, geometric_grid, rho_grid
 from .sde import Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
 
@@ -40,7 +40,7 @@ class GridSampler(DenoiserSampler):
     sigma_min: float = Field(0.002, gt=0, description="least noise level")
 
     def grid(self, diffusion: Diffusion) -> Tensor:
-        """The noise levels, falling. From pure noise (a level near infinity) the first step goes to level 80."""
+        """The noise levels, falling. From pure noise (a noise level near infinity) the first step goes to 80."""
         top = diffusion.sigma_max
         if top <= PURE_NOISE or self.steps < 2:
             return self.levels(self.steps, top)
@@ -54,7 +54,7 @@ class GridSampler(DenoiserSampler):
 class RhoSampler(GridSampler):
     """A sampler over the rho grid of noise levels of Karras et al. 2022."""
 
-    rho: float = Field(7.0, gt=0, description="exponent of the grid: larger puts more levels at little noise")
+    rho: float = Field(7.0, gt=0, description="exponent of the grid: larger puts more of it at little noise")
 
     def levels(self, steps: int, highest: float) -> Tensor:
         """`steps` noise levels from the highest to the least."""
@@ -106,8 +106,8 @@ class DpmSolver2M(GridSampler):
     """DPM-Solver++(2M), second-order multistep (Lu et al. 2022): `steps` evaluations, evenly spaced in the logarithm of
     the noise level as in the paper.
 
-    It stops at a higher level than Heun's method: with 15 evaluations better on ring8 and on grid25, by W2, the spread
-    of modes and the share of samples near one.
+    It stops at a higher noise level than Heun's method: with 15 evaluations better on ring8 and on grid25, by W2, the
+    width of modes and the share of samples near one.
     """
 
     name = "dpm-solver++2m"
@@ -139,7 +139,7 @@ class DormandPrince(DenoiserSampler):
         )
         record_evaluations(ctx, evaluations + 1)
         sigma = torch.tensor(self.sigma_min).to(noise)
-        return denoise(spread(end, sigma), sigma)
+        return denoise(to_variance_exploding(end, sigma), sigma)
 
 
 # Over time
@@ -159,14 +159,14 @@ class TimeSampler(DenoiserSampler):
     def finish(self, denoise: Denoiser, x: Tensor, diffusion: Diffusion) -> Tensor:
         """From the state at eps to a sample."""
         eps = torch.tensor(self.eps, dtype=torch.float64)
-        x = x / diffusion.scale(eps).to(x)
+        x = x / diffusion.alpha(eps).to(x)
         return denoise(x, diffusion.sigma(eps).to(x)) if self.denoise else x
 
 
 def start(noise: Tensor, diffusion: Diffusion) -> Tensor:
     """The state at time 1: data of unit variance under the marginal, taken to be normal."""
     one = torch.ones((), dtype=torch.float64)
-    return spread(noise, diffusion.sigma(one)) * diffusion.scale(one).to(noise)
+    return to_variance_exploding(noise, diffusion.sigma(one)) * diffusion.alpha(one).to(noise)
 
 
 class EulerMaruyama(TimeSampler):
@@ -273,7 +273,7 @@ class GottaGoFast(DenoiserSampler):
         )
         record_evaluations(ctx, evaluations + 1)
         eps = torch.tensor(self.eps, dtype=torch.float64)
-        return denoise(x / per_point(diffusion.scale(eps), x), diffusion.sigma(eps).to(x))
+        return denoise(x / per_point(diffusion.alpha(eps), x), diffusion.sigma(eps).to(x))
 
 
 def record_evaluations(ctx: trilemma.Context, evaluations: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Score-based generative modeling through stochastic differential equations (Song et al. 2021).
 
-The denoiser works in variance-exploding coordinates x_t / a(t); each diffusion is a change of time over it.
+The denoiser works in variance-exploding coordinates x_t / alpha(t), in which diffusions differ by their time alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from .samplers import ODE_SAMPLERS, SDE_SAMPLERS
 from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 
 
-def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator) -> Tensor:
+def training_noise_levels(
+    n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
+) -> Tensor:
     """The noise levels of a batch of `n`, float32, one in each of n equal parts of their distribution.
 
-    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (a sigma)^2, the
-    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = a^2 d(sigma^2)/dt for every linear
-    diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
+    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (alpha sigma)^2, the
+    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = alpha^2 d(sigma^2)/dt for every
+    linear diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
     """
     share = stratified(n, generator).double()
     if weighting == "likelihood":
@@ -77,7 +79,7 @@ class ScoreSde(DiffusionModel):
         weight is g^2 with importance-sampled times (Song, Durkan, Murray & Ermon 2021, eq. 7): the same residual.
         """
         config = self.config
-        sigma = training_levels(len(x), self.diffusion, config.eps, config.weighting, ctx.generator)
+        sigma = training_noise_levels(len(x), self.diffusion, config.eps, config.weighting, ctx.generator)
         noise = standard_normal(x, ctx.generator)
         return noise_residual(self.denoiser, x, noise, sigma).mean() / ctx.info.dim
 

@@ -45,13 +45,13 @@ class Field(nn.Module):
 
 def test_path_has_the_marginals_of_straight_interpolation() -> None:
     path, t = StraightPath(), torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
-    torch.testing.assert_close(path.scale(t), 1 - t, atol=1e-3, rtol=0)
-    torch.testing.assert_close(path.scale(t) * path.sigma(t), t, atol=1e-3, rtol=0)
+    torch.testing.assert_close(path.alpha(t), 1 - t, atol=1e-3, rtol=0)
+    torch.testing.assert_close(path.alpha(t) * path.sigma(t), t, atol=1e-3, rtol=0)
     assert path.sigma_max == pytest.approx(1e3)
     time = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    variance = (path.scale(time) * path.sigma(time)) ** 2
+    variance = (path.alpha(time) * path.sigma(time)) ** 2
     slope = torch.autograd.grad(variance, time)[0]
-    torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.noise_rate(time))
+    torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.squared_diffusion(time))
 
 
 def test_loss_is_the_squared_error_of_the_velocity() -> None:
@@ -97,7 +97,7 @@ def test_optimal_pairs_have_the_least_cost_and_keep_every_noise() -> None:
 
 
 def pair(n: int, seed: int) -> Tensor:
-    """Two Gaussians of spread .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
     x = torch.randn((n, 2), generator=generator(seed))
     side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
     return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)

@@ -68,13 +68,13 @@ def test_plain_langevin_gets_the_weights_wrong_and_annealed_right() -> None:
     assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
 
 
-def test_last_denoise_takes_away_the_noise_of_the_least_level() -> None:
+def test_last_denoise_takes_away_the_noise_of_the_least_noise_level() -> None:
     # For data at one point, the denoiser is that point.
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return torch.ones_like(x)
 
     x = torch.zeros((2_000, 2), dtype=torch.float64)
-    for denoise_last, spread in ((True, 0.0), (False, 0.5)):
+    for denoise_last, deviation in ((True, 0.0), (False, 0.5)):
         end = annealed_langevin(
             denoise,
             x,
@@ -84,7 +84,7 @@ def test_last_denoise_takes_away_the_noise_of_the_least_level() -> None:
             denoise_last=denoise_last,
             generator=generator(),
         )
-        assert float(end.std()) == pytest.approx(spread, abs=0.03)
+        assert float(end.std()) == pytest.approx(deviation, abs=0.03)
 
 
 def context(truth: trilemma.Truth | None, sampler: trilemma.Sampler) -> trilemma.Context:
