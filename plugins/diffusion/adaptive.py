@@ -173,3 +173,12 @@ def gotta_go_fast(
 
 def _coefficient(diffusion: Diffusion, t: Tensor, x: Tensor) -> Tensor:
     return per_point(diffusion.squared_diffusion(t).sqrt(), x)
+
+
+def record_evaluations(ctx: trilemma.Context, evaluations: Tensor) -> None:
+    """Note the mean and the largest number of evaluations over the samples drawn in this context."""
+    drawn = ctx.details.get("drawn", 0)
+    total = drawn + len(evaluations)
+    mean = ctx.details.get("nfe_mean", 0.0) * drawn / total + float(evaluations.double().sum()) / total
+    largest = max(ctx.details.get("nfe_max", 0), int(evaluations.max()))
+    ctx.details.update(drawn=total, nfe_mean=mean, nfe_max=largest)

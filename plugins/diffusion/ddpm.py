@@ -13,9 +13,9 @@ import trilemma
 from ..networks.mlp import MLPConfig
 from ..networks.points import ROWS, standard_normal, stratified
 from .bounds import Bound, Variance, discrete_bound
-from .denoiser import noise_residual
+from .denoiser import PARAMETRIZATIONS, noise_residual
 from .langevin_samplers import StridedAncestral, StridedDdim
-from .model import PARAMETRIZATIONS, DenoiserModel
+from .model import DenoiserModel
 from .schedules import DiscreteVariancePreserving
 
 
@@ -55,7 +55,7 @@ class Ddpm(DenoiserModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](self.network(info))
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """L_simple, E|noise - its estimate|^2 at a noise level drawn uniformly, per coordinate.

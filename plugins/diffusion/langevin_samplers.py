@@ -1,7 +1,9 @@
-"""Samplers of models that know finitely many noise levels: over all of them or evenly spaced ones of them."""
+"""Langevin dynamics, and the samplers of models that know finitely many noise levels, with their options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,10 +12,9 @@ from torch import Tensor
 
 import trilemma
 
-from .denoiser import Denoiser, score
+from .denoiser import Denoiser, DenoiserSampler, score, to_variance_exploding
 from .langevin import annealed_langevin, langevin
-from .ode import ddim, to_variance_exploding
-from .samplers import DenoiserSampler
+from .ode import ddim
 from .schedules import Diffusion, DiscreteDiffusion
 
 
@@ -85,16 +86,25 @@ class AnnealedLangevin(DenoiserSampler):
         )
 
 
-class PlainLangevin(DenoiserSampler):
-    """Langevin dynamics on the learned score at the least noise level alone, from a standard normal start."""
+class Langevin(DenoiserSampler):
+    """Unadjusted Langevin dynamics of one chain for each sample, from a normal start: `steps` evaluations.
+
+    `run` follows any score; `draw` follows that of a denoiser at the least noise level.
+    """
 
     name = "langevin"
     steps: int = Field(1000, ge=1, description="steps of a chain")
     step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
+    start_mean: float = Field(0.0, description="mean of every coordinate at the start")
+    start_std: float = Field(1.0, ge=0, description="standard deviation at the start")
+
+    def run(self, score_of: Callable[[Tensor], Tensor], noise: Tensor, generator: torch.Generator) -> Tensor:
+        """The ends of chains on a score that start from standard normal `noise` of shape `(n, *shape)`, rescaled."""
+        return langevin(score_of, self.start_mean + self.start_std * noise, self.step, self.steps, generator)
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         sigma = noise_levels_of(diffusion)[-1].to(noise)
-        return langevin(lambda x: score(denoise, x, sigma), noise, self.step, self.steps, ctx.generator)
+        return self.run(partial(score, denoise, sigma=sigma), noise, ctx.generator)
 
 
 def step_ratio(gamma: float, steps: int) -> float:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, MLPConfig, initialize, mlp
+from ..networks.mlp import MLP_RECIPE, FourierFeatures, MLPConfig, initialize, mlp
 from ..networks.points import per_point, standard_normal, stratified
-from .denoiser import NoisePrediction, noise_residual
-from .langevin_samplers import AnnealedLangevin, PlainLangevin
-from .model import DenoiserModel
+from .denoiser import NoisePrediction, noise_residual, score
+from .langevin_samplers import AnnealedLangevin, Langevin
+from .model import VALIDATION_DRAWS, draw_samples, repeated
 from .schedules import DiscreteVarianceExploding
 
 
@@ -63,11 +63,15 @@ class NcsnConfig(MLPConfig):
     )
 
 
-class Ncsn(DenoiserModel):
-    """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors."""
+class Ncsn(trilemma.NeuralModel):
+    """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors.
+
+    The largest noise level may depend on the training points, so that the diffusion follows a buffer of the model.
+    """
 
     name = "ncsn"
-    samplers = (AnnealedLangevin, PlainLangevin)
+    samplers = (AnnealedLangevin, Langevin)
+    recipe = MLP_RECIPE
     expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
     largest: Tensor
 
@@ -84,7 +88,7 @@ class Ncsn(DenoiserModel):
             initialize(body)
             self.denoiser: nn.Module = UnconditionalScore(nn.Sequential(features, body))
         else:
-            self.denoiser = NoisePrediction(self.network(info))
+            self.denoiser = NoisePrediction(config.network(info))
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         """Set the largest noise level by Technique 1, where it is used."""
@@ -92,7 +96,7 @@ class Ncsn(DenoiserModel):
             self.largest.fill_(largest_distance(train.x.flatten(1)))
 
     @property
-    def diffusion(self) -> DiscreteVarianceExploding:  # type: ignore[override]
+    def diffusion(self) -> DiscreteVarianceExploding:
         """The noise levels."""
         config, largest = self.config, float(self.largest)
         count = count_noise_levels(self.dim, config.sigma_min, largest) if config.overlap else None
@@ -107,6 +111,16 @@ class Ncsn(DenoiserModel):
         index = (stratified(len(x), ctx.generator) * len(sigmas)).long()
         residual = noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigmas[index])
         return 0.5 * residual.mean() / ctx.info.dim
+
+    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return self.loss(repeated(x, VALIDATION_DRAWS), ctx)
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        return draw_samples(self.denoiser, self.diffusion, n, ctx)
+
+    @torch.no_grad()
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        return score(self.denoiser, x, sigma)
 
 
 class NcsnV2(Ncsn):

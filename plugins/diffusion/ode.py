@@ -14,12 +14,7 @@ import torch
 from torch import Tensor
 
 from ..networks.points import per_point, standard_normal
-from .denoiser import Denoiser, probability_flow
-
-
-def to_variance_exploding(u: Tensor, sigma: Tensor) -> Tensor:
-    """From variance-preserving coordinates to variance-exploding ones: x = u sqrt(1 + sigma^2)."""
-    return u * (1 + per_point(sigma, u) ** 2).sqrt()
+from .denoiser import Denoiser, probability_flow, to_variance_exploding
 
 
 @dataclass(frozen=True)

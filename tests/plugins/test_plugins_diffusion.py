@@ -14,19 +14,18 @@ from torch import Tensor, nn
 import trilemma
 from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
 from trilemma.plugins.diffusion.bounds import continuous_bound, discrete_bound
-from trilemma.plugins.diffusion.denoiser import NoisePrediction, Preconditioned, noise_residual, probability_flow, score
-from trilemma.plugins.diffusion.likelihood import OdeLikelihood, integrate, ode_log_prob
-from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint, to_variance_exploding
-from trilemma.plugins.diffusion.samplers import (
-    ODE_SAMPLERS,
-    SDE_SAMPLERS,
+from trilemma.plugins.diffusion.denoiser import (
     DenoiserSampler,
-    DpmSolver2M,
-    EulerMaruyama,
-    PredictorCorrector,
-    StochasticHeun,
-    start,
+    NoisePrediction,
+    Preconditioned,
+    noise_residual,
+    probability_flow,
+    score,
+    to_variance_exploding,
 )
+from trilemma.plugins.diffusion.likelihood import OdeLikelihood, integrate, ode_log_prob
+from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint
+from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS, DpmSolver2M, StochasticHeun
 from trilemma.plugins.diffusion.schedules import (
     Diffusion,
     SubVariancePreserving,
@@ -36,6 +35,7 @@ from trilemma.plugins.diffusion.schedules import (
     rho_grid,
 )
 from trilemma.plugins.diffusion.sde import euler_maruyama_step, langevin_correction, marginal_score, predictor_corrector
+from trilemma.plugins.diffusion.sde_samplers import SDE_SAMPLERS, EulerMaruyama, PredictorCorrector, start
 from trilemma.plugins.networks.divergence import exact_divergence, probe_divergence
 from trilemma.plugins.networks.points import rademacher, standard_normal, stratified
 

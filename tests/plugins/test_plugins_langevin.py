@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.langevin import Chain, LangevinMonteCarlo
+from trilemma.plugins.controls.langevin import LangevinMonteCarlo
 from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
+from trilemma.plugins.diffusion.langevin_samplers import Langevin
 from trilemma.plugins.diffusion.schedules import geometric_grid
 
 CENTERS = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
@@ -93,7 +94,7 @@ def context(truth: trilemma.Truth | None, sampler: trilemma.Sampler) -> trilemma
 
 
 def test_control_follows_the_true_score_and_stays_where_it_starts() -> None:
-    model, one_sided = LangevinMonteCarlo(), Chain(steps=300, step=0.05, start_mean=5.0)
+    model, one_sided = LangevinMonteCarlo(), Langevin(steps=300, step=0.05, start_mean=5.0)
     x = model.sample(3_000, context(TwoModes(), one_sided))
     assert share_of_the_heavier(x) == 1
     torch.testing.assert_close(x.mean(0), torch.full((2,), 5.0), atol=0.08, rtol=0)
@@ -105,10 +106,10 @@ def test_control_moves_by_noise_alone_where_the_density_is_zero() -> None:
         def log_prob(self, x: Tensor) -> Tensor:
             return torch.where((x.abs() < 1).all(1), 0.0, -torch.inf) + 0 * x.sum(1)
 
-    x = LangevinMonteCarlo().sample(500, context(Square(), Chain(steps=10, step=0.01, start_std=0.0)))
+    x = LangevinMonteCarlo().sample(500, context(Square(), Langevin(steps=10, step=0.01, start_std=0.0)))
     assert float(x.std()) == pytest.approx(math.sqrt(2 * 0.01 * 10), rel=0.1)
 
 
 def test_control_needs_the_distribution() -> None:
     with pytest.raises(trilemma.UnsupportedError):
-        LangevinMonteCarlo().sample(3, context(None, Chain()))
+        LangevinMonteCarlo().sample(3, context(None, Langevin()))

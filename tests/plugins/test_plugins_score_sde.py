@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.samplers import EulerMaruyama, Heun
+from trilemma.plugins.diffusion.model import DenoiserModel
+from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
-from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde, training_noise_levels
+from trilemma.plugins.diffusion.score_sde import SubVpSde, VeSde, VpSde, training_noise_levels
+from trilemma.plugins.diffusion.sde_samplers import EulerMaruyama
 from trilemma.plugins.networks.divergence import EXACT_UP_TO
 
 CENTERS = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
@@ -184,7 +186,9 @@ def test_variance_weighting_draws_times_uniformly() -> None:
         (VpSde, {"weighting": "likelihood", "parametrization": "noise"}),
     ],
 )
-def test_every_sde_trains_and_its_bound_is_not_above_its_ode(kind: type[ScoreSde], options: dict[str, str]) -> None:
+def test_every_sde_trains_and_its_bound_is_not_above_its_ode(
+    kind: type[DenoiserModel], options: dict[str, str]
+) -> None:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
     clock = trilemma.Clock(trilemma.Budget(steps=2_500))
     recipe = kind.recipe.model_copy(update={"batch_size": 256})
