@@ -24,8 +24,9 @@ def trilemma_models() -> list[type[Model]]:
     from .controls.oracle import Oracle
     from .diffusion.ddpm import Ddpm
     from .diffusion.edm import Edm, EdmUnet
-    from .diffusion.flow_matching import FlowMatching, OtFlowMatching, RectifiedFlow
+    from .diffusion.flow_matching import FlowMatching
     from .diffusion.ncsn import Ncsn, NcsnV2
+    from .diffusion.paired_flows import OtFlowMatching, RectifiedFlow
     from .diffusion.score_matching import EnergyMatching, ScoreMatching
     from .diffusion.score_sde import SubVpSde, VeSde, VpSde
     from .flows import FLOWS

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 import trilemma
 
-from ..diffusion.langevin import langevin
-
-
-class Chain(trilemma.Sampler):
-    """Unadjusted Langevin dynamics of one chain for each sample, from a normal start."""
-
-    name = "langevin"
-    steps: int = Field(1000, ge=1, description="steps of a chain")
-    step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
-    start_mean: float = Field(0.0, description="mean of every coordinate at the start")
-    start_std: float = Field(1.0, ge=0, description="standard deviation at the start")
+from ..diffusion.langevin_samplers import Langevin
 
 
 class LangevinMonteCarlo(trilemma.Model):
@@ -35,14 +24,14 @@ class LangevinMonteCarlo(trilemma.Model):
     control = True
     pictured = False
     needs_truth = True
-    samplers = (Chain,)
+    samplers = (Langevin,)
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         return None
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         options, truth = ctx.sampler, ctx.truth
-        assert isinstance(options, Chain)
+        assert isinstance(options, Langevin)
         if truth is None:
             raise trilemma.UnsupportedError(
                 "Langevin Monte Carlo was given no distribution whose score it could follow"
@@ -55,8 +44,7 @@ class LangevinMonteCarlo(trilemma.Model):
             return gradient.nan_to_num(0.0, 0.0, 0.0)
 
         noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-        start = options.start_mean + options.start_std * noise
-        return langevin(true_score, start, options.step, options.steps, ctx.generator)
+        return options.run(true_score, noise, ctx.generator)
 
     def state(self) -> dict[str, Tensor]:
         return {}

@@ -132,8 +132,8 @@ def gotta_go_fast(
 ) -> tuple[Tensor, Tensor]:
     """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021 (algorithm 1), from time 1 to `eps`.
 
-    x' is the Euler-Maruyama step, x'' = (x' + x~)/2 with x~ the same step by the drift and the noise rate at x' and the
-    next time: the stochastic improved Euler step. The error is the rms of (x'' - x') over
+    x' is the Euler-Maruyama step, x'' = (x' + x~)/2 with x~ the same step by the coefficients at x' and the next
+    time: the stochastic improved Euler step. The error is the rms of (x'' - x') over
     max(atol, rtol max(|x'|, |x'_prev|)); a step is accepted where it is at most 1, with x'' as the new point, and the
     next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused.
 
@@ -150,12 +150,12 @@ def gotta_go_fast(
     for _ in range(MAX_ROUNDS):
         h, noise = paths.draw(h, x)
         step, earlier = per_point(h, x), t - h
-        plain = x - step * reverse_drift(denoise, x, diffusion, t) + _root_rate(diffusion, t, x) * noise
+        plain = x - step * reverse_drift(denoise, x, diffusion, t) + _coefficient(diffusion, t, x) * noise
         again = x - step * reverse_drift(denoise, plain, diffusion, earlier)
-        improved = (plain + again + _root_rate(diffusion, earlier, x) * noise) / 2
+        improved = (plain + again + _coefficient(diffusion, earlier, x) * noise) / 2
         evaluations[rows] += 2
-        scale = torch.maximum(plain.abs(), previous.abs())
-        error = rms((improved - plain) / (rtol * scale).clamp_min(atol)).double()
+        size = torch.maximum(plain.abs(), previous.abs())
+        error = rms((improved - plain) / (rtol * size).clamp_min(atol)).double()
         if memory:
             paths.put_back(error > 1, h, noise)
         accepted = per_point(error <= 1, x).bool()
@@ -171,5 +171,14 @@ def gotta_go_fast(
     raise trilemma.DivergedError(f"the adaptive SDE solver took more than {MAX_ROUNDS} rounds")
 
 
-def _root_rate(diffusion: Diffusion, t: Tensor, x: Tensor) -> Tensor:
-    return per_point(diffusion.noise_rate(t).sqrt(), x)
+def _coefficient(diffusion: Diffusion, t: Tensor, x: Tensor) -> Tensor:
+    return per_point(diffusion.squared_diffusion(t).sqrt(), x)
+
+
+def record_evaluations(ctx: trilemma.Context, evaluations: Tensor) -> None:
+    """Note the mean and the largest number of evaluations over the samples drawn in this context."""
+    drawn = ctx.details.get("drawn", 0)
+    total = drawn + len(evaluations)
+    mean = ctx.details.get("nfe_mean", 0.0) * drawn / total + float(evaluations.double().sum()) / total
+    largest = max(ctx.details.get("nfe_max", 0), int(evaluations.max()))
+    ctx.details.update(drawn=total, nfe_mean=mean, nfe_max=largest)

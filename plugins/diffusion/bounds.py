@@ -37,7 +37,8 @@ class Bound:
 
     def means(self) -> dict[str, float]:
         """The mean of each term over the points."""
-        return {name: float(getattr(self, name).mean()) for name in ("prior", "diffusion", "reconstruction")}
+        terms = {"prior": self.prior, "diffusion": self.diffusion, "reconstruction": self.reconstruction}
+        return {name: float(term.mean()) for name, term in terms.items()}
 
 
 def prior_term(x: Tensor, sigma_max: float) -> Tensor:
@@ -64,10 +65,10 @@ def reconstruction_term(denoise: Denoiser, x: Tensor, sigma_min: float, generato
 
 
 @torch.no_grad()
-def ladder_bound(
+def discrete_bound(
     denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance = "small"
 ) -> Bound:
-    """The bound over a falling ladder of noise levels, all of its terms, at one draw of the noise for each level.
+    """The bound over falling noise levels, all of its terms, at one draw of the noise for each level.
 
     With r = sigma_s^2 / sigma_t^2 and R = |x_0 - D|^2 / sigma_t^2, a step costs (1/r - 1) R / 2 where the model's step
     has the posterior's own variance sigma_s^2 (1 - r) (`small`), and [d (r - 1 - ln r) + (1 - r) R] / 2 where it has
@@ -91,7 +92,7 @@ def continuous_bound(
     """The bound in the limit of infinitely many steps, estimated at `draws` noise levels for each point.
 
     The diffusion term is the integral over ln(sigma) of E|D - x|^2 / sigma^2: the bound of Song, Durkan, Murray & Ermon
-    2021 (theorem 3), for every linear diffusion alike (Kingma et al. 2021, eq. 17). Levels are stratified.
+    2021 (theorem 3), for every linear diffusion alike (Kingma et al. 2021, eq. 17). Noise levels are stratified.
     """
     low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
     total = x.new_zeros(len(x))

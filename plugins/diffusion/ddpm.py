@@ -12,10 +12,10 @@ import trilemma
 
 from ..networks.mlp import MLPConfig
 from ..networks.points import ROWS, standard_normal, stratified
-from .bounds import Bound, Variance, ladder_bound
-from .denoiser import noise_residual
+from .bounds import Bound, Variance, discrete_bound
+from .denoiser import PARAMETRIZATIONS, noise_residual
 from .langevin_samplers import StridedAncestral, StridedDdim
-from .model import PARAMETRIZATIONS, DenoiserModel
+from .model import DenoiserModel
 from .schedules import DiscreteVariancePreserving
 
 
@@ -25,7 +25,7 @@ class BoundLikelihood(trilemma.Config):
     variance: Variance = Field(
         "large", description="variance of a step of the model: small, the posterior's own, or large, the forward step's"
     )
-    draws: int = Field(1, ge=1, description="draws of the noise at every level over which the bound is averaged")
+    draws: int = Field(1, ge=1, description="draws of the noise at every noise level over which the bound is averaged")
 
 
 class Ddpm(DenoiserModel):
@@ -37,6 +37,7 @@ class Ddpm(DenoiserModel):
     name = "ddpm"
     likelihood = "bound"
     samplers = (StridedAncestral, StridedDdim)
+    diffusion: DiscreteVariancePreserving
 
     class Config(MLPConfig):
         """The network and the chain."""
@@ -54,30 +55,28 @@ class Ddpm(DenoiserModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](self.network(info))
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """L_simple, E|noise - its estimate|^2 at a level drawn uniformly (Ho et al. 2020, eq. 14), per coordinate."""
-        levels = self.ladder.levels().to(x)
-        index = (stratified(len(x), ctx.generator) * len(levels)).long()
-        return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), levels[index]).mean() / ctx.info.dim
+        """L_simple, E|noise - its estimate|^2 at a noise level drawn uniformly, per coordinate.
 
-    @property
-    def ladder(self) -> DiscreteVariancePreserving:
-        """The chain."""
-        assert isinstance(self.diffusion, DiscreteVariancePreserving)
-        return self.diffusion
+        Source: Ho et al. 2020, eq. 14.
+        """
+        sigmas = self.diffusion.noise_levels().to(x)
+        index = (stratified(len(x), ctx.generator) * len(sigmas)).long()
+        return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigmas[index]).mean() / ctx.info.dim
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The variational bound (Ho et al. 2020, eq. 5); its mean terms L_T, L_1:T-1 and L_0 are in the details."""
-        options, levels = ctx.likelihood, self.ladder.levels()
+        options, sigmas = ctx.likelihood, self.diffusion.noise_levels()
         assert isinstance(options, BoundLikelihood)
         parts = []
         for part in torch.split(x, ROWS):
             bounds = [
-                ladder_bound(self.denoiser, part, levels, ctx.generator, options.variance) for _ in range(options.draws)
+                discrete_bound(self.denoiser, part, sigmas, ctx.generator, options.variance)
+                for _ in range(options.draws)
             ]
             parts.append(torch.stack([torch.stack([b.prior, b.diffusion, b.reconstruction]) for b in bounds]).mean(0))
         bound = Bound(*torch.cat(parts, dim=1))
-        ctx.details.update({"steps": self.ladder.steps, "terms": bound.means()})
+        ctx.details.update({"steps": self.diffusion.steps, "terms": bound.means()})
         return bound.total

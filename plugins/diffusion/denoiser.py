@@ -1,17 +1,29 @@
-"""The one interface that all diffusion models share: a denoiser D(x, sigma), and the views of it.
+"""The one interface that all diffusion models share: a denoiser D(x, sigma), its views, and the networks behind it.
 
 D(x, sigma) estimates E[x_0 | x_0 + sigma z = x]. `x` has shape `(n, *shape)`; `sigma` is a scalar or has shape `(n,)`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
+import trilemma
+
 from ..networks.points import per_point
+from .schedules import Diffusion
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+class DenoiserSampler(trilemma.Sampler):
+    """A sampler that needs no more than a denoiser and its diffusion."""
+
+    @abstractmethod
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        """Turn standard normal `noise` of shape `(n, *shape)` into samples."""
 
 
 def score(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
@@ -29,6 +41,11 @@ def probability_flow(denoise: Denoiser, u: Tensor, sigma: Tensor) -> Tensor:
     s = per_point(sigma, u)
     cos = (1 + s**2).rsqrt()
     return (u * cos - denoise(u / cos, sigma)) / (s * cos)
+
+
+def to_variance_exploding(u: Tensor, sigma: Tensor) -> Tensor:
+    """From variance-preserving coordinates to variance-exploding ones: x = u sqrt(1 + sigma^2)."""
+    return u * (1 + per_point(sigma, u) ** 2).sqrt()
 
 
 class Preconditioned(nn.Module):
@@ -83,6 +100,10 @@ class VelocityPrediction(nn.Module):
         share = per_point(1 / (1 + sigma), x)
         raw: Tensor = self.network(share * x, sigma.log() / 4)
         return share * x + (1 - share) * raw
+
+
+PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"karras": Preconditioned, "noise": NoisePrediction}
+"""What the raw network predicts -> the denoiser around it."""
 
 
 def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

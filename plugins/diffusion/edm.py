@@ -16,8 +16,9 @@ from ..networks.points import per_point, standard_normal, stratified
 from ..networks.unet import UNET_RECIPE, UNetConfig
 from .denoiser import Denoiser, Preconditioned
 from .level_head import LevelDenoiser
-from .model import DiffusionModel, FlowLikelihood
-from .samplers import ODE_SAMPLERS, StochasticHeun
+from .likelihood import OdeDensity, OdeLikelihood
+from .model import DenoiserModel
+from .ode_samplers import ODE_SAMPLERS, StochasticHeun
 from .schedules import VarianceExploding
 
 
@@ -40,8 +41,8 @@ def edm_loss(
     lambda = (1 + sigma^2)/sigma^2, so that every noise level starts with the same loss (Karras et al. 2022, section 5
     and table 1 with sigma_data = 1). Noise levels are stratified over the batch. `stable`: with stable targets.
     """
-    level = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
-    sigma = (mean + deviation * level).exp().to(x)
+    deviate = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
+    sigma = (mean + deviation * deviate).exp().to(x)
     s = per_point(sigma, x)
     noised = x + s * standard_normal(x, generator)
     target = stable_target(x, noised, sigma) if stable else x
@@ -49,7 +50,7 @@ def edm_loss(
     return loss
 
 
-class Edm(DiffusionModel):
+class Edm(OdeDensity, DenoiserModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images."""
 
     name = "edm"
@@ -69,7 +70,7 @@ class Edm(DiffusionModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = VarianceExploding(highest=self.config.sigma_max)
-        self.denoiser = Preconditioned(self.network(info))
+        self.denoiser = Preconditioned(self.config.network(info))
         chosen: bool | None = self.config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
 
@@ -80,7 +81,7 @@ class Edm(DiffusionModel):
         return edm_loss(self.denoiser, x, config.log_sigma_mean, config.log_sigma_std, ctx.generator, stable=stable)
 
 
-class EdmUnet(DiffusionModel):
+class EdmUnet(OdeDensity, DenoiserModel):
     """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
 
     With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact
@@ -103,7 +104,7 @@ class EdmUnet(DiffusionModel):
         log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
         sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
-    class Likelihood(FlowLikelihood):
+    class Likelihood(OdeLikelihood):
         """Options of the probability-flow likelihood."""
 
         steps: int = Field(18, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
@@ -124,7 +125,7 @@ class EdmUnet(DiffusionModel):
             self.denoiser = LevelDenoiser(config.network(info, info.shape[0] * info.levels), info.levels, info.support)
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Set the bias of the levels by their histogram."""
+        """Set the bias of the intensity levels by their histogram."""
         if isinstance(self.denoiser, LevelDenoiser):
             self.denoiser.calibrate(train.x)
 

@@ -37,9 +37,9 @@ def annealed_langevin(
 ) -> Tensor:
     """Langevin dynamics at falling noise levels, `steps` at each (Song & Ermon 2019, algorithm 1).
 
-    A step at level sigma_i is ratio sigma_i^2: `ratio` is eps / sigma_L^2, with the paper's alpha_i / 2 for a step.
-    `denoise_last` adds sigma_L^2 score at the end
-    (Song & Ermon 2020, algorithm 1). Takes len(sigmas) steps evaluations, and one more to denoise.
+    A step at the noise level sigma_i is ratio sigma_i^2: `ratio` is eps / sigma_L^2, with the paper's alpha_i / 2 for a
+    step. `denoise_last` adds sigma_L^2 score at the end (Song & Ermon 2020, algorithm 1). Takes `steps` evaluations at
+    each noise level, and one more to denoise.
     """
     for sigma in sigmas.to(x):
         x = langevin(partial(score, denoise, sigma=sigma), x, ratio * sigma**2, steps, generator)

@@ -1,4 +1,4 @@
-"""A denoiser for images of discrete levels: the exact posterior mean under box-shaped levels."""
+"""A denoiser for images of discrete intensity levels: the exact posterior mean under box-shaped levels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..networks.points import per_point
 
 REACH = 8.0
-"""Noise levels beyond the support at which points are clipped: data with noise never lies there."""
+"""Multiples of sigma beyond the support at which points are clipped: data with noise never lies there."""
 
 
 def log_boxes(z: Tensor) -> Tensor:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 import trilemma
 
 from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
-from ..networks.points import rademacher
+from ..networks.points import ROWS, rademacher
+from .bounds import continuous_bound
 from .denoiser import Denoiser, probability_flow
+from .schedules import Diffusion
 
 
-class OdeLikelihood(trilemma.Config):
-    """How a log-density is computed by the probability-flow ODE."""
+class OdeLikelihood(trilemma.Model.Likelihood):
+    """Options of the probability-flow likelihood, and of the variational bound that is reported beside it."""
 
     steps: int = Field(40, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
     sigma_min: float = Field(0.002, gt=0, description="noise level at which the data is taken to lie (early stopping)")
@@ -27,6 +29,9 @@ class OdeLikelihood(trilemma.Config):
         "auto", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
     )
     probes: int = Field(4, ge=1, description="Rademacher probes of Hutchinson's estimate")
+    bound_draws: int = Field(
+        0, ge=0, description="noise levels drawn per point for the variational bound; 0: it is not computed"
+    )
 
 
 def integrate(
@@ -90,3 +95,30 @@ def ode_log_prob(
             details["probe_standard_error"] = float((integrals.var(0).mean() / options.probes).sqrt())
     log_prior = -0.5 * (end.square().flatten(1).sum(1) + d * math.log(2 * math.pi))
     return log_prior + integral + d * log_scale, details
+
+
+class OdeDensity:
+    """The log-density of a model with a denoiser over all noise levels up to its diffusion's largest: a mixin."""
+
+    likelihood: ClassVar[Any] = "ode"
+    diffusion: Diffusion
+    denoiser: nn.Module
+
+    class Likelihood(OdeLikelihood):
+        """Options of the probability-flow likelihood."""
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The log-density by the probability-flow ODE, shape `(n,)`; how it was computed is in the details."""
+        options, sigma_max = ctx.likelihood, self.diffusion.sigma_max
+        assert isinstance(options, OdeLikelihood)
+        parts = []
+        for part in torch.split(x, ROWS):
+            values, details = ode_log_prob(self.denoiser, part, sigma_max, options, ctx.generator)
+            parts.append(values)
+            ctx.details.update(details)
+        values = torch.cat(parts)
+        if options.bound_draws > 0:
+            bound = continuous_bound(self.denoiser, x, options.sigma_min, sigma_max, options.bound_draws, ctx.generator)
+            # A difference of log-densities: the same in every space.
+            ctx.details["bound_excess"] = float((values - bound.total).mean())
+        return values

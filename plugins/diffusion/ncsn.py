@@ -1,4 +1,4 @@
-"""NCSN (Song & Ermon 2019) and NCSNv2 (Song & Ermon 2020): denoising score matching over a ladder of noise levels."""
+"""NCSN (Song & Ermon 2019) and NCSNv2 (Song & Ermon 2020): denoising score matching over finitely many noise levels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, MLPConfig, initialize, mlp
+from ..networks.mlp import MLP_RECIPE, FourierFeatures, MLPConfig, initialize, mlp
 from ..networks.points import per_point, standard_normal, stratified
-from .denoiser import NoisePrediction, noise_residual
-from .langevin_samplers import AnnealedLangevin, PlainLangevin
-from .model import DenoiserModel
+from .denoiser import NoisePrediction, noise_residual, score
+from .langevin_samplers import AnnealedLangevin, Langevin
+from .model import VALIDATION_DRAWS, draw_samples, repeated
 from .schedules import DiscreteVarianceExploding
 
 
@@ -33,10 +33,11 @@ class UnconditionalScore(nn.Module):
         return x + per_point(sigma, x) * raw
 
 
-def ladder_length(d: int, sigma_min: float, sigma_max: float) -> int | None:
-    """The number of levels by Technique 2 of Song & Ermon 2020; None where d <= 4, for which it has no solution.
+def count_noise_levels(d: int, sigma_min: float, sigma_max: float) -> int | None:
+    """The number of noise levels by Technique 2 of Song & Ermon 2020; None where d <= 4, for which it has no solution.
 
-    The ratio gamma of neighbors solves Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
+    The ratio gamma of neighboring noise levels solves
+    Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
     The first term is 1 to within 1e-9, so that gamma = sqrt(2 d) / (sqrt(2 d) - 3).
     """
     root = math.sqrt(2 * d)
@@ -46,30 +47,36 @@ def ladder_length(d: int, sigma_min: float, sigma_max: float) -> int | None:
 
 
 class NcsnConfig(MLPConfig):
-    """The network, the ladder, and which techniques of NCSNv2 are used. Technique 4 is an option of the sampler,
+    """The network, the noise levels, and which techniques of NCSNv2 are used. Technique 4 is an option of the sampler,
     Technique 5 (the average of the weights) one of the recipe (`ema`).
     """
 
-    levels: int = Field(30, ge=2, description="noise levels, where Technique 2 does not set them")
+    noise_levels: int = Field(30, ge=2, description="number of noise levels, where Technique 2 does not set them")
     sigma_min: float = Field(0.02, gt=0, description="least noise level")
     sigma_max: float = Field(4.0, gt=0, description="largest noise level, where Technique 1 does not set it")
     largest_distance: bool = Field(
         False, description="Technique 1: the largest noise level is the largest distance between training points"
     )
-    overlap: bool = Field(False, description="Technique 2: the ratio of levels by the overlap of their noise")
-    unconditional: bool = Field(False, description="Technique 3: a score r(x)/sigma by a network blind to the level")
+    overlap: bool = Field(False, description="Technique 2: the ratio of noise levels by the overlap of their noise")
+    unconditional: bool = Field(
+        False, description="Technique 3: a score r(x)/sigma by a network blind to the noise level"
+    )
 
 
-class Ncsn(DenoiserModel):
-    """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors."""
+class Ncsn(trilemma.NeuralModel):
+    """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors.
+
+    The largest noise level may depend on the training points, so that the diffusion follows a buffer of the model.
+    """
 
     name = "ncsn"
-    samplers = (AnnealedLangevin, PlainLangevin)
-    expected_failures = {"score": "the score is not learned beyond the largest noise level of the ladder"}
+    samplers = (AnnealedLangevin, Langevin)
+    recipe = MLP_RECIPE
+    expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
     largest: Tensor
 
     class Config(NcsnConfig):
-        """The network and the ladder."""
+        """The network and the noise levels."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
@@ -81,7 +88,7 @@ class Ncsn(DenoiserModel):
             initialize(body)
             self.denoiser: nn.Module = UnconditionalScore(nn.Sequential(features, body))
         else:
-            self.denoiser = NoisePrediction(self.network(info))
+            self.denoiser = NoisePrediction(config.network(info))
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         """Set the largest noise level by Technique 1, where it is used."""
@@ -89,20 +96,31 @@ class Ncsn(DenoiserModel):
             self.largest.fill_(largest_distance(train.x.flatten(1)))
 
     @property
-    def diffusion(self) -> DiscreteVarianceExploding:  # type: ignore[override]
-        """The ladder."""
+    def diffusion(self) -> DiscreteVarianceExploding:
+        """The noise levels."""
         config, largest = self.config, float(self.largest)
-        count = ladder_length(self.dim, config.sigma_min, largest) if config.overlap else None
-        return DiscreteVarianceExploding(config.sigma_min, largest, count or config.levels)
+        count = count_noise_levels(self.dim, config.sigma_min, largest) if config.overlap else None
+        return DiscreteVarianceExploding(config.sigma_min, largest, count or config.noise_levels)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """.5 E|sigma s(x + sigma z, sigma) + z|^2 at a level drawn uniformly (Song & Ermon 2019, eq. 6 with
-        lambda = sigma^2), per coordinate.
+        """.5 E|sigma s(x + sigma z, sigma) + z|^2 at a noise level drawn uniformly, per coordinate.
+
+        Source: Song & Ermon 2019, eq. 6 with lambda = sigma^2.
         """
-        levels = self.diffusion.levels().to(x)
-        index = (stratified(len(x), ctx.generator) * len(levels)).long()
-        residual = noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), levels[index])
+        sigmas = self.diffusion.noise_levels().to(x)
+        index = (stratified(len(x), ctx.generator) * len(sigmas)).long()
+        residual = noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigmas[index])
         return 0.5 * residual.mean() / ctx.info.dim
+
+    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return self.loss(repeated(x, VALIDATION_DRAWS), ctx)
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        return draw_samples(self.denoiser, self.diffusion, n, ctx)
+
+    @torch.no_grad()
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        return score(self.denoiser, x, sigma)
 
 
 class NcsnV2(Ncsn):
@@ -111,13 +129,15 @@ class NcsnV2(Ncsn):
     name = "ncsnv2"
 
     class Config(NcsnConfig):
-        """The network and the ladder."""
+        """The network and the noise levels."""
 
         largest_distance: bool = Field(
             True, description="Technique 1: the largest noise level is the largest distance between training points"
         )
-        overlap: bool = Field(True, description="Technique 2: the ratio of levels by the overlap of their noise")
-        unconditional: bool = Field(True, description="Technique 3: a score r(x)/sigma by a network blind to the level")
+        overlap: bool = Field(True, description="Technique 2: the ratio of noise levels by the overlap of their noise")
+        unconditional: bool = Field(
+            True, description="Technique 3: a score r(x)/sigma by a network blind to the noise level"
+        )
 
 
 def largest_distance(x: Tensor) -> float:

@@ -2,7 +2,7 @@
 
 Each takes `u`, of shape `(n, *shape)`, standard normal at the noise level `sigmas[0]`, whatever that is, if it is large
 (variance-preserving coordinates u = x / sqrt(1 + sigma^2)), and noise levels that fall to `sigmas[-1]`. The last step,
-from there to 0, is the denoiser's. Returns points of the data's own scale. Vectors and images alike.
+from there to 0, is the denoiser's. Returns points in the coordinates of the data. Vectors and images alike.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ import torch
 from torch import Tensor
 
 from ..networks.points import per_point, standard_normal
-from .denoiser import Denoiser, probability_flow
-
-
-def spread(u: Tensor, sigma: Tensor) -> Tensor:
-    """From variance-preserving coordinates to variance-exploding ones: x = u sqrt(1 + sigma^2)."""
-    return u * (1 + per_point(sigma, u) ** 2).sqrt()
+from .denoiser import Denoiser, probability_flow, to_variance_exploding
 
 
 @dataclass(frozen=True)
 class Churn:
     """How much noise is added back at every step (Karras et al. 2022, algorithm 2).
 
-    `amount` is S_churn, spread over the steps; only noise levels in [`low`, `high`] get it; `inflation` is S_noise.
+    `amount` is S_churn, shared by the steps; only noise levels in [`low`, `high`] get it; `inflation` is S_noise.
     """
 
     amount: float
@@ -40,7 +35,9 @@ class Churn:
             return u, sigma
         higher = sigma * (1 + min(self.amount / steps, 2**0.5 - 1))
         added = self.inflation * (higher**2 - sigma**2).sqrt().to(u)
-        return (spread(u, sigma) + added * standard_normal(u, generator)) / (1 + higher**2).sqrt().to(u), higher
+        return (to_variance_exploding(u, sigma) + added * standard_normal(u, generator)) / (1 + higher**2).sqrt().to(
+            u
+        ), higher
 
 
 def heun(
@@ -55,15 +52,13 @@ def heun(
     The ODE is solved in variance-preserving coordinates over the angle phi = arctan(sigma). Takes 2 len(sigmas) - 1
     network evaluations.
     """
-    for level, sigma_next in pairwise(sigmas):
-        sigma = level
-        if churn is not None and generator is not None:
-            u, sigma = churn.apply(u, level, len(sigmas), generator)
-        step = (sigma_next.atan() - sigma.atan()).to(u)
-        slope = probability_flow(denoise, u, sigma)
+    for sigma, sigma_next in pairwise(sigmas):
+        u, higher = (u, sigma) if churn is None or generator is None else churn.apply(u, sigma, len(sigmas), generator)
+        step = (sigma_next.atan() - higher.atan()).to(u)
+        slope = probability_flow(denoise, u, higher)
         slope_next = probability_flow(denoise, u + step * slope, sigma_next)
         u = u + step * (slope + slope_next) / 2
-    return denoise(spread(u, sigmas[-1]), sigmas[-1])
+    return denoise(to_variance_exploding(u, sigmas[-1]), sigmas[-1])
 
 
 def midpoint(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
@@ -73,7 +68,7 @@ def midpoint(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
         middle = ((sigma.atan() + sigma_next.atan()) / 2).tan()
         half = u + step / 2 * probability_flow(denoise, u, sigma)
         u = u + step * probability_flow(denoise, half, middle)
-    return denoise(spread(u, sigmas[-1]), sigmas[-1])
+    return denoise(to_variance_exploding(u, sigmas[-1]), sigmas[-1])
 
 
 def ddim_step(
@@ -86,11 +81,11 @@ def ddim_step(
     *,
     large: bool = False,
 ) -> Tensor:
-    """From `x` at the noise level `sigma` to the next, given x_0 = `clean`. Levels have shape `()` or `(n,)`.
+    """From `x` at the noise level `sigma` to the next, given x_0 = `clean`. Noise levels have shape `()` or `(n,)`.
 
     The next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z with D = `clean` and
     v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
-    x / a). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). `large` draws with the
+    x / alpha). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). `large` draws with the
     variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2).
     """
     variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
@@ -114,7 +109,7 @@ def ddim(
 
     At `eta` 0 it is Euler's method for dx/dsigma = (x - D)/sigma. Takes len(sigmas) network evaluations.
     """
-    x = spread(u, sigmas[0])
+    x = to_variance_exploding(u, sigmas[0])
     for sigma, sigma_next in pairwise(sigmas):
         x = ddim_step(denoise(x, sigma), x, sigma, sigma_next, eta, generator, large=large)
     return denoise(x, sigmas[-1])
@@ -126,7 +121,7 @@ def dpm_solver_2m(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
     Exponential integration over lambda = -ln(sigma), with the denoiser extrapolated from its last two values. Takes
     len(sigmas) network evaluations.
     """
-    x = spread(u, sigmas[0])
+    x = to_variance_exploding(u, sigmas[0])
     previous: tuple[Tensor, Tensor] | None = None
     for sigma, sigma_next in pairwise(sigmas):
         clean = denoise(x, sigma)

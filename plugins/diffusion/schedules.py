@@ -1,7 +1,7 @@
-"""Noise schedules: how a diffusion's time maps to scale and noise level, and grids of noise levels.
+"""Noise schedules: the coefficients of diffusions as functions of time, and grids of noise levels.
 
-A linear diffusion dx = f(t) x dt + g(t) dw has the marginals x_t = a(t) (x_0 + sigma(t) z), z ~ N(0, I); in the
-coordinates x_t / a(t) all of them are the variance-exploding one, told apart only by their clock (Karras et al. 2022,
+A linear diffusion dx = f(t) x dt + g(t) dw has the marginals x_t = alpha(t) (x_0 + sigma(t) z), z ~ N(0, I). In the
+coordinates x_t / alpha(t) all of them are the variance-exploding diffusion up to a change of time (Karras et al. 2022,
 appendix B). Times and noise levels are tensors of any shape.
 """
 
@@ -20,19 +20,19 @@ class Diffusion(ABC):
 
     @abstractmethod
     def drift(self, t: Tensor) -> Tensor:
-        """f(t), the factor of x in the drift."""
+        """The drift coefficient f(t)."""
 
     @abstractmethod
-    def noise_rate(self, t: Tensor) -> Tensor:
-        """g(t)^2."""
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        """g(t)^2, g the diffusion coefficient."""
 
     @abstractmethod
-    def scale(self, t: Tensor) -> Tensor:
-        """a(t), the factor of x_0 in the marginal."""
+    def alpha(self, t: Tensor) -> Tensor:
+        """alpha(t), the factor of x_0 in the marginal."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """sigma(t), the noise level relative to the scale."""
+        """sigma(t), the noise level: the deviation of the marginal given x_0, over alpha(t)."""
 
     @property
     def sigma_max(self) -> float:
@@ -61,15 +61,15 @@ class VariancePreserving(Diffusion):
     def drift(self, t: Tensor) -> Tensor:
         return -0.5 * self.beta(t)
 
-    def noise_rate(self, t: Tensor) -> Tensor:
+    def squared_diffusion(self, t: Tensor) -> Tensor:
         return self.beta(t)
 
-    def scale(self, t: Tensor) -> Tensor:
-        """a(t) = exp(-integral / 2)."""
+    def alpha(self, t: Tensor) -> Tensor:
+        """alpha(t) = exp(-integral / 2)."""
         return (-0.5 * self.integral(t)).exp()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """The noise level relative to the scale: sqrt(exp(integral) - 1)."""
+        """sigma(t) = sqrt(exp(integral) - 1)."""
         return self.integral(t).expm1().sqrt()
 
 
@@ -77,14 +77,14 @@ class VariancePreserving(Diffusion):
 class SubVariancePreserving(VariancePreserving):
     """The sub-VP diffusion: VP's drift with g^2 = beta (1 - exp(-2 integral)), and less variance at every time.
 
-    Its marginal deviation is a sigma = 1 - exp(-integral). Source: Song et al. 2021, eq. 29.
+    The deviation of its marginal is alpha sigma = 1 - exp(-integral). Source: Song et al. 2021, eq. 29.
     """
 
-    def noise_rate(self, t: Tensor) -> Tensor:
+    def squared_diffusion(self, t: Tensor) -> Tensor:
         return -self.beta(t) * (-2 * self.integral(t)).expm1()
 
     def sigma(self, t: Tensor) -> Tensor:
-        """The noise level relative to the scale: 2 sinh(integral / 2)."""
+        """sigma(t) = 2 sinh(integral / 2)."""
         return 2 * (0.5 * self.integral(t)).sinh()
 
 
@@ -101,27 +101,27 @@ class VarianceExploding(Diffusion):
     def drift(self, t: Tensor) -> Tensor:
         return torch.zeros_like(t)
 
-    def noise_rate(self, t: Tensor) -> Tensor:
+    def squared_diffusion(self, t: Tensor) -> Tensor:
         """The derivative of sigma^2."""
         return 2 * math.log(self.highest / self.lowest) * self.sigma(t) ** 2
 
-    def scale(self, t: Tensor) -> Tensor:
+    def alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.lowest * (self.highest / self.lowest) ** t
 
 
-class Ladder(ABC):
-    """A diffusion that is only defined at finitely many noise levels."""
+class DiscreteDiffusion(Diffusion):
+    """A diffusion that is used at finitely many noise levels alone."""
 
     @abstractmethod
-    def levels(self) -> Tensor:
+    def noise_levels(self) -> Tensor:
         """The noise levels, falling, float64."""
 
 
 @dataclass(frozen=True)
-class DiscreteVariancePreserving(VariancePreserving, Ladder):
+class DiscreteVariancePreserving(VariancePreserving, DiscreteDiffusion):
     """DDPM's chain of `steps` steps x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2).
 
     beta_i rises linearly from beta_min / steps to beta_max / steps: the paper's 1e-4 to .02 at 1,000 steps.
@@ -129,18 +129,18 @@ class DiscreteVariancePreserving(VariancePreserving, Ladder):
 
     steps: int = 1000
 
-    def levels(self) -> Tensor:
+    def noise_levels(self) -> Tensor:
         ramp = torch.linspace(self.beta_min, self.beta_max, self.steps, dtype=torch.float64)
         return (-(-ramp / self.steps).log1p().cumsum(0)).expm1().sqrt().flip(0)
 
 
 @dataclass(frozen=True)
-class DiscreteVarianceExploding(VarianceExploding, Ladder):
-    """NCSN's geometric ladder of `steps` noise levels (Song & Ermon 2019, section 4)."""
+class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
+    """NCSN's `steps` noise levels in a constant ratio (Song & Ermon 2019, section 4)."""
 
     steps: int = 30
 
-    def levels(self) -> Tensor:
+    def noise_levels(self) -> Tensor:
         return geometric_grid(self.steps, self.lowest, self.highest)
 
 
@@ -159,10 +159,10 @@ class StraightPath(Diffusion):
     def drift(self, t: Tensor) -> Tensor:
         return -self.highest / (1 + self.highest) / self._share(t)
 
-    def noise_rate(self, t: Tensor) -> Tensor:
+    def squared_diffusion(self, t: Tensor) -> Tensor:
         return 2 * self.highest / (1 + self.highest) * (1 - self._share(t)) / self._share(t)
 
-    def scale(self, t: Tensor) -> Tensor:
+    def alpha(self, t: Tensor) -> Tensor:
         return self._share(t)
 
     def sigma(self, t: Tensor) -> Tensor:

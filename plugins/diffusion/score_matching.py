@@ -16,7 +16,7 @@ import trilemma
 from ..networks.divergence import exact_divergence, probe_divergence
 from ..networks.mlp import FourierFeatures, initialize, mlp
 from ..networks.points import rademacher, standard_normal
-from .langevin import langevin
+from .langevin_samplers import Langevin
 
 Score = Callable[[Tensor], Tensor]
 
@@ -43,14 +43,6 @@ def denoising_objective(score: Score, x: Tensor, sigma: float, generator: torch.
     """
     noise = standard_normal(x, generator)
     return 0.5 * (score(x + sigma * noise) + noise / sigma).square().sum(1).mean()
-
-
-class LangevinChain(trilemma.Sampler):
-    """Langevin dynamics on the learned score, from a standard normal start: `steps` evaluations."""
-
-    name = "langevin"
-    steps: int = Field(1000, ge=1, description="steps of a chain")
-    step: float = Field(1e-3, gt=0, description="size of a step, in model space squared")
 
 
 class Attracted(nn.Module):
@@ -84,7 +76,7 @@ class ScoreConfig(trilemma.Config):
 class ScoreModel(trilemma.NeuralModel):
     """What both networks share: the objectives and the sampler."""
 
-    samplers = (LangevinChain,)
+    samplers = (Langevin,)
     recipe = trilemma.Recipe(lr=3e-3, batch_size=256, schedule="cosine", ema=0.998)
 
     @abstractmethod
@@ -105,9 +97,9 @@ class ScoreModel(trilemma.NeuralModel):
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         options = ctx.sampler
-        assert isinstance(options, LangevinChain)
+        assert isinstance(options, Langevin)
         noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-        return langevin(lambda x: self.score_of(x).detach(), noise, options.step, options.steps, ctx.generator)
+        return options.run(lambda x: self.score_of(x).detach(), noise, ctx.generator)
 
 
 class ScoreMatching(ScoreModel):

@@ -1,11 +1,10 @@
 """Score-based generative modeling through stochastic differential equations (Song et al. 2021).
 
-The denoiser works in variance-exploding coordinates x_t / a(t); each diffusion is a change of time over it.
+The denoiser works in variance-exploding coordinates x_t / alpha(t), in which diffusions differ by their time alone.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -16,18 +15,22 @@ import trilemma
 
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
-from .denoiser import noise_residual
-from .model import PARAMETRIZATIONS, DiffusionModel
-from .samplers import ODE_SAMPLERS, SDE_SAMPLERS
+from .denoiser import PARAMETRIZATIONS, Denoiser, noise_residual
+from .likelihood import OdeDensity
+from .model import DenoiserModel
+from .ode_samplers import ODE_SAMPLERS
 from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
+from .sde_samplers import SDE_SAMPLERS
 
 
-def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator) -> Tensor:
+def training_noise_levels(
+    n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
+) -> Tensor:
     """The noise levels of a batch of `n`, float32, one in each of n equal parts of their distribution.
 
-    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (a sigma)^2, the
-    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = a^2 d(sigma^2)/dt for every linear
-    diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
+    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (alpha sigma)^2, the
+    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = alpha^2 d(sigma^2)/dt for every
+    linear diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
     """
     share = stratified(n, generator).double()
     if weighting == "likelihood":
@@ -39,8 +42,20 @@ def training_levels(n: int, diffusion: Diffusion, eps: float, weighting: str, ge
     return sigma.float()
 
 
+def score_sde_loss(
+    denoise: Denoiser, x: Tensor, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
+) -> Tensor:
+    """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).
+
+    Under `variance` the weight is the variance of the perturbation and times are uniform; under `likelihood` the
+    weight is g^2 with importance-sampled times (Song, Durkan, Murray & Ermon 2021, eq. 7): the same residual.
+    """
+    sigma = training_noise_levels(len(x), diffusion, eps, weighting, generator)
+    return noise_residual(denoise, x, standard_normal(x, generator), sigma).mean() / x[0].numel()
+
+
 class SdeConfig(MLPConfig):
-    """What the score SDEs share."""
+    """The network and the loss of a score SDE."""
 
     parametrization: Literal["karras", "noise"] = Field(
         "karras", description="what the network predicts: preconditioned as in EDM, or the noise as in the paper"
@@ -50,72 +65,64 @@ class SdeConfig(MLPConfig):
     )
 
 
-class BetaConfig(SdeConfig):
-    """The network, and a diffusion with beta linear in time."""
+class LinearBeta(trilemma.Config):
+    """A diffusion with beta linear in time."""
 
     beta_min: float = Field(0.1, gt=0, description="beta at time 0")
     beta_max: float = Field(20.0, gt=0, description="beta at time 1")
 
 
-class ScoreSde(DiffusionModel):
-    """A score SDE: the diffusion is the subclass's, everything else is shared."""
-
-    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
-
-    @abstractmethod
-    def make_diffusion(self) -> Diffusion:
-        """The diffusion that the config asks for."""
-
-    def build(self, info: trilemma.DataInfo) -> None:
-        self.diffusion = self.make_diffusion()
-        self.denoiser = PARAMETRIZATIONS[self.config.parametrization](self.network(info))
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).
-
-        Under `variance` the weight is the variance of the perturbation and times are uniform; under `likelihood` the
-        weight is g^2 with importance-sampled times (Song, Durkan, Murray & Ermon 2021, eq. 7): the same residual.
-        """
-        config = self.config
-        sigma = training_levels(len(x), self.diffusion, config.eps, config.weighting, ctx.generator)
-        noise = standard_normal(x, ctx.generator)
-        return noise_residual(self.denoiser, x, noise, sigma).mean() / ctx.info.dim
-
-
-class VpSde(ScoreSde):
+class VpSde(OdeDensity, DenoiserModel):
     """Score-based diffusion by the variance-preserving SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "vp-sde"
+    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
-    class Config(BetaConfig):
+    class Config(LinearBeta, SdeConfig):
         """The network and the diffusion."""
 
         eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
 
-    def make_diffusion(self) -> Diffusion:
-        return VariancePreserving(self.config.beta_min, self.config.beta_max)
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.diffusion = VariancePreserving(config.beta_min, config.beta_max)
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """`score_sde_loss` from the time `eps` on."""
+        config = self.config
+        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
 
 
-class SubVpSde(ScoreSde):
+class SubVpSde(OdeDensity, DenoiserModel):
     """Score-based diffusion by the sub-VP SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "subvp-sde"
+    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
-    class Config(BetaConfig):
+    class Config(LinearBeta, SdeConfig):
         """The network and the diffusion."""
 
         eps: float = Field(
             3e-3, gt=0, lt=1, description="least time seen in training: below, noise drowns in single precision"
         )
 
-    def make_diffusion(self) -> Diffusion:
-        return SubVariancePreserving(self.config.beta_min, self.config.beta_max)
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.diffusion = SubVariancePreserving(config.beta_min, config.beta_max)
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """`score_sde_loss` from the time `eps` on."""
+        config = self.config
+        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
 
 
-class VeSde(ScoreSde):
+class VeSde(OdeDensity, DenoiserModel):
     """Score-based diffusion by the variance-exploding SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "ve-sde"
+    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
     class Config(SdeConfig):
         """The network and the diffusion."""
@@ -124,5 +131,12 @@ class VeSde(ScoreSde):
         sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
         eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
 
-    def make_diffusion(self) -> Diffusion:
-        return VarianceExploding(self.config.sigma_min, self.config.sigma_max)
+    def build(self, info: trilemma.DataInfo) -> None:
+        config = self.config
+        self.diffusion = VarianceExploding(config.sigma_min, config.sigma_max)
+        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """`score_sde_loss` from the time `eps` on."""
+        config = self.config
+        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)

@@ -22,14 +22,14 @@ Update = Callable[[Denoiser, Tensor, Diffusion, Tensor, Tensor, torch.Generator]
 
 
 def marginal_score(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
-    """The score of the marginal at time `t`, of shape `()` or `(n,)`: the denoiser's at x / a, over a."""
-    scale = per_point(diffusion.scale(t), x)
-    return score(denoise, x / scale, diffusion.sigma(t).to(x)) / scale
+    """The score of the marginal at time `t`, of shape `()` or `(n,)`: the denoiser's at x / alpha, over alpha."""
+    alpha = per_point(diffusion.alpha(t), x)
+    return score(denoise, x / alpha, diffusion.sigma(t).to(x)) / alpha
 
 
 def reverse_drift(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
     """f x - g^2 score, the drift of the reverse-time SDE (Song et al. 2021, eq. 6)."""
-    f, g2 = per_point(diffusion.drift(t), x), per_point(diffusion.noise_rate(t), x)
+    f, g2 = per_point(diffusion.drift(t), x), per_point(diffusion.squared_diffusion(t), x)
     return f * x - g2 * marginal_score(denoise, x, diffusion, t)
 
 
@@ -38,7 +38,7 @@ def euler_maruyama_step(
 ) -> Tensor:
     """One Euler-Maruyama step of the reverse-time SDE."""
     dt = (t_next - t).to(x)
-    noise = (-diffusion.noise_rate(t).to(x) * dt).sqrt() * standard_normal(x, generator)
+    noise = (-diffusion.squared_diffusion(t).to(x) * dt).sqrt() * standard_normal(x, generator)
     return x + reverse_drift(denoise, x, diffusion, t) * dt + noise
 
 
@@ -47,11 +47,11 @@ def reverse_diffusion_step(
 ) -> Tensor:
     """One step of the reverse diffusion predictor (Song et al. 2021, appendix E).
 
-    The forward step x_t = x_s + (r - 1) x_s + G z, exact with r = a_t / a_s and G^2 = a_t^2 (sigma_t^2 - sigma_s^2), is
-    reversed as x_s = x_t - (r - 1) x_t + G^2 score + G z.
+    The forward step x_t = x_s + (r - 1) x_s + G z, exact with r = alpha_t / alpha_s and
+    G^2 = alpha_t^2 (sigma_t^2 - sigma_s^2), is reversed as x_s = x_t - (r - 1) x_t + G^2 score + G z.
     """
-    ratio = (diffusion.scale(t) / diffusion.scale(t_next)).to(x)
-    variance = (diffusion.scale(t) ** 2 * (diffusion.sigma(t) ** 2 - diffusion.sigma(t_next) ** 2)).to(x)
+    ratio = (diffusion.alpha(t) / diffusion.alpha(t_next)).to(x)
+    variance = (diffusion.alpha(t) ** 2 * (diffusion.sigma(t) ** 2 - diffusion.sigma(t_next) ** 2)).to(x)
     gradient = marginal_score(denoise, x, diffusion, t)
     return (2 - ratio) * x + variance * gradient + variance.sqrt() * standard_normal(x, generator)
 
@@ -66,16 +66,16 @@ def langevin_correction(
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Langevin steps x + eps score + sqrt(2 eps) z at time `t`, with eps = 2 alpha (snr deviation)^2.
+    """Langevin steps x + eps score + sqrt(2 eps) z at time `t`, with eps = 2 r (snr deviation)^2.
 
-    The deviation is a sigma of the marginal, alpha is a(t)^2 over its value a thousandth of time before (1 for VE). The
-    paper's |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5) is replaced by its expectation for a
-    score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own would bias the
-    distribution.
+    The deviation is alpha sigma of the marginal; r is alpha(t)^2 over its value a thousandth of time before (1 for VE),
+    the alpha_i of the paper. Its |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5) is replaced by its
+    expectation for a score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own
+    would bias the distribution.
     """
-    deviation = diffusion.scale(t) * diffusion.sigma(t)
-    alpha = (diffusion.scale(t) / diffusion.scale((t - 1e-3).clamp_min(0))) ** 2
-    eps = (2 * alpha * (snr * deviation) ** 2).to(x)
+    deviation = diffusion.alpha(t) * diffusion.sigma(t)
+    ratio = (diffusion.alpha(t) / diffusion.alpha((t - 1e-3).clamp_min(0))) ** 2
+    eps = (2 * ratio * (snr * deviation) ** 2).to(x)
     return langevin(lambda y: marginal_score(denoise, y, diffusion, t), x, eps, steps, generator)
 
 
@@ -99,7 +99,7 @@ def predictor_corrector(
         if predictor is not None:
             x = predictor(denoise, x, diffusion, t, t_next, generator)
         else:
-            x = x * (diffusion.scale(t_next) / diffusion.scale(t)).to(x)
+            x = x * (diffusion.alpha(t_next) / diffusion.alpha(t)).to(x)
         if corrector_steps > 0:
             x = langevin_correction(denoise, x, diffusion, t_next, snr=snr, steps=corrector_steps, generator=generator)
     return x

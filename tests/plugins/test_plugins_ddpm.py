@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.bounds import Variance, ladder_bound
+from trilemma.plugins.diffusion.bounds import Variance, discrete_bound
 from trilemma.plugins.diffusion.ddpm import Ddpm
 from trilemma.plugins.diffusion.langevin_samplers import StridedAncestral, StridedDdim, strided
 from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
@@ -26,7 +26,7 @@ def context(**fields: object) -> trilemma.Context:
 
 
 def pair(n: int, seed: int) -> Tensor:
-    """Two Gaussians of spread .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
     x = torch.randn((n, 2), generator=generator(seed))
     side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
     return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
@@ -34,28 +34,28 @@ def pair(n: int, seed: int) -> Tensor:
 
 def test_chain_is_the_papers() -> None:
     chain = DiscreteVariancePreserving(0.1, 20.0, 1000)
-    levels = chain.levels()
+    sigmas = chain.noise_levels()
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     kept = (1 - betas).cumprod(0)
-    torch.testing.assert_close(levels.flip(0), ((1 - kept) / kept).sqrt())
-    assert (levels.diff() < 0).all()
+    torch.testing.assert_close(sigmas.flip(0), ((1 - kept) / kept).sqrt())
+    assert (sigmas.diff() < 0).all()
     # The chain is a discretization of the VP diffusion.
     t = torch.tensor(0.5, dtype=torch.float64)
-    assert float(levels.flip(0)[499]) == pytest.approx(float(VariancePreserving(0.1, 20.0).sigma(t)), rel=0.02)
+    assert float(sigmas.flip(0)[499]) == pytest.approx(float(VariancePreserving(0.1, 20.0).sigma(t)), rel=0.02)
 
 
-def test_strided_levels_keep_both_ends() -> None:
-    levels = DiscreteVariancePreserving(steps=100).levels()
-    part = strided(levels, 7)
+def test_strided_noise_levels_keep_both_ends() -> None:
+    sigmas = DiscreteVariancePreserving(steps=100).noise_levels()
+    part = strided(sigmas, 7)
     assert len(part) == 7
-    assert torch.equal(part[[0, -1]], levels[[0, -1]])
-    assert torch.equal(strided(levels, 100), levels)
-    assert torch.equal(strided(levels, 1000), levels)
-    assert torch.equal(strided(levels, 1), levels[:1])
+    assert torch.equal(part[[0, -1]], sigmas[[0, -1]])
+    assert torch.equal(strided(sigmas, 100), sigmas)
+    assert torch.equal(strided(sigmas, 1000), sigmas)
+    assert torch.equal(strided(sigmas, 1), sigmas[:1])
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
-def test_bound_over_two_levels_is_its_kl_divergence(variance: Variance) -> None:
+def test_bound_over_two_noise_levels_is_its_kl_divergence(variance: Variance) -> None:
     # KL(q(x_s | x_t, x_0) | p(x_s | x_t)) between Gaussians whose means differ by D for x_0, averaged over x_t.
     t, s = 3.0, 1.0
     x = torch.tensor([[0.5, -1.0]], dtype=torch.float64).expand(40_000, 2)
@@ -63,7 +63,7 @@ def test_bound_over_two_levels_is_its_kl_divergence(variance: Variance) -> None:
     def denoise(y: Tensor, sigma: Tensor) -> Tensor:
         return 0.3 * y
 
-    bound = ladder_bound(denoise, x, torch.tensor([t, s], dtype=torch.float64), generator(), variance)
+    bound = discrete_bound(denoise, x, torch.tensor([t, s], dtype=torch.float64), generator(), variance)
     noisy = x + t * torch.randn(x.shape, generator=generator(1), dtype=torch.float64)
     means = [c + (s / t) ** 2 * (noisy - c) for c in (x, denoise(noisy, x))]
     deviation = s * math.sqrt(1 - (s / t) ** 2)

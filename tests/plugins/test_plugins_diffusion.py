@@ -13,20 +13,19 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
-from trilemma.plugins.diffusion.bounds import continuous_bound, ladder_bound
-from trilemma.plugins.diffusion.denoiser import NoisePrediction, Preconditioned, noise_residual, probability_flow, score
-from trilemma.plugins.diffusion.likelihood import OdeLikelihood, integrate, ode_log_prob
-from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint, spread
-from trilemma.plugins.diffusion.samplers import (
-    ODE_SAMPLERS,
-    SDE_SAMPLERS,
+from trilemma.plugins.diffusion.bounds import continuous_bound, discrete_bound
+from trilemma.plugins.diffusion.denoiser import (
     DenoiserSampler,
-    DpmSolver2M,
-    EulerMaruyama,
-    PredictorCorrector,
-    StochasticHeun,
-    start,
+    NoisePrediction,
+    Preconditioned,
+    noise_residual,
+    probability_flow,
+    score,
+    to_variance_exploding,
 )
+from trilemma.plugins.diffusion.likelihood import OdeLikelihood, integrate, ode_log_prob
+from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint
+from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS, DpmSolver2M, StochasticHeun
 from trilemma.plugins.diffusion.schedules import (
     Diffusion,
     SubVariancePreserving,
@@ -36,6 +35,7 @@ from trilemma.plugins.diffusion.schedules import (
     rho_grid,
 )
 from trilemma.plugins.diffusion.sde import euler_maruyama_step, langevin_correction, marginal_score, predictor_corrector
+from trilemma.plugins.diffusion.sde_samplers import SDE_SAMPLERS, EulerMaruyama, PredictorCorrector, start
 from trilemma.plugins.networks.divergence import exact_divergence, probe_divergence
 from trilemma.plugins.networks.points import rademacher, standard_normal, stratified
 
@@ -75,20 +75,20 @@ DIFFUSIONS = [VariancePreserving(), SubVariancePreserving(), VarianceExploding(0
 @settings(max_examples=30, deadline=None)
 def test_marginals_solve_the_equations_of_the_diffusion(diffusion: Diffusion, time: float) -> None:
     t = torch.tensor(time, dtype=torch.float64, requires_grad=True)
-    scale = diffusion.scale(t)
+    alpha = diffusion.alpha(t)
     # d/dt E[x] = f E[x] and d/dt Var[x] = 2 f Var[x] + g^2.
-    slope = torch.autograd.grad(scale.sum() + 0 * t, t, retain_graph=True)[0]
-    torch.testing.assert_close(slope, diffusion.drift(t) * scale)
-    variance = (scale * diffusion.sigma(t)) ** 2
+    slope = torch.autograd.grad(alpha.sum() + 0 * t, t, retain_graph=True)[0]
+    torch.testing.assert_close(slope, diffusion.drift(t) * alpha)
+    variance = (alpha * diffusion.sigma(t)) ** 2
     slope = torch.autograd.grad(variance, t)[0]
-    torch.testing.assert_close(slope, 2 * diffusion.drift(t) * variance + diffusion.noise_rate(t))
+    torch.testing.assert_close(slope, 2 * diffusion.drift(t) * variance + diffusion.squared_diffusion(t))
 
 
 def test_variances_at_the_ends_are_those_of_the_paper() -> None:
     t = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64)
     vp, sub = VariancePreserving(), SubVariancePreserving()
-    torch.testing.assert_close(vp.scale(t) ** 2 * (1 + vp.sigma(t) ** 2), torch.ones(3).double())
-    torch.testing.assert_close(sub.scale(t) * sub.sigma(t), -(-sub.integral(t)).expm1())
+    torch.testing.assert_close(vp.alpha(t) ** 2 * (1 + vp.sigma(t) ** 2), torch.ones(3).double())
+    torch.testing.assert_close(sub.alpha(t) * sub.sigma(t), -(-sub.integral(t)).expm1())
     assert VarianceExploding(0.01, 30.0).sigma_max == pytest.approx(30.0)
 
 
@@ -98,10 +98,10 @@ def test_marginals_agree_with_a_simulation_of_the_diffusion(diffusion: Diffusion
     x, noise = torch.full((20_000,), x0, dtype=torch.float64), generator(1)
     for t in torch.linspace(0, 0.5, steps + 1, dtype=torch.float64)[:-1] + 0.5 / steps / 2:
         dt = 0.5 / steps
-        x = x + diffusion.drift(t) * x * dt + (diffusion.noise_rate(t) * dt).sqrt() * standard_normal(x, noise)
+        x = x + diffusion.drift(t) * x * dt + (diffusion.squared_diffusion(t) * dt).sqrt() * standard_normal(x, noise)
     end = torch.tensor(0.5, dtype=torch.float64)
-    assert float(x.mean()) == pytest.approx(float(diffusion.scale(end)) * x0, abs=0.03)
-    assert float(x.var()) == pytest.approx(float((diffusion.scale(end) * diffusion.sigma(end)) ** 2), rel=0.04)
+    assert float(x.mean()) == pytest.approx(float(diffusion.alpha(end)) * x0, abs=0.03)
+    assert float(x.var()) == pytest.approx(float((diffusion.alpha(end) * diffusion.sigma(end)) ** 2), rel=0.04)
 
 
 def test_geometric_grid_has_one_ratio() -> None:
@@ -115,10 +115,10 @@ def test_stratified_numbers_fall_one_in_each_part(n: int) -> None:
     assert torch.equal((stratified(n, generator(n)) * n).floor(), torch.arange(n).float())
 
 
-def test_the_multistep_solver_takes_levels_in_a_constant_ratio() -> None:
-    levels = DpmSolver2M(steps=9, sigma_min=0.01).grid(VarianceExploding(highest=40.0))
-    torch.testing.assert_close(levels[[0, -1]], torch.tensor([40.0, 0.01], dtype=torch.float64))
-    ratio = levels[1:] / levels[:-1]
+def test_the_multistep_solver_takes_noise_levels_in_a_constant_ratio() -> None:
+    sigmas = DpmSolver2M(steps=9, sigma_min=0.01).grid(VarianceExploding(highest=40.0))
+    torch.testing.assert_close(sigmas[[0, -1]], torch.tensor([40.0, 0.01], dtype=torch.float64))
+    ratio = sigmas[1:] / sigmas[:-1]
     torch.testing.assert_close(ratio, ratio[0].expand_as(ratio))
 
 
@@ -312,8 +312,8 @@ def test_samplers_treat_images_as_vectors(kind: type[DenoiserSampler]) -> None:
 @pytest.mark.parametrize("diffusion", DIFFUSIONS)
 def test_langevin_corrections_leave_the_marginal_as_it_is(diffusion: Diffusion) -> None:
     t = torch.tensor(0.4, dtype=torch.float64)
-    scale, sigma = diffusion.scale(t), diffusion.sigma(t)
-    distribution = scale**2 * (COVARIANCE + sigma**2 * torch.eye(3))
+    alpha, sigma = diffusion.alpha(t), diffusion.sigma(t)
+    distribution = alpha**2 * (COVARIANCE + sigma**2 * torch.eye(3))
     x = gaussian_points(20_000, distribution, 8)
     moved = langevin_correction(
         GaussianDenoiser(COVARIANCE), x, diffusion, t, snr=0.1, steps=30, generator=generator(9)
@@ -325,7 +325,7 @@ def test_langevin_corrections_leave_the_marginal_as_it_is(diffusion: Diffusion) 
 @pytest.mark.parametrize("diffusion", DIFFUSIONS)
 def test_marginal_score_is_that_of_the_diffused_gaussian(diffusion: Diffusion) -> None:
     t, x = torch.tensor(0.3, dtype=torch.float64), gaussian_points(7, COVARIANCE)
-    distribution = diffusion.scale(t) ** 2 * (COVARIANCE + diffusion.sigma(t) ** 2 * torch.eye(3))
+    distribution = diffusion.alpha(t) ** 2 * (COVARIANCE + diffusion.sigma(t) ** 2 * torch.eye(3))
     expected = -x @ torch.linalg.inv(distribution)
     torch.testing.assert_close(marginal_score(GaussianDenoiser(COVARIANCE), x, diffusion, t), expected)
     times = t.expand(7)
@@ -412,7 +412,7 @@ def test_euler_maruyama_has_weak_order_one() -> None:
     diffusion, errors = VariancePreserving(0.1, 5.0), []
     for steps in (50, 100, 200):
         times, distribution = torch.linspace(1, 1e-3, steps + 1, dtype=torch.float64), 0.0
-        distribution = float(diffusion.scale(times[0]) ** 2 * (0.3 + diffusion.sigma(times[0]) ** 2))
+        distribution = float(diffusion.alpha(times[0]) ** 2 * (0.3 + diffusion.sigma(times[0]) ** 2))
         for t, t_next in itertools.pairwise(times):
             x = torch.ones((1, 1), dtype=torch.float64)
             draws = [
@@ -420,9 +420,9 @@ def test_euler_maruyama_has_weak_order_one() -> None:
                 for k in (0.0, 1.0)
             ]
             distribution = float((draws[1] - draws[0]) ** 2) * distribution + float(
-                diffusion.noise_rate(t) * (t - t_next)
+                diffusion.squared_diffusion(t) * (t - t_next)
             )
-        exact = float(diffusion.scale(times[-1]) ** 2 * (0.3 + diffusion.sigma(times[-1]) ** 2))
+        exact = float(diffusion.alpha(times[-1]) ** 2 * (0.3 + diffusion.sigma(times[-1]) ** 2))
         errors.append(abs(distribution - exact))
     orders = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
     assert all(0.8 < order < 1.2 for order in orders), orders
@@ -434,7 +434,7 @@ def test_predictor_corrector_without_predictor_follows_the_scale() -> None:
     moved = predictor_corrector(
         GaussianDenoiser(COVARIANCE), x, diffusion, times, generator(), predictor=None, corrector_steps=0
     )
-    torch.testing.assert_close(moved, x * diffusion.scale(times[1]) / diffusion.scale(times[0]))
+    torch.testing.assert_close(moved, x * diffusion.alpha(times[1]) / diffusion.alpha(times[0]))
 
 
 # Likelihood
@@ -522,7 +522,7 @@ def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density() 
     assert -0.04 < float(fine.total.mean() - truth) < 0.02
     # The sum over finitely many steps costs more, in inverse proportion to their number.
     costs = [
-        float(fine.total.mean() - ladder_bound(denoise, x, geometric_grid(n, 0.01, 80.0), generator()).total.mean())
+        float(fine.total.mean() - discrete_bound(denoise, x, geometric_grid(n, 0.01, 80.0), generator()).total.mean())
         for n in (31, 61, 121)
     ]
     assert costs[2] > 0.3
@@ -532,14 +532,14 @@ def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density() 
 
 def test_terms_of_the_bound_add_up_and_prior_vanishes_at_much_noise() -> None:
     x = gaussian_points(50, COVARIANCE)
-    bound = ladder_bound(GaussianDenoiser(COVARIANCE), x, geometric_grid(10, 0.01, 300.0), generator())
+    bound = discrete_bound(GaussianDenoiser(COVARIANCE), x, geometric_grid(10, 0.01, 300.0), generator())
     torch.testing.assert_close(bound.total, -(bound.prior + bound.diffusion + bound.reconstruction))
     assert 0 < bound.means()["prior"] < 1e-3
     distribution = torch.distributions.Normal(0.0, math.sqrt(1 + 2.0**2))
     posterior = torch.distributions.Normal(x, 2.0)
     expected = torch.distributions.kl_divergence(posterior, distribution).sum(1)
-    ladder = ladder_bound(GaussianDenoiser(COVARIANCE), x, torch.tensor([2.0, 1.0]).double(), generator())
-    torch.testing.assert_close(ladder.prior, expected)
+    coarse = discrete_bound(GaussianDenoiser(COVARIANCE), x, torch.tensor([2.0, 1.0]).double(), generator())
+    torch.testing.assert_close(coarse.prior, expected)
 
 
 def test_bound_of_a_worse_denoiser_is_lower() -> None:
@@ -551,6 +551,8 @@ def test_bound_of_a_worse_denoiser_is_lower() -> None:
     assert float(good.total.mean() - poor.total.mean()) == pytest.approx(float(kl), abs=0.06)
 
 
-def test_spread_is_the_change_between_coordinates() -> None:
+def test_change_of_coordinates_keeps_unit_variance_data_standard() -> None:
     u = torch.ones((2, 3), dtype=torch.float64)
-    torch.testing.assert_close(spread(u, torch.tensor([0.0, 3.0]))[:, 0], torch.tensor([1.0, math.sqrt(10)]).double())
+    torch.testing.assert_close(
+        to_variance_exploding(u, torch.tensor([0.0, 3.0]))[:, 0], torch.tensor([1.0, math.sqrt(10)]).double()
+    )

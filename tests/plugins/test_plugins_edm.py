@@ -13,7 +13,7 @@ import trilemma
 from trilemma.plugins.diffusion.denoiser import Preconditioned
 from trilemma.plugins.diffusion.edm import Edm, EdmUnet, edm_loss, stable_target
 from trilemma.plugins.diffusion.level_head import LevelDenoiser, box_posterior_mean, log_boxes
-from trilemma.plugins.diffusion.samplers import DpmSolver2M, Heun
+from trilemma.plugins.diffusion.ode_samplers import DpmSolver2M, Heun
 from trilemma.plugins.networks.unet import UNet
 
 SPREAD = 0.3

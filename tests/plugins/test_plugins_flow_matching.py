@@ -16,13 +16,12 @@ from trilemma.plugins.diffusion.flow_matching import (
     FlowEuler,
     FlowMatching,
     FlowMultistep,
-    OtFlowMatching,
-    RectifiedFlow,
     flow_matching_loss,
-    optimal_pairs,
 )
+from trilemma.plugins.diffusion.model import DenoiserModel
 from trilemma.plugins.diffusion.ode import ddim
-from trilemma.plugins.diffusion.samplers import Heun
+from trilemma.plugins.diffusion.ode_samplers import Heun
+from trilemma.plugins.diffusion.paired_flows import OtFlowMatching, RectifiedFlow, optimal_pairs
 from trilemma.plugins.diffusion.schedules import StraightPath
 
 
@@ -45,13 +44,13 @@ class Field(nn.Module):
 
 def test_path_has_the_marginals_of_straight_interpolation() -> None:
     path, t = StraightPath(), torch.tensor([0.0, 0.25, 0.9], dtype=torch.float64)
-    torch.testing.assert_close(path.scale(t), 1 - t, atol=1e-3, rtol=0)
-    torch.testing.assert_close(path.scale(t) * path.sigma(t), t, atol=1e-3, rtol=0)
+    torch.testing.assert_close(path.alpha(t), 1 - t, atol=1e-3, rtol=0)
+    torch.testing.assert_close(path.alpha(t) * path.sigma(t), t, atol=1e-3, rtol=0)
     assert path.sigma_max == pytest.approx(1e3)
     time = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    variance = (path.scale(time) * path.sigma(time)) ** 2
+    variance = (path.alpha(time) * path.sigma(time)) ** 2
     slope = torch.autograd.grad(variance, time)[0]
-    torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.noise_rate(time))
+    torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.squared_diffusion(time))
 
 
 def test_loss_is_the_squared_error_of_the_velocity() -> None:
@@ -97,7 +96,7 @@ def test_optimal_pairs_have_the_least_cost_and_keep_every_noise() -> None:
 
 
 def pair(n: int, seed: int) -> Tensor:
-    """Two Gaussians of spread .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
     x = torch.randn((n, 2), generator=generator(seed))
     side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
     return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
@@ -108,7 +107,7 @@ def pair_log_prob(x: Tensor) -> Tensor:
     return first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
 
 
-def train(kind: type[FlowMatching], steps: int, **options: object) -> FlowMatching:
+def train(kind: type[DenoiserModel], steps: int, **options: object) -> DenoiserModel:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
     recipe = kind.recipe.model_copy(update={"batch_size": 256})
     clock = trilemma.Clock(trilemma.Budget(steps=steps))
@@ -119,7 +118,7 @@ def train(kind: type[FlowMatching], steps: int, **options: object) -> FlowMatchi
 @pytest.mark.parametrize(
     ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
 )
-def test_training_reaches_the_distribution(kind: type[FlowMatching], options: dict[str, object]) -> None:
+def test_training_reaches_the_distribution(kind: type[DenoiserModel], options: dict[str, object]) -> None:
     model = train(kind, 600, **options)
     x = pair(2_000, 3)
     ratio = model.log_prob(x, context()) - pair_log_prob(x)
@@ -135,7 +134,7 @@ def test_training_reaches_the_distribution(kind: type[FlowMatching], options: di
 
 
 @pytest.mark.parametrize("kind", [FlowMatching, OtFlowMatching, RectifiedFlow])
-def test_the_cost_of_a_step_is_counted_after_training(kind: type[FlowMatching]) -> None:
+def test_the_cost_of_a_step_is_counted_after_training(kind: type[DenoiserModel]) -> None:
     model, x = train(kind, 4), pair(64, 4)
     flops, _ = training_step_flops(model, x, context())
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
@@ -144,6 +143,7 @@ def test_the_cost_of_a_step_is_counted_after_training(kind: type[FlowMatching]) 
 
 def test_scores_are_only_those_of_independent_pairs() -> None:
     sigma, x = torch.tensor(1.0), torch.zeros((3, 2))
+    model: DenoiserModel
     for kind in (OtFlowMatching, RectifiedFlow):
         model = kind()
         model.prepare(context().info)

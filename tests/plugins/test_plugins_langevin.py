@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.controls.langevin import Chain, LangevinMonteCarlo
+from trilemma.plugins.controls.langevin import LangevinMonteCarlo
 from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
+from trilemma.plugins.diffusion.langevin_samplers import Langevin
 from trilemma.plugins.diffusion.schedules import geometric_grid
 
 CENTERS = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
@@ -68,13 +69,13 @@ def test_plain_langevin_gets_the_weights_wrong_and_annealed_right() -> None:
     assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
 
 
-def test_last_denoise_takes_away_the_noise_of_the_least_level() -> None:
+def test_last_denoise_takes_away_the_noise_of_the_least_noise_level() -> None:
     # For data at one point, the denoiser is that point.
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return torch.ones_like(x)
 
     x = torch.zeros((2_000, 2), dtype=torch.float64)
-    for denoise_last, spread in ((True, 0.0), (False, 0.5)):
+    for denoise_last, deviation in ((True, 0.0), (False, 0.5)):
         end = annealed_langevin(
             denoise,
             x,
@@ -84,7 +85,7 @@ def test_last_denoise_takes_away_the_noise_of_the_least_level() -> None:
             denoise_last=denoise_last,
             generator=generator(),
         )
-        assert float(end.std()) == pytest.approx(spread, abs=0.03)
+        assert float(end.std()) == pytest.approx(deviation, abs=0.03)
 
 
 def context(truth: trilemma.Truth | None, sampler: trilemma.Sampler) -> trilemma.Context:
@@ -93,7 +94,7 @@ def context(truth: trilemma.Truth | None, sampler: trilemma.Sampler) -> trilemma
 
 
 def test_control_follows_the_true_score_and_stays_where_it_starts() -> None:
-    model, one_sided = LangevinMonteCarlo(), Chain(steps=300, step=0.05, start_mean=5.0)
+    model, one_sided = LangevinMonteCarlo(), Langevin(steps=300, step=0.05, start_mean=5.0)
     x = model.sample(3_000, context(TwoModes(), one_sided))
     assert share_of_the_heavier(x) == 1
     torch.testing.assert_close(x.mean(0), torch.full((2,), 5.0), atol=0.08, rtol=0)
@@ -105,10 +106,10 @@ def test_control_moves_by_noise_alone_where_the_density_is_zero() -> None:
         def log_prob(self, x: Tensor) -> Tensor:
             return torch.where((x.abs() < 1).all(1), 0.0, -torch.inf) + 0 * x.sum(1)
 
-    x = LangevinMonteCarlo().sample(500, context(Square(), Chain(steps=10, step=0.01, start_std=0.0)))
+    x = LangevinMonteCarlo().sample(500, context(Square(), Langevin(steps=10, step=0.01, start_std=0.0)))
     assert float(x.std()) == pytest.approx(math.sqrt(2 * 0.01 * 10), rel=0.1)
 
 
 def test_control_needs_the_distribution() -> None:
     with pytest.raises(trilemma.UnsupportedError):
-        LangevinMonteCarlo().sample(3, context(None, Chain()))
+        LangevinMonteCarlo().sample(3, context(None, Langevin()))

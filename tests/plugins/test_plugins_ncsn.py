@@ -1,4 +1,4 @@
-"""NCSN and NCSNv2: the ladder, the techniques, and annealed Langevin sampling of a trained network."""
+"""NCSN and NCSNv2: the noise levels, the techniques, and annealed Langevin sampling of a trained network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 import trilemma
 from trilemma.plugins.diffusion.langevin_samplers import AnnealedLangevin, step_ratio
-from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2, UnconditionalScore, ladder_length, largest_distance
+from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2, UnconditionalScore, count_noise_levels, largest_distance
 
 STANDARD = torch.distributions.Normal(0.0, 1.0)
 
@@ -32,24 +32,24 @@ def unequal(n: int, seed: int, d: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("d", [16, 64, 3072])
 def test_technique_two_solves_its_equation(d: int) -> None:
-    count = ladder_length(d, 0.01, 50.0)
+    count = count_noise_levels(d, 0.01, 50.0)
     assert count is not None
     gamma = (50.0 / 0.01) ** (1 / (count - 1))
     root = math.sqrt(2 * d)
     overlap = STANDARD.cdf(torch.tensor(root * (gamma - 1) + 3 * gamma)) - STANDARD.cdf(
         torch.tensor(root * (gamma - 1) - 3 * gamma)
     )
-    assert float(overlap) == pytest.approx(0.5, abs=0.1)  # the count is rounded to whole levels
+    assert float(overlap) == pytest.approx(0.5, abs=0.1)  # the count is rounded to a whole number
 
 
 def test_technique_two_has_no_solution_in_few_dimensions() -> None:
-    assert ladder_length(4, 0.01, 50.0) is None
-    assert ladder_length(5, 0.01, 50.0) is not None
+    assert count_noise_levels(4, 0.01, 50.0) is None
+    assert count_noise_levels(5, 0.01, 50.0) is not None
 
 
 @pytest.mark.parametrize(("gamma", "steps"), [(1.02, 5), (1.2, 5), (1.36, 3)])
-def test_technique_four_brings_the_variance_closest_to_the_level(gamma: float, steps: int) -> None:
-    # A chain on N(0, 1) starting with variance gamma^2, as after the level before.
+def test_technique_four_brings_the_variance_closest_to_the_noise_level(gamma: float, steps: int) -> None:
+    # A chain on N(0, 1) starting with variance gamma^2, as after the noise level before.
     def distance(ratio: float) -> float:
         variance = gamma**2
         for _ in range(steps):
@@ -70,10 +70,10 @@ def test_technique_one_takes_the_largest_distance() -> None:
     copy = NcsnV2(model.config)
     copy.prepare(context(3).info)
     copy.load_state(model.state() or {})
-    assert torch.equal(copy.diffusion.levels(), model.diffusion.levels())
+    assert torch.equal(copy.diffusion.noise_levels(), model.diffusion.noise_levels())
 
 
-def test_technique_three_divides_one_field_by_the_level() -> None:
+def test_technique_three_divides_one_field_by_the_noise_level() -> None:
     denoiser = UnconditionalScore(torch.nn.Linear(2, 2))
     x, sigma = torch.randn((5, 2), generator=generator()), torch.tensor([0.1, 0.5, 1.0, 2.0, 9.0])
     scores = (denoiser(x, sigma) - x) / sigma.unsqueeze(1) ** 2
@@ -85,11 +85,11 @@ def test_techniques_can_be_switched_off() -> None:
     off.prepare(context(64).info)
     plain = Ncsn()
     plain.prepare(context(64).info)
-    assert torch.equal(off.diffusion.levels(), plain.diffusion.levels())
+    assert torch.equal(off.diffusion.noise_levels(), plain.diffusion.noise_levels())
     assert type(off.denoiser) is type(plain.denoiser)
     overlapping = Ncsn(Ncsn.Config(overlap=True))
     overlapping.prepare(context(64).info)
-    assert len(overlapping.diffusion.levels()) == ladder_length(64, 0.02, 4.0)
+    assert len(overlapping.diffusion.noise_levels()) == count_noise_levels(64, 0.02, 4.0)
 
 
 @pytest.mark.parametrize("kind", [Ncsn, NcsnV2])

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 import trilemma
+from trilemma.plugins.diffusion.langevin_samplers import Langevin
 from trilemma.plugins.diffusion.score_matching import (
     EnergyMatching,
-    LangevinChain,
     ScoreMatching,
     denoising_objective,
     implicit_objective,
@@ -89,7 +89,7 @@ def test_trained_score_is_that_of_the_distribution(kind: type[ScoreMatching], ob
     x = gaussian(1_000, 2).float()
     error = model.score_of(x).detach() + x @ torch.linalg.inv(COVARIANCE).float()
     assert float(error.square().sum(1).mean()) < 0.35  # the score itself has mean square 3.6
-    samples = model.sample(2_000, context(sampler=LangevinChain(steps=400, step=0.01)))
+    samples = model.sample(2_000, context(sampler=Langevin(steps=400, step=0.01)))
     torch.testing.assert_close(samples.double().T.cov(), COVARIANCE, atol=0.2, rtol=0)
 
 

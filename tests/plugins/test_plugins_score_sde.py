@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.samplers import EulerMaruyama, Heun
+from trilemma.plugins.diffusion.model import DenoiserModel
+from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
-from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde, training_levels
+from trilemma.plugins.diffusion.score_sde import SubVpSde, VeSde, VpSde, training_noise_levels
+from trilemma.plugins.diffusion.sde_samplers import EulerMaruyama
 from trilemma.plugins.networks.divergence import EXACT_UP_TO
 
 CENTERS = torch.tensor([[-1.0, -0.8], [1.0, 0.8]])
@@ -155,11 +157,11 @@ def test_loss_uses_no_randomness_but_the_generator() -> None:
 
 @pytest.mark.parametrize("diffusion", [VariancePreserving(), SubVariancePreserving(), VarianceExploding()])
 def test_likelihood_weighting_draws_times_by_importance(diffusion: Diffusion) -> None:
-    # The density of times is proportional to g^2 / (a sigma)^2: compare quantiles of sigma with those by quadrature.
+    # The density of times is proportional to g^2 / (alpha sigma)^2: quantiles of sigma agree with quadrature.
     eps, n = 1e-2, 4_000
-    sigmas = training_levels(n, diffusion, eps, "likelihood", torch.Generator().manual_seed(0)).double()
+    sigmas = training_noise_levels(n, diffusion, eps, "likelihood", torch.Generator().manual_seed(0)).double()
     t = torch.linspace(eps, 1, 200_001, dtype=torch.float64)
-    rate = diffusion.noise_rate(t) / (diffusion.scale(t) * diffusion.sigma(t)) ** 2
+    rate = diffusion.squared_diffusion(t) / (diffusion.alpha(t) * diffusion.sigma(t)) ** 2
     mass = torch.cat([torch.zeros(1).double(), ((rate[1:] + rate[:-1]) / 2).cumsum(0)])
     for share in (0.1, 0.5, 0.9):
         expected = diffusion.sigma(t[torch.searchsorted(mass, share * mass[-1])])
@@ -168,7 +170,7 @@ def test_likelihood_weighting_draws_times_by_importance(diffusion: Diffusion) ->
 
 def test_variance_weighting_draws_times_uniformly() -> None:
     diffusion = VariancePreserving()
-    sigmas = training_levels(1_000, diffusion, 1e-5, "variance", torch.Generator().manual_seed(0))
+    sigmas = training_noise_levels(1_000, diffusion, 1e-5, "variance", torch.Generator().manual_seed(0))
     t = torch.linspace(1e-5, 1, 1_001, dtype=torch.float64)
     expected = (diffusion.sigma(t)[1:] + diffusion.sigma(t)[:-1]) / 2
     torch.testing.assert_close(sigmas.double(), expected, rtol=0.6, atol=2e-3)
@@ -184,7 +186,9 @@ def test_variance_weighting_draws_times_uniformly() -> None:
         (VpSde, {"weighting": "likelihood", "parametrization": "noise"}),
     ],
 )
-def test_every_sde_trains_and_its_bound_is_not_above_its_ode(kind: type[ScoreSde], options: dict[str, str]) -> None:
+def test_every_sde_trains_and_its_bound_is_not_above_its_ode(
+    kind: type[DenoiserModel], options: dict[str, str]
+) -> None:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
     clock = trilemma.Clock(trilemma.Budget(steps=2_500))
     recipe = kind.recipe.model_copy(update={"batch_size": 256})

@@ -1,0 +1,131 @@
+"""The samplers over noise levels, with their options: by the probability-flow ODE and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from .adaptive import dormand_prince, record_evaluations
+from .denoiser import Denoiser, DenoiserSampler, probability_flow, to_variance_exploding
+from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint
+from .schedules import Diffusion, geometric_grid, rho_grid
+
+PURE_NOISE = 500.0
+"""Noise level above which data is invisible: solvers need no steps there."""
+
+
+def below_pure_noise(grid: Callable[[int, float], Tensor], steps: int, sigma_max: float) -> Tensor:
+    """`grid(steps, sigma_max)`; from pure noise (a noise level near infinity) the first step goes to 80."""
+    if sigma_max <= PURE_NOISE or steps < 2:
+        return grid(steps, sigma_max)
+    return torch.cat([torch.tensor([sigma_max], dtype=torch.float64), grid(steps - 1, 80.0)])
+
+
+class RhoGrid(trilemma.Config):
+    """The options of a sampler over the rho grid of noise levels (Karras et al. 2022, eq. 5)."""
+
+    steps: int = Field(18, ge=1, description="noise levels of the grid")
+    sigma_min: float = Field(0.002, gt=0, description="least noise level")
+    rho: float = Field(7.0, gt=0, description="exponent of the grid: larger puts more noise levels near the least")
+
+    def grid(self, diffusion: Diffusion) -> Tensor:
+        """The noise levels, falling from the diffusion's largest."""
+        return below_pure_noise(
+            lambda steps, highest: rho_grid(steps, self.sigma_min, highest, self.rho), self.steps, diffusion.sigma_max
+        )
+
+
+class Heun(RhoGrid, DenoiserSampler):
+    """Heun's method for the probability-flow ODE on the rho grid of Karras et al. 2022: 2 steps - 1 evaluations."""
+
+    name = "heun"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return heun(denoise, noise, self.grid(diffusion))
+
+
+class StochasticHeun(RhoGrid, DenoiserSampler):
+    """Heun's method with noise added back at every step (Karras et al. 2022, algorithm 2): 2 steps - 1 evaluations."""
+
+    name = "heun-churn"
+    churn: float = Field(10.0, ge=0, description="S_churn, how much noise is added back over all steps")
+    churn_min: float = Field(0.05, ge=0, description="S_tmin, the least noise level that gets noise")
+    churn_max: float = Field(50.0, gt=0, description="S_tmax, the largest noise level that gets noise")
+    inflation: float = Field(1.0, gt=0, description="S_noise, the deviation of the added noise")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        churn = Churn(self.churn, self.churn_min, self.churn_max, self.inflation)
+        return heun(denoise, noise, self.grid(diffusion), churn, ctx.generator)
+
+
+class Euler(RhoGrid, DenoiserSampler):
+    """Euler's method for dx/dsigma = (x - D)/sigma, which is DDIM on the rho grid: `steps` evaluations."""
+
+    name = "euler"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return ddim(denoise, noise, self.grid(diffusion))
+
+
+class Midpoint(RhoGrid, DenoiserSampler):
+    """The explicit midpoint method for the probability-flow ODE: 2 steps - 1 evaluations."""
+
+    name = "midpoint"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return midpoint(denoise, noise, self.grid(diffusion))
+
+
+class DpmSolver2M(DenoiserSampler):
+    """DPM-Solver++(2M), second-order multistep (Lu et al. 2022): `steps` evaluations, evenly spaced in the logarithm of
+    the noise level as in the paper.
+
+    It stops at a higher noise level than Heun's method: with 15 evaluations better on ring8 and on grid25, by W2, the
+    width of modes and the share of samples near one.
+    """
+
+    name = "dpm-solver++2m"
+    steps: int = Field(18, ge=1, description="noise levels of the grid")
+    sigma_min: float = Field(0.015, gt=0, description="least noise level")
+
+    def grid(self, diffusion: Diffusion) -> Tensor:
+        """The noise levels, falling in a constant ratio from the diffusion's largest."""
+        return below_pure_noise(
+            lambda steps, highest: geometric_grid(steps, self.sigma_min, highest), self.steps, diffusion.sigma_max
+        )
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return dpm_solver_2m(denoise, noise, self.grid(diffusion))
+
+
+class DormandPrince(DenoiserSampler):
+    """The adaptive Dormand-Prince method for the probability-flow ODE (Song et al. 2021, section 4.3).
+
+    Steps are chosen for each sample. The mean and the largest number of evaluations are in the details.
+    """
+
+    name = "dormand-prince"
+    rtol: float = Field(1e-3, gt=0, description="relative tolerance")
+    atol: float = Field(1e-3, gt=0, description="absolute tolerance")
+    sigma_min: float = Field(0.002, gt=0, description="noise level at which the ODE stops and a last step denoises")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        angles = torch.tensor([diffusion.sigma_max, self.sigma_min], dtype=torch.float64).atan().tolist()
+        end, evaluations = dormand_prince(
+            lambda u, angle: probability_flow(denoise, u, angle.tan().to(u)),
+            noise,
+            *angles,
+            rtol=self.rtol,
+            atol=self.atol,
+        )
+        record_evaluations(ctx, evaluations + 1)
+        sigma = torch.tensor(self.sigma_min).to(noise)
+        return denoise(to_variance_exploding(end, sigma), sigma)
+
+
+ODE_SAMPLERS: tuple[type[DenoiserSampler], ...] = (Heun, Euler, Midpoint, DpmSolver2M, DormandPrince)

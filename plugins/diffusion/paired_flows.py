@@ -1,0 +1,189 @@
+"""Flow matching on chosen pairs of noise and points: by minibatch optimal transport, and rectified flow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+import trilemma
+
+from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.points import ROWS, standard_normal
+from .denoiser import Denoiser, VelocityPrediction
+from .flow_matching import FLOW_SAMPLERS, PathConfig, flow_matching_loss, path_times
+from .likelihood import OdeDensity
+from .model import DenoiserModel
+from .ode_samplers import DpmSolver2M
+from .schedules import StraightPath
+
+PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
+"""The training recipe on chosen pairs: the last weights are kept, since the validation loss is that of other pairs."""
+
+
+def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
+    """The noise in the order that pairs it with `x` at least squared distance, within groups of `batch` points.
+
+    Minibatch optimal transport (Tong et al. 2024, section 3.3; Pooladian et al. 2023), solved exactly.
+    """
+    import ot
+
+    paired = []
+    for points, candidates in zip(torch.split(x, batch), torch.split(noise, batch), strict=True):
+        cost = torch.cdist(points.flatten(1), candidates.flatten(1)).square().double().cpu().numpy()
+        weights = np.full(len(points), 1 / len(points))
+        plan = torch.as_tensor(ot.emd(weights, weights, cost))
+        paired.append(candidates[plan.argmax(1).to(candidates.device)])
+    return torch.cat(paired)
+
+
+class PairedFlowConfig(PathConfig, MLPConfig):
+    """The network and the path of a flow on chosen pairs of noise and points."""
+
+    octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point: the paths part sharply")
+
+
+class Pairs:
+    """Chosen pairs of noise and points, each `(n, *shape)`, that a flow trains on: the latest `size` of them."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._pairs: tuple[Tensor, Tensor] | None = None
+
+    def __bool__(self) -> bool:
+        return self._pairs is not None
+
+    def add(self, noise: Tensor, x: Tensor) -> None:
+        """Add pairs; the oldest beyond `size` go."""
+        if self._pairs is not None:
+            noise, x = torch.cat([self._pairs[0], noise]), torch.cat([self._pairs[1], x])
+        self._pairs = noise[-self._size :], x[-self._size :]
+
+    def loss(self, denoise: Denoiser, n: int, edge: float, generator: torch.Generator) -> Tensor:
+        """The flow matching loss of `n` of the pairs, at times of their own."""
+        assert self._pairs is not None
+        noise, x = self._pairs
+        rows = torch.randint(len(x), (n,), generator=generator, device=x.device)
+        return flow_matching_loss(denoise, x[rows], noise[rows], path_times(n, edge, generator))
+
+
+class OtFlowMatching(OdeDensity, DenoiserModel):
+    """Flow matching on pairs by minibatch optimal transport (Tong et al. 2024): straighter paths, fewer steps.
+
+    A large minibatch gives straighter paths, and its pairing costs more than a step: pairs are kept, and every step
+    draws from them. The pairing runs outside the graph (POT on the CPU), so its loss cannot be compiled whole.
+    """
+
+    name = "ot-flow-matching"
+    samplers = FLOW_SAMPLERS
+    recipe = PAIRED_RECIPE
+    validation_draws = 1
+
+    class Config(PairedFlowConfig):
+        """The network and the pairing."""
+
+        ot_batch: int = Field(512, ge=2, description="points among which pairs are chosen, at most those of a step")
+        every: int = Field(16, ge=1, description="steps from one pairing to the next")
+        pool: int = Field(50_000, ge=1, description="pairs that are kept: the latest")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.diffusion = StraightPath(self.config.highest)
+        self.denoiser = VelocityPrediction(self.config.network(info))
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        self._pairs = Pairs(self.config.pool)
+        super().fit(train, ctx)
+        del self._pairs
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The flow matching loss of points and the noise that optimal transport pairs them with."""
+        noise = self.paired_noise(x, ctx)
+        return flow_matching_loss(self.denoiser, x, noise, path_times(len(x), self.config.edge, ctx.generator))
+
+    def paired_noise(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Noise, in the order that pairs it with `x`."""
+        return optimal_pairs(x, standard_normal(x, ctx.generator), self.config.ot_batch)
+
+    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
+        """A step on the pairs that are kept, to which now and then those of a new minibatch are added."""
+        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+            return super().training_step(x, ctx, update)
+        if not self._pairs or ctx.clock.step % self.config.every == 0:
+            self._pairs.add(self.paired_noise(x, ctx), x)
+        loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
+        update(loss)
+        return {"loss": loss.detach()}
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        return trilemma.Model.score(self, x, sigma, ctx)
+
+
+class RectifiedFlow(OdeDensity, DenoiserModel):
+    """Rectified flow with one reflow (Liu et al. 2023): flow matching, then again on the pairs that it made.
+
+    The first share of the budget trains the flow; then an average of its weights draws pairs of noise and sample by
+    DPM-Solver++(2M), and the rest of the budget trains on those.
+    """
+
+    name = "rectified-flow"
+    samplers = FLOW_SAMPLERS
+    recipe = PAIRED_RECIPE
+
+    class Config(PairedFlowConfig):
+        """The network and the reflow."""
+
+        first: float = Field(0.3, gt=0, lt=1, description="share of the budget before the reflow")
+        pairs: int = Field(50_000, ge=1, description="pairs of noise and sample that the reflow trains on")
+        steps: int = Field(25, ge=1, description="evaluations for each pair")
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.diffusion = StraightPath(self.config.highest)
+        self.denoiser = VelocityPrediction(self.config.network(info))
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        self._pairs = Pairs(self.config.pairs)
+        self._teacher: list[AveragedModel] = []  # in a list, so that its weights are none of the model's
+        super().fit(train, ctx)
+        del self._pairs, self._teacher
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The flow matching loss of points and independent noise."""
+        noise = standard_normal(x, ctx.generator)
+        return flow_matching_loss(self.denoiser, x, noise, path_times(len(x), self.config.edge, ctx.generator))
+
+    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
+        """A step on data, or past the first share of the budget on pairs that the flow made."""
+        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+            return super().training_step(x, ctx, update)
+        if not self._teacher:
+            self._teacher.append(AveragedModel(self.denoiser, avg_fn=ramped_average))
+        if ctx.clock.progress < self.config.first:
+            loss = self.loss(x, ctx)
+            update(loss)
+            self._teacher[0].update_parameters(self.denoiser)
+        else:
+            if not self._pairs:
+                self._pairs.add(*self.make_pairs(self._teacher[0], ctx))
+            loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
+            update(loss)
+        return {"loss": loss.detach()}
+
+    def make_pairs(self, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
+        """Noise and where the flow carries it."""
+        sampler = DpmSolver2M(steps=self.config.steps)
+        noise = torch.randn((self.config.pairs, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+        with torch.no_grad():
+            ends = torch.cat([sampler.draw(denoise, z, self.diffusion, ctx) for z in torch.split(noise, ROWS)])
+        return noise, ends
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        return trilemma.Model.score(self, x, sigma, ctx)
+
+
+def ramped_average(average: Tensor, latest: Tensor, count: Tensor | int) -> Tensor:
+    """The running average of weights after `count` of them: soon that of all, later that of the last few hundred."""
+    return torch.lerp(latest, average, min(0.998, (1 + int(count)) / (10 + int(count))))

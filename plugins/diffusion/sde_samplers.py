@@ -1,0 +1,162 @@
+"""The samplers over a diffusion's time, with their options: by the reverse-time SDE, and ancestral sampling."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from ..networks.points import per_point
+from .adaptive import gotta_go_fast, record_evaluations
+from .denoiser import Denoiser, DenoiserSampler, to_variance_exploding
+from .ode import ddim
+from .schedules import Diffusion
+from .sde import Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
+
+
+def start(noise: Tensor, diffusion: Diffusion) -> Tensor:
+    """The state at time 1: data of unit variance under the marginal, taken to be normal."""
+    one = torch.ones((), dtype=torch.float64)
+    return to_variance_exploding(noise, diffusion.sigma(one)) * diffusion.alpha(one).to(noise)
+
+
+class TimeGrid(trilemma.Config):
+    """The options of a sampler over evenly spaced times of the diffusion, from 1 to eps."""
+
+    steps: int = Field(100, ge=1, description="steps from time 1 down to eps")
+    eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops")
+    denoise: bool = Field(True, description="whether a last step removes the remaining noise (one more evaluation)")
+
+    def solve(
+        self,
+        denoise: Denoiser,
+        noise: Tensor,
+        diffusion: Diffusion,
+        generator: torch.Generator,
+        predictor: Update | None,
+        *,
+        corrector_steps: int = 0,
+        snr: float = 0.16,
+    ) -> Tensor:
+        """From `noise` to samples by `predictor_corrector` over the times, and the last step where it is asked for."""
+        x = predictor_corrector(
+            denoise,
+            start(noise, diffusion),
+            diffusion,
+            torch.linspace(1, self.eps, self.steps + 1, dtype=torch.float64),
+            generator,
+            predictor=predictor,
+            corrector_steps=corrector_steps,
+            snr=snr,
+        )
+        eps = torch.tensor(self.eps, dtype=torch.float64)
+        x = x / diffusion.alpha(eps).to(x)
+        return denoise(x, diffusion.sigma(eps).to(x)) if self.denoise else x
+
+
+class EulerMaruyama(TimeGrid, DenoiserSampler):
+    """Euler-Maruyama steps of the reverse-time SDE, evenly spaced in time (Song et al. 2021, section 3)."""
+
+    name = "euler-maruyama"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return self.solve(denoise, noise, diffusion, ctx.generator, euler_maruyama_step)
+
+
+class ReverseDiffusion(TimeGrid, DenoiserSampler):
+    """The reverse diffusion predictor alone (Song et al. 2021, appendix E)."""
+
+    name = "reverse-diffusion"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        return self.solve(denoise, noise, diffusion, ctx.generator, reverse_diffusion_step)
+
+
+class Correction(trilemma.Config):
+    """The options of Langevin corrections."""
+
+    corrector_steps: int = Field(1, ge=1, description="Langevin steps at every time")
+    snr: float = Field(0.16, gt=0, description="signal-to-noise ratio of a Langevin step")
+
+
+class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
+    """The reverse diffusion predictor, then Langevin corrections at every time (Song et al. 2021, appendix G)."""
+
+    name = "predictor-corrector"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        steps, snr = self.corrector_steps, self.snr
+        return self.solve(
+            denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, corrector_steps=steps, snr=snr
+        )
+
+
+class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
+    """Langevin corrections alone, at every time: no predictor (Song et al. 2021, table 1, `C2000`)."""
+
+    name = "langevin-corrector"
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        steps, snr = self.corrector_steps, self.snr
+        return self.solve(denoise, noise, diffusion, ctx.generator, None, corrector_steps=steps, snr=snr)
+
+
+class Ancestral(DenoiserSampler):
+    """Ancestral sampling and DDIM over evenly spaced times of the diffusion (Ho et al. 2020; Song et al. 2021).
+
+    Takes `steps` evaluations: the last step is the denoiser's.
+    """
+
+    name = "ancestral"
+    steps: int = Field(100, ge=1, description="times from 1 down to eps")
+    eps: float = Field(1e-3, gt=0, lt=1, description="least time")
+    eta: float = Field(1.0, ge=0, le=1, description="share of the posterior's deviation that is drawn: 0 is DDIM")
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        times = torch.linspace(1, self.eps, self.steps, dtype=torch.float64)
+        return ddim(denoise, noise, diffusion.sigma(times), self.eta, ctx.generator)
+
+
+class GottaGoFast(DenoiserSampler):
+    """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021; steps are chosen for each sample.
+
+    Two evaluations a step, both counted. The mean and the largest number are in the details.
+    """
+
+    name = "gotta-go-fast"
+    rtol: float = Field(0.05, gt=0, description="relative tolerance")
+    atol: float = Field(0.0078, gt=0, description="absolute tolerance")
+    max_step: float = Field(1.0, gt=0, le=1, description="largest step")
+    eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops and a last step denoises")
+    memory: bool = Field(
+        True, description="whether a refused step keeps its noise; the paper draws it anew, which widens the samples"
+    )
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        x = start(noise, diffusion)
+        x, evaluations = gotta_go_fast(
+            denoise,
+            x,
+            diffusion,
+            ctx.generator,
+            eps=self.eps,
+            rtol=self.rtol,
+            atol=self.atol,
+            max_step=self.max_step,
+            memory=self.memory,
+        )
+        record_evaluations(ctx, evaluations + 1)
+        eps = torch.tensor(self.eps, dtype=torch.float64)
+        return denoise(x / per_point(diffusion.alpha(eps), x), diffusion.sigma(eps).to(x))
+
+
+SDE_SAMPLERS: tuple[type[DenoiserSampler], ...] = (
+    EulerMaruyama,
+    ReverseDiffusion,
+    PredictorCorrector,
+    LangevinCorrector,
+    Ancestral,
+    GottaGoFast,
+)
