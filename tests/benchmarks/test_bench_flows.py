@@ -14,10 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from trilemma.plugins.flows.base import StandardNormal
-from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
-from trilemma.plugins.flows.spline import rational_quadratic
-from trilemma.plugins.flows.transforms import affine
+from trilemma.plugins.flows.fused import FusedCouplings
+from trilemma.plugins.flows.fused_maps import fused_affine, fused_rational_quadratic
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +35,8 @@ def one_thread() -> Iterator[None]:
 
 
 def ours(kind: str) -> tuple[nn.Module, LogProb, Draw]:
-    elementwise = affine(3.0) if kind == "realnvp" else rational_quadratic(BINS, 5.0)
-    flow = Flow([Couplings(2, TRANSFORMS, elementwise, HIDDEN)], StandardNormal((2,)))
+    elementwise = fused_affine(3.0) if kind == "realnvp" else fused_rational_quadratic(BINS, 5.0)
+    flow = Flow([FusedCouplings(2, TRANSFORMS, elementwise, HIDDEN)], StandardNormal((2,)))
     generator = torch.Generator().manual_seed(0)
     return flow, flow.log_prob, lambda n: flow.sample(n, generator)[0]
 

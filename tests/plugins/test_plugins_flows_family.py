@@ -18,11 +18,12 @@ from trilemma.plugins.flows import FLOWS
 from trilemma.plugins.flows.base import StandardNormal
 from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
+from trilemma.plugins.flows.fused import FusedCouplings
+from trilemma.plugins.flows.fused_maps import fused_affine, fused_rational_quadratic
 from trilemma.plugins.flows.gaussianize import gaussianizing_spline
 from trilemma.plugins.flows.maf import IAF, MAF
 from trilemma.plugins.flows.rad import Fold
 from trilemma.plugins.flows.spline import rational_quadratic
-from trilemma.plugins.flows.transforms import affine
 
 BY_NAME = {model.name: model for model in FLOWS}
 EXACT = [model.name for model in FLOWS if model.likelihood == "exact"]
@@ -464,9 +465,9 @@ def test_couplings_equal_those_of_zuko(spline: bool) -> None:
     if spline:
         options |= {"univariate": zuko.transforms.MonotonicRQSTransform, "shapes": [(6,), (6,), (5,)]}
     theirs = zuko.flows.coupling.GeneralCouplingTransform(4, **options)
-    elementwise = rational_quadratic(6, 5.0) if spline else affine(math.log(1e3))
-    ours = Flow([Couplings(4, 1, elementwise, (16, 16))], StandardNormal((4,)))
-    (layer,) = ours.chain()
+    elementwise = fused_rational_quadratic(6, 5.0) if spline else fused_affine(math.log(1e3))
+    ours = Flow([FusedCouplings(4, 1, elementwise, (16, 16))], StandardNormal((4,)))
+    (layer,) = ours.parts()
     assert isinstance(layer, Couplings)
     copy_mlp(elementwise.width, layer.stacked, theirs.hyper)
     kept = theirs.mask.nonzero()[:, 0]
@@ -493,7 +494,7 @@ def test_autoregressive_layers_equal_those_of_zuko(spline: bool) -> None:
     model.build(info("maf", 3))
     flow = model.flow
     assert isinstance(flow, Flow)
-    for layer, transform in zip(flow.chain(), theirs.transform.transforms, strict=True):
+    for layer, transform in zip(flow.parts(), theirs.transform.transforms, strict=True):
         net = layer.conditioner
         copy_mlp(net.width, net.held, transform.hyper)  # type: ignore[arg-type, union-attr]
         linear = linear_layers(transform.hyper)

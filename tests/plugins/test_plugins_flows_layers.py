@@ -14,17 +14,16 @@ from torch.nn import functional as F
 from trilemma.plugins.flows.autoregressive import Autoregressive
 from trilemma.plugins.flows.base import NormalMixture, StandardNormal
 from trilemma.plugins.flows.cnf import Velocity
-from trilemma.plugins.flows.conditioners import Masked, Parametrized
-from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import CHUNK, Bijection, Flow, Inverse
+from trilemma.plugins.flows.fused import FusedCouplings, FusedMasked, FusedPerceptron
+from trilemma.plugins.flows.fused_maps import fused_affine, fused_rational_quadratic
 from trilemma.plugins.flows.images import Convolutional, FactorOut, Flatten, Squeeze
 from trilemma.plugins.flows.linear import ActNorm, LULinear
 from trilemma.plugins.flows.planar import Planar, Radial
 from trilemma.plugins.flows.rad import Fold
 from trilemma.plugins.flows.rootfind import solve_increasing
-from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.sylvester import Sylvester
-from trilemma.plugins.flows.transforms import Elementwise, additive, affine
+from trilemma.plugins.flows.transforms import Elementwise, additive
 
 
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
@@ -38,12 +37,12 @@ def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 def test_the_splines_written_out_derivatives(bins: int) -> None:
     params = normal(3 * bins - 1, 2, 9, seed=1).requires_grad_()
     x = normal(2, 9, seed=2, scale=2.0).requires_grad_()
-    forward = rational_quadratic(bins, 3.0).forward
+    forward = fused_rational_quadratic(bins, 3.0).forward
     assert torch.autograd.gradcheck(forward, (params, x))
 
 
 def test_parameters_that_points_share_are_broadcast() -> None:
-    spline = rational_quadratic(4, 3.0)
+    spline = fused_rational_quadratic(4, 3.0)
     shared = normal(11, 2, 1, seed=1).requires_grad_()
     x = normal(2, 9, seed=2, scale=2.0).requires_grad_()
     assert torch.autograd.gradcheck(spline.forward, (shared, x))
@@ -57,7 +56,7 @@ def test_parameters_that_points_share_are_broadcast() -> None:
 def test_the_splines_inverse_has_the_right_gradient() -> None:
     params = normal(11, 2, 9, seed=1).requires_grad_()
     y = normal(2, 9, seed=2, scale=2.0).requires_grad_()
-    assert torch.autograd.gradcheck(rational_quadratic(4, 3.0).inverse, (params, y))
+    assert torch.autograd.gradcheck(fused_rational_quadratic(4, 3.0).inverse, (params, y))
 
 
 def reference_spline(params: Tensor, x: Tensor, bins: int, bound: float) -> float:
@@ -89,11 +88,11 @@ def reference_spline(params: Tensor, x: Tensor, bins: int, bound: float) -> floa
 @settings(max_examples=25, deadline=None)
 def test_the_spline_is_that_of_the_paper(seed: int, bins: int) -> None:
     params, x = normal(3 * bins - 1, 6, seed=seed, scale=2.0), normal(6, seed=seed + 1, scale=2.0)
-    y, log_slope = rational_quadratic(bins, 3.0).forward(params, x)
+    y, log_slope = fused_rational_quadratic(bins, 3.0).forward(params, x)
     expected = [reference_spline(params[:, i], x[i], bins, 3.0) for i in range(6)]
     torch.testing.assert_close(y, torch.tensor(expected, dtype=torch.float64))
     step = 1e-6
-    difference = rational_quadratic(bins, 3.0).forward(params, x + step)[0] - y
+    difference = fused_rational_quadratic(bins, 3.0).forward(params, x + step)[0] - y
     torch.testing.assert_close(difference / step, log_slope.exp(), rtol=1e-2, atol=1e-2)
 
 
@@ -101,7 +100,7 @@ def test_the_spline_is_that_of_the_paper(seed: int, bins: int) -> None:
 @settings(max_examples=25, deadline=None)
 def test_the_spline_inverts_inside_and_is_the_identity_outside(seed: int, scale: float, bins: int) -> None:
     params, x = normal(3 * bins - 1, 50, seed=seed, scale=scale), normal(50, seed=seed + 1, scale=2.5)
-    spline = rational_quadratic(bins, 3.5)
+    spline = fused_rational_quadratic(bins, 3.5)
     y, log_slope = spline.forward(params, x)
     back, log_back = spline.inverse(params, y)
     torch.testing.assert_close(back, x, atol=1e-10, rtol=0)
@@ -114,7 +113,7 @@ def test_the_spline_inverts_inside_and_is_the_identity_outside(seed: int, scale:
 def test_the_spline_is_finite_with_its_gradient_at_extremes() -> None:
     params = torch.tensor([[-1e6, 0.0, 1e6]]).repeat(23, 1).requires_grad_()
     x = torch.tensor([-1e3, 3.5, 1e3]).requires_grad_()
-    y, log_slope = rational_quadratic(8, 3.5).forward(params, x)
+    y, log_slope = fused_rational_quadratic(8, 3.5).forward(params, x)
     (y.sum() + log_slope.sum()).backward()
     for tensor in (y, log_slope, params.grad, x.grad):
         assert tensor is not None
@@ -126,7 +125,10 @@ def test_the_spline_is_finite_with_its_gradient_at_extremes() -> None:
 
 def test_flows_batch_over_parameters() -> None:
     torch.manual_seed(0)
-    flows = [Flow([Couplings(3, 2, rational_quadratic(4, 3.0), (8,))], StandardNormal((3,))).double() for _ in range(3)]
+    flows = [
+        Flow([FusedCouplings(3, 2, fused_rational_quadratic(4, 3.0), (8,))], StandardNormal((3,))).double()
+        for _ in range(3)
+    ]
     for flow in flows:
         scatter(flow)
     parameters, buffers = torch.func.stack_module_state(flows)
@@ -144,10 +146,10 @@ def test_flows_batch_over_parameters() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("elementwise", [affine(3.0), rational_quadratic(8, 3.5)], ids=["affine", "spline"])
+@pytest.mark.parametrize("elementwise", [fused_affine(3.0), fused_rational_quadratic(8, 3.5)], ids=["affine", "spline"])
 def test_flows_compile_as_one_graph(elementwise: object) -> None:
     torch.manual_seed(0)
-    flow = Flow([Couplings(2, 2, elementwise, (16,))], StandardNormal((2,)))  # type: ignore[arg-type]
+    flow = Flow([FusedCouplings(2, 2, elementwise, (16,))], StandardNormal((2,)))  # type: ignore[arg-type]
     scatter(flow)
     x = normal(64, 2).float()
     compiled = torch.compile(flow.log_prob, fullgraph=True)
@@ -161,14 +163,14 @@ def test_flows_compile_as_one_graph(elementwise: object) -> None:
         torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("elementwise", [affine(3.0), rational_quadratic(4, 3.0)], ids=["affine", "spline"])
+@pytest.mark.parametrize("elementwise", [fused_affine(3.0), fused_rational_quadratic(4, 3.0)], ids=["affine", "spline"])
 @pytest.mark.parametrize("d", [2, 5, 6])
 @pytest.mark.parametrize("count", [1, 5])
 def test_couplings_recorded_as_one_step_have_the_gradients_of_their_layers(
     d: int, count: int, elementwise: Elementwise
 ) -> None:
     torch.manual_seed(0)
-    layer = Couplings(d, count, elementwise, (8, 8), octaves=2).double()
+    layer = FusedCouplings(d, count, elementwise, (8, 8), octaves=2).double()
     scatter(layer)
     parameters = dict(layer.named_parameters())
     x = normal(7, d)
@@ -187,7 +189,7 @@ def test_couplings_recorded_as_one_step_have_the_gradients_of_their_layers(
 def test_every_coordinate_moves_and_shuffled_couplings_invert() -> None:
     torch.manual_seed(0)
     for d, count in [(2, 2), (3, 4), (8, 7)]:
-        layer = Couplings(d, count, affine(3.0), (8,)).double()
+        layer = FusedCouplings(d, count, fused_affine(3.0), (8,)).double()
         scatter(layer)
         x = normal(6, d)
         with torch.no_grad():
@@ -204,7 +206,7 @@ def test_every_coordinate_moves_and_shuffled_couplings_invert() -> None:
 @pytest.mark.parametrize("d", [4, 5])
 def test_couplings_start_at_given_parameters_of_what_they_move(d: int) -> None:
     torch.manual_seed(0)
-    layer, seen = Couplings(d, 4, affine(3.0), (8,)).double(), []
+    layer, seen = FusedCouplings(d, 4, fused_affine(3.0), (8,)).double(), []
 
     def standardize(moving: Tensor) -> Tensor:
         seen.append(moving.shape[1])
@@ -217,7 +219,7 @@ def test_couplings_start_at_given_parameters_of_what_they_move(d: int) -> None:
 
 
 def test_recorded_couplings_refuse_a_second_derivative() -> None:
-    flow = Flow([Couplings(2, 2, affine(3.0), (8,))], StandardNormal((2,)))
+    flow = Flow([FusedCouplings(2, 2, fused_affine(3.0), (8,))], StandardNormal((2,)))
     scatter(flow)
     x = normal(4, 2).float().requires_grad_()
     (slope,) = torch.autograd.grad(flow.log_prob(x).sum(), x, create_graph=True)
@@ -227,7 +229,7 @@ def test_recorded_couplings_refuse_a_second_derivative() -> None:
 
 def test_densities_and_draws_do_not_depend_on_the_chunks() -> None:
     torch.manual_seed(0)
-    flow = Flow([Couplings(2, 2, rational_quadratic(4, 3.0), (8,))], StandardNormal((2,)))
+    flow = Flow([FusedCouplings(2, 2, fused_rational_quadratic(4, 3.0), (8,))], StandardNormal((2,)))
     scatter(flow)
     n = 2 * CHUNK + 3
     x = normal(n, 2).float()
@@ -250,14 +252,14 @@ def scatter(module: nn.Module) -> None:
 
 def test_the_affine_maps_written_out_derivatives() -> None:
     params, x = normal(2, 3, 5, scale=3.0).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(affine(2.0).forward, (params, x))
-    assert torch.autograd.gradcheck(affine(2.0).inverse, (params, x))
+    assert torch.autograd.gradcheck(fused_affine(2.0).forward, (params, x))
+    assert torch.autograd.gradcheck(fused_affine(2.0).inverse, (params, x))
 
 
 @pytest.mark.parametrize("octaves", [0, 2])
 def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
     torch.manual_seed(0)
-    net = Parametrized(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
+    net = FusedPerceptron(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
     names, weights = zip(*net.named_parameters(), strict=True)
 
     def output(x: Tensor, *weights: Tensor) -> Tensor:
@@ -268,7 +270,7 @@ def test_a_perceptrons_written_out_derivatives(octaves: int) -> None:
 
 def test_dropout_passes_gradients_through_the_units_that_are_on() -> None:
     torch.manual_seed(0)
-    net = Parametrized(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
+    net = FusedPerceptron(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
     x, direction = normal(4, 2).requires_grad_(), normal(4, 2, seed=1)
 
     def output(shift: float) -> Tensor:
@@ -286,7 +288,7 @@ def test_dropout_passes_gradients_through_the_units_that_are_on() -> None:
 def test_masks_let_a_coordinate_see_those_before_it_alone(octaves: int) -> None:
     torch.manual_seed(0)
     order = torch.tensor([2, 0, 3, 1])
-    net = Masked(order, 3, (16, 16), octaves=octaves, last_gain=1.0).double()
+    net = FusedMasked(order, 3, (16, 16), octaves=octaves, last_gain=1.0).double()
     jacobian = torch.autograd.functional.jacobian(lambda p: net(p[None])[:, :, 0], normal(4))  # (3, 4, 4)
     seen = jacobian.abs().sum(0) > 1e-9
     assert torch.equal(seen, order.unsqueeze(1) > order)
@@ -294,7 +296,7 @@ def test_masks_let_a_coordinate_see_those_before_it_alone(octaves: int) -> None:
 
 def test_a_perceptron_gives_points_last() -> None:
     torch.manual_seed(0)
-    net = Parametrized(2, 3, 5, (8,), octaves=1, last_gain=1.0)
+    net = FusedPerceptron(2, 3, 5, (8,), octaves=1, last_gain=1.0)
     x = normal(7, 2).float()
     out = net(x)
     assert out.shape == (5, 3, 7)
@@ -313,9 +315,11 @@ def bijections(d: int) -> list[Bijection]:
         Radial(d),
         Sylvester(d, 2),
         Inverse(Planar(d)),
-        Autoregressive(affine(2.0), Masked(torch.arange(d), 2, (16,), last_gain=1.0)),
-        Autoregressive(additive(), Masked(torch.arange(d), 1, (16,), last_gain=1.0)),
-        Inverse(Autoregressive(rational_quadratic(4, 3.0), Masked(torch.arange(d), 11, (16,), last_gain=1.0))),
+        Autoregressive(fused_affine(2.0), FusedMasked(torch.arange(d), 2, (16,), last_gain=1.0)),
+        Autoregressive(additive(), FusedMasked(torch.arange(d), 1, (16,), last_gain=1.0)),
+        Inverse(
+            Autoregressive(fused_rational_quadratic(4, 3.0), FusedMasked(torch.arange(d), 11, (16,), last_gain=1.0))
+        ),
     ]
     for layer in layers:
         scatter(layer)
