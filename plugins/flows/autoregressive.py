@@ -48,16 +48,19 @@ def autoregressive_stack(
     transforms: int,
     elementwise: Elementwise,
     hidden: tuple[int, ...],
+    network: type[Masked] = Masked,
     *,
     octaves: int = 0,
     dropout: float = 0.0,
 ) -> list[Bijection]:
-    """`transforms` autoregressive layers whose order is reversed from one to the next."""
+    """`transforms` autoregressive layers; the order of the coordinates is reversed from one to the next."""
     order = torch.arange(d)
     return [
         Autoregressive(
             elementwise,
-            Masked(order if i % 2 == 0 else order.flip(0), elementwise.width, hidden, octaves=octaves, dropout=dropout),
+            network(
+                order if i % 2 == 0 else order.flip(0), elementwise.width, hidden, octaves=octaves, dropout=dropout
+            ),
         )
         for i in range(transforms)
     ]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 import trilemma
 
 from .conditioners import Perceptron
 from .flow import Bijection
-from .transforms import Elementwise, Record, is_plain
+from .transforms import Elementwise
 
 T = TypeVar("T")
 
@@ -29,6 +28,8 @@ class Couplings(Bijection):
     every second layer. Raises UnsupportedError for d < 2.
     """
 
+    network: type[Perceptron] = Perceptron
+    """The class of the layers' networks."""
     orders: Tensor | None
 
     def __init__(
@@ -48,7 +49,14 @@ class Couplings(Bijection):
         self.elementwise = elementwise
         first, second = self.sizes = [d // 2, d - d // 2]
         self.nets = nn.ModuleList(
-            Perceptron(*in_turn(number, (first, second)), elementwise.width, hidden, octaves=octaves, dropout=dropout)
+            self.network(
+                *in_turn(number, (first, second)),
+                elementwise.width,
+                hidden,
+                octaves=octaves,
+                dropout=dropout,
+                hold=False,
+            )
             for number in range(count)
         )
         # The layers of networks of one size are stacked: an optimizer takes longer over many small tensors than over
@@ -64,9 +72,6 @@ class Couplings(Bijection):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
-        if self.elementwise.written is not None and torch.is_grad_enabled() and is_plain():
-            recorded: tuple[Tensor, Tensor] = Recorded.apply(self, x, *self.stacked)  # type: ignore[no-untyped-call]
-            return recorded
         total, halves = x.new_zeros(len(x)), self.halves(x.T)
         for number, net, layers in self.each(self.stacked):
             kept, moving = in_turn(number, self.shuffled(number, halves))
@@ -125,40 +130,3 @@ class Couplings(Bijection):
 def in_turn(number: int, halves: tuple[T, T]) -> tuple[T, T]:
     """The half that stays in layer `number` and the one that moves, from the first and the second; or back."""
     return halves[::-1] if number % 2 else halves
-
-
-class Recorded(torch.autograd.Function):
-    """`Couplings` as one step for autograd: `(couplings, x, *stacked) -> (y, log|det dy/dx|)`.
-
-    Autograd, and a hook of a module, would cost more at each layer than the layer itself.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, couplings: Couplings, x: Tensor, *stacked: Tensor) -> tuple[Tensor, Tensor]:
-        function, constants = couplings.elementwise[3:]
-        assert function is not None
-        ctx.couplings, ctx.stacked, ctx.records = couplings, stacked, []
-        halves, slopes = couplings.halves(x.T), []
-        for number, net, layers in couplings.each(stacked):
-            kept, moving = in_turn(number, couplings.shuffled(number, halves))
-            params, pull = net.record(kept, layers)
-            map_ = Record(function, params, moving, *constants)
-            moved, log_slopes = map_.outputs[:2]
-            ctx.records.append((map_, pull))
-            slopes.append(log_slopes)
-            halves = in_turn(number, (kept, moved))
-        return torch.cat(halves).T, torch.cat(slopes).sum(0)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
-        couplings = ctx.couplings
-        found = [torch.empty_like(tensor) for tensor in ctx.stacked]
-        halves = couplings.halves(grad_y.T)
-        steps = [*zip(couplings.each(found), ctx.records, strict=True)]
-        for (number, _, into), (map_, pull) in reversed(steps):
-            grad_kept, grad_moved = in_turn(number, halves)
-            grad_params, grad_moving, *_ = map_.backward(grad_moved, grad_logdet)
-            grads = in_turn(number, (grad_kept + pull(grad_params, into), grad_moving))
-            halves = couplings.shuffled(number, grads, back=True)
-        return None, torch.cat(halves).T, *found

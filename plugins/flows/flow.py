@@ -1,4 +1,4 @@
-"""A normalizing flow: a chain of invertible layers between data and a base distribution."""
+"""A normalizing flow: invertible layers between data and a base distribution."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ class Inverse(Bijection):
         return value
 
 
-class Chain(Bijection):
+class Composition(Bijection):
     """Bijections, one after the other."""
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
-    def chain(self) -> list[Bijection]:
+    def parts(self) -> list[Bijection]:
         """The layers, first to last."""
         return [layer for layer in self.layers if isinstance(layer, Bijection)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
         total = x.new_zeros(len(x))
-        for layer in self.chain():
+        for layer in self.parts():
             x, logdet = layer(x)
             total = total + logdet
         return x, total
@@ -69,7 +69,7 @@ class Chain(Bijection):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
         total = y.new_zeros(len(y))
-        for layer in reversed(self.chain()):
+        for layer in reversed(self.parts()):
             y, logdet = layer.inverse(y)
             total = total + logdet
         return y, total
@@ -77,7 +77,7 @@ class Chain(Bijection):
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
         """Initialize each layer from what the layers before it make of `x`."""
-        for layer in self.chain():
+        for layer in self.parts():
             layer.initialize(x)
             x = layer(x)[0]
 
@@ -98,8 +98,8 @@ class DensityEstimator(nn.Module, ABC):
         """Data-dependent initialization from one batch."""
 
 
-class Flow(Chain, DensityEstimator):
-    """A chain of bijections, from data forward to a base distribution."""
+class Flow(Composition, DensityEstimator):
+    """A composition of bijections, from data forward to a base distribution."""
 
     def __init__(self, layers: Iterable[Bijection], base: Base) -> None:
         super().__init__(layers)

@@ -7,11 +7,11 @@ from pydantic import Field
 import trilemma
 
 from ..networks.mlp import dropout_for
-from .coupling import Couplings
 from .flow import Bijection, Flow
+from .fused import FusedCouplings
+from .fused_maps import fused_affine
 from .linear import ActNorm, LULinear
-from .model import RECIPE, AffineConfig, FlowModel
-from .transforms import affine
+from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOptions
 
 
 class Glow(FlowModel):
@@ -20,7 +20,7 @@ class Glow(FlowModel):
     name = "glow"
     recipe = RECIPE
 
-    class Config(AffineConfig):
+    class Config(AffineOptions, LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="steps")
@@ -30,6 +30,8 @@ class Glow(FlowModel):
         dropout = dropout_for(info, config.dropout)
         layers: list[Bijection] = []
         for _ in range(config.transforms):
-            coupling = Couplings(d, 1, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout)
+            coupling = FusedCouplings(
+                d, 1, fused_affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
+            )
             layers += [ActNorm(d), LULinear(d), coupling]
         return Flow(layers, self.base(info))

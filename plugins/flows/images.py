@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from ..networks.mlp import SILU_GAIN
 from .conditioners import Conditioner
 from .flow import Bijection
+from .fused_maps import fused_rational_quadratic
 from .gaussianize import gaussianizing_spline
-from .spline import rational_quadratic
 from .transforms import Elementwise, Pure
 
 
@@ -81,7 +81,7 @@ class PixelwiseSpline(Bijection):
     def __init__(self, shape: tuple[int, ...], bins: int, bound: float) -> None:
         super().__init__()
         self.bins, self.bound = bins, bound
-        self.elementwise = rational_quadratic(bins, bound)
+        self.elementwise = fused_rational_quadratic(bins, bound)
         self.params = nn.Parameter(torch.zeros(self.elementwise.width, *shape, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,15 +8,10 @@ import trilemma
 
 from ..networks.mlp import dropout_for
 from .autoregressive import autoregressive_stack
-from .flow import Flow, Inverse
-from .model import RECIPE, AffineConfig, FlowModel
-from .transforms import affine
-
-
-class AffineAutoregressiveConfig(AffineConfig):
-    """Architecture of an affine autoregressive flow."""
-
-    transforms: int = Field(8, ge=1, description="autoregressive layers, each in the reverse order of the one before")
+from .flow import Bijection, Flow, Inverse
+from .fused import FusedMasked
+from .fused_maps import fused_affine
+from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOptions
 
 
 class MAF(FlowModel):
@@ -25,17 +20,15 @@ class MAF(FlowModel):
     name = "maf"
     recipe = RECIPE
 
-    class Config(AffineAutoregressiveConfig):
+    class Config(AffineOptions, LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
-    def make(self, info: trilemma.DataInfo) -> Flow:
-        config = self.config
-        dropout = dropout_for(info, config.dropout)
-        elementwise = affine(config.bound)
-        layers = autoregressive_stack(
-            info.dim, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
+        transforms: int = Field(
+            8, ge=1, description="autoregressive layers, each in the reverse order of the one before"
         )
-        return Flow(layers, self.base(info))
+
+    def make(self, info: trilemma.DataInfo) -> Flow:
+        return Flow(affine_layers(info, self.config), self.base(info))
 
 
 class IAF(FlowModel):
@@ -47,7 +40,7 @@ class IAF(FlowModel):
     name = "iaf"
     recipe = RECIPE
 
-    class Config(AffineAutoregressiveConfig):
+    class Config(AffineOptions, LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(
@@ -55,10 +48,12 @@ class IAF(FlowModel):
         )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
-        config = self.config
-        dropout = dropout_for(info, config.dropout)
-        elementwise = affine(config.bound)
-        layers = autoregressive_stack(
-            info.dim, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
-        )
-        return Flow([Inverse(layer) for layer in layers], self.base(info))
+        return Flow([Inverse(layer) for layer in affine_layers(info, self.config)], self.base(info))
+
+
+def affine_layers(info: trilemma.DataInfo, config: MAF.Config | IAF.Config) -> list[Bijection]:
+    """The affine autoregressive layers that both flows are made of."""
+    dropout, elementwise = dropout_for(info, config.dropout), fused_affine(config.bound)
+    return autoregressive_stack(
+        info.dim, config.transforms, elementwise, config.hidden, FusedMasked, octaves=config.octaves, dropout=dropout
+    )

@@ -58,14 +58,14 @@ class ConditionedConfig(FlowConfig):
     )
 
 
-class LayersConfig(ConditionedConfig):
+class LayersOptions(trilemma.Config):
     """Options of a flow that has as many layers for any dimension."""
 
     transforms: int = Field(8, ge=1, description="layers")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
 
 
-class AffineConfig(LayersConfig):
+class AffineOptions(trilemma.Config):
     """Options of a flow of affine layers."""
 
     bound: float = Field(3.0, gt=0, description="largest absolute log-scale of one layer")

@@ -8,11 +8,11 @@ import trilemma
 
 from ..networks.mlp import dropout_for
 from .base import Base, StandardNormal
-from .flow import Bijection, Chain, Flow
+from .flow import Bijection, Composition, Flow
+from .fused_maps import fused_rational_quadratic
 from .images import ChannelCoupling, Convolutional, FactorOut, Flatten, PixelwiseSpline, Squeeze
 from .linear import ActNorm, LULinear
 from .model import FlowConfig, FlowModel
-from .spline import rational_quadratic
 
 
 class MultiscaleGlow(FlowModel):
@@ -25,7 +25,9 @@ class MultiscaleGlow(FlowModel):
     class Config(FlowConfig):
         """Architecture of the flow."""
 
-        levels: int = Field(2, ge=1, description="scales: each begins with a squeeze, while height and width are even")
+        scales: int = Field(
+            2, ge=1, description="image scales: each begins with a squeeze, while height and width are even"
+        )
         steps: int = Field(4, ge=1, description="steps of actnorm, 1x1 convolution and coupling at each scale")
         hidden: int = Field(48, ge=1, description="channels of the conditioners")
         dense: int = Field(64, ge=1, description="units of the conditioners' dense bottleneck")
@@ -52,12 +54,12 @@ class MultiscaleGlow(FlowModel):
             raise trilemma.UnsupportedError("a multiscale flow needs images of even height and width")
         dropout = dropout_for(info, self.config.dropout, 0.3)
         marginals = PixelwiseSpline(info.shape, self.config.marginal_bins, self.config.bound)
-        return Flow([marginals, self._scale(info.shape, self.config.levels, dropout)], self.base(info))
+        return Flow([marginals, self._scale(info.shape, self.config.scales, dropout)], self.base(info))
 
-    def _scale(self, shape: tuple[int, ...], levels: int, dropout: float) -> Bijection:
+    def _scale(self, shape: tuple[int, ...], scales: int, dropout: float) -> Bijection:
         """The scale that takes images of `shape`, and all scales after it."""
         config = self.config
-        elementwise = rational_quadratic(config.bins, config.bound)
+        elementwise = fused_rational_quadratic(config.bins, config.bound)
         channels, height, width = shape[0] * 4, shape[1] // 2, shape[2] // 2
         layers: list[Bijection] = [Squeeze()]
         for _ in range(config.steps):
@@ -65,9 +67,9 @@ class MultiscaleGlow(FlowModel):
                 channels // 2, channels // 2, (height, width), elementwise.width, config.hidden, config.dense, dropout
             )
             layers += [ActNorm(channels), LULinear(channels), ChannelCoupling(elementwise, net)]
-        if levels == 1 or height % 2 or width % 2:
-            return Chain([*layers, Flatten((channels, height, width))])
+        if scales == 1 or height % 2 or width % 2:
+            return Composition([*layers, Flatten((channels, height, width))])
         if not config.factor_out:
-            return Chain([*layers, self._scale((channels, height, width), levels - 1, dropout)])
+            return Composition([*layers, self._scale((channels, height, width), scales - 1, dropout)])
         rest = (channels // 2, height, width)
-        return Chain([*layers, FactorOut(self._scale(rest, levels - 1, dropout), (channels, height, width))])
+        return Composition([*layers, FactorOut(self._scale(rest, scales - 1, dropout), (channels, height, width))])

@@ -7,11 +7,11 @@ from pydantic import Field
 import trilemma
 
 from ..networks.mlp import dropout_for
-from .coupling import Couplings
 from .flow import Flow
+from .fused import FusedCouplings
+from .fused_maps import fused_additive
 from .linear import Scaling
-from .model import RECIPE, FlowModel, LayersConfig
-from .transforms import additive
+from .model import RECIPE, ConditionedConfig, FlowModel, LayersOptions
 
 
 class NICE(FlowModel):
@@ -20,7 +20,7 @@ class NICE(FlowModel):
     name = "nice"
     recipe = RECIPE
 
-    class Config(LayersConfig):
+    class Config(LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="coupling layers")
@@ -28,7 +28,13 @@ class NICE(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        couplings = Couplings(
-            d, config.transforms, additive(), config.hidden, octaves=config.octaves, dropout=dropout, shuffle=False
+        couplings = FusedCouplings(
+            d,
+            config.transforms,
+            fused_additive(),
+            config.hidden,
+            octaves=config.octaves,
+            dropout=dropout,
+            shuffle=False,
         )
         return Flow([couplings, Scaling(d)], self.base(info))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 import torch
 from pydantic import Field
+from torch import Tensor
 
 import trilemma
 
 from ..networks.mlp import dropout_for
 from .autoregressive import Autoregressive, autoregressive_stack
+from .base import Base
 from .coupling import Couplings
-from .flow import Flow
+from .flow import Bijection, Flow
+from .fused import FusedCouplings, FusedMasked
+from .fused_maps import fused_rational_quadratic
 from .gaussianize import gaussianizing_spline
-from .model import RECIPE, ConditionedConfig, FlowModel, starting_points
-from .spline import rational_quadratic
+from .model import RECIPE, ConditionedConfig, FlowModel
 
 FEW = 4
 """Coordinates up to which an architecture is chosen for sharp distributions of few coordinates."""
 
 
-class SplineConfig(ConditionedConfig):
+class SplineOptions(trilemma.Config):
     """Architecture of a neural spline flow."""
 
     transforms: int | None = Field(
@@ -33,63 +39,74 @@ class SplineConfig(ConditionedConfig):
     bins: int | None = Field(None, ge=2, description=f"bins of a spline; default: 48 up to {FEW} coordinates, else 8")
     bound: float = Field(4.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
 
-    def filled(self, d: int) -> SplineConfig:
+    def filled(self, d: int) -> Self:
         """With the defaults for `d` coordinates in the place of None."""
-        few = d <= FEW
+        few, chosen = d <= FEW, self.model_dump(exclude_none=True)
         defaults = {"transforms": 2 if few else 6, "hidden": (32, 32) if few else (64, 64), "bins": 48 if few else 8}
-        return self.model_copy(update={key: value for key, value in defaults.items() if getattr(self, key) is None})
+        return self.model_copy(update={key: value for key, value in defaults.items() if key not in chosen})
 
 
-class SplineFlow(FlowModel):
-    """Starts from splines that take the marginals of the data to normal ones."""
+class SplineFlow(Flow):
+    """A flow of spline layers, which start from splines that take the marginals of the data to normal ones."""
 
-    def build(self, info: trilemma.DataInfo) -> None:
-        self.config = self.config.filled(info.dim)
-        super().build(info)
+    def __init__(
+        self, layers: Iterable[Bijection], base: Base, config: CouplingSpline.Config | AutoregressiveSpline.Config
+    ) -> None:
+        super().__init__(layers, base)
+        self.config = config
 
     @torch.no_grad()
-    def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        if self.config.objective == "reverse-kl":  # the data plays no part
+    def initialize(self, x: Tensor) -> None:
+        """Start each layer from what the layers before it make of the batch."""
+        bins, bound = self.config.bins, self.config.bound
+        if self.config.objective == "reverse-kl" or bins is None:  # the data plays no part
             return
-        x = starting_points(train)
-        assert isinstance(self.flow, Flow)
-        for layer in self.flow.chain():
+        for layer in self.parts():
             if isinstance(layer, Couplings | Autoregressive):
-                layer.start(x, lambda moving: gaussianizing_spline(moving, self.config.bins, self.config.bound))
+                layer.start(x, lambda moving: gaussianizing_spline(moving, bins, bound))
             x = layer(x)[0]
 
 
-class CouplingSpline(SplineFlow):
+class CouplingSpline(FlowModel):
     """Neural spline flow with coupling layers, RQ-NSF (C) (Durkan et al. 2019, section 3.2)."""
 
     name = "nsf-coupling"
     recipe = RECIPE
 
-    class Config(SplineConfig):
+    class Config(SplineOptions, ConditionedConfig):
         """Architecture of the flow."""
 
-    def make(self, info: trilemma.DataInfo) -> Flow:
-        config, d = self.config, info.dim
-        elementwise = rational_quadratic(config.bins, config.bound)
-        dropout = dropout_for(info, config.dropout)
-        couplings = Couplings(d, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout)
-        return Flow([couplings], self.base(info))
+    def make(self, info: trilemma.DataInfo) -> SplineFlow:
+        self.config = config = self.config.filled(info.dim)
+        couplings = FusedCouplings(
+            info.dim,
+            config.transforms,
+            fused_rational_quadratic(config.bins, config.bound),
+            config.hidden,
+            octaves=config.octaves,
+            dropout=dropout_for(info, config.dropout),
+        )
+        return SplineFlow([couplings], self.base(info), config)
 
 
-class AutoregressiveSpline(SplineFlow):
+class AutoregressiveSpline(FlowModel):
     """Neural spline flow with autoregressive layers, RQ-NSF (AR) (Durkan et al. 2019, section 3.2)."""
 
     name = "nsf-autoregressive"
     recipe = RECIPE
 
-    class Config(SplineConfig):
+    class Config(SplineOptions, ConditionedConfig):
         """Architecture of the flow."""
 
-    def make(self, info: trilemma.DataInfo) -> Flow:
-        config = self.config
-        elementwise = rational_quadratic(config.bins, config.bound)
-        dropout = dropout_for(info, config.dropout)
+    def make(self, info: trilemma.DataInfo) -> SplineFlow:
+        self.config = config = self.config.filled(info.dim)
         layers = autoregressive_stack(
-            info.dim, config.transforms, elementwise, config.hidden, octaves=config.octaves, dropout=dropout
+            info.dim,
+            config.transforms,
+            fused_rational_quadratic(config.bins, config.bound),
+            config.hidden,
+            FusedMasked,
+            octaves=config.octaves,
+            dropout=dropout_for(info, config.dropout),
         )
-        return Flow(layers, self.base(info))
+        return SplineFlow(layers, self.base(info), config)

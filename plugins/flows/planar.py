@@ -100,7 +100,7 @@ class PlanarConfig(FlowConfig):
 
 
 class PlanarFlow(FlowModel):
-    """Planar flow (Rezende & Mohamed 2015): a chain of expansions and contractions along hyperplanes.
+    """Planar flow (Rezende & Mohamed 2015): a composition of expansions and contractions along hyperplanes.
 
     A layer has a closed form in one direction only. Under maximum likelihood that is the direction from data to the
     base distribution, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the
@@ -118,7 +118,7 @@ class PlanarFlow(FlowModel):
 
 
 class RadialFlow(FlowModel):
-    """Radial flow (Rezende & Mohamed 2015): a chain of expansions and contractions around points.
+    """Radial flow (Rezende & Mohamed 2015): a composition of expansions and contractions around points.
 
     The layers run from data to the base distribution under maximum likelihood, the other way under the reverse KL.
     """

@@ -13,11 +13,10 @@ import trilemma
 
 from ..networks.mlp import dropout_for
 from .base import Base
-from .conditioners import Parametrized
-from .coupling import Couplings
 from .flow import Bijection, DensityEstimator
-from .model import RECIPE, AffineConfig, FlowModel
-from .transforms import affine
+from .fused import FusedCouplings, FusedPerceptron
+from .fused_maps import fused_affine
+from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOptions
 
 
 class Fold(nn.Module):
@@ -33,7 +32,7 @@ class Fold(nn.Module):
         self.coordinate = coordinate
         self.log_edge = nn.Parameter(torch.full((), -1.0))
         self.log_slope = nn.Parameter(torch.zeros(()))
-        self.gate = Parametrized(d, 1, 3, hidden)
+        self.gate = FusedPerceptron(d, 1, 3, hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point."""
@@ -120,7 +119,7 @@ class RAD(FlowModel):
     name = "rad"
     recipe = RECIPE
 
-    class Config(AffineConfig):
+    class Config(AffineOptions, LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
         folds: int = Field(2, ge=1, description="folds, of the coordinates in turn")
@@ -136,8 +135,8 @@ class RAD(FlowModel):
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
         chains = [
-            Couplings(
-                d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
+            FusedCouplings(
+                d, config.transforms, fused_affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
             )
             for _ in range(config.folds + 1)
         ]

@@ -7,10 +7,10 @@ from pydantic import Field
 import trilemma
 
 from ..networks.mlp import dropout_for
-from .coupling import Couplings
 from .flow import Flow
-from .model import RECIPE, AffineConfig, FlowModel
-from .transforms import affine
+from .fused import FusedCouplings
+from .fused_maps import fused_affine
+from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOptions
 
 
 class RealNVP(FlowModel):
@@ -19,7 +19,7 @@ class RealNVP(FlowModel):
     name = "realnvp"
     recipe = RECIPE
 
-    class Config(AffineConfig):
+    class Config(AffineOptions, LayersOptions, ConditionedConfig):
         """Architecture of the flow."""
 
         transforms: int = Field(8, ge=2, description="coupling layers")
@@ -27,7 +27,7 @@ class RealNVP(FlowModel):
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        couplings = Couplings(
-            d, config.transforms, affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
+        couplings = FusedCouplings(
+            d, config.transforms, fused_affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
         )
         return Flow([couplings], self.base(info))

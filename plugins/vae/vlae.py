@@ -11,7 +11,8 @@ import trilemma
 from ..flows.autoregressive import autoregressive_stack
 from ..flows.base import StandardNormal
 from ..flows.flow import Flow
-from ..flows.spline import rational_quadratic
+from ..flows.fused import FusedMasked
+from ..flows.fused_maps import fused_rational_quadratic
 from .elbo import Gaussian, log_normal
 from .vae import Vae
 
@@ -36,9 +37,9 @@ class FlowPriorVAE(Vae):
     def build(self, info: trilemma.DataInfo) -> None:
         super().build(info)
         config = self.config
-        elementwise = rational_quadratic(config.bins, 4.0)
+        elementwise = fused_rational_quadratic(config.bins, 4.0)
         layers = autoregressive_stack(
-            self.latent, config.transforms, elementwise, config.prior_hidden, dropout=self.dropout
+            self.latent, config.transforms, elementwise, config.prior_hidden, FusedMasked, dropout=self.dropout
         )
         self.prior = Flow(layers, StandardNormal((self.latent,)))
 

@@ -1,0 +1,273 @@
+"""MLPs and coupling layers with their derivatives written out: the same functions as the plain ones, faster to train.
+
+Autograd costs more at each operation than the arithmetic of a small layer. Here an MLP, and a whole stack of coupling
+layers, is one step for autograd. The elementwise maps are in `fused_maps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from .conditioners import Masked, Perceptron
+from .coupling import Couplings, in_turn
+from .transforms import Elementwise
+
+
+def is_plain() -> bool:
+    """Whether the code runs as it stands: neither traced by torch.compile nor under a transformation of torch.func."""
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+
+
+class Written(torch.autograd.Function):
+    """A pure function whose first derivative is written out, and which torch.func.vmap batches.
+
+    Its gradient cannot be differentiated again.
+    """
+
+    generate_vmap_rule = True
+    derivative: Callable[..., Any]
+    """`backward` as it is written."""
+
+    def __init_subclass__(cls) -> None:
+        cls.derivative = cls.backward
+        cls.backward = staticmethod(once_differentiable(cls.backward))  # type: ignore[method-assign, assignment]
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        # torch binds arguments by name at each call, which takes longer than a small layer.
+        if is_plain():
+            return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
+        return super().apply(*args)  # type: ignore[no-untyped-call]
+
+
+class Record:
+    """One call of a written function, with what its derivative needs: autograd without its cost for each call."""
+
+    def __init__(self, function: type[Written], *inputs: Any) -> None:
+        self.function = function
+        self.outputs: tuple[Tensor, ...] = function.forward(*inputs)
+        self.saved_tensors: tuple[Tensor, ...] = ()
+        function.setup_context(self, inputs, self.outputs)
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *outputs: Tensor) -> None: ...
+
+    def set_materialize_grads(self, value: bool) -> None: ...
+
+    def backward(self, *grads: Tensor) -> Any:
+        """Gradients of the inputs, from those of the outputs."""
+        return self.function.derivative(self, *grads)
+
+
+def mark_kept(ctx: Any, kept: tuple[Tensor, ...]) -> None:
+    """Mark the outputs that a written function keeps for its derivative alone: no gradients, not even 0."""
+    ctx.mark_non_differentiable(*kept)
+    ctx.set_materialize_grads(False)
+
+
+def zeros_for_none(grads: tuple[Tensor | None, ...], like: Tensor) -> list[Tensor]:
+    """The gradients of outputs of one shape, zeros for outputs that were not used."""
+    return [torch.zeros_like(like) if grad is None else grad for grad in grads]
+
+
+# Elementwise maps
+
+
+@dataclass(frozen=True)
+class FusedElementwise(Elementwise):
+    """An elementwise map whose `forward` is `(params, x, *constants) -> (y, log|dy/dx|, ...)`, a written function."""
+
+    function: type[Written]
+    constants: tuple[float, ...]
+
+
+def with_derivative(plain: Elementwise, function: type[Written], *constants: float) -> FusedElementwise:
+    """The map `plain` with the written function in the place of its forward direction."""
+
+    def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, log_slope, *_ = function.apply(params, x, *constants)
+        return y, log_slope
+
+    return FusedElementwise(forward, plain.inverse, plain.width, function, constants)
+
+
+# MLPs
+
+
+class Layers(Written):
+    """Linear layers with ReLU and dropout between them: `(h, dropout, weight, bias, ...)`, h `(n_in, n)`, to
+    `(n_out, n)`. Biases are columns, `(n_out, 1)`.
+    """
+
+    @staticmethod
+    def forward(h: Tensor, dropout: float, *layers: Tensor) -> tuple[Tensor, ...]:
+        activations = []
+        for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
+            h = torch.addmm(bias, weight, h).relu_()
+            if dropout:
+                h = F.dropout(h, dropout)
+            activations.append(h)
+        return torch.addmm(layers[-1], layers[-2], h), *activations
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        h, ctx.dropout, *layers = inputs
+        ctx.count = len(layers) // 2
+        mark_kept(ctx, output[1:])
+        ctx.save_for_backward(*layers[::2], h, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grads[0] is None:
+            return tuple([None] * (2 + 2 * ctx.count))
+        weights, inputs = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        grad, of_layers = through_layers(grads[0], ctx.dropout, weights, inputs)
+        return grad, None, *of_layers
+
+
+def through_layers(
+    grad: Tensor, dropout: float, weights: Sequence[Tensor], inputs: Sequence[Tensor], into: Sequence[Tensor] = ()
+) -> tuple[Tensor, list[Tensor]]:
+    """The derivative of `Layers`: gradients of its input and of its layers, from that of its output, the layers'
+    weights and what each was given. The layers' gradients lie in the tensors `into`, if there are any.
+    """
+    found = []
+    for number in reversed(range(len(weights))):
+        of_weight, of_bias = into[2 * number : 2 * number + 2] or (None, None)
+        found.append(torch.sum(grad, 1, keepdim=True, out=of_bias))
+        found.append(torch.mm(grad, inputs[number].t(), out=of_weight))
+        grad = torch.mm(weights[number].t(), grad)
+        if number > 0:  # a unit that is off, by ReLU or by dropout, is 0 and passes nothing on
+            if into:  # in place: what a step touches should fit the cache
+                torch.ops.aten.threshold_backward.grad_input(grad, inputs[number], 0, grad_input=grad)
+            else:
+                grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
+            if dropout:
+                grad = grad / (1 - dropout)
+    return grad, found[::-1]
+
+
+class Octaves(Written):
+    """`(x, frequencies)` to x with its sines and cosines at angular frequencies, `(n_in, n)` to `(n_out, n)`."""
+
+    @staticmethod
+    def forward(x: Tensor, frequencies: Tensor) -> tuple[Tensor, ...]:
+        phases = (frequencies.reshape(-1, 1, 1) * x).flatten(0, 1)
+        sines, cosines = phases.sin(), phases.cos()
+        return torch.cat([x, sines, cosines]), sines, cosines
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        mark_kept(ctx, output[1:])
+        ctx.save_for_backward(inputs[1], *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:
+        if grads[0] is None:
+            return None, None
+        frequencies, sines, cosines = ctx.saved_tensors
+        d = grads[0].shape[0] - 2 * sines.shape[0]
+        grad, grad_sines, grad_cosines = torch.split(grads[0], [d, sines.shape[0], sines.shape[0]])
+        waves = torch.addcmul(grad_sines * cosines, grad_cosines, sines, value=-1)
+        slopes = frequencies.reshape(-1, 1, 1) * waves.reshape(-1, d, waves.shape[1])
+        return grad + slopes.sum(0), None
+
+
+class FusedPerceptron(Perceptron):
+    """A perceptron with its derivatives written out."""
+
+    def features(self, x: Tensor) -> Tensor:
+        value: Tensor = Octaves.apply(x, self.frequencies.to(x))[0] if self.octaves else x
+        return value
+
+    def through(self, h: Tensor, layers: Sequence[Tensor]) -> Tensor:
+        value: Tensor = Layers.apply(h, self.active_dropout(), *layers)[0]
+        return value
+
+
+class FusedMasked(Masked, FusedPerceptron):
+    """A masked MLP with its derivatives written out."""
+
+
+Pull = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""From the gradient of a network's output to that of its input; those of its layers go into the tensors given."""
+
+
+def record(net: Perceptron, x: Tensor, layers: Sequence[Tensor]) -> tuple[Tensor, Pull]:
+    """What a network makes of points `(n_in, n)`, with its derivative."""
+    octaves = Record(Octaves, x, net.frequencies.to(x)) if net.octaves else None
+    h = x if octaves is None else octaves.outputs[0]
+    dropout = net.active_dropout()
+    out, *activations = Layers.forward(h, dropout, *layers)
+
+    def pull(grad: Tensor, into: Sequence[Tensor]) -> Tensor:
+        grad_h, _ = through_layers(grad.view(out.shape), dropout, layers[::2], [h, *activations], into)
+        grad_x: Tensor = grad_h if octaves is None else octaves.backward(grad_h)[0]
+        return grad_x
+
+    return out.view(net.width, net.n_out, -1), pull
+
+
+# Coupling layers
+
+
+class FusedCouplings(Couplings):
+    """Coupling layers that are one step for autograd, if their elementwise map has a written derivative.
+
+    Where the code is traced or transformed, each of their parts is a step.
+    """
+
+    network = FusedPerceptron
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        if isinstance(self.elementwise, FusedElementwise) and torch.is_grad_enabled() and is_plain():
+            recorded: tuple[Tensor, Tensor] = Recorded.apply(self, x, *self.stacked)  # type: ignore[no-untyped-call]
+            return recorded
+        return super().forward(x)
+
+
+class Recorded(torch.autograd.Function):
+    """`Couplings` as one step for autograd: `(couplings, x, *stacked) -> (y, log|det dy/dx|)`.
+
+    Autograd, and a hook of a module, would cost more at each layer than the layer itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, couplings: FusedCouplings, x: Tensor, *stacked: Tensor) -> tuple[Tensor, Tensor]:
+        map_ = couplings.elementwise
+        assert isinstance(map_, FusedElementwise)
+        ctx.couplings, ctx.stacked, ctx.records = couplings, stacked, []
+        halves, slopes = couplings.halves(x.T), []
+        for number, net, layers in couplings.each(stacked):
+            kept, moving = in_turn(number, couplings.shuffled(number, halves))
+            params, pull = record(net, kept, layers)
+            call = Record(map_.function, params, moving, *map_.constants)
+            moved, log_slopes = call.outputs[:2]
+            ctx.records.append((call, pull))
+            slopes.append(log_slopes)
+            halves = in_turn(number, (kept, moved))
+        return torch.cat(halves).T, torch.cat(slopes).sum(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
+        couplings = ctx.couplings
+        found = [torch.empty_like(tensor) for tensor in ctx.stacked]
+        halves = couplings.halves(grad_y.T)
+        steps = [*zip(couplings.each(found), ctx.records, strict=True)]
+        for (number, _, into), (call, pull) in reversed(steps):
+            grad_kept, grad_moved = in_turn(number, halves)
+            grad_params, grad_moving, *_ = call.backward(grad_moved, grad_logdet)
+            grads = in_turn(number, (grad_kept + pull(grad_params, into), grad_moving))
+            halves = couplings.shuffled(number, grads, back=True)
+        return None, torch.cat(halves).T, *found

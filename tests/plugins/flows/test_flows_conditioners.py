@@ -1,0 +1,73 @@
+"""The networks of flows: masks, dropout, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trilemma.plugins.flows.cnf import Velocity
+from trilemma.plugins.flows.fused import FusedMasked, FusedPerceptron
+from trilemma.plugins.flows.images import Convolutional
+
+
+def test_dropout_passes_gradients_through_the_units_that_are_on(normal: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    net = FusedPerceptron(2, 3, 2, (32, 32), dropout=0.4, last_gain=1.0).double()
+    x, direction = normal(4, 2).requires_grad_(), normal(4, 2, seed=1)
+
+    def output(shift: float) -> Tensor:
+        torch.manual_seed(1)
+        return net(x + shift * direction).sum()  # type: ignore[no-any-return]
+
+    (gradient,) = torch.autograd.grad(output(0), x)
+    difference = (output(1e-6) - output(-1e-6)) / 2e-6
+    torch.testing.assert_close((gradient * direction).sum(), difference, rtol=1e-6, atol=1e-8)
+    net.eval()
+    assert not torch.equal(output(0), net.train()(x).sum())
+
+
+@pytest.mark.parametrize("octaves", [0, 2])
+def test_masks_let_a_coordinate_see_those_before_it_alone(normal: Callable[..., Tensor], octaves: int) -> None:
+    torch.manual_seed(0)
+    order = torch.tensor([2, 0, 3, 1])
+    net = FusedMasked(order, 3, (16, 16), octaves=octaves, last_gain=1.0).double()
+    jacobian = torch.autograd.functional.jacobian(lambda p: net(p[None])[:, :, 0], normal(4))  # (3, 4, 4)
+    seen = jacobian.abs().sum(0) > 1e-9
+    assert torch.equal(seen, order.unsqueeze(1) > order)
+
+
+def test_a_perceptron_gives_points_last(normal: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    net = FusedPerceptron(2, 3, 5, (8,), octaves=1, last_gain=1.0)
+    x = normal(7, 2).float()
+    out = net(x)
+    assert out.shape == (5, 3, 7)
+    torch.testing.assert_close(net(x[3:4])[:, :, 0], out[:, :, 3])
+
+
+@pytest.mark.parametrize("size", [(4, 4), (2, 3)])
+def test_a_convolutional_conditioner_with_points_last_is_its_definition(
+    normal: Callable[..., Tensor], size: tuple[int, int]
+) -> None:
+    net = Convolutional(3, 2, size, width=5, hidden=6, dense=7, dropout=0.4).double().eval()
+    for number, parameter in enumerate(net.parameters()):
+        parameter.data = normal(*parameter.shape, seed=number, scale=0.5)
+    x = normal(9, 3, *size, seed=20)
+    dense = net.spread(F.silu(net.squeeze(x.flatten(1)))) + net.place.flatten()
+    channels = F.silu(F.conv2d(x, net.kernel, padding=1) + dense.reshape(9, 6, *size))
+    wanted = F.conv2d(channels, net.last.weight[..., None, None], net.last.bias).reshape(9, 5, 2, *size)
+    torch.testing.assert_close(net(x.movedim(0, -1)), wanted.movedim(0, -1))
+
+
+def test_a_velocitys_products_are_those_of_its_jacobian(normal: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    net = Velocity(3, (16, 16)).double()
+    x, vectors, t = normal(5, 3), normal(2, 5, 3, seed=1), torch.tensor(0.3, dtype=torch.float64)
+    _, products = net(x, t, vectors)
+    for i in range(5):
+        jacobian = torch.autograd.functional.jacobian(lambda p: net(p[None], t, vectors[:0, :1])[0][0], x[i])
+        torch.testing.assert_close(products[:, i], vectors[:, i] @ jacobian.T)
