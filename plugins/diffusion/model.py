@@ -38,6 +38,7 @@ def draw_samples(denoise: Denoiser, diffusion: Diffusion, n: int, ctx: trilemma.
 class DenoiserModel(trilemma.NeuralModel):
     """A denoiser with a diffusion. Subclasses set both in `build` and write the loss."""
 
+    family = "diffusion"
     recipe = MLP_RECIPE
     validation_draws: ClassVar[int] = VALIDATION_DRAWS
     diffusion: Diffusion

@@ -70,6 +70,7 @@ class Ncsn(trilemma.NeuralModel):
     """
 
     name = "ncsn"
+    family = "diffusion"
     samplers = (AnnealedLangevin, Langevin)
     recipe = MLP_RECIPE
     expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
@@ -127,6 +128,7 @@ class NcsnV2(Ncsn):
     """NCSNv2 (Song & Ermon 2020): NCSN with its improved techniques, each of which can be switched off."""
 
     name = "ncsnv2"
+    family = "diffusion"
 
     class Config(NcsnConfig):
         """The network and the noise levels."""

@@ -76,6 +76,7 @@ class ScoreConfig(trilemma.Config):
 class ScoreModel(trilemma.NeuralModel):
     """What both networks share: the objectives and the sampler."""
 
+    family = "diffusion"
     samplers = (Langevin,)
     recipe = trilemma.Recipe(lr=3e-3, batch_size=256, schedule="cosine", ema=0.998)
 

@@ -81,6 +81,7 @@ class ContinuousFlow(trilemma.NeuralModel):
     """Continuous normalizing flow (Chen et al. 2018; FFJORD, Grathwohl et al. 2019), trained by maximum likelihood."""
 
     name = "cnf"
+    family = "flow"
     likelihood = "ode"
     image_space = "logit"
     samplers = (RungeKutta,)

@@ -81,6 +81,7 @@ class FlowModel(trilemma.NeuralModel):
     With the objectives that need the distribution, weights are still kept by their likelihood of the validation data.
     """
 
+    family = "flow"
     likelihood = "exact"
     image_space = "logit"
 
