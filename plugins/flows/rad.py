@@ -76,24 +76,24 @@ class FoldedFlow(DensityEstimator):
     z).
     """
 
-    def __init__(self, chains: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
+    def __init__(self, flows: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
         super().__init__()
-        self.first = chains[0]
+        self.first = flows[0]
         self.folds = nn.ModuleList(folds)
-        self.chains = nn.ModuleList(chains[1:])
+        self.chains = nn.ModuleList(flows[1:])
         self.base = base
 
     def stages(self) -> list[tuple[Fold, Bijection]]:
         """A fold and the flow after it, in order."""
         pairs = zip(self.folds, self.chains, strict=True)
-        return [(fold, chain) for fold, chain in pairs if isinstance(fold, Fold) and isinstance(chain, Bijection)]
+        return [(fold, flow) for fold, flow in pairs if isinstance(fold, Fold) and isinstance(flow, Bijection)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in nats, shape `(n,)`."""
         x, total = self.first(x)
-        for fold, chain in self.stages():
+        for fold, flow in self.stages():
             x, share = fold(x)
-            x, logdet = chain(x)
+            x, logdet = flow(x)
             total = total + share + logdet
         value: Tensor = total + self.base.log_prob(x)
         return value
@@ -102,8 +102,8 @@ class FoldedFlow(DensityEstimator):
         """`n` points and their log-densities."""
         x = self.base.sample(n, generator)
         log_prob = self.base.log_prob(x)
-        for fold, chain in reversed(self.stages()):
-            x, logdet = chain.inverse(x)
+        for fold, flow in reversed(self.stages()):
+            x, logdet = flow.inverse(x)
             x, share = fold.draw(x, generator)
             log_prob = log_prob - logdet + share
         x, logdet = self.first.inverse(x)
@@ -134,11 +134,11 @@ class RAD(FlowModel):
     def make(self, info: trilemma.DataInfo) -> DensityEstimator:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        chains = [
+        flows = [
             FusedCouplings(
                 d, config.transforms, fused_affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
             )
             for _ in range(config.folds + 1)
         ]
         folds = [Fold(d, i % d, config.hidden) for i in range(config.folds)]
-        return FoldedFlow(chains, folds, self.base(info))
+        return FoldedFlow(flows, folds, self.base(info))
