@@ -75,7 +75,7 @@ def langevin_correction(
     The deviation is alpha sigma, the standard deviation of x_t given x_0. r is alpha(t)^2 / alpha(t - .001)^2, the
     alpha_i of the paper (1 for VE). The paper uses |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5);
     here it is replaced by the deviation, its expectation if the score is that of pure noise. The reason: a norm over
-    the batch would couple samples, and the norm of a single sample would bias the distribution.
+    the batch would couple samples, and the norm of a single sample would bias the samples.
     """
     deviation = diffusion.alpha(t) * diffusion.sigma(t)
     ratio = (diffusion.alpha(t) / diffusion.alpha((t - 1e-3).clamp_min(0))) ** 2
