@@ -1,4 +1,4 @@
-"""What the tests of diffusion models share: generators, contexts, and Gaussian data whose denoiser is known."""
+"""Fixtures of the tests of diffusion models: generators, contexts, and Gaussian data whose denoiser is known."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Gaussian:
     covariance = torch.tensor([[1.0, 0.6, 0.0], [0.6, 0.8, -0.2], [0.0, -0.2, 0.3]], dtype=torch.float64)
 
     def denoiser(self, covariance: Tensor | None = None) -> GaussianDenoiser:
-        """The exact denoiser, of another covariance where one is given."""
+        """The exact denoiser, for `covariance` if it is given."""
         return GaussianDenoiser(self.covariance if covariance is None else covariance)
 
     def points(self, n: int, seed: int = 0, covariance: Tensor | None = None) -> Tensor:
-        """`n` points, of another covariance where one is given."""
+        """`n` points, with `covariance` if it is given."""
         factor = torch.linalg.cholesky(self.covariance if covariance is None else covariance)
         noise = torch.randn((n, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise @ factor.T
 
     def log_prob(self, x: Tensor, sigma: float = 0.0) -> Tensor:
-        """The log-density of points with noise of level `sigma`."""
+        """The log-density of points with noise of the noise level `sigma`."""
         covariance = self.covariance + sigma**2 * torch.eye(3, dtype=torch.float64)
         return torch.distributions.MultivariateNormal(torch.zeros(3).double(), covariance).log_prob(x)
 
     def end_of_flow(self, u: Tensor, sigma: float) -> Tensor:
-        """Where the probability-flow ODE carries `u = x / sqrt(1 + sigma^2)` from `sigma` to 0."""
+        """The points to which the probability-flow ODE carries `u = x / sqrt(1 + sigma^2)` from `sigma` to 0."""
         variances, axes = torch.linalg.eigh(self.covariance)
         return (u @ axes) * (variances * (1 + sigma**2) / (variances + sigma**2)).sqrt() @ axes.T
 
@@ -83,7 +83,7 @@ def generator() -> Callable[..., torch.Generator]:
 
 @pytest.fixture(scope="session")
 def context() -> Callable[..., trilemma.Context]:
-    """A function to a context of points of a shape, with the likelihood options of a model where one is given."""
+    """A function that makes a context for points of a shape, with the likelihood options of a model if it is given."""
 
     def make(
         model: type[trilemma.Model] | None = None, shape: tuple[int, ...] = (2,), seed: int = 3, **fields: object
@@ -99,7 +99,7 @@ def context() -> Callable[..., trilemma.Context]:
 
 
 class Pair:
-    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
+    """Two Gaussians with deviation .4 at -.9 and .9 on the first axis. The second axis is standard normal."""
 
     def points(self, n: int, seed: int) -> Tensor:
         """`n` points."""
@@ -115,5 +115,5 @@ class Pair:
 
 @pytest.fixture(scope="session")
 def pair() -> Pair:
-    """A distribution of two modes."""
+    """A distribution with two modes."""
     return Pair()

@@ -1,4 +1,4 @@
-"""Solvers that choose their own steps, for each sample by itself."""
+"""Adaptive solvers, which choose the step size for each sample separately."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def test_adaptive_samplers_count_every_evaluation(
     assert ctx.details["nfe_max"] >= ctx.details["nfe_mean"]
 
 
-def test_refused_steps_leave_the_distribution_as_it_is_if_their_noise_is_remembered(
+def test_refused_steps_bias_the_samples_unless_their_noise_is_kept(
     gaussian: Any, generator: Callable[..., torch.Generator], diffusion: Diffusion
 ) -> None:
-    # The paper draws it anew, which is biased whatever the tolerance; if that changes, the docstring must too.
+    # The paper draws new noise, which is biased at every tolerance. The docstring of `gotta_go_fast` says so.
     noise = torch.randn((4_000, 3), generator=generator(3), dtype=torch.float64)
     x, denoise = start(noise, diffusion), gaussian.denoiser()
     ratios = []
@@ -85,7 +85,7 @@ def test_refused_steps_leave_the_distribution_as_it_is_if_their_noise_is_remembe
     assert ratios[1] > 1.2
 
 
-def test_parts_of_a_brownian_path_are_those_of_one_path(generator: Callable[..., torch.Generator]) -> None:
+def test_increments_are_parts_of_one_brownian_path(generator: Callable[..., torch.Generator]) -> None:
     x = torch.zeros((40_000, 1), dtype=torch.float64)
     h = torch.ones(len(x), dtype=torch.float64)
     paths = BrownianPaths(x, generator())
@@ -95,7 +95,7 @@ def test_parts_of_a_brownian_path_are_those_of_one_path(generator: Callable[...,
     _, first = paths.draw(0.5 * h, x)
     paths.put_back(everything, 0.5 * h, first)
     parts = [paths.draw(length * h, x) for length in (0.2, 0.7, 5.0)]
-    # A step does not reach past what is known of the path.
+    # A step does not go beyond the known part of the path.
     for (found, _), expected in zip(parts, (0.2, 0.3, 0.5), strict=True):
         torch.testing.assert_close(found, expected * h)
     a, b, c = (part for _, part in parts)

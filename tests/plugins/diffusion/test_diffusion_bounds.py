@@ -22,7 +22,7 @@ def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density(
     denoise = gaussian.denoiser()
     fine = continuous_bound(denoise, x, 0.01, 80.0, 6, generator())
     assert -0.04 < float(fine.total.mean() - truth) < 0.02
-    # The sum over finitely many steps costs more, in inverse proportion to their number.
+    # The bound over finitely many steps is looser, by an amount inversely proportional to their number.
     costs = [
         float(fine.total.mean() - discrete_bound(denoise, x, geometric_grid(n, 0.01, 80.0), generator()).total.mean())
         for n in (31, 61, 121)
@@ -32,7 +32,7 @@ def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density(
         assert first / second == pytest.approx(2, abs=0.35)
 
 
-def test_terms_of_the_bound_add_up_and_prior_vanishes_at_much_noise(
+def test_terms_of_the_bound_add_up_and_prior_vanishes_at_high_noise_levels(
     gaussian: Any, generator: Callable[..., torch.Generator]
 ) -> None:
     x = gaussian.points(50)

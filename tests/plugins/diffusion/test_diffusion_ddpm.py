@@ -1,4 +1,4 @@
-"""DDPM: its chain, its bound, and what its samplers cost."""
+"""DDPM: its chain, its bound, and the cost of its samplers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trilemma.plugins.diffusion.langevin_samplers import StridedAncestral, Strid
 from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
 
 
-def test_chain_is_the_papers() -> None:
+def test_chain_agrees_with_the_paper() -> None:
     chain = DiscreteVariancePreserving(0.1, 20.0, 1000)
     sigmas = chain.noise_levels()
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -69,7 +69,7 @@ def trained(context: Callable[..., trilemma.Context], pair: Any) -> Ddpm:
     return model
 
 
-def test_bound_lies_below_the_true_density_and_tells_its_terms(
+def test_bound_lies_below_the_true_density_and_reports_its_terms(
     context: Callable[..., trilemma.Context], pair: Any, trained: Ddpm
 ) -> None:
     x, ctx = pair.points(2_000, 2), context(likelihood=Ddpm.Likelihood(draws=4))
@@ -84,7 +84,7 @@ def test_bound_lies_below_the_true_density_and_tells_its_terms(
 @pytest.mark.parametrize(
     "sampler", [StridedAncestral(), StridedAncestral(steps=40, variance="large"), StridedDdim(steps=40)]
 )
-def test_samples_follow_the_distribution_at_the_stated_cost(
+def test_samples_follow_the_true_distribution_at_the_stated_cost(
     context: Callable[..., trilemma.Context], trained: Ddpm, sampler: StridedAncestral | StridedDdim
 ) -> None:
     rows = 0

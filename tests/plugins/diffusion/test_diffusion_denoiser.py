@@ -1,4 +1,4 @@
-"""The denoiser and its views: score, probability flow, parametrizations."""
+"""The denoiser, its score, its probability flow and its parametrizations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_score_and_flow_of_gaussian_data(gaussian: Any) -> None:
 
 
 class Silent(nn.Module):
-    """A raw network that says nothing."""
+    """A raw network whose output is 0."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -58,7 +58,7 @@ def test_preconditioning_without_a_network_is_the_denoiser_of_the_standard_norma
 
 
 class Echo(nn.Module):
-    """A raw network that says its input."""
+    """A raw network whose output is its input."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return x

@@ -40,7 +40,7 @@ def trained(context: Callable[..., trilemma.Context]) -> Edm:
 
 
 def test_loss_is_one_for_unit_normal_data_before_training(generator: Callable[..., torch.Generator]) -> None:
-    # F = 0 is the exact denoiser then, whose weighted error is 1 at every noise level.
+    # F = 0 is then the exact denoiser, and its weighted error is 1 at every noise level.
     class Silent(nn.Module):
         def forward(self, x: Tensor, label: Tensor) -> Tensor:
             return torch.zeros_like(x)
@@ -59,7 +59,7 @@ def test_stable_targets_are_posterior_means_of_the_batch(generator: Callable[...
         assert torch.allclose(stable_target(x, noised, sigma)[i], expected)
 
 
-def test_stable_targets_are_for_plenty_of_points(context: Callable[..., trilemma.Context]) -> None:
+def test_stable_targets_are_the_default_for_many_points(context: Callable[..., trilemma.Context]) -> None:
     for n_train, expected in ((2_000, True), (150, False)):
         model = Edm()
         model.build(dataclasses.replace(context(Edm).info, n_train=n_train))
@@ -77,7 +77,7 @@ def test_stable_targets_train_towards_the_same_denoiser(generator: Callable[...,
     assert found[1] == pytest.approx(found[0], rel=0.1)
 
 
-def test_training_reaches_the_distribution(context: Callable[..., trilemma.Context], trained: Edm) -> None:
+def test_trained_density_is_close_to_the_true_density(context: Callable[..., trilemma.Context], trained: Edm) -> None:
     x = corners(2_000, 3)
     ratio = trained.log_prob(x, context(Edm)) - corners_log_prob(x)
     assert ratio.exp().mean() == pytest.approx(1, abs=0.03)
@@ -90,7 +90,7 @@ def test_bound_is_not_above_the_ode_likelihood(context: Callable[..., trilemma.C
     assert -0.02 < ctx.details["bound_excess"] < 0.2
 
 
-def test_samples_follow_the_distribution(context: Callable[..., trilemma.Context], trained: Edm) -> None:
+def test_samples_follow_the_true_distribution(context: Callable[..., trilemma.Context], trained: Edm) -> None:
     for sampler in (Heun(), DpmSolver2M(steps=15)):
         x = trained.sample(4_000, context(Edm, sampler=sampler))
         torch.testing.assert_close((x > 0).float().mean(0), torch.full((2,), 0.5), atol=0.05, rtol=0)
@@ -122,12 +122,12 @@ def test_images_without_levels_need_the_plain_head() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["plain", "levels"])
-def test_images_train_and_rows_come_out_even(context: Callable[..., trilemma.Context], head: str) -> None:
+def test_models_of_images_sample_even_rows_after_training(context: Callable[..., trilemma.Context], head: str) -> None:
     model = EdmUnet(EdmUnet.Config(head=head, widths=(16, 32)))  # type: ignore[arg-type]
     clock = trilemma.Clock(trilemma.Budget(steps=400))
     model.fit(trilemma.Split(stripes(2_000, 1)), context(EdmUnet, (1, 8, 8), clock=clock, recipe=EdmUnet.recipe))
     x = model.sample(200, context(EdmUnet, (1, 8, 8), sampler=Heun()))
-    # Within a row intensities vary by the width of a level; between rows by all four.
+    # Within a row intensities vary by the width of a level, and between rows by the range of all four levels.
     assert float(x.std(3).mean()) < 0.45
     assert float(x.mean(3).std()) > 0.75
     # A row has entropy ln 4, and a pixel in it the width of its box: 8 (ln 4 + 8 ln(1 / 1.15)) nats in all.

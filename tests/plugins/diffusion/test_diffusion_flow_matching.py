@@ -23,7 +23,7 @@ from trilemma.plugins.diffusion.schedules import StraightPath
 
 
 class Field(nn.Module):
-    """A raw network that is a known vector field of the point alone."""
+    """A raw network that is a known vector field and depends only on the point."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return torch.stack([x[:, 1].sin(), 0.5 * x[:, 0]], dim=1)
@@ -103,7 +103,7 @@ def train(context: Callable[..., trilemma.Context], pair: Any) -> Callable[..., 
 @pytest.mark.parametrize(
     ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
 )
-def test_training_reaches_the_distribution(
+def test_trained_density_is_close_to_the_true_density(
     train: Callable[..., DenoiserModel],
     context: Callable[..., trilemma.Context],
     pair: Any,
@@ -118,7 +118,7 @@ def test_training_reaches_the_distribution(
     samples = model.sample(3_000, context(FlowMatching, sampler=Heun()))
     assert float((samples[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
     assert float(samples[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.08)
-    # Straighter paths: two Euler steps come closer to the flow's own end for both kinds of pairs.
+    # Both kinds of pairs give straighter paths: two Euler steps come closer to the end of the flow.
     ends = [
         model.sample(2_000, context(FlowMatching, sampler=sampler))
         for sampler in (FlowEuler(steps=2), FlowEuler(steps=60))
@@ -137,7 +137,7 @@ def test_the_cost_of_a_step_is_counted_after_training(
     assert flops > 2 * len(x) * 2 * weights  # forward, and backward once at least
 
 
-def test_scores_are_only_those_of_independent_pairs(context: Callable[..., trilemma.Context]) -> None:
+def test_only_flows_on_independent_pairs_give_scores(context: Callable[..., trilemma.Context]) -> None:
     sigma, x = torch.tensor(1.0), torch.zeros((3, 2))
     model: DenoiserModel
     for kind in (OtFlowMatching, RectifiedFlow):

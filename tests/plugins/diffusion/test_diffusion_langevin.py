@@ -1,4 +1,4 @@
-"""Langevin dynamics: its stationary distribution, its known failure between far modes, its sampler, the control."""
+"""Langevin dynamics: its stationary distribution, its known failure between far modes, its sampler, and the control."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_plain_langevin_gets_the_weights_wrong_and_annealed_right(generator: Cal
     assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
 
 
-def test_last_denoise_takes_away_the_noise_of_the_least_noise_level(generator: Callable[..., torch.Generator]) -> None:
+def test_last_step_removes_the_noise_of_the_lowest_noise_level(generator: Callable[..., torch.Generator]) -> None:
     # For data at one point, the denoiser is that point.
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return torch.ones_like(x)
@@ -101,7 +101,7 @@ def test_control_moves_by_noise_alone_where_the_density_is_zero(context: Callabl
     assert float(x.std()) == pytest.approx(math.sqrt(2 * 0.01 * 10), rel=0.1)
 
 
-def test_control_needs_the_distribution(context: Callable[..., trilemma.Context]) -> None:
+def test_control_needs_the_true_distribution(context: Callable[..., trilemma.Context]) -> None:
     with pytest.raises(trilemma.UnsupportedError):
         LangevinMonteCarlo().sample(3, context(truth=None, sampler=Langevin()))
 
@@ -114,7 +114,7 @@ def test_one_sampler_follows_scores_and_denoisers(
     ctx = context(shape=(3,), sampler=sampler)
     drawn = sampler.draw(denoise, noise, sigmas, ctx)
     assert denoise.calls == 200
-    # A denoiser's score is that of the data with the least noise.
+    # `draw` follows the score of the data at the lowest noise level.
     precision = torch.linalg.inv(gaussian.covariance + 0.1**2 * torch.eye(3))
     found = sampler.run(lambda x: -x @ precision, noise, context(shape=(3,)).generator)
     torch.testing.assert_close(found, drawn)

@@ -1,4 +1,4 @@
-"""The denoiser that knows the intensity levels of images."""
+"""The denoiser for images with discrete intensity levels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_posterior_mean_agrees_with_quadrature(generator: Callable[..., torch.Ge
 def test_log_box_is_accurate_in_both_tails() -> None:
     edges = torch.tensor([-40.0, -35.0, -1.0, 0.0, 2.0, 35.0, 40.0], dtype=torch.float64)
     found = log_boxes(edges)
-    # The mass beyond 40 is nothing beside that beyond 35.
+    # The mass beyond 40 is negligible compared to the mass beyond 35.
     assert float(found[-1]) == pytest.approx(float(torch.special.log_ndtr(torch.tensor(-35.0).double())), abs=1e-9)
     assert float(found[2]) == pytest.approx(math.log(0.3413447460685429))
     assert float(found[3]) == pytest.approx(math.log(0.4772498680518208))
@@ -52,7 +52,7 @@ def test_level_denoiser_is_finite_with_gradients_everywhere(
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 2.0])
-def test_level_denoiser_takes_noisy_points_where_they_are(sigma: float) -> None:
+def test_level_denoiser_does_not_clip_noisy_points(sigma: float) -> None:
     # Half of the points of a distribution at an end of the support are outside it once they have noise. The network
     # starts at 0.
     denoiser = LevelDenoiser(UNet((1, 8, 8), 4), 4, (-1.0, 1.4))

@@ -30,7 +30,7 @@ def test_gaussian_data_has_the_closed_form_likelihood(
         assert 0.5 < float(error.square().mean().sqrt()) / details["probe_standard_error"] < 2
 
 
-def test_details_tell_how_the_likelihood_was_computed(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
+def test_details_say_how_the_likelihood_was_computed(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
     x = gaussian.points(5)
     _, details = ode_log_prob(gaussian.denoiser(), x, 50.0, OdeLikelihood(steps=7, sigma_min=0.01), generator())
     assert details == {"solver": "rk4", "steps": 7, "eps": 0.01, "sigma_max": 50.0, "divergence": "exact"}

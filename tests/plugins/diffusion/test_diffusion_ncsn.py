@@ -41,7 +41,7 @@ def test_technique_two_has_no_solution_in_few_dimensions() -> None:
 
 @pytest.mark.parametrize(("gamma", "steps"), [(1.02, 5), (1.2, 5), (1.36, 3)])
 def test_technique_four_brings_the_variance_closest_to_the_noise_level(gamma: float, steps: int) -> None:
-    # A chain on N(0, 1) starting with variance gamma^2, as after the noise level before.
+    # A chain on N(0, 1) starts with variance gamma^2, the variance after the previous noise level.
     def distance(ratio: float) -> float:
         variance = gamma**2
         for _ in range(steps):

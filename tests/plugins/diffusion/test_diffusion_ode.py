@@ -1,4 +1,4 @@
-"""Solvers over noise levels: their order, their cost, and the noise that some add back."""
+"""Solvers over noise levels: their order, their cost, and the noise that some of them add."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from trilemma.plugins.diffusion.schedules import geometric_grid, rho_grid
 def test_solvers_converge_with_their_order(
     generator: Callable[..., torch.Generator], gaussian: Any, solve: Callable[..., Tensor], order: int, rho: float
 ) -> None:
-    # The multistep method's order is that of even steps in ln(sigma).
+    # The multistep method has its order for even steps in ln(sigma).
     grids = [rho_grid(steps, 1e-5, 10.0, rho) if rho else geometric_grid(steps, 1e-5, 10.0) for steps in (65, 129, 257)]
     u = torch.randn((50, 3), generator=generator(), dtype=torch.float64)
     exact = gaussian.end_of_flow(u, 10.0)
-    # The largest error against the exact flow, beyond what the last step adds.
+    # The largest error against the exact flow, without the error that the last step adds.
     errors = [float((solve(gaussian.denoiser(), u, grid) - exact).abs().max()) for grid in grids]
     orders = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
     assert all(order - 0.25 < found < order + 0.35 for found in orders), orders
 
 
 @pytest.mark.parametrize(("solve", "evaluations"), [(heun, 35), (midpoint, 35), (ddim, 18), (dpm_solver_2m, 18)])
-def test_solvers_take_the_evaluations_that_they_say(
+def test_solvers_take_the_documented_number_of_evaluations(
     gaussian: Any, generator: Callable[..., torch.Generator], solve: Callable[..., Tensor], evaluations: int
 ) -> None:
     denoise = gaussian.denoiser()
@@ -40,7 +40,7 @@ def test_solvers_take_the_evaluations_that_they_say(
     assert denoise.calls == evaluations
 
 
-def test_churn_keeps_the_distribution_and_no_churn_is_heun(
+def test_churn_preserves_the_marginal_and_no_churn_is_heun(
     gaussian: Any, generator: Callable[..., torch.Generator]
 ) -> None:
     denoise, grid = gaussian.denoiser(), rho_grid(18, 0.002, 80.0)

@@ -39,7 +39,7 @@ def test_samples_have_the_moments_of_the_data(
 
 
 class Silent(nn.Module):
-    """A raw network that says nothing."""
+    """A raw network whose output is 0."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return torch.zeros_like(x)

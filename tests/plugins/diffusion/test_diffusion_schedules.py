@@ -34,7 +34,7 @@ def test_marginals_solve_the_equations_of_the_diffusion(diffusion: Diffusion, ti
     torch.testing.assert_close(slope, 2 * diffusion.drift(t) * variance + diffusion.squared_diffusion(t))
 
 
-def test_variances_at_the_ends_are_those_of_the_paper() -> None:
+def test_variances_at_the_ends_agree_with_the_paper() -> None:
     t = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64)
     vp, sub = VariancePreserving(), SubVariancePreserving()
     torch.testing.assert_close(vp.alpha(t) ** 2 * (1 + vp.sigma(t) ** 2), torch.ones(3).double())

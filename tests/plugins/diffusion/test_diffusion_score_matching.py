@@ -1,4 +1,4 @@
-"""Score matching: the objectives against what they stand for, and both networks after training."""
+"""Score matching: the objectives against the Fisher divergence, and both networks after training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def correlated(n: int, seed: int) -> Tensor:
 
 
 def fisher_differences(objective: object, x: Tensor, precision: Tensor) -> tuple[float, float]:
-    """How much the objective of a wrong linear score exceeds that of the right one: as found, and as it should be."""
+    """The excess of the objective for a wrong linear score over the right one: as computed, and in closed form."""
     wrong = torch.tensor([[1.5, -0.2], [-0.2, 0.7]], dtype=torch.float64)
     found = objective(lambda y: -y @ wrong, x) - objective(lambda y: -y @ precision, x)  # type: ignore[operator]
     gap = wrong - precision
@@ -81,7 +81,7 @@ def trained(
 
 @pytest.mark.parametrize("objective", ["implicit", "sliced", "denoising"])
 @pytest.mark.parametrize("kind", [ScoreMatching, EnergyMatching])
-def test_trained_score_is_that_of_the_distribution(
+def test_trained_score_is_close_to_the_true_score(
     context: Callable[..., trilemma.Context], kind: type[ScoreMatching], objective: str
 ) -> None:
     model = trained(kind, objective, context)
@@ -115,7 +115,7 @@ def test_energy_score_is_minus_its_gradient(context: Callable[..., trilemma.Cont
         assert float(model.score_of(x)[0, i]) == pytest.approx(-float(slope), abs=2e-2)
 
 
-def test_energy_has_no_normalizer_beyond_the_plane(context: Callable[..., trilemma.Context]) -> None:
+def test_energy_has_no_likelihood_beyond_two_dimensions(context: Callable[..., trilemma.Context]) -> None:
     model = EnergyMatching(EnergyMatching.Config(hidden=(8,)))
     model.prepare(context(shape=(3,)).info)
     with pytest.raises(trilemma.UnsupportedError, match="3 dimensions"):

@@ -51,7 +51,7 @@ def trained(context: Callable[..., trilemma.Context]) -> VpSde:
 
 
 def mass(model: VpSde, context: Callable[..., trilemma.Context], half: float, points: int) -> float:
-    """The model's mass on a square, by the midpoint rule."""
+    """The mass of the model on a square, by the midpoint rule."""
     edge = 2 * half / points
     axis = -half + edge * (torch.arange(points) + 0.5)
     grid = torch.cartesian_prod(axis, axis)
@@ -66,11 +66,11 @@ def test_density_has_unit_mass(context: Callable[..., trilemma.Context], trained
 
 
 def test_density_without_training_has_unit_mass(context: Callable[..., trilemma.Context]) -> None:
-    # Without Fourier features, whose random field folds space more finely than a grid resolves.
+    # Without Fourier features, because their random field varies faster than the grid resolves.
     assert mass(untrained(octaves=0), context, 8.0, 120) == pytest.approx(1, abs=1e-3)
 
 
-def test_training_reaches_the_distribution(context: Callable[..., trilemma.Context], trained: VpSde) -> None:
+def test_trained_density_is_close_to_the_true_density(context: Callable[..., trilemma.Context], trained: VpSde) -> None:
     x = blobs(2_000, 3)
     ratio = trained.log_prob(x, context(likelihood=OPTIONS)) - blobs_log_prob(x)
     # E_p[q / p] = 1 for a normalized q that covers p, and the gap is a divergence: small and not negative.
@@ -79,7 +79,7 @@ def test_training_reaches_the_distribution(context: Callable[..., trilemma.Conte
 
 
 @pytest.mark.parametrize("sampler", [Heun(), EulerMaruyama()])
-def test_samples_follow_the_distribution(
+def test_samples_follow_the_true_distribution(
     context: Callable[..., trilemma.Context], trained: VpSde, sampler: trilemma.Sampler
 ) -> None:
     x = trained.sample(4_000, context(seed=5, sampler=sampler))
@@ -193,7 +193,7 @@ def test_variance_weighting_draws_times_uniformly() -> None:
         pytest.param(VpSde, {"weighting": "likelihood", "parametrization": "noise"}, marks=pytest.mark.slow),
     ],
 )
-def test_every_sde_trains_and_its_bound_is_not_above_its_ode(
+def test_every_sde_trains_and_its_bound_is_not_above_its_ode_likelihood(
     context: Callable[..., trilemma.Context], kind: type[DenoiserModel], options: dict[str, str]
 ) -> None:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
@@ -204,5 +204,5 @@ def test_every_sde_trains_and_its_bound_is_not_above_its_ode(
     gap = (blobs_log_prob(x) - model.log_prob(x, ctx)).mean()
     noise = options.get("parametrization") == "noise"
     assert -0.03 < gap < (0.2 if noise else 0.1)
-    # The bound is one of the SDE's density: that of the ODE is only as good where the network is near the score.
+    # The bound holds for the density of the SDE, and for that of the ODE only if the network is close to the score.
     assert (-0.1 if noise else -0.05) < ctx.details["bound_excess"] < 1.0

@@ -1,4 +1,4 @@
-"""Steps of the reverse-time SDE: their order, their corrections, and what samplers over time cost."""
+"""Steps of the reverse-time SDE: their order, their corrections, and the cost of samplers over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trilemma.plugins.diffusion.sde import euler_maruyama_step, langevin_correct
 from trilemma.plugins.diffusion.sde_samplers import EulerMaruyama, PredictorCorrector
 
 
-def test_marginal_score_is_that_of_the_diffused_gaussian(gaussian: Any, diffusion: Diffusion) -> None:
+def test_marginal_score_agrees_with_the_diffused_gaussian(gaussian: Any, diffusion: Diffusion) -> None:
     t, x = torch.tensor(0.3, dtype=torch.float64), gaussian.points(7)
     distribution = diffusion.alpha(t) ** 2 * (gaussian.covariance + diffusion.sigma(t) ** 2 * torch.eye(3))
     expected = -x @ torch.linalg.inv(distribution)
@@ -26,7 +26,7 @@ def test_marginal_score_is_that_of_the_diffused_gaussian(gaussian: Any, diffusio
     torch.testing.assert_close(marginal_score(gaussian.denoiser(), x, diffusion, times), expected)
 
 
-def test_langevin_corrections_leave_the_marginal_as_it_is(
+def test_langevin_corrections_preserve_the_marginal(
     gaussian: Any, generator: Callable[..., torch.Generator], diffusion: Diffusion
 ) -> None:
     t = torch.tensor(0.4, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_predictor_corrector_without_predictor_follows_the_scale(
         (PredictorCorrector(steps=25, corrector_steps=3, denoise=False), 100),
     ],
 )
-def test_time_samplers_take_the_evaluations_that_they_say(
+def test_time_samplers_take_the_documented_number_of_evaluations(
     gaussian: Any,
     generator: Callable[..., torch.Generator],
     context: Callable[..., trilemma.Context],
