@@ -46,7 +46,7 @@ def dormand_prince(
     The error of a step is the rms of its error estimate divided by atol + rtol max(|y|, |y_next|). A step with an error
     of at most 1 is accepted. The step size is multiplied by .9 error^(-1/5), clipped to [.1, 10] (Hairer, Norsett &
     Wanner 1993, section II.4). Takes one evaluation at the start and six per step. Raises DivergedError if a sample has
-    not reached the end after `MAX_ROUNDS` steps.
+    not reached the end after `MAX_ROUNDS` steps, or if values are not finite.
     """
     result, evaluations = y.clone(), torch.ones(len(y), dtype=torch.long, device=y.device)
     rows = torch.arange(len(y), device=y.device)
@@ -63,6 +63,7 @@ def dormand_prince(
         evaluations[rows] += len(_STAGES)
         estimate = step * sum((w * k for w, k in zip(_ERROR, slopes, strict=True) if w), torch.zeros_like(y))
         error = rms(estimate / (atol + rtol * torch.maximum(y.abs(), stage.abs()))).double()
+        _check(error, "the Dormand-Prince method")
         accepted = error <= 1
         t = torch.where(accepted, t + h, t)
         y = torch.where(per_point(accepted, y).bool(), stage, y)
@@ -77,6 +78,12 @@ def dormand_prince(
     raise trilemma.DivergedError(
         f"the Dormand-Prince method did not reach the end in {MAX_ROUNDS} steps: try larger tolerances rtol and atol"
     )
+
+
+def _check(error: Tensor, solver: str) -> None:
+    """Raise DivergedError if an error is not finite: no smaller step repairs values that are not finite."""
+    if not bool(error.isfinite().all()):
+        raise trilemma.DivergedError(f"{solver} met values that are not finite: the network or the samples diverged")
 
 
 class BrownianPaths:
@@ -149,7 +156,7 @@ def gotta_go_fast(
     The paper tries a refused step again with new noise. Because the error depends on the noise, this selects noise with
     a small error. In few dimensions the samples are then far too wide, also at tight tolerances. With `memory`, a
     refused step is tried again on the same Brownian path (`BrownianPaths`), which does not select. Raises DivergedError
-    if a sample has not reached `eps` after `MAX_ROUNDS` steps.
+    if a sample has not reached `eps` after `MAX_ROUNDS` steps, or if values are not finite.
     """
     result, evaluations = x.clone(), torch.zeros(len(x), dtype=torch.long, device=x.device)
     rows = torch.arange(len(x), device=x.device)
@@ -165,6 +172,7 @@ def gotta_go_fast(
         evaluations[rows] += 2
         size = torch.maximum(plain.abs(), previous.abs())
         error = rms((improved - plain) / (rtol * size).clamp_min(atol)).double()
+        _check(error, "the adaptive SDE solver")
         if memory:
             paths.put_back(error > 1, h, noise)
         accepted = per_point(error <= 1, x).bool()

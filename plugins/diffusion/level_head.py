@@ -18,9 +18,9 @@ def log_boxes(z: Tensor) -> Tensor:
     tail = torch.special.log_ndtr(-z.abs())  # the logarithm of the smaller of the two tail masses
     low, high = tail[..., :-1], tail[..., 1:]
     nearer, farther = torch.maximum(low, high), torch.minimum(low, high)
-    same_side = nearer + torch.log1p(-(farther - nearer).exp())
-    # The argument is 0 where this branch is not selected, so that its gradient is finite there.
+    # Each branch gets a harmless argument where it is not selected, so that its gradient is finite there.
     astride = (z[..., :-1] <= 0) & (z[..., 1:] > 0)
+    same_side = nearer + torch.log1p(-(farther - nearer).where(~astride, -torch.ones_like(low)).exp())
     between = torch.log1p(-(low.exp() + high.exp()).where(astride, torch.zeros_like(low)))
     value: Tensor = torch.where(astride, between, same_side)
     return value

@@ -35,6 +35,24 @@ def test_dormand_prince_keeps_its_tolerance_and_has_order_five(generator: Callab
     assert math.log(errors[0] / errors[2]) / math.log(costs[2] / costs[0]) > 4
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_adaptive_solvers_stop_at_values_that_are_not_finite(
+    generator: Callable[..., torch.Generator], value: float
+) -> None:
+    calls = []
+
+    def broken(x: Tensor, sigma: Tensor) -> Tensor:
+        calls.append(len(x))
+        return torch.full_like(x, value)
+
+    x = torch.randn((4, 2), generator=generator(), dtype=torch.float64)
+    with pytest.raises(trilemma.DivergedError, match="not finite"):
+        dormand_prince(broken, x, 0.0, 1.0, rtol=1e-4, atol=1e-4)
+    with pytest.raises(trilemma.DivergedError, match="not finite"):
+        gotta_go_fast(broken, x, VariancePreserving(), generator(), eps=1e-3, rtol=0.01, atol=0.01)
+    assert len(calls) < 20  # at once, not after thousands of ever smaller steps
+
+
 def test_adaptive_solvers_do_not_couple_samples(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
     denoise, diffusion = gaussian.denoiser(), VariancePreserving()
     u = torch.randn((6, 3), generator=generator(), dtype=torch.float64)

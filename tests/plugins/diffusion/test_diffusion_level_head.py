@@ -37,6 +37,17 @@ def test_log_box_is_accurate_in_both_tails() -> None:
     torch.testing.assert_close(found, log_boxes(-edges.flip(0)).flip(0))
 
 
+def test_gradient_is_finite_in_the_middle_of_a_box() -> None:
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    mean = box_posterior_mean(
+        x, torch.ones(1).double(), torch.zeros((1, 1)).double(), torch.tensor([-1.0, 1.0]).double()
+    )
+    (slope,) = torch.autograd.grad(mean.sum(), x)
+    # The slope of a posterior mean is the posterior variance over sigma^2, here that of a standard normal on [-1, 1].
+    inside, edge = math.erf(1 / math.sqrt(2)), math.exp(-0.5) / math.sqrt(2 * math.pi)
+    assert float(slope) == pytest.approx(1 - 2 * edge / inside)
+
+
 @pytest.mark.parametrize("sigma", [0.002, 0.1, 40.0])
 def test_level_denoiser_is_finite_with_gradients_everywhere(
     generator: Callable[..., torch.Generator], sigma: float
