@@ -1,4 +1,4 @@
-"""The divergence of a vector field: exact, or by random probes."""
+"""The divergence of a vector field, exact or estimated with random probes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 EXACT_UP_TO = 16
-"""Dimensions up to which `auto` takes the exact divergence, whose cost grows with the dimension."""
+"""Largest dimension at which `auto` uses the exact divergence, because its cost grows with the dimension."""
 
 VectorField = Callable[[Tensor], Tensor]
 
@@ -16,7 +16,8 @@ VectorField = Callable[[Tensor], Tensor]
 def exact_divergence(field: VectorField, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
     """`field(x)` and its divergence at each point, shape `(n,)`, by one backward pass per coordinate.
 
-    The field must treat points independently. `differentiable` keeps the graph, for losses with a divergence in them.
+    The field must treat points independently. With `differentiable`, the graph is kept, for losses that contain the
+    divergence.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import trilemma
 
 PLENTY = 100
-"""Training points per coordinate below which points are scarce: networks learn them by heart within short budgets."""
+"""Training points per coordinate below which points are scarce, so that networks memorize them within short budgets."""
 
 MLP_RECIPE = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="cosine", ema=0.998)
 """The training recipe of noise-conditioned MLPs on vectors."""
@@ -28,14 +28,14 @@ def scarce(info: trilemma.DataInfo) -> bool:
 
 
 def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: float = 0.4) -> float:
-    """The chosen dropout; by default `where_scarce` where training points are few for their dimension, else 0."""
+    """The chosen dropout. By default, it is `where_scarce` if training points are few for their dimension, else 0."""
     if chosen is not None:
         return chosen
     return where_scarce if scarce(info) else 0.0
 
 
 def initialize(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
-    """Draw the weights of linear layers from N(0, gain^2 / fan_in), the last by a gain of its own; zero the biases."""
+    """Draw the weights of linear layers from N(0, gain^2 / fan_in), with `last_gain` for the last; zero the biases."""
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     for layer in linear:
         std = (last_gain if layer is linear[-1] else gain) / math.sqrt(layer.in_features)
@@ -44,9 +44,9 @@ def initialize(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = S
 
 
 class FourierFeatures(nn.Module):
-    """Appends to the coordinates their sines and cosines at the angular frequencies 1, 2, 4, ..., `octaves` of them.
+    """Appends sines and cosines of the coordinates at the angular frequencies 1, 2, 4, ..., 2^(octaves - 1).
 
-    `(n, d)` to `(n, width(d))`. Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
+    It maps `(n, d)` to `(n, width(d))`. Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
     """
 
     frequencies: Tensor
@@ -79,7 +79,7 @@ def mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 class NoiseConditionedMLP(nn.Module):
     """The raw network F(x, c) of a denoiser on vectors: an MLP over Fourier features of the point and the noise label.
 
-    Takes points `(n, d)` and labels `(n,)`, gives `(n, d)`.
+    It maps points `(n, d)` and labels `(n,)` to `(n, d)`.
     """
 
     LABEL_OCTAVES = 3
@@ -104,5 +104,5 @@ class MLPConfig(trilemma.Config):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the network")
 
     def network(self, info: trilemma.DataInfo) -> NoiseConditionedMLP:
-        """A noise-conditioned MLP for a data shape."""
+        """A noise-conditioned MLP for vectors of the shape in `info`."""
         return NoiseConditionedMLP(info.dim, self.hidden, octaves=self.octaves, dropout=self.dropout)

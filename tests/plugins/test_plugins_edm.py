@@ -195,7 +195,7 @@ def test_unet_keeps_the_shape_of_images(shape: tuple[int, int, int]) -> None:
     value = network(torch.randn((2, *shape)), torch.zeros(2))
     assert value.shape == (2, 5 * shape[0], *shape[1:])
     assert (value == 0).all()  # the last layer starts at zero
-    with pytest.raises(ValueError, match="halved"):
+    with pytest.raises(ValueError, match="cannot halve"):
         UNet((1, 10, 10), 1, widths=(8, 8, 8))
 
 
