@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
-    """Distributions with a known density, and real data: from packages, from disk, or downloaded."""
+    """The built-in datasets: distributions with a known density, and real data from packages, disk or the network."""
     from .circles import FourCircles, Rings, TwoCircles
     from .conditional import Abs, Crescent, Cubed, Sign, Sine
     from .curves import Moons, SwissRoll
@@ -55,7 +55,7 @@ def trilemma_datasets() -> list[type[Dataset]]:
 
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
-    """`trilemma data`."""
+    """Add the command `trilemma data`."""
     from .commands import data
 
     group.add_command(data)
