@@ -79,8 +79,8 @@ class Gan(AdversarialModel):
 class GanUnet(AdversarialModel):
     """Plain GAN (Goodfellow et al. 2014) on images, with the networks, losses and R1 penalty of `ddgan-unet`.
 
-    The noise of the generator has `latent` more channels than the data. The discriminator sees data and samples with
-    noise of the size of the finest detail (instance noise).
+    There is no diffusion. The noise of the generator has `latent` more channels than the data. The discriminator sees
+    data and samples with noise of the size of the finest detail (instance noise).
     """
 
     name = "gan-unet"

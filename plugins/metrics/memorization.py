@@ -31,7 +31,7 @@ def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
 
 
 class Memorization(trilemma.Metric):
-    """Share of samples that are suspiciously near to a training point, compared with independent real points.
+    """Memorization: the share of samples that are nearer to training points than nearly all real points are.
 
     The threshold is a quantile of the nearness of real points, where nearness is the distance to the nearest training
     point over the distance to the nearest held-out point. A model that has memorized nothing gives `quantile`, a model

@@ -140,7 +140,7 @@ class Nll(trilemma.Metric):
         equal = min(n, evaluation.size("train"))
         train = evaluation.log_prob("train", equal)
         interval = generalization_gap(test=test[:equal], train=train)
-        # The gap has no better direction: it is also 0 for a model that has learned nothing.
+        # The gap has no direction: it is also 0 for a model that has learned nothing.
         about = details | {"memorizes": _memorizes(interval, evaluation.dim)}
         floor = None
         if true is not None:

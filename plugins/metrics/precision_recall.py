@@ -56,7 +56,7 @@ class PrecisionRecall(TwoSample):
     """Precision and density (quality), recall and coverage (coverage), by nearest-neighbor balls.
 
     Read them together. A distribution that is too narrow can have higher precision and density than the true one, so
-    these two have no better direction. Above ten dimensions it can also have higher coverage.
+    these two have no direction. Above ten dimensions it can also have higher coverage.
     """
 
     name = "precision_recall"
