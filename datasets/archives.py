@@ -13,9 +13,10 @@ from .download import RemoteFile, cached
 
 
 def extracted(archive: RemoteFile, members: tuple[str, ...]) -> list[Path]:
-    """The members as files beside the archive, which is read only where one of them is missing.
+    """Extract members of an archive into a folder beside it, and return their paths.
 
-    Only regular members of exactly these names are written, to places derived from our own names. Raises DataError.
+    The archive is read only if a member is not extracted yet. Only regular files with exactly these names are written,
+    at paths that come from `members` and not from the archive. Raises DataError.
     """
     folder = archive.path().parent / "extracted"
     targets = [folder / member for member in members]
@@ -29,19 +30,19 @@ def extracted(archive: RemoteFile, members: tuple[str, ...]) -> list[Path]:
                     if name in missing and info.isfile():
                         _write(tar, info, missing.pop(name))
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"{path}: cannot be unpacked ({error})") from error
+            raise DataError(f"{path}: the archive cannot be unpacked ({error}): fetch it again") from error
         if missing:
-            raise DataError(f"{path} holds no {', '.join(missing)}")
+            raise DataError(f"{path}: the archive holds no {', '.join(missing)}: fetch it again")
     return targets
 
 
 def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, target: Path) -> None:
-    """Write one member whole or not at all."""
+    """Write one member completely or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     source = tar.extractfile(info)
     if source is None:
-        raise tarfile.ReadError(f"{info.name} is no file")
+        raise tarfile.ReadError(f"{info.name} is not a file")
     with source, partial.open("wb") as file:
         shutil.copyfileobj(source, file)
     os.replace(partial, target)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @trilemma.hookimpl
 def trilemma_datasets() -> list[type[Dataset]]:
-    """Distributions with a known density, and real data: from packages, from disk, or downloaded."""
+    """The built-in datasets: distributions with a known density, and real data from packages, disk or the network."""
     from .circles import FourCircles, Rings, TwoCircles
     from .conditional import Abs, Crescent, Cubed, Sign, Sine
     from .curves import Moons, SwissRoll
@@ -57,6 +57,6 @@ def trilemma_datasets() -> list[type[Dataset]]:
 
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
-    """`trilemma data`."""
+    """Add the command `trilemma data`."""
 
     group.add_command(data)

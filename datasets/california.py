@@ -1,4 +1,4 @@
-"""California housing."""
+"""The California housing table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ ARCHIVE = RemoteFile(
 
 
 def features(raw: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The eight features of scikit-learn's fetcher: income, age, rooms, bedrooms and people per household (population
-    itself in between), latitude, longitude; from the stored columns longitude, latitude, age, rooms, bedrooms,
-    population, households, income, value.
+    """The eight features `(n, 8)` of scikit-learn's fetcher, from the stored columns `(n, 9)`.
+
+    The features are income, age, rooms per household, bedrooms per household, population, people per household,
+    latitude and longitude. The stored columns are longitude, latitude, age, rooms, bedrooms, population, households,
+    income and value.
     """
     longitude, latitude, age, rooms, bedrooms, population, households, income, _ = raw.T
     per_household = (rooms / households, bedrooms / households, population, population / households)
@@ -30,10 +32,10 @@ def features(raw: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class CaliforniaHousing(Downloaded):
-    """20,640 districts of California in the 1990 census, 8 coordinates, without the house value. Ages end in an atom
-    at 52 and repeat whole years: the likelihood is unbounded in principle.
+    """California housing: 20,640 districts of California in the 1990 census, with 8 coordinates.
 
-    Split by one fixed permutation into 70 % training, 10 % validation and 20 % test rows.
+    The house value is left out. Ages are whole years and end in an atom at 52, so the likelihood is unbounded in
+    principle. The rows are split by one fixed permutation into 70 % training, 10 % validation and 20 % test rows.
     """
 
     name = "california-housing"
@@ -47,7 +49,7 @@ class CaliforniaHousing(Downloaded):
         return {"archive": ARCHIVE}
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where the archive is absent or damaged."""
+        """Load the splits. Raises DataError if the archive is absent or damaged."""
         (path,) = extracted(ARCHIVE, ("CaliforniaHousing/cal_housing.data",))
         try:
             raw = np.loadtxt(path, delimiter=",", ndmin=2)

@@ -23,16 +23,19 @@ _BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 
 
 def read_batch(path: Path) -> NDArray[np.uint8]:
-    """The images (n, 3, 32, 32) of a file of records of one label byte and 3072 pixel bytes. Raises DataError."""
+    """The images (n, 3, 32, 32) in a file of records with one label byte and 3072 pixel bytes. Raises DataError."""
     content = np.fromfile(path, np.uint8)
     if not len(content) or len(content) % 3073:
-        raise trilemma.DataError(f"{path}: {len(content)} bytes are not a whole number of records of 3073")
+        raise trilemma.DataError(
+            f"{path}: {len(content)} bytes are not a whole number of records of 3073 bytes: fetch it again"
+        )
     return content.reshape(-1, 3073)[:, 1:].reshape(-1, 3, 32, 32)
 
 
 class Cifar10(Downloaded):
-    """60,000 color images of 32 x 32 pixels in ten classes, 256 levels; 5,000 training images are held back for
-    validation.
+    """CIFAR-10: 60,000 color images of ten classes, with 32 x 32 pixels and 256 intensity levels.
+
+    By default, 5,000 training images are held back for validation.
     """
 
     name = "cifar10"
@@ -56,13 +59,15 @@ class Cifar10(Downloaded):
         return {"archive": ARCHIVE}
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where the archive is absent or damaged."""
+        """Load the splits. Raises DataError if the archive is absent or damaged."""
         files = extracted(ARCHIVE, tuple(f"cifar-10-batches-bin/{name}" for name in _BATCHES))
         *batches, test = [torch.from_numpy(read_batch(path)) for path in files]
         images = torch.cat(batches)
         n_valid = self.config.n_valid
         if n_valid > len(images) - 2:
-            raise trilemma.DataError(f"dataset '{self.name}': n_valid={n_valid} of {len(images)} training images")
+            raise trilemma.DataError(
+                f"dataset '{self.name}': n_valid={n_valid} is too large for {len(images)} training images"
+            )
         order = torch.from_numpy(np.random.RandomState(self.config.split_seed).permutation(len(images)))
         train, valid = torch.split(images[order], [len(images) - n_valid, n_valid])
         return trilemma.Splits(torch.cat([train, train.flip(-1)]) if self.config.flip else train, valid, test)

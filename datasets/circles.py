@@ -1,4 +1,4 @@
-"""Distributions that are circles with Gaussian noise around them: the density is a Bessel function, in closed form."""
+"""Distributions on circles with Gaussian noise. Their density has a closed form with a Bessel function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .quadrature import Box, Estimate, EstimatedEntropy, planar_entropy
 
 
 class Circles(NamedTuple):
-    """Equally likely circles with the noise around them."""
+    """Equally likely circles, with centers, radii and the standard deviation of the noise."""
 
     centers: tuple[tuple[float, float], ...]
     radii: tuple[float, ...]
@@ -34,7 +34,7 @@ class Circles(NamedTuple):
 
 
 def circles_sample(circles: Circles, n: int, generator: torch.Generator) -> Tensor:
-    """`n` independent draws (n, 2), float64: a circle, a uniform angle on it, and noise."""
+    """Draw `n` independent points (n, 2), float64: a random circle, a uniform angle on it, and noise."""
     label = torch.randint(len(circles.radii), (n,), generator=generator)
     angle = 2 * math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
     direction = torch.stack([angle.cos(), angle.sin()], 1)
@@ -44,8 +44,11 @@ def circles_sample(circles: Circles, n: int, generator: torch.Generator) -> Tens
 
 
 def circles_log_prob(circles: Circles, x: Tensor) -> Tensor:
-    """Log-density (n,): the mean over the circles of N(r; R, sigma^2 I) integrated over the angle,
-    exp(-(r^2 + R^2) / 2 sigma^2) I_0(r R / sigma^2) / (2 pi sigma^2), r the distance from the circle's center.
+    """Log-density (n,) of points (n, 2).
+
+    The density is the mean over circles of exp(-(r^2 + R^2) / 2 sigma^2) I_0(r R / sigma^2) / (2 pi sigma^2), where R
+    is the radius of the circle and r the distance of the point from its center. It is the noise density integrated over
+    the angle.
     """
     variance = circles.sigma**2
     terms = []
@@ -57,7 +60,7 @@ def circles_log_prob(circles: Circles, x: Tensor) -> Tensor:
 
 
 class CirclesDistribution(EstimatedEntropy, trilemma.Distribution):
-    """Equally likely circles with Gaussian noise: its Config gives the `circles`."""
+    """Base class of distributions on equally likely circles with Gaussian noise. The Config gives the `circles`."""
 
     @cached_property
     def circles(self) -> Circles:
@@ -82,9 +85,9 @@ def concentric(radii: tuple[float, ...], sigma: float) -> Circles:
 
 
 class Rings(CirclesDistribution):
-    """Four equally likely circles around the origin, radii 0.75, 1.5, 2.25 and 3, with noise, as in FFJORD.
+    """Four equally likely circles around the origin with radii 0.75, 1.5, 2.25 and 3 and Gaussian noise, as in FFJORD.
 
-    Circle and angle are independent uniform draws, where the FFJORD code takes equal counts on regular grids.
+    Circle and angle are independent uniform draws. The FFJORD code instead uses regular grids with equal counts.
     """
 
     name = "rings"
@@ -98,14 +101,14 @@ class Rings(CirclesDistribution):
         scale: float = Field(3.0, gt=0, description="radius of the outermost circle")
 
         def circles(self) -> Circles:
-            """Four circles at equal distances."""
+            """The four circles, at equal distances."""
             return concentric(tuple(self.scale * radius for radius in (0.25, 0.5, 0.75, 1.0)), self.sigma)
 
 
 class TwoCircles(CirclesDistribution):
-    """Two equally likely circles around the origin, radii 1.5 and 3, with noise, as in FFJORD.
+    """Two equally likely circles around the origin with radii 1.5 and 3 and Gaussian noise, as in FFJORD.
 
-    The angles are independent uniform draws, where scikit-learn's `make_circles` places them on a regular grid.
+    The angles are independent uniform draws. scikit-learn's `make_circles` instead uses a regular grid.
     """
 
     name = "circles"
@@ -119,12 +122,12 @@ class TwoCircles(CirclesDistribution):
         scale: float = Field(3.0, gt=0, description="radius of the outer circle")
 
         def circles(self) -> Circles:
-            """Two circles, the inner of half the radius."""
+            """The two circles. The inner one has half the radius of the outer one."""
             return concentric((self.scale * 0.5, self.scale), self.sigma)
 
 
 class FourCircles(CirclesDistribution):
-    """Four equally likely, interlocking circles around (+-1, +-1), as in the neural-spline-flow code."""
+    """Four equally likely, interlocking circles around (+-1, +-1) with Gaussian noise, as in neural spline flows."""
 
     name = "four-circles"
     title = "Four circles (neural spline flows)"
@@ -137,6 +140,6 @@ class FourCircles(CirclesDistribution):
         sigma: float = Field(0.1, gt=0, description="standard deviation of the noise, per coordinate")
 
         def circles(self) -> Circles:
-            """The circles around the corners of a square."""
+            """The four circles, around the corners of a square."""
             centers = tuple((x, y) for x in (-1.0, 1.0) for y in (-1.0, 1.0))
             return Circles(centers, (self.radius,) * 4, self.sigma)

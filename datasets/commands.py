@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def remote_files() -> dict[str, list[RemoteFile]]:
-    """The files of each downloadable dataset, by its name. They are listed late, since datasets load torch."""
+    """The files of each downloadable dataset by its name. The import is late, because datasets load torch."""
     from . import downloadable
 
     return downloadable.remote_files()
@@ -23,7 +23,7 @@ def _chosen(names: tuple[str, ...]) -> dict[str, list[RemoteFile]]:
     known = remote_files()
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise click.BadParameter(f"nothing to download for {', '.join(unknown)}; known: {', '.join(known)}")
+        raise click.BadParameter(f"{', '.join(unknown)} cannot be downloaded; known: {', '.join(known)}")
     return {name: known[name] for name in names}
 
 
@@ -37,12 +37,12 @@ Examples:
 """
 )
 def data() -> None:
-    """List, fetch and verify the datasets that come from the network."""
+    """List, fetch and verify datasets from the network."""
 
 
 @data.command("list")
 def list_() -> None:
-    """The downloadable datasets and whether their files are in the cache."""
+    """List the downloadable datasets, and whether their files are in the cache."""
     for name, files in remote_files().items():
         there = sum(file.path().is_file() for file in files)
         click.echo(f"{name:<20} {there} of {len(files)} files in the cache")
@@ -50,7 +50,9 @@ def list_() -> None:
 
 @data.command("fetch")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds without a byte after which to try again.")
+@click.option(
+    "--timeout", default=30.0, show_default=True, help="Seconds without data after which a transfer is tried again."
+)
 def fetch_(names: tuple[str, ...], timeout: float) -> None:
     """Download the files of the named datasets into the cache."""
     from .download import fetch
@@ -67,7 +69,7 @@ def fetch_(names: tuple[str, ...], timeout: float) -> None:
 @data.command()
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> None:
-    """Check the files in the cache against their checksums; fails where one is damaged."""
+    """Check the files in the cache against their checksums. The command fails if one is damaged."""
     from .download import is_intact
 
     damaged = 0
@@ -80,13 +82,13 @@ def verify(names: tuple[str, ...]) -> None:
             elif names:
                 click.echo(f"{name}: {file.path()}: not there")
     if damaged:
-        raise click.ClickException(f"{damaged} damaged files")
+        raise click.ClickException(f"{damaged} damaged files: fetch them again with `trilemma data fetch NAME`")
 
 
 @data.command()
 @click.argument("name", required=False)
 def path(name: str | None) -> None:
-    """Where downloaded data are kept, or where the files of one dataset belong."""
+    """Print the folder of downloaded data, or the paths of the files of one dataset."""
     from .download import cache_folder
 
     if name is None:

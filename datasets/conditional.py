@@ -1,4 +1,4 @@
-"""A normal x1 and a Gaussian x2 around a curve m(x1): the plane sets of the neural-spline-flow code."""
+"""Distributions with a normal x1 and a Gaussian x2 around a curve m(x1), from the neural-spline-flow code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import trilemma
 
 
 class ConditionalGaussian(trilemma.Distribution):
-    """x1 ~ N(0, 1), x2 | x1 ~ N(m(x1), sigma^2): give `mean`. The entropy is ln(2 pi e) + ln sigma."""
+    """Base class of distributions with x1 ~ N(0, 1) and x2 | x1 ~ N(m(x1), sigma^2). A subclass gives `mean`.
+
+    The entropy is ln(2 pi e) + ln sigma.
+    """
 
     citation = "Durkan et al. 2019, Neural spline flows"
 
     @abstractmethod
     def mean(self, x1: Tensor) -> Tensor:
-        """m(x1)."""
+        """The mean m(x1) of x2, shape `(n,)`."""
 
     @property
     def entropy(self) -> float:
@@ -31,7 +34,7 @@ class ConditionalGaussian(trilemma.Distribution):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         x1, noise = torch.randn(2, n, generator=generator, dtype=torch.float64)
-        # rounded first: x2 must be drawn around the mean at the x1 that is returned, also where m jumps
+        # Round x1 first, because x2 must be drawn around the mean at the returned x1, also where m jumps.
         x1 = x1.float().double()
         return torch.stack([x1, self.mean(x1) + self.config.sigma * noise], 1).float()
 
@@ -43,7 +46,7 @@ class ConditionalGaussian(trilemma.Distribution):
 
 
 class Crescent(ConditionalGaussian):
-    """x1 ~ N(0, 1), x2 ~ N(x1^2 / 2 - 1, e^-2)."""
+    """A parabola with Gaussian noise: x1 ~ N(0, 1) and x2 ~ N(x1^2 / 2 - 1, e^-2)."""
 
     name = "crescent"
     title = "Crescent (neural spline flows)"
@@ -58,7 +61,7 @@ class Crescent(ConditionalGaussian):
 
 
 class Cubed(ConditionalGaussian):
-    """x1 ~ N(0, 1), x2 ~ N(x1^3 / 5, 1)."""
+    """A cubic curve with Gaussian noise: x1 ~ N(0, 1) and x2 ~ N(x1^3 / 5, 1)."""
 
     name = "cubed"
     title = "Cubed crescent (neural spline flows)"
@@ -73,7 +76,7 @@ class Cubed(ConditionalGaussian):
 
 
 class Sine(ConditionalGaussian):
-    """x1 ~ N(0, 1), x2 ~ N(sin(5 x1), e^-2)."""
+    """A sine wave with Gaussian noise: x1 ~ N(0, 1) and x2 ~ N(sin(5 x1), e^-2)."""
 
     name = "sine"
     title = "Sine wave (neural spline flows)"
@@ -88,7 +91,7 @@ class Sine(ConditionalGaussian):
 
 
 class Abs(ConditionalGaussian):
-    """x1 ~ N(0, 1), x2 ~ N(|x1| - 1, e^-3)."""
+    """The absolute value with Gaussian noise: x1 ~ N(0, 1) and x2 ~ N(|x1| - 1, e^-3)."""
 
     name = "abs"
     title = "Absolute value (neural spline flows)"
@@ -103,7 +106,10 @@ class Abs(ConditionalGaussian):
 
 
 class Sign(ConditionalGaussian):
-    """x1 ~ N(0, 1), x2 ~ N(sign(x1) + x1, e^-3): a density that jumps at x1 = 0."""
+    """A line with a jump, with Gaussian noise: x1 ~ N(0, 1) and x2 ~ N(sign(x1) + x1, e^-3).
+
+    The density is discontinuous at x1 = 0.
+    """
 
     name = "sign"
     title = "Sign (neural spline flows)"

@@ -1,4 +1,4 @@
-"""Distributions that are a curve with Gaussian noise around it."""
+"""Distributions on a curve with Gaussian noise."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import trilemma
 from .planar import PlanarDistribution
 from .quadrature import Box
 
-_ROWS = 8_192  # points per block of the (points, nodes) table: keeps it in cache
+_ROWS = 8_192  # points per block of the (points, nodes) table, which then fits in a processor cache
 
 
 @lru_cache(maxsize=8)
 def gauss_legendre(count: int) -> tuple[Tensor, Tensor]:
-    """Nodes and weights (count,), float64, of the rule for averages over (0, 1)."""
+    """Nodes and weights (count,), float64, of the Gauss-Legendre rule for averages over (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
 
@@ -28,8 +28,8 @@ def gauss_legendre(count: int) -> tuple[Tensor, Tensor]:
 def smoothed_log_prob(x: Tensor, nodes: Tensor, weights: Tensor, sigma: float) -> Tensor:
     """log sum_k weights[k] N(x; nodes[k], sigma^2 I), shape (n,), for x (n, 2) and nodes (k, 2).
 
-    With the nodes and weights of a quadrature rule along a curve, this is the density of the curve with noise; the
-    rule converges geometrically once the nodes are closer than sigma.
+    With the nodes and weights of a quadrature rule along a curve, this is the density of the curve with noise. The rule
+    converges geometrically once the nodes are closer than sigma.
     """
     x, heights = x.double(), weights.log() - nodes.square().sum(1) / (2 * sigma**2)
     parts = [torch.logsumexp(torch.addmm(heights, part, nodes.mT / sigma**2), 1) for part in torch.split(x, _ROWS)]
@@ -37,7 +37,7 @@ def smoothed_log_prob(x: Tensor, nodes: Tensor, weights: Tensor, sigma: float) -
 
 
 def moon_curve(t: Tensor, lower: Tensor) -> Tensor:
-    """The two half circles at t in (0, 1), scaled and centered as in FFJORD, shape (n, 2)."""
+    """Points (n, 2) on the two half circles at t in (0, 1), scaled and centered as in FFJORD."""
     x, y = torch.cos(math.pi * t), torch.sin(math.pi * t)
     upper_moon = torch.stack([x, y], -1)
     lower_moon = torch.stack([1 - x, 0.5 - y], -1)
@@ -47,7 +47,7 @@ def moon_curve(t: Tensor, lower: Tensor) -> Tensor:
 class Moons(PlanarDistribution):
     """Two interleaved half circles with Gaussian noise, doubled and centered as in FFJORD.
 
-    The angles are independent uniform draws, where scikit-learn's `make_moons` places them on a regular grid.
+    The angles are independent uniform draws. scikit-learn's `make_moons` instead uses a regular grid.
     """
 
     name = "moons"
@@ -85,13 +85,13 @@ class Moons(PlanarDistribution):
 
 
 def roll_curve(t: Tensor) -> Tensor:
-    """The Swiss roll at t in (0, 1), seen from the side, over 5, shape (n, 2)."""
+    """Points (n, 2) on the Swiss roll at t in (0, 1), seen from the side and divided by 5."""
     angle = 1.5 * math.pi * (1 + 2 * t)
     return torch.stack([angle * angle.cos(), angle * angle.sin()], -1) / 5
 
 
 class SwissRoll(PlanarDistribution):
-    """A spiral of two turns with Gaussian noise: two coordinates of scikit-learn's Swiss roll over 5, as in FFJORD."""
+    """A spiral of one and a half turns with Gaussian noise: two coordinates of the Swiss roll over 5, as in FFJORD."""
 
     name = "swissroll"
     title = "Swiss roll (FFJORD)"

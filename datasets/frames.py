@@ -1,7 +1,7 @@
-"""A table out of a pickled pandas frame, without running what the pickle asks for.
+"""Reading the table in a pickled pandas frame without running arbitrary code.
 
-A pickle can name any function to be called on loading. Here pandas' classes become inert records and only NumPy's
-array constructors are real; every other name is refused. The columns are then read out of the records.
+A pickle can name any function to call when it is loaded. Here the classes of pandas become inert records, and only the
+array constructors of NumPy are real. Every other name raises an error. The columns are then read from the records.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ARRAYS = {
 
 
 class _Record:
-    """Stands for an object of pandas: what it was made from and its state."""
+    """A stand-in for an object of pandas, with its constructor arguments and its state."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _Record:
         record = super().__new__(cls)
@@ -52,7 +52,7 @@ class _Unpickler(pickle.Unpickler):
             return slice
         if (module, name) == ("_codecs", "encode"):
             return _encode
-        raise DataError(f"the pickle asks for {module}.{name}, which a table does not need: refused")
+        raise DataError(f"the pickle uses {module}.{name}, which a table does not need, so it was not loaded")
 
 
 def _new_numpy() -> bool:
@@ -60,9 +60,9 @@ def _new_numpy() -> bool:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How pickles of protocol 2 write bytes."""
+    """Decode bytes in the form in which pickles of protocol 2 store them."""
     if encoding not in ("latin1", "latin-1"):
-        raise DataError(f"the pickle holds bytes in encoding {encoding}: refused")
+        raise DataError(f"the pickle holds bytes in the encoding {encoding}, so it was not loaded")
     return text.encode(encoding)
 
 
@@ -75,7 +75,7 @@ def read_pickled_frame(path: Path) -> dict[str, NDArray[np.float64]]:
         return _columns(manager)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # a pickle may fail in any way: all mean that it is not what we read
+    except Exception as error:  # any error means that the file is not in a known format
         raise DataError(f"{path}: not a pickled table that can be read ({type(error).__name__}: {error})") from error
 
 
@@ -97,5 +97,5 @@ def _columns(manager: _Record) -> dict[str, NDArray[np.float64]]:
 
 
 def _places(placement: Any) -> Any:
-    """The positions of a block's columns: a slice or an array, also inside a record."""
+    """The positions of the columns of a block: a slice or an array, which may be inside a record."""
     return placement.args[0] if isinstance(placement, _Record) else placement

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians: draws, density, entropy."""
+"""Gaussian mixtures: sampling, density and entropy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from .quadrature import Estimate, monte_carlo
 
-_SCALES = 4.0  # ratio of the widest to the narrowest deviation up to which quadrature is trusted
+_SCALES = 4.0  # largest ratio of the standard deviations at which quadrature is used
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """sum_k weights[k] N(centers[k], factors[k] factors[k]^T), all float64.
+    """The Gaussian mixture sum_k weights[k] N(centers[k], factors[k] factors[k]^T), in float64.
 
     Shapes: `weights` (k,) summing to 1, `centers` (k, d), `factors` (k, d, d) lower triangular.
     """
@@ -26,7 +26,11 @@ class GaussianMixture:
 
     @classmethod
     def isotropic(cls, centers: Tensor, sigmas: float | Tensor, weights: Tensor | None = None) -> GaussianMixture:
-        """Round components: `sigmas` is one deviation or one for each; equal weights unless given, normalized here."""
+        """A mixture of isotropic components.
+
+        `sigmas` is one standard deviation, or one for each component. Weights are normalized; by default they are
+        equal.
+        """
         centers = centers.double()
         k, d = centers.shape
         weights = torch.ones(k, dtype=torch.float64) if weights is None else weights.double()
@@ -36,11 +40,11 @@ class GaussianMixture:
 
     @property
     def covariances(self) -> Tensor:
-        """(k, d, d)."""
+        """The covariances of the components, `(k, d, d)`."""
         return self.factors @ self.factors.mT
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` independent draws (n, d), float64."""
+        """Draw `n` independent points (n, d), float64."""
         k, d = self.centers.shape
         labels = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         x = torch.randn(n, d, generator=generator, dtype=torch.float64)
@@ -50,7 +54,7 @@ class GaussianMixture:
         return x
 
     def component_log_probs(self, x: Tensor) -> Tensor:
-        """log(weights[k] N(x; k)) for each component, shape (k, n)."""
+        """log(weights[k] N(x; centers[k], covariances[k])) for each component k, shape (k, n)."""
         d = self.centers.shape[1]
         whitening = torch.linalg.inv(self.factors)
         log_heights = (
@@ -69,18 +73,17 @@ class GaussianMixture:
         return self.component_log_probs(x.double()).logsumexp(0)
 
     def entropy(self) -> Estimate:
-        """Entropy by quadrature on the plane, where all components have scales that one grid resolves; else by Monte
-        Carlo.
-        """
+        """The entropy: by quadrature in two dimensions if one grid resolves all components, else by Monte Carlo."""
         scales = torch.linalg.svdvals(self.factors)
         if self.centers.shape[1] == 2 and float(scales.max() / scales.min()) <= _SCALES:
             return self.planar_entropy()
         return self.monte_carlo_entropy()
 
     def planar_entropy(self, step: float = 0.2) -> Estimate:
-        """Entropy in d = 2: E[-log p] under each component by the trapezoidal rule in its whitened coordinates.
+        """The entropy for d = 2: E[-log p] under each component by the trapezoidal rule in its whitened coordinates.
 
-        The rule is good to rounding for well-behaved mixtures; the error is the difference from a coarser grid.
+        The rule is accurate to rounding for components of similar scales. The error is the difference from the value on
+        a coarser grid.
         """
         fine, coarse = (self._entropy_on_grid(h) for h in (step, 1.25 * step))
         return Estimate(fine, abs(fine - coarse) + 1e-12)
@@ -95,7 +98,7 @@ class GaussianMixture:
         return total
 
     def monte_carlo_entropy(self, n: int = 200_000) -> Estimate:
-        """Entropy in any d: H(X|Z) + H(Z) - E[H(Z|X)], only the last term by Monte Carlo, under a fixed seed."""
+        """The entropy for any d as H(X|Z) + H(Z) - E[H(Z|X)], the last term by Monte Carlo with a fixed seed."""
         d = self.centers.shape[1]
         log_volumes = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
         within = 0.5 * d * math.log(2 * math.pi * math.e) + float(self.weights @ log_volumes)

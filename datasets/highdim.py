@@ -1,4 +1,4 @@
-"""Distributions in more than two dimensions: the funnel, the many-well, Gaussian mixtures."""
+"""Distributions in more than two dimensions: the funnel, the many-well distribution, and Gaussian mixtures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from .mixtures import MixtureDistribution
 
 
 class Funnel(trilemma.Distribution):
-    """v ~ N(0, 9) and x_i | v ~ N(0, e^v): scales that range over orders of magnitude. Not clipped."""
+    """Neal's funnel: v ~ N(0, 9) and x_i | v ~ N(0, e^v), whose scales range over orders of magnitude.
+
+    It is not clipped.
+    """
 
     name = "funnel"
     title = "Neal's funnel"
@@ -26,12 +29,12 @@ class Funnel(trilemma.Distribution):
     class Config(trilemma.DistributionConfig):
         """Size of the funnel."""
 
-        dim: int = Field(10, ge=2, description="number of coordinates, v included")
+        dim: int = Field(10, ge=2, description="number of coordinates, including v")
         sigma: float = Field(3.0, gt=0, description="standard deviation of v")
 
     @property
     def entropy(self) -> float:
-        """(d/2) ln(2 pi e) + ln sigma: the scales of the x_i are e^(v/2), with E[v] = 0."""
+        """The entropy (d/2) ln(2 pi e) + ln sigma. The scales e^(v/2) of the x_i add nothing, because E[v] = 0."""
         return 0.5 * int(self.config.dim) * math.log(2 * math.pi * math.e) + math.log(self.config.sigma)
 
     @property
@@ -56,8 +59,9 @@ def double_well(x: Tensor) -> Tensor:
 
 
 class ManyWell(trilemma.Distribution):
-    """Independent pairs, each with unnormalized log-density -x1^4 + 6 x1^2 + x1/2 - x2^2/2: 2^(d/2) modes, of which
-    the left one of each pair holds the smaller part.
+    """The many-well distribution: independent pairs with unnormalized log-density -x1^4 + 6 x1^2 + x1/2 - x2^2/2.
+
+    It has 2^(d/2) modes. In each pair, the left well has less mass than the right one.
     """
 
     name = "many-well"
@@ -67,14 +71,14 @@ class ManyWell(trilemma.Distribution):
     class Config(trilemma.DistributionConfig):
         """Size of the problem."""
 
-        pairs: int = Field(16, ge=1, description="number of pairs: half the number of coordinates")
+        pairs: int = Field(16, ge=1, description="number of pairs, which is half the number of coordinates")
 
-    # x1 by rejection from two Gaussians around the wells at +-sqrt(3), wide enough to hold the barrier between them
+    # x1 is drawn by rejection from two Gaussians around the wells at +-sqrt(3), which also cover the barrier between.
     _WELL, _WIDTH, _RIGHT = math.sqrt(3), 0.42, 0.85
 
     @cached_property
     def _quadrature(self) -> tuple[float, float]:
-        """ln Z and entropy of one double well, by the trapezoidal rule, which is good to rounding here."""
+        """ln Z and the entropy of one double well, by the trapezoidal rule, which is accurate to rounding here."""
         x = torch.linspace(-5, 5, 10_001, dtype=torch.float64)
         log_p = double_well(x)
         log_z = float(log_p.logsumexp(0)) + math.log(1e-3)
@@ -82,12 +86,12 @@ class ManyWell(trilemma.Distribution):
 
     @cached_property
     def _log_bound(self) -> float:
-        """max of double_well - _proposal, with a margin over the spacing of the search."""
+        """The maximum of double_well - _proposal, with a margin for the spacing of the search."""
         x = torch.linspace(-5, 5, 100_001, dtype=torch.float64)
         return float((double_well(x) - self._proposal(x)).max()) + 1e-4
 
     def _proposal(self, x: Tensor) -> Tensor:
-        """Log-density of the two Gaussians."""
+        """Log-density of the proposal, a mixture of two Gaussians."""
         wells = [
             math.log(weight) - 0.5 * ((x - center) / self._WIDTH).square()
             for center, weight in ((self._WELL, self._RIGHT), (-self._WELL, 1 - self._RIGHT))
@@ -128,7 +132,10 @@ class ManyWell(trilemma.Distribution):
 
 
 class RandomCentersConfig(trilemma.DistributionConfig):
-    """Equal round Gaussians of unit variance around centers drawn once from N(0, spread^2 I), under a fixed seed."""
+    """Options of isotropic Gaussians of unit variance and equal weight around random centers.
+
+    The centers are drawn once from N(0, spread^2 I) with a fixed seed.
+    """
 
     dim: int = Field(16, ge=1, description="number of coordinates")
     components: int = Field(8, ge=1, description="number of Gaussians")
@@ -143,7 +150,7 @@ class RandomCentersConfig(trilemma.DistributionConfig):
 
 
 class GaussianMixture16(MixtureDistribution):
-    """Eight Gaussians of unit variance in 16 dimensions, centers drawn once from N(0, I)."""
+    """Eight Gaussians of unit variance in 16 dimensions, with centers drawn once from N(0, I)."""
 
     name = "mixture-d16"
     title = "Gaussian mixture, d = 16"
@@ -153,7 +160,7 @@ class GaussianMixture16(MixtureDistribution):
 
 
 class GaussianMixture64(MixtureDistribution):
-    """Sixteen Gaussians of unit variance in 64 dimensions, centers drawn once from N(0, I / 4)."""
+    """Sixteen Gaussians of unit variance in 64 dimensions, with centers drawn once from N(0, I / 4)."""
 
     name = "mixture-d64"
     title = "Gaussian mixture, d = 64"

@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its successors."""
+"""Reading the idx format of MNIST and its successors."""
 
 from __future__ import annotations
 
@@ -28,16 +28,19 @@ def read_idx(path: Path) -> NDArray[Any]:
 
 
 def parse_idx(content: bytes, place: str) -> NDArray[Any]:
-    """The array in uncompressed idx content: two zero bytes, type, rank, sizes (big-endian), values."""
+    """The array in uncompressed idx content: two zero bytes, type, rank, sizes (big-endian), values.
+
+    Raises DataError, whose message names `place`.
+    """
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         raise DataError(f"{place}: not an idx file (it begins with {content[:4].hex(' ')})")
     rank = content[3]
     if len(content) < 4 + 4 * rank:
-        raise DataError(f"{place}: an idx file cut off in its header")
+        raise DataError(f"{place}: the header of the idx file is incomplete: fetch it again")
     shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
     dtype = np.dtype(_TYPES[content[2]])
     wanted = 4 + 4 * rank + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if len(content) != wanted:
-        raise DataError(f"{place}: {len(content)} bytes, but an idx file of shape {shape} has {wanted}")
+        raise DataError(f"{place}: {len(content)} bytes, but an idx file of shape {shape} has {wanted}: fetch it again")
     values = np.frombuffer(content, dtype, offset=4 + 4 * rank).reshape(shape)
     return values.astype(dtype.newbyteorder("="))

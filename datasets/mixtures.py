@@ -1,4 +1,4 @@
-"""Distributions that are Gaussian mixtures: rings, grids, the public variants, and any mixture by its parameters."""
+"""Gaussian mixtures as datasets: rings, grids, variants from public code, and any mixture by its parameters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .quadrature import Estimate, EstimatedEntropy
 
 
 class MixtureDistribution(EstimatedEntropy, trilemma.Distribution):
-    """A Gaussian mixture: its Config gives the `mixture`."""
+    """Base class of datasets drawn from a Gaussian mixture. The Config gives the `mixture`."""
 
     @cached_property
     def mixture(self) -> GaussianMixture:
-        """The distribution."""
+        """The Gaussian mixture."""
         mixture: GaussianMixture = self.config.mixture()
         return mixture
 
@@ -40,13 +40,13 @@ class MixtureDistribution(EstimatedEntropy, trilemma.Distribution):
 
 
 def ring_centers(modes: int, radius: float) -> Tensor:
-    """(modes, 2): equally spaced on a circle, the first at (radius, 0)."""
+    """Centers (modes, 2), equally spaced on a circle, with the first at (radius, 0)."""
     angles = torch.arange(modes, dtype=torch.float64) * (2 * math.pi / modes)
     return radius * torch.stack([angles.cos(), angles.sin()], 1)
 
 
 def grid_centers(side: int, spacing: float) -> Tensor:
-    """(side^2, 2): a square grid around the origin."""
+    """Centers (side^2, 2) on a square grid around the origin."""
     axis = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
     return torch.cartesian_prod(axis, axis)
 
@@ -57,7 +57,7 @@ class RingConfig(trilemma.DistributionConfig):
     modes: int = Field(8, ge=1, description="number of Gaussians")
     radius: float = Field(2.0, ge=0, description="radius of the circle of centers")
     sigma: float = Field(0.2, gt=0, description="standard deviation of each Gaussian, per coordinate")
-    weight_ratio: float = Field(1.0, gt=0, description="weight of each Gaussian over that of the one before it")
+    weight_ratio: float = Field(1.0, gt=0, description="ratio of the weights of one Gaussian and the one before it")
 
     def mixture(self) -> GaussianMixture:
         """The ring."""
@@ -66,7 +66,7 @@ class RingConfig(trilemma.DistributionConfig):
 
 
 class Ring(MixtureDistribution):
-    """Equal round Gaussians on a circle, or with weights in geometric progression around it."""
+    """Isotropic Gaussians on a circle, with equal weights or with weights in geometric progression."""
 
     name = "ring"
     title = "Ring of Gaussians"
@@ -76,7 +76,7 @@ class Ring(MixtureDistribution):
 
 
 class Ring8(MixtureDistribution):
-    """Eight equal Gaussians, standard deviation 0.2, on a circle of radius 2."""
+    """Eight Gaussians of equal weight and standard deviation 0.2 on a circle of radius 2."""
 
     name = "ring8"
     title = "Ring of 8 Gaussians"
@@ -86,7 +86,10 @@ class Ring8(MixtureDistribution):
 
 
 class Ring8Unequal(MixtureDistribution):
-    """The ring of eight Gaussians with weights halving from one to the next: the rarest mode holds 1 point in 255."""
+    """Eight Gaussians on a circle of radius 2, each with half the weight of the one before.
+
+    The rarest mode holds 1 point in 255.
+    """
 
     name = "ring8-unequal"
     title = "Ring of 8 Gaussians, unequal weights"
@@ -94,7 +97,7 @@ class Ring8Unequal(MixtureDistribution):
     class Config(RingConfig):
         """Shape of the ring."""
 
-        weight_ratio: float = Field(0.5, gt=0, description="weight of each Gaussian over that of the one before it")
+        weight_ratio: float = Field(0.5, gt=0, description="ratio of the weights of one Gaussian and the one before it")
 
 
 class GridConfig(trilemma.DistributionConfig):
@@ -110,7 +113,7 @@ class GridConfig(trilemma.DistributionConfig):
 
 
 class Grid(MixtureDistribution):
-    """Equal round Gaussians on a square grid around the origin."""
+    """Isotropic Gaussians of equal weight on a square grid around the origin."""
 
     name = "grid"
     title = "Grid of Gaussians"
@@ -120,7 +123,10 @@ class Grid(MixtureDistribution):
 
 
 class Grid25(MixtureDistribution):
-    """The 5 x 5 grid of the mode-collapse literature: centers -4, -2, 0, 2, 4, standard deviation 0.05."""
+    """25 Gaussians of standard deviation 0.05 on a 5 x 5 grid with coordinates -4, -2, 0, 2, 4.
+
+    It is the grid of the literature on mode collapse.
+    """
 
     name = "grid25"
     title = "Grid of 25 Gaussians"
@@ -131,7 +137,7 @@ class Grid25(MixtureDistribution):
 
 
 class Gaussians25(MixtureDistribution):
-    """The 5 x 5 grid as in the WGAN-GP code: grid25 over 2.828."""
+    """25 Gaussians on a 5 x 5 grid as in the WGAN-GP code: the dataset `grid25` divided by 2.828."""
 
     name = "25gaussians"
     title = "25 Gaussians (WGAN-GP)"
@@ -145,7 +151,7 @@ class Gaussians25(MixtureDistribution):
 
 
 class Gaussians8Ffjord(MixtureDistribution):
-    """Eight Gaussians as in the FFJORD code: radius 4, deviation 0.5, all over 1.414."""
+    """Eight Gaussians on a circle as in the FFJORD code: radius 4 and standard deviation 0.5, divided by 1.414."""
 
     name = "8gaussians-ffjord"
     title = "8 Gaussians (FFJORD)"
@@ -159,7 +165,7 @@ class Gaussians8Ffjord(MixtureDistribution):
 
 
 class Gaussians8WganGp(MixtureDistribution):
-    """Eight Gaussians as in the WGAN-GP code: radius 2, deviation 0.02, all over 1.414."""
+    """Eight Gaussians on a circle as in the WGAN-GP code: radius 2 and standard deviation 0.02, divided by 1.414."""
 
     name = "8gaussians-wgan-gp"
     title = "8 Gaussians (WGAN-GP)"
@@ -173,7 +179,7 @@ class Gaussians8WganGp(MixtureDistribution):
 
 
 class Gaussians8Cfm(MixtureDistribution):
-    """Eight Gaussians as in the TorchCFM code: radius 5, covariance sqrt(0.1) times the identity."""
+    """Eight Gaussians on a circle as in the TorchCFM code: radius 5 and covariance sqrt(0.1) I."""
 
     name = "8gaussians-cfm"
     title = "8 Gaussians (TorchCFM)"
@@ -216,7 +222,7 @@ class ComponentsConfig(trilemma.DistributionConfig):
 
 
 class Mixture(MixtureDistribution):
-    """Any mixture of round Gaussians, by its centers, weights and deviations."""
+    """A mixture of isotropic Gaussians with given centers, weights and standard deviations."""
 
     name = "mixture"
     title = "Gaussian mixture"
@@ -226,7 +232,10 @@ class Mixture(MixtureDistribution):
 
 
 class TwoModes(MixtureDistribution):
-    """1/5 N((-5, -5), I) + 4/5 N((5, 5), I): a model that only sees local scores gets the weights wrong."""
+    """Two distant Gaussians of unequal weight: 1/5 N((-5, -5), I) + 4/5 N((5, 5), I).
+
+    A sampler that uses only local scores gives the modes wrong weights.
+    """
 
     name = "two-modes"
     title = "Two Gaussians, weights 1/5 and 4/5"

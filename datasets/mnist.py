@@ -1,4 +1,4 @@
-"""MNIST and its successors: four idx files, on disk already or downloaded."""
+"""MNIST and its successors, from idx files on disk or downloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """The idx file of this name anywhere under a folder, with `-` or `.` before `idx`, gzipped or not."""
+    """The idx file of this name anywhere under a folder, with `-` or `.` before `idx`, gzipped or not, or None."""
     names = {stem + ending for stem in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")}
     if not folder.is_dir():
         return None
@@ -28,23 +28,23 @@ def find_idx(folder: Path, name: str) -> Path | None:
 
 
 class IdxImages(Downloaded):
-    """Images in idx files: give `remote`, by their idx names."""
+    """Base class of image datasets in idx files. A subclass gives `remote`, by the names of the idx files."""
 
     kind = "image"
     levels = 256
     logit_alpha = 1e-6
     system_folders: ClassVar[tuple[str, ...]] = ()
-    """Glob patterns of the folders in which systems keep the files."""
+    """Glob patterns of the folders in which operating systems install the files."""
 
     class Config(trilemma.Config):
-        """Where the files are and how the training file is split."""
+        """The folder of the files, and how the training file is split."""
 
         folder: str = Field("", description="folder with the idx files, if not the cache or a system folder")
         n_valid: int = Field(5_000, ge=2, description="training images held back for validation")
         split_seed: int = Field(0, ge=0, description="seed of the choice of the validation images")
 
     def _file(self, name: str) -> Path:
-        """The idx file: from the option `folder` alone where that is set; else from a system folder or the cache."""
+        """The idx file, from the option `folder` alone if it is set, else from a system folder or the cache."""
         if self.config.folder:
             found = find_idx(Path(self.config.folder).expanduser(), name)
             if found is None:
@@ -54,14 +54,16 @@ class IdxImages(Downloaded):
         return next((path for path in kept if path), None) or cached(self.remote[name])
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where the files are absent or damaged."""
+        """Load the splits. Raises DataError if the files are absent or damaged."""
         images = {}
         for name in (TRAIN, TEST):
             path = self._file(name)
             images[name] = torch.from_numpy(check_images(read_idx(path), str(path), 2))
         n = len(images[TRAIN])
         if self.config.n_valid > n - 2:
-            raise trilemma.DataError(f"dataset '{self.name}': n_valid={self.config.n_valid} of {n} training images")
+            raise trilemma.DataError(
+                f"dataset '{self.name}': n_valid={self.config.n_valid} is too large for {n} training images"
+            )
         order = torch.from_numpy(np.random.RandomState(self.config.split_seed).permutation(n))
         train, valid = torch.split(images[TRAIN][order], [n - self.config.n_valid, self.config.n_valid])
         return trilemma.Splits(train, valid, images[TEST])
@@ -75,7 +77,10 @@ def _remote(folder: str, bases: tuple[str, ...], train_md5: str, test_md5: str) 
 
 
 class Mnist(IdxImages):
-    """70,000 handwritten digits of 28 x 28 pixels, 256 levels; 5,000 training images are held back for validation."""
+    """MNIST: 70,000 handwritten digits of 28 x 28 pixels with 256 intensity levels.
+
+    By default, 5,000 training images are held back for validation.
+    """
 
     name = "mnist"
     title = "MNIST"
@@ -93,9 +98,10 @@ class Mnist(IdxImages):
 
 
 class FashionMnist(IdxImages):
-    """70,000 pictures of clothes of 28 x 28 pixels, 256 levels; 5,000 training images are held back for validation.
+    """Fashion-MNIST: 70,000 images of clothes of 28 x 28 pixels with 256 intensity levels.
 
-    Read from the option `folder`, from the files of Debian's package dataset-fashion-mnist, or from the cache.
+    By default, 5,000 training images are held back for validation. The files come from the option `folder`, from the
+    Debian package dataset-fashion-mnist, or from the cache.
     """
 
     name = "fashion-mnist"
@@ -112,8 +118,9 @@ class FashionMnist(IdxImages):
 
 
 class Kmnist(IdxImages):
-    """70,000 cursive Japanese characters of 28 x 28 pixels, 256 levels; 5,000 training images are held back for
-    validation.
+    """KMNIST: 70,000 cursive Japanese characters of 28 x 28 pixels with 256 intensity levels.
+
+    By default, 5,000 training images are held back for validation.
     """
 
     name = "kmnist"

@@ -1,4 +1,4 @@
-"""Patches of natural images, prepared as BSDS300 is."""
+"""Patches of natural images, prepared as in BSDS300."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from pydantic import Field
 
 import trilemma
 
-_SIDE = 8  # of a patch, and of the gaps between the splits
+_SIDE = 8  # side of a patch, and width of the gaps between the splits
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def gray(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Whole levels 0 to 255 of a photograph, (height, width)."""
+    """The gray levels 0 to 255 of a photograph, whole numbers of shape (height, width)."""
     return np.rint(image @ _LUMA) if image.ndim == 3 else image.astype(np.float64)
 
 
 def columns(width: int) -> tuple[slice, slice, slice]:
-    """The columns of the train, validation and test parts of a photograph, a patch's width apart."""
+    """The columns of the train, validation and test parts of a photograph, separated by the width of a patch."""
     first, second = round(0.66 * width), round(0.75 * width)
     return slice(0, first), slice(first + _SIDE, second), slice(second + _SIDE, width)
 
 
 def patches_of(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All overlapping 8 x 8 patches of a gray image, one flattened patch a row."""
+    """All overlapping 8 x 8 patches of a gray image, one flattened patch per row."""
     return np.lib.stride_tricks.sliding_window_view(image, (_SIDE, _SIDE)).reshape(-1, _SIDE**2)
 
 
 def without_mean(levels: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Levels 0 to 255 and noise in (0, 1) to 63 coordinates: scaled to (0, 1), less the patch's mean, last pixel
-    dropped (Zoran and Weiss 2011; Papamakarios et al. 2017 for BSDS300).
+    """The 63 coordinates of patches `(n, 64)`, from levels 0 to 255 and noise in (0, 1).
+
+    The noisy levels are scaled to (0, 1), the mean of each patch is subtracted, and the last pixel is dropped (Zoran
+    and Weiss 2011; Papamakarios et al. 2017 for BSDS300).
     """
     x = (levels + noise) / 256
     centered: NDArray[np.float64] = x - x.mean(1, keepdims=True)
@@ -50,7 +52,7 @@ class PatchesConfig(trilemma.Config):
 
 
 class PhotographPatches(trilemma.Dataset):
-    """Patches of photographs, split in space: give `photographs`."""
+    """Base class of datasets of photograph patches, split in space. A subclass gives `photographs`."""
 
     citation = "Zoran and Weiss 2011, From learning models of natural image patches to whole image restoration"
 
@@ -62,7 +64,7 @@ class PhotographPatches(trilemma.Dataset):
         """The photographs, (height, width) or (height, width, 3)."""
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where more patches are asked for than there are."""
+        """Load the splits. Raises DataError if a split needs more patches than there are."""
         grays = [gray(image) for image in self.photographs()]
         state = np.random.RandomState(self.config.data_seed)
         parts = []
@@ -71,7 +73,7 @@ class PhotographPatches(trilemma.Dataset):
             levels = np.concatenate([patches_of(image[:, columns(image.shape[1])[index]]) for image in grays])
             if size > len(levels):
                 raise trilemma.DataError(
-                    f"dataset '{self.name}': n_{label}={size}, but there are {len(levels)} patches"
+                    f"dataset '{self.name}': n_{label}={size}, but there are only {len(levels)} patches"
                 )
             chosen = levels[state.permutation(len(levels))[:size]]
             x = without_mean(chosen, state.uniform(size=chosen.shape))
@@ -80,12 +82,12 @@ class PhotographPatches(trilemma.Dataset):
 
 
 class Patches(PhotographPatches):
-    """Gray 8 x 8 patches of two photographs as 63 coordinates, as BSDS300 is prepared: dequantized, the patch's mean
-    removed, the last pixel dropped.
+    """Gray 8 x 8 patches of two photographs, with 63 coordinates, prepared as in BSDS300.
 
-    Split in space, so that no pixel is in two splits: of each photograph the left 66 % for training, then 9 % for
-    validation, the right 25 % for test, 8 pixels left out between them. Patches of one split overlap and are not
-    independent: intervals on this dataset are too narrow.
+    Patches are dequantized, their mean is subtracted, and the last pixel is dropped. They are split in space, so that
+    no pixel is in two splits: the left 66 % of each photograph is for training, the next 9 % for validation, and the
+    right 25 % for test, with 8 pixels left out in between. Patches of one split overlap and are not independent, so
+    intervals on this dataset are too narrow.
     """
 
     name = "patches"

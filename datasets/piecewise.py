@@ -1,4 +1,4 @@
-"""Distributions that are uniform on pieces of the plane."""
+"""The checkerboard, a uniform distribution on squares."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def on_checkerboard(x: Tensor) -> Tensor:
 
 
 class Checkerboard(trilemma.Distribution):
-    """Uniform on the eight black squares, of side 2, of a 4 x 4 board over (-4, 4)^2.
+    """The uniform distribution on the eight black squares of a 4 x 4 checkerboard over (-4, 4)^2.
 
-    Points within 1e-6 of a black square count as on it. Outside the log-density is minus infinity.
+    A square has side 2. Points within 1e-6 of a black square count as on it. Outside, the log-density is minus
+    infinity.
     """
 
     name = "checkerboard"

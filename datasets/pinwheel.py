@@ -1,4 +1,4 @@
-"""The pinwheel: Gaussian blades, twisted more the further out."""
+"""The pinwheel: Gaussian blades whose twist grows with the distance from the center."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .quadrature import Box
 _CELLS = 48  # intervals in which the roots of one point are bracketed
 _ITERATIONS = 12  # of the root finder, which converges faster than linearly from a narrow bracket
 _REACH = 10.0  # standard deviations of the tangential coordinate over which roots are sought
-_LAST_TWIST = 6.0  # the twist no longer grows beyond this radius, 16 deviations out: nothing overflows
+_LAST_TWIST = 6.0  # radius, 16 deviations out, beyond which the twist is constant, so that nothing overflows
 
 
 def twist(f0: Tensor, rate: float) -> Tensor:
-    """Angle by which a point with radial coordinate f0 is turned."""
+    """The angle by which a point with radial coordinate f0 is rotated."""
     return rate * f0.clamp(max=_LAST_TWIST).exp()
 
 
 def crossings(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the rows of `values` (n, m) pass whole numbers: row, left column, and the number, one for each passage."""
+    """The places where rows of `values` (n, m) cross whole numbers: row, left column and number of each crossing."""
     left, right = values[:, :-1], values[:, 1:]
     first = torch.minimum(left, right).ceil()
     count = (torch.maximum(left, right).ceil() - first).long()
@@ -38,7 +38,7 @@ def crossings(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def bracketed_root(f: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """A root of each f between `low` and `high`, where f changes sign: false position with the Illinois rule."""
+    """A root of each f between `low` and `high`, where f changes sign, by false position with the Illinois rule."""
     f_low, f_high = f(low), f(high)
     for _ in range(_ITERATIONS):
         middle = torch.where(f_high == f_low, low, (low * f_high - high * f_low) / (f_high - f_low))
@@ -51,8 +51,10 @@ def bracketed_root(f: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> 
 
 
 class Pinwheel(PlanarDistribution):
-    """Five equally likely blades: f ~ N((1, 0), diag(0.3^2, 0.1^2)), turned clockwise by the blade's angle plus
-    0.25 exp(f_0), doubled, as in FFJORD.
+    """Five equally likely twisted blades, as in FFJORD.
+
+    A point of a blade is f ~ N((1, 0), diag(0.3^2, 0.1^2)). It is rotated clockwise by the angle of the blade plus
+    0.25 exp(f_0), and doubled.
     """
 
     name = "pinwheel"
@@ -63,8 +65,8 @@ class Pinwheel(PlanarDistribution):
         """Shape of the blades."""
 
         blades: int = Field(5, ge=1, description="number of blades")
-        radial: float = Field(0.3, gt=0, le=0.5, description="deviation along a blade, before the doubling")
-        tangential: float = Field(0.1, ge=0.03, description="deviation across a blade, before the doubling")
+        radial: float = Field(0.3, gt=0, le=0.5, description="standard deviation along a blade, before the doubling")
+        tangential: float = Field(0.1, ge=0.03, description="standard deviation across a blade, before the doubling")
         rate: float = Field(0.25, ge=0, le=1, description="twist of the blades")
 
     @property
@@ -86,11 +88,11 @@ class Pinwheel(PlanarDistribution):
         return (2 * torch.stack([f0 * cos + f1 * sin, f1 * cos - f0 * sin], 1)).float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Sum over the points f that are turned into x, by the change of variables.
+        """Log-density `(n,)`, by the change of variables, as a sum over all points f that are mapped to x.
 
-        In polar coordinates (r, psi) of x / 2, f = r (cos phi, sin phi) with phi - twist(f_0) = psi modulo the
-        blades' angles: the roots phi are bracketed on a grid, then refined. Roots more than ten deviations across a
-        blade are left out where there are nearer ones.
+        With polar coordinates (r, psi) of x / 2, they are f = r (cos phi, sin phi), where phi - twist(f_0) = psi modulo
+        the angles of the blades. The roots phi are bracketed on a grid and then refined. Roots more than ten standard
+        deviations across a blade are left out if there are nearer ones.
         """
         return torch.cat([self._block(part) for part in torch.split(x.double(), 65_536)])
 
@@ -103,7 +105,7 @@ class Pinwheel(PlanarDistribution):
         lines = torch.linspace(-1, 1, _CELLS + 1, dtype=torch.float64)
 
         def turns(phi: Tensor, r: Tensor, psi: Tensor) -> Tensor:
-            """A whole number where phi is a root."""
+            """A function of phi that is a whole number at the roots."""
             return (phi - twist(r * phi.cos(), c.rate) - psi) / step
 
         values = turns(window.unsqueeze(1) * lines, r.unsqueeze(1), psi.unsqueeze(1))

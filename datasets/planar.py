@@ -1,4 +1,4 @@
-"""The base of distributions on the plane whose entropy comes from quadrature."""
+"""The base class of two-dimensional distributions whose entropy comes from quadrature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from .quadrature import Box, Estimate, EstimatedEntropy, planar_entropy
 
 
 class PlanarDistribution(EstimatedEntropy, trilemma.Distribution):
-    """A distribution on the plane with a density that is smooth on a known scale: give `box` and `smoothness`."""
+    """Base class of two-dimensional distributions with a density that is smooth on a known scale.
+
+    A subclass gives `box` and `smoothness`.
+    """
 
     @property
     @abstractmethod
@@ -21,7 +24,7 @@ class PlanarDistribution(EstimatedEntropy, trilemma.Distribution):
     @property
     @abstractmethod
     def smoothness(self) -> float:
-        """The length over which the density changes: the standard deviation of its narrowest part."""
+        """The length over which the density changes, which is the standard deviation of its narrowest part."""
 
     @cached_property
     def entropy_estimate(self) -> Estimate:

@@ -1,4 +1,4 @@
-"""Entropy of a density on the plane by the trapezoidal rule, and how far a number that is computed may be off."""
+"""The entropy of a two-dimensional density by the trapezoidal rule, and numerical estimates with their errors."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ LogProb = Callable[[Tensor], Tensor]
 
 
 class Box(NamedTuple):
-    """A rectangle that holds all but a negligible part of a distribution's mass."""
+    """A rectangle that holds all but a negligible part of the mass of a distribution."""
 
     low: tuple[float, float]
     high: tuple[float, float]
 
 
 class Estimate(NamedTuple):
-    """A value and how far it may be off."""
+    """A value and its largest error."""
 
     value: float
     error: float
 
 
 class EstimatedEntropy:
-    """A part of distributions whose entropy is computed numerically: give `entropy_estimate`."""
+    """Mixin of distributions whose entropy is computed numerically. A subclass gives `entropy_estimate`."""
 
     @cached_property
     @abstractmethod
     def entropy_estimate(self) -> Estimate:
-        """The entropy in nats and how far it may be off."""
+        """The entropy in nats and its largest error."""
 
     @property
     def entropy(self) -> float:
@@ -56,7 +56,7 @@ def grid(box: Box, step: float) -> tuple[Tensor, float]:
 
 
 def entropy_integral(log_prob: LogProb, box: Box, step: float) -> float:
-    """-integral of p log p over the box, in nats.
+    """The entropy -integral of p log p over the box, in nats.
 
     For a density that is smooth on the scale of `step` and vanishes at the edge of the box, the trapezoidal rule
     converges faster than any power of `step` (Trefethen and Weideman 2014).
@@ -67,7 +67,7 @@ def entropy_integral(log_prob: LogProb, box: Box, step: float) -> float:
 
 
 def planar_entropy(log_prob: LogProb, box: Box, step: float) -> Estimate:
-    """The entropy on a grid of `step`; its error is taken as the difference from a grid 1.5 times as coarse."""
+    """The entropy on a grid of `step`. Its error is the difference from the value on a grid 1.5 times as coarse."""
     fine = entropy_integral(log_prob, box, step)
     return Estimate(fine, abs(fine - entropy_integral(log_prob, box, 1.5 * step)) + 1e-12)
 

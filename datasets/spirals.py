@@ -16,25 +16,25 @@ from .curves import gauss_legendre
 from .planar import PlanarDistribution
 from .quadrature import Box
 
-_ROWS = 1_000  # points per neighborhood
+_ROWS = 1_000  # points per group of neighbors
 _TURN = 3 * math.pi  # angle at the end of an arm
 
 
 def spiral_arm(t: Tensor) -> Tensor:
-    """One arm at t in (0, 1), evenly spaced in length but for the innermost turn, over 3, shape (n, 2)."""
+    """Points (n, 2) on one arm at t in (0, 1), over 3, evenly spaced in length except in the innermost turn."""
     angle = _TURN * t.sqrt()
     return torch.stack([-angle * angle.cos(), angle * angle.sin()], -1) / 3
 
 
 def box_gauss(distance: Tensor, width: float, sigma: float) -> Tensor:
-    """Density of U(-width/2, width/2) + N(0, sigma^2) at `distance`, without cancellation in the tails."""
+    """Density of a sum of U(-width/2, width/2) and N(0, sigma^2) at `distance`, without cancellation in the tails."""
     far, scale = distance.abs(), math.sqrt(2) * sigma
     tails = torch.erfc((far - width / 2) / scale) - torch.erfc((far + width / 2) / scale)
     return tails / (2 * width)
 
 
 def box_gauss_log(distance: Tensor, width: float, sigma: float) -> Tensor:
-    """The logarithm of `box_gauss` for distances at which that underflows."""
+    """The logarithm of `box_gauss`, for distances at which `box_gauss` underflows."""
     far = distance.abs()
     near_edge: Tensor = torch.special.log_ndtr(-(far - width / 2) / sigma)
     far_edge = torch.special.log_ndtr(-(far + width / 2) / sigma)
@@ -42,10 +42,10 @@ def box_gauss_log(distance: Tensor, width: float, sigma: float) -> Tensor:
 
 
 def neighborhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """Split the points (n, 2) into groups of neighbors: pairs (rows, nodes that matter to them).
+    """Split the points (n, 2) into groups of neighbors. Yields pairs (rows of a group, mask of the nodes it needs).
 
-    With D the distance of a point's nearest node, the nodes left out are so far that
-    (distance - margin)^2 > (D + margin)^2 + reach^2.
+    A node may be left out if (distance - margin)^2 > (D + margin)^2 + reach^2 for every point of the group, where D is
+    the distance of the point from its nearest node.
     """
     strips = max(1, round(math.sqrt(len(x) / _ROWS)))
     for strip in x[:, 0].argsort().tensor_split(strips):
@@ -58,8 +58,10 @@ def neighborhoods(x: Tensor, nodes: Tensor, margin: float, reach: float) -> Iter
 
 
 class TwoSpirals(PlanarDistribution):
-    """Two spiral arms with uniform noise on (0, 1/6)^2, its mirror image for the second arm, and Gaussian noise 0.1,
-    as in FFJORD.
+    """Two spiral arms with uniform and Gaussian noise, as in FFJORD.
+
+    The uniform noise is on (0, 1/6)^2, and on its mirror image for the second arm. The Gaussian noise has standard
+    deviation 0.1.
     """
 
     name = "2spirals"
@@ -83,7 +85,7 @@ class TwoSpirals(PlanarDistribution):
 
     @cached_property
     def _rule(self) -> tuple[Tensor, Tensor]:
-        """Nodes at the middles of the squares of uniform noise, and weights, for both arms.
+        """Nodes and weights of a quadrature rule along both arms. Nodes are the centers of the squares of noise.
 
         The rule is in the square root of t, in which the arm is analytic.
         """

@@ -1,4 +1,4 @@
-"""Numbers out of a user's file, or a DataError that says what is wrong with it and where."""
+"""Reading and checking arrays in files. A DataError says what is wrong with a file, and where."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def find_file(path: str) -> Path:
-    """The file or folder at `path`, `~` expanded. Raises DataError where there is none."""
+    """The file or folder at `path`, with `~` expanded. Raises DataError if it does not exist."""
     if not path:
         raise DataError("no file given: set the dataset's option 'path'")
     found = Path(path).expanduser()
@@ -29,9 +29,9 @@ def find_file(path: str) -> Path:
 
 
 def read_array(path: Path, key: str = "") -> Array:
-    """The array in a `.npy`, `.npz`, `.csv`, `.parquet` or idx file (also gzipped), chosen by its ending.
+    """The array in a `.npy`, `.npz`, `.csv`, `.parquet` or idx file (also gzipped). The format follows the ending.
 
-    `key` picks one array of several in a `.npz`. Raises DataError.
+    `key` names one array of several in a `.npz` file. Raises DataError.
     """
     name = path.name.removesuffix(".gz")
     for ending, reader in _READERS.items():
@@ -95,7 +95,7 @@ _READERS: dict[str, Callable[[Path, str], Array]] = {
 
 
 def _is_number(cell: object) -> bool:
-    """Whether the cell of a first row is data; an empty cell is."""
+    """Whether a cell of the first row is data and not a header. An empty cell counts as data."""
     try:
         float(str(cell))
     except ValueError:
@@ -104,7 +104,7 @@ def _is_number(cell: object) -> bool:
 
 
 def _numeric(frame: pd.DataFrame, path: Path) -> Array:
-    """The frame as float64. Raises DataError for columns that are not numbers."""
+    """The frame as a float64 array. Raises DataError for columns that are not numeric."""
     words = [str(column) for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
     if words:
         raise DataError(f"{path}: columns {', '.join(words[:5])} are not numeric: drop or encode them")
@@ -112,11 +112,11 @@ def _numeric(frame: pd.DataFrame, path: Path) -> Array:
 
 
 def check_table(array: Array, place: str, least: int) -> NDArray[np.float32]:
-    """The rows (n, d) as float32. Raises DataError: wrong shape or type, NaN, constant columns, too few rows."""
+    """The rows (n, d) as float32. Raises DataError for a wrong shape or type, NaN, constant columns or too few rows."""
     if array.ndim != 2 or array.shape[1] == 0:
-        raise DataError(f"{place}: shape {array.shape}; a table of shape (rows, columns) is needed")
+        raise DataError(f"{place}: shape {array.shape}, but a table of shape (rows, columns) is needed")
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{place}: values of type {array.dtype}; numbers are needed")
+        raise DataError(f"{place}: values of type {array.dtype}, but numbers are needed")
     if len(array) < least:
         raise DataError(f"{place}: too few rows: {len(array)}; at least {least} are needed")
     finite = np.isfinite(array)
@@ -138,7 +138,7 @@ def check_table(array: Array, place: str, least: int) -> NDArray[np.float32]:
 
 
 def check_images(array: Array, place: str, least: int) -> NDArray[np.uint8]:
-    """Images (n, channels, height, width), uint8. Raises DataError: wrong shape or type, too few."""
+    """Images (n, channels, height, width), uint8. Raises DataError for a wrong shape or type, and too few images."""
     if array.dtype.kind not in "iu" or array.min(initial=0) < 0 or array.max(initial=0) > 255:
         raise DataError(f"{place}: images must hold whole numbers 0 to 255, not {array.dtype} values")
     if array.ndim == 3:
@@ -146,7 +146,9 @@ def check_images(array: Array, place: str, least: int) -> NDArray[np.uint8]:
     elif array.ndim == 4 and array.shape[-1] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
         array = np.moveaxis(array, -1, 1)
     if array.ndim != 4:
-        raise DataError(f"{place}: shape {array.shape}; (n, height, width) or (n, channels, height, width) is needed")
+        raise DataError(
+            f"{place}: shape {array.shape}, but (n, height, width) or (n, channels, height, width) is needed"
+        )
     if len(array) < least:
         raise DataError(f"{place}: too few images: {len(array)}; at least {least} are needed")
     return np.ascontiguousarray(array, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The five tabular sets of the MAF paper, prepared as its code does (Papamakarios et al. 2017, appendix D)."""
+"""The five tabular datasets of the MAF paper, prepared as in its code (Papamakarios et al. 2017, appendix D)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,26 @@ ARCHIVE = RemoteFile(
 
 
 def last_tenths(x: Array) -> tuple[Array, Array, Array]:
-    """Train, validation and test rows: the last tenth for test, the last tenth of the rest for validation."""
+    """Split rows into train, validation and test parts: the last tenth is for test, the last tenth of the rest for
+    validation.
+    """
     rest, test = x[: -int(0.1 * len(x))], x[-int(0.1 * len(x)) :]
     n_valid = int(0.1 * len(rest))
     return rest[:-n_valid], rest[-n_valid:], test
 
 
 def standardized(train: Array, valid: Array, test: Array) -> tuple[Array, Array, Array]:
-    """All parts less the mean and over the deviation of train and validation together."""
+    """All parts, standardized with the mean and standard deviation of train and validation rows together."""
     fitted = np.concatenate([train, valid])
     mean, scale = fitted.mean(0), fitted.std(0)
     return (train - mean) / scale, (valid - mean) / scale, (test - mean) / scale
 
 
 def power(raw: Array) -> tuple[Array, Array, Array]:
-    """Rows shuffled; columns 3 and 1 dropped; uniform noise of the meters' resolution on all but the time."""
+    """Prepare POWER: shuffle the rows, drop columns 3 and 1, and add uniform noise of the resolution of the meters.
+
+    The column of the time gets no noise.
+    """
     rng = np.random.RandomState(42)
     x = raw.copy()
     rng.shuffle(x)
@@ -53,9 +58,10 @@ def power(raw: Array) -> tuple[Array, Array, Array]:
 
 
 def gas(columns: dict[str, Array]) -> tuple[Array, Array, Array]:
-    """Concentrations and time dropped; then the first column that correlates above 0.98 with another, until none does.
+    """Prepare GAS: drop concentrations and time, then drop columns that correlate above 0.98 with another one.
 
-    Standardized with all rows, test included, and not shuffled, as in the paper's code.
+    As in the code of the paper, the columns are standardized with all rows, including test rows, and the rows are not
+    shuffled.
     """
     frame = pd.DataFrame({name: column for name, column in columns.items() if name not in ("Meth", "Eth", "Time")})
     while (crowded := (frame.corr() > 0.98).sum(axis=1).to_numpy() > 1).any():
@@ -65,8 +71,10 @@ def gas(columns: dict[str, Array]) -> tuple[Array, Array, Array]:
 
 
 def hepmass(train_file: Array, test_file: Array) -> tuple[Array, Array, Array]:
-    """Signal rows (label 1) without the label; the test file's extra last column dropped; standardized with the
-    training file; features whose smallest value appears there more than five times dropped.
+    """Prepare HEPMASS: keep the signal rows (label 1), without the label, and standardize with the training file.
+
+    The extra last column of the test file is dropped, and so are features whose smallest value occurs more than five
+    times in the training file.
     """
     train, test = train_file[train_file[:, 0] == 1, 1:], test_file[test_file[:, 0] == 1, 1:-1]
     mean, scale = train.mean(0), train.std(0, ddof=1)
@@ -77,12 +85,12 @@ def hepmass(train_file: Array, test_file: Array) -> tuple[Array, Array, Array]:
 
 
 def miniboone(raw: Array) -> tuple[Array, Array, Array]:
-    """As stored, standardized with train and validation."""
+    """Prepare MINIBOONE: split the rows in their order, and standardize with train and validation rows."""
     return standardized(*last_tenths(raw))
 
 
 class Tabular(Downloaded):
-    """A set of the MAF archive: give `members` and `prepare`."""
+    """Base class of datasets in the MAF archive. A subclass gives `members` and `prepare`."""
 
     citation = "Papamakarios et al. 2017, Masked autoregressive flow for density estimation"
     source = "doi:10.5281/zenodo.1161203"
@@ -97,14 +105,15 @@ class Tabular(Downloaded):
         raise NotImplementedError
 
     def load(self) -> trilemma.Splits:
-        """Raises DataError where the archive is absent or damaged."""
+        """Load the splits. Raises DataError if the archive is absent or damaged."""
         parts = self.prepare(extracted(ARCHIVE, self.members))
         return trilemma.Splits(*(torch.from_numpy(check_table(part, self.name, 2)) for part in parts))
 
 
 class Power(Tabular):
-    """Household electric power, 6 coordinates, with uniform noise of the meters' resolution; the time is left as it
-    is, in minutes, so that one column has atoms and the likelihood is unbounded in principle.
+    """POWER: household electric power with 6 coordinates, and uniform noise of the resolution of the meters.
+
+    The time stays in whole minutes, so one column has atoms and the likelihood is unbounded in principle.
     """
 
     name = "power"
@@ -117,8 +126,10 @@ class Power(Tabular):
 
 
 class Gas(Tabular):
-    """Gas sensors in a mixture of ethylene and CO, 8 coordinates. A time series, not shuffled: validation and test
-    rows are later in time. Standardized with all rows, test included, as in the paper's code.
+    """GAS: gas sensors in a mixture of ethylene and CO, with 8 coordinates.
+
+    It is a time series that is not shuffled, so validation and test rows are later in time. As in the code of the
+    paper, it is standardized with all rows, including test rows.
     """
 
     name = "gas"
@@ -131,7 +142,10 @@ class Gas(Tabular):
 
 
 class Hepmass(Tabular):
-    """Signal events of simulated particle collisions, 21 coordinates; features with repeated values are left out."""
+    """HEPMASS: signal events of simulated particle collisions, with 21 coordinates.
+
+    Features with repeated values are left out.
+    """
 
     name = "hepmass"
     title = "HEPMASS"
@@ -144,8 +158,9 @@ class Hepmass(Tabular):
 
 
 class Miniboone(Tabular):
-    """Electron-neutrino events, 43 coordinates. Some columns have atoms, on which the likelihood is unbounded in
-    principle.
+    """MINIBOONE: electron-neutrino events, with 43 coordinates.
+
+    Some columns have atoms, so the likelihood is unbounded in principle.
     """
 
     name = "miniboone"
@@ -158,7 +173,7 @@ class Miniboone(Tabular):
 
 
 class Bsds300(Tabular):
-    """Gray 8 x 8 patches of the Berkeley segmentation images as 63 coordinates, as stored in the archive."""
+    """BSDS300: gray 8 x 8 patches of the Berkeley segmentation images, with 63 coordinates, as in the archive."""
 
     name = "bsds300"
     title = "BSDS300"
@@ -166,7 +181,7 @@ class Bsds300(Tabular):
     members = ("data/BSDS300/BSDS300.hdf5",)
 
     def prepare(self, files: list[Path]) -> tuple[Array, Array, Array]:
-        """Raises DataError where h5py is not installed."""
+        """The stored rows. Raises DataError if h5py is not installed."""
         with optional("h5py", "h5py", self.name).File(files[0], "r") as stored:
             train, valid, test = (np.asarray(stored[part]) for part in ("train", "validation", "test"))
         return train, valid, test

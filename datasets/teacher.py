@@ -1,4 +1,4 @@
-"""A frozen random flow as a distribution in the dimension of small images."""
+"""A fixed random flow, used as a distribution of small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ import trilemma
 
 @dataclass(frozen=True)
 class AdditiveCoupling:
-    """y_b = x_b + outer sin(inner x_a + phase), y_a = x_a, for halves a, b (Dinh et al. 2015): determinant 1."""
+    """The coupling y_b = x_b + outer sin(inner x_a + phase), y_a = x_a (Dinh et al. 2015), with determinant 1.
+
+    The halves a and b of the coordinates have the indices `kept` and `moved`.
+    """
 
     kept: Tensor
     moved: Tensor
@@ -49,16 +52,17 @@ def cosine_basis(side: int) -> Tensor:
 
 
 def amplitudes(side: int, falloff: float) -> Tensor:
-    """Size of each frequency, (side^2,): (1 + |frequency|)^-falloff, much as in natural images for 1."""
+    """The amplitude (1 + |frequency|)^-falloff of each frequency, (side^2,). Natural images have falloff 1."""
     k = torch.arange(side, dtype=torch.float64)
     return (1 + torch.hypot(*torch.meshgrid(k, k, indexing="ij"))).pow(-falloff).flatten()
 
 
 class Teacher(trilemma.Distribution):
-    """A frozen flow with random weights: noise through additive couplings, then cosines of falling amplitude, giving
-    flattened 8 x 8 images with the spectrum of natural ones and strongly dependent, non-Gaussian coefficients.
+    """A flow with fixed random weights, which gives flattened 8 x 8 images with the spectrum of natural images.
 
-    The couplings keep volumes, so that the entropy is (d/2) ln(2 pi e) + sum of the logs of the amplitudes.
+    Noise passes through additive couplings, which give strongly dependent coefficients that are not Gaussian. The
+    coefficients are the amplitudes of cosines; they fall with frequency. The couplings preserve volume, so the entropy
+    is (d/2) ln(2 pi e) plus the sum of the logarithms of the amplitudes.
     """
 
     name = "teacher-8x8"
@@ -68,11 +72,11 @@ class Teacher(trilemma.Distribution):
         """Size of the flow."""
 
         side: int = Field(8, ge=2, description="side of the images; points have side^2 coordinates")
-        layers: int = Field(4, ge=0, description="couplings")
+        layers: int = Field(4, ge=0, description="number of couplings")
         hidden: int = Field(32, ge=1, description="sine units in each coupling")
-        strength: float = Field(2.0, ge=0, description="root mean square of what a coupling adds, roughly")
-        falloff: float = Field(1.0, ge=0, description="power by which amplitudes fall with frequency")
-        weights_seed: int = Field(0, ge=0, description="seed of the frozen weights")
+        strength: float = Field(2.0, ge=0, description="approximate root mean square of what a coupling adds")
+        falloff: float = Field(1.0, ge=0, description="exponent with which amplitudes fall with frequency")
+        weights_seed: int = Field(0, ge=0, description="seed of the fixed weights")
 
     @property
     def entropy(self) -> float:

@@ -1,1 +1,1 @@
-"""The core of trilemma: contracts, planning, execution, storage, command line."""
+"""The core of trilemma: contracts, planning, execution, storage and the command line."""

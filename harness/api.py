@@ -1,4 +1,4 @@
-"""The Python face of the command line: run a suite, load results."""
+"""The Python interface: run a suite, and load results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Source = str | Path | Mapping[str, Any]
 
 
 def run(suite: Source = "quick", *, out: str | Path | None = None, **options: Any) -> pd.DataFrame:
-    """Run a suite and return its results in long form, a row per (cell, sampler setting, metric).
+    """Run a suite and return its results in long form, with one row per cell, sampler setting and metric.
 
     Args:
-        suite: name of a built-in suite, path to a TOML file, or the same as a mapping.
-        out: run directory; default `runs/<name of the suite>`. What it holds already is not run again.
-        **options: `models`, `datasets` (names to run), `seeds` (how many, or a list), `budget` ("10s" or "2000steps"),
+        suite: name of a built-in suite, path to a TOML file, or the content of such a file as a mapping.
+        out: run directory; by default `runs/<name of the suite>`. Results that it already holds are not run again.
+        **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
-            cells), `download` (datasets may fetch their files).
+            cells), `download` (allow datasets to download their files).
 
     Raises:
-        SuiteError: the suite is not valid; every mistake is listed.
+        SuiteError: the suite is not valid; the message lists every mistake.
         TrilemmaError: the run cannot start (directory in use, no such device).
         KeyboardInterrupt: the run was interrupted; finished cells are kept.
 
@@ -51,10 +51,10 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
 
 
 def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
-    """The results in a run directory in long form, a row per (cell, sampler setting, metric); failures are rows.
+    """Load the results in a run directory in long form, with one row per cell, sampler setting and metric.
 
-    Results that newer ones of the same model, options, dataset, seed and budget supersede are left out, unless
-    `superseded` asks for them. Raises StoreError where the directory holds no run.
+    Failures are rows too. Results that are superseded by newer ones of the same model, options, dataset, seed, budget
+    and device are left out, unless `superseded` is true. Raises StoreError if the directory holds no run.
     """
     return load_frame(Store(path), superseded=superseded)
 
@@ -76,7 +76,7 @@ def make_runner(
     download: bool = False,
     progress: Progress | None = None,
 ) -> Runner:
-    """A runner for a suite with the changes asked for. The arguments are those of `run`."""
+    """Make a runner for a suite with changes. The arguments are the same as in `run`."""
     document = read_document(suite)
     document.select("models", models)
     document.select("datasets", datasets)
@@ -107,9 +107,9 @@ def make_runner(
 
 
 def finish(runner: Runner) -> pd.DataFrame:
-    """Load the frame of an ended run and tell the observers, which write the report.
+    """Load the frame of an ended run, and call the observers, which write the report.
 
-    What they wrote is then in `runner.written`, and what went wrong in `runner.problems`.
+    The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
     frame = load_frame(runner.store)
     sections = report_sections(runner.registry)
@@ -123,7 +123,7 @@ def finish(runner: Runner) -> pd.DataFrame:
 
 
 def parse_budget(text: str) -> dict[str, Any]:
-    """`10s` or `10 seconds` as seconds, `2000` or `2000 steps` as steps. Raises TrilemmaError."""
+    """Parse `10s` or `10 seconds` as seconds, and `2000` or `2000 steps` as steps. Raises TrilemmaError."""
     match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", text)
     try:
         if match and (match.group(2) or "steps").startswith("step"):
@@ -132,4 +132,4 @@ def parse_budget(text: str) -> dict[str, Any]:
             return {"seconds": float(match.group(1))}
     except ValueError:
         pass
-    raise TrilemmaError(f"budget '{text}' is not understood; give seconds such as 10s, or steps such as 2000steps")
+    raise TrilemmaError(f"budget '{text}' cannot be read: give seconds such as 10s, or steps such as 2000steps")

@@ -1,4 +1,4 @@
-"""One error type per kind of mistake. Every message says what is wrong, where, and what to do."""
+"""The error types, one for each kind of mistake. A message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 
 class TrilemmaError(Exception):
-    """Base of every error that trilemma raises on purpose."""
+    """Base class of all errors that trilemma raises on purpose."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in an input: what it is, the place, and a suggestion."""
+    """One mistake in an input: a message, the place, and a suggestion."""
 
     message: str
     file: str = ""
@@ -27,7 +27,7 @@ class Problem:
 
 
 class SuiteError(TrilemmaError):
-    """A suite that cannot be run. `problems` holds every mistake found, not only the first."""
+    """A suite cannot be run. `problems` holds every mistake found, not only the first."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -35,27 +35,27 @@ class SuiteError(TrilemmaError):
 
 
 class PluginError(TrilemmaError):
-    """A plugin that cannot be loaded, or that registers something invalid or already taken."""
+    """A plugin cannot be loaded, or registers something that is invalid or has a name in use."""
 
 
 class DataError(TrilemmaError):
-    """Data that cannot be used: wrong shape, not finite, too few rows, missing file."""
+    """Data cannot be used, because of its shape, values that are not finite, too few rows or a missing file."""
 
 
 class StoreError(TrilemmaError):
-    """A run directory that cannot be read or written."""
+    """A run directory cannot be read or written."""
 
 
 class UnsupportedError(TrilemmaError):
-    """What was asked is not defined for this model or dataset; recorded as outcome `unsupported`, not as a failure."""
+    """A computation is not defined for this model or dataset. The outcome is `unsupported`, which is not a failure."""
 
 
 class DivergedError(TrilemmaError):
-    """Training or sampling left the finite numbers; recorded as outcome `diverged`."""
+    """Training or sampling gave numbers that are not finite. The outcome is `diverged`."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt name: the closest known one, or the whole list where nothing is close."""
+    """A suggestion for an unknown name: the closest known name, or all known names if none is close."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
     if close:

@@ -1,4 +1,4 @@
-"""Where a registered class comes from, and what its computation rests on: which source decides a number."""
+"""The provenance of registered classes, and the hash of the source code that a computation reaches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL = (f"{OWN}.contracts.model", "Model")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Plugin, distribution and version of something registered."""
+    """The plugin, distribution and version that a registered class comes from."""
 
     plugin: str
     distribution: str
@@ -28,15 +28,16 @@ class Provenance:
 class Reach:
     """The definitions that a computation reaches from its roots, in the top-level packages of `scope`.
 
-    Every name that reached code mentions is followed. A member of a class is reached where its class is and its name is
-    mentioned as an attribute, by anything that is reached. Members of a *model* class are told apart more finely: only
-    what its own classes mention of `self`, `super()` or such a class, and what anything mentions of a variable named
-    `model`, reaches them. So `self.flow.sample(n)` in a loss reaches the flow's method, and not the model's own
-    `sample` with the samplers behind it.
+    Every name that appears in reached code is followed. A member of a class is reached if the class is reached and
+    reached code uses the name of the member as an attribute. For members of a *model* class the rule is stricter: they
+    are reached only by attributes of `self`, `super()` or a model class within model classes, and by attributes of a
+    variable named `model`. So `self.flow.sample(n)` in a loss reaches the method of the flow, but not `sample` of the
+    model and the samplers that it uses.
 
-    Where the source does not say what is reached, more is taken than less: a model that hands itself to a function may
-    be asked for anything there; a computed `getattr` may mean any member; code that imports by a computed name, or
-    executes text, reaches every module that it imports. (The harness's own code is known, and exempt.)
+    If the source does not show what is reached, the hash covers too much rather than too little. A model that passes
+    itself to a function reaches all members that are used as attributes anywhere. A computed `getattr` reaches every
+    member. Code that imports by a computed name, or executes text, reaches all modules that it imports. The code of
+    the harness is exempt from these rules, because it is known.
     """
 
     def __init__(self, scope: Iterable[str]) -> None:
@@ -48,7 +49,7 @@ class Reach:
         self._escaped = self._any = False
 
     def add(self, thing: type[Any], *, whole: bool = False) -> Reach:
-        """Reach a class; with `whole` all of its members and those of its bases in scope."""
+        """Reach a class; with `whole`, also all its members and the members of its bases in scope."""
         for base in thing.__mro__ if whole else (thing,):
             if self._in_scope(base.__module__):
                 self._name(base.__module__, base.__qualname__.split(".")[0])
@@ -57,7 +58,7 @@ class Reach:
         return self
 
     def add_name(self, where: str, *, whole: bool = False) -> Reach:
-        """Reach `module:name`; with `whole` all members, where it is a class."""
+        """Reach `module:name`; with `whole`, also all members if it is a class."""
         home, _, name = where.partition(":")
         self._name(home, name)
         if whole and (known := self._classes.get((home, name, ""))):
@@ -65,7 +66,7 @@ class Reach:
         return self
 
     def hash(self) -> str:
-        """sha256 (first 16 hex digits) over the code of all that is reached."""
+        """sha256 (first 16 hex digits) of the code of all reached definitions."""
         while self._members():
             pass
         digest = hashlib.sha256()
@@ -75,7 +76,7 @@ class Reach:
 
     @property
     def definitions(self) -> set[str]:
-        """All that is reached, as `module:name` or `module:Class.member`."""
+        """All reached definitions, as `module:name` or `module:Class.member`."""
         while self._members():
             pass
         return {f"{where}:{name}{'.' if member else ''}{member}" for where, name, member in self._found if name}
@@ -106,7 +107,7 @@ class Reach:
         else:
             for star in source.stars:
                 self._name(star, name)
-            # A name that the module makes when it is asked for.
+            # A name that the module creates on access, by a `__getattr__`.
             made = getattr(sys.modules.get(where), name, None)
             home, qualified = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
             if home and qualified and home != where:
@@ -119,13 +120,13 @@ class Reach:
             self._name(where, name)
 
     def _everything(self, where: str) -> None:
-        """Reach a whole module: it is handed on as an object."""
+        """Reach a whole module, because the code uses the module as an object."""
         source = module(where) if self._in_scope(where) and where not in ("trilemma", OWN) else None
         for name in source.definitions if source is not None else ():
             self._name(where, name)
 
     def _chain(self, source: Module, chain: tuple[str, ...], local: dict[str, tuple[str, str]]) -> None:
-        """Reach what a dotted name means."""
+        """Reach the definition that a dotted name refers to."""
         root, *rest = chain
         where, name = local.get(root) or source.imports.get(root) or ("", "")
         if not where:
@@ -182,7 +183,7 @@ class Reach:
         self._take(key, source, known.shared, known)
 
     def _members(self) -> bool:
-        """Reach the members that have come to be mentioned; whether there were any."""
+        """Reach the members whose names are now in use. Returns whether there were any."""
         more = False
         for (where, name, _), known in list(self._classes.items()):
             wanted = self._of_model if known.is_model else self._attributes
@@ -197,7 +198,7 @@ class Reach:
         return more
 
     def _imports_of(self, source: Module) -> None:
-        """Reach all of the modules that a module imports, directly or not."""
+        """Reach all modules that a module imports, directly or indirectly."""
         waiting, seen = [source.name], set()
         while waiting:
             where = waiting.pop()
@@ -212,7 +213,7 @@ class Reach:
 
 
 class _Class:
-    """A class that is reached, and those of its members that are not reached yet."""
+    """A reached class, with the members that are not reached yet."""
 
     def __init__(self, node: ast.ClassDef, is_model: bool, implicit: frozenset[str] | None) -> None:
         self.is_model, self.whole = is_model, False
@@ -229,7 +230,7 @@ class _Class:
                 self.shared.append(statement)
 
     def is_implicit(self, member: str) -> bool:
-        """Whether something out of sight may call it: Python, a base class of another package, a decorator."""
+        """Whether Python, a base class of another package or a decorator may call the member."""
         if self._implicit is None or member in self._implicit or (member.startswith("__") and member.endswith("__")):
             return True
         functions = [s for s in self.members[member] if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -263,7 +264,7 @@ def _is_model_class(where: str, name: str) -> bool:
 
 @cache
 def _traits(where: str, name: str, scope: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
-    """Whether a class is a model, and the names that its bases of other packages know (None: not known)."""
+    """Whether a class is a model, and the member names of its bases in other packages (None if not known)."""
     made = getattr(sys.modules.get(where), name, None)
     if not isinstance(made, type):
         return False, None

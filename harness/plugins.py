@@ -1,4 +1,4 @@
-"""Discovery of plugins: provenance, collisions, and broken ones that never hide the others."""
+"""The registry of plugins: discovery, provenance, name collisions, and broken plugins."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PluginRecord:
 
 @dataclass(frozen=True)
 class Observed:
-    """What one plugin's observer returned, or the message that says how it failed."""
+    """The return value of the observer of one plugin, or the message of its error."""
 
     plugin: str
     value: Any = None
@@ -45,10 +45,10 @@ class Observed:
 
 
 class Registry:
-    """The loaded plugins and what they registered, by kind and name.
+    """The loaded plugins, and the classes that they registered, by kind and name.
 
-    Loads each entry point on its own: a plugin that raises at import stays listed with its error. Commands of the
-    built-in plugins are cheap to load, so the command line starts with `builtin_only` and loads the rest on demand.
+    Each entry point is loaded separately, so a plugin that raises at import does not affect the others; it stays listed
+    with its error. With `builtin_only`, only the built-in plugins are loaded, which is fast.
     """
 
     def __init__(self, files: Iterable[str | Path] = (), *, builtin_only: bool = False) -> None:
@@ -68,7 +68,7 @@ class Registry:
             record = PluginRecord(path.stem, str(path), "unpackaged", str(path.resolve()))
             self._load(record, lambda path=path: _load_file(path))  # type: ignore[misc]
             if record.error:
-                # Asked for by name, so a mistake in it must not be overlooked.
+                # The user asked for this file, so an error in it must stop the command.
                 raise PluginError(f"plugin file {path}: {record.error}")
 
     def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
@@ -77,14 +77,14 @@ class Registry:
             record.module = load()
             self.manager.register(record.module, name=f"{record.distribution}:{record.name}")
             _refuse_misspelt(record.module)
-        except Exception as error:  # whatever a third party's import raises must not hide the other plugins
+        except Exception as error:  # an error in one plugin must not affect the others
             record.error = f"{type(error).__name__}: {error}"
             self.manager.unregister(name=f"{record.distribution}:{record.name}")
 
     # What was registered
 
     def classes(self, kind: str) -> dict[str, type[Any]]:
-        """Registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name."""
+        """The registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name."""
         return {name: cls for name, (cls, _) in self._collect(kind).items()}
 
     def get(self, kind: str, name: str) -> type[Any]:
@@ -97,7 +97,7 @@ class Registry:
         return classes[name]
 
     def provenance(self, kind: str, name: str) -> Provenance:
-        """Where a registered class comes from."""
+        """The plugin, distribution and version of a registered class."""
         _, record = self._collect(kind)[name]
         return Provenance(record.name, record.distribution, record.version)
 
@@ -114,7 +114,7 @@ class Registry:
             try:
                 classes = list(hook())
                 names = [check_class(cls, kind) for cls in classes]
-            except Exception as error:  # a broken hook is the plugin's own row in `trilemma plugins`
+            except Exception as error:  # `trilemma plugins` shows the error with the plugin
                 record.error = f"trilemma_{kind}: {type(error).__name__}: {error}"
                 continue
             for name, cls in zip(names, classes, strict=True):
@@ -137,14 +137,14 @@ class Registry:
             self._collect(kind)
 
     def observe(self, hook: str, **arguments: Any) -> Iterator[Observed]:
-        """Call an observer hook of every plugin on its own; yields what each returned, or how it failed."""
+        """Call an observer hook of every plugin, and yield the return value or the error of each."""
         name = f"trilemma_{hook}"
         for implementation in getattr(self.manager.hook, name).get_hookimpls():
             plugin = implementation.plugin_name
             try:
                 value = implementation.function(**{key: arguments[key] for key in implementation.argnames})
                 yield Observed(plugin, value)
-            except Exception as error:  # observers can never fail a run
+            except Exception as error:  # an observer must not fail a run
                 yield Observed(plugin, error=f"{name} of plugin '{plugin}' raised {type(error).__name__}: {error}")
 
     def warnings(self) -> list[str]:
@@ -155,7 +155,7 @@ class Registry:
 def _clash(
     kind: str, name: str, cls: type[Any], found: dict[str, tuple[type[Any], PluginRecord]]
 ) -> tuple[str, PluginRecord] | None:
-    """What of a class is taken already, and by whom: its name, or for a metric that of one of its quantities."""
+    """The name of a class, or of a quantity of a metric, that is already taken, and the plugin that has it."""
     if name in found:
         return f"{kind[:-1].replace('_', ' ')} '{name}'", found[name][1]
     if kind == "metrics":
@@ -172,7 +172,7 @@ def _is_builtin(entry: metadata.EntryPoint) -> bool:
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {path}; check the path")
     name = f"trilemma_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -189,4 +189,4 @@ def _refuse_misspelt(module: Any) -> None:
         if name.startswith("trilemma_") and name not in known:
             raise PluginError(f"there is no hook '{name}' ({did_you_mean(name, known)})")
         if name in known and not hasattr(function, "trilemma_impl"):
-            raise PluginError(f"hook '{name}' lacks its decorator @trilemma.hookimpl")
+            raise PluginError(f"hook '{name}' has no decorator; write @trilemma.hookimpl above it")

@@ -1,6 +1,6 @@
-"""Source as it is parsed: the definitions of a module, and what the code of a definition mentions.
+"""Parsed source code: the definitions of a module, and the names that the code of a definition uses.
 
-Code counts without comments, docstrings, annotations of functions and the descriptions of options.
+Comments, docstrings, annotations of functions and descriptions of options do not count as code.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from pathlib import Path
 from typing import Any
 
 _OPAQUE = {"eval", "exec", "__import__", "globals", "locals", "vars", "import_module"}
-_MODEL_NAMES = {"model", "_model"}  # what the harness calls a model
+_MODEL_NAMES = {"model", "_model"}  # names of variables that hold a model in the harness
 
 Definition = tuple[str, str, str]
-"""Module, top-level name, and for a member of a class its name, else ""."""
+"""The module, the top-level name, and the name of the member if it is a member of a class, else ""."""
 
 
 @dataclass
 class Mentions:
-    """What the code of one definition mentions."""
+    """The names that the code of one definition uses."""
 
     names: set[str] = field(default_factory=set)
     chains: set[tuple[str, ...]] = field(default_factory=set)
-    """Dotted names that start with a plain name: `trilemma.Model.score`."""
+    """Dotted names that start with a plain name, such as `trilemma.Model.score`."""
     attributes: set[str] = field(default_factory=set)
     of_self: set[str] = field(default_factory=set)
     of_model: set[str] = field(default_factory=set)
     imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)
     self_escapes: bool = False
-    """`self` is handed on."""
+    """Whether `self` is passed on as an object."""
     any_member: bool = False
-    """An attribute is asked for by a computed name."""
+    """Whether an attribute is accessed by a computed name."""
     opaque: bool = False
-    """Something is imported by a computed name, or text is executed."""
+    """Whether something is imported by a computed name, or text is executed."""
 
 
 class _Reader(ast.NodeVisitor):
-    """Collects the mentions of a piece of code."""
+    """Collects the names that a piece of code uses."""
 
     def __init__(self) -> None:
         self.found = Mentions()
@@ -62,7 +62,7 @@ class _Reader(ast.NodeVisitor):
         chain = _chain(node)
         if chain:
             self.found.chains.add(chain)
-        if not isinstance(node.value, ast.Name):  # a plain name is the start of the chain, and not used by itself
+        if not isinstance(node.value, ast.Name):  # a plain name is the start of the chain and is not used alone
             self.visit(node.value)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -91,7 +91,7 @@ class _Reader(ast.NodeVisitor):
 
 
 class _Bare(ast.NodeTransformer):
-    """The code without docstrings, annotations of functions, and descriptions of options."""
+    """Removes docstrings, annotations of functions, and descriptions of options from the code."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         node.returns = None
@@ -114,7 +114,7 @@ class _Bare(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _without_docstring(self, node: Any) -> Any:
-        # Texts that stand alone are documentation, after an attribute too.
+        # A text that stands alone is documentation, also after an attribute.
         node.body = [s for s in node.body if not is_text(s)] or [ast.Pass()]
         return self.generic_visit(node)
 
@@ -151,7 +151,7 @@ class Module:
                         self.definitions.setdefault(name, []).append(statement)
 
     def imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
-        """(module, name in it or "" for the module itself, the name that it is given here)."""
+        """Yield (module, name in the module or "" for the module itself, local name) for each imported name."""
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield (alias.name, "", alias.asname) if alias.asname else (alias.name.split(".")[0], "", alias.name)
@@ -167,7 +167,7 @@ class Module:
 
 @cache
 def module(name: str) -> Module | None:
-    """The source of a module; None where it has none in Python."""
+    """The source of a module; None if it has no Python source."""
     try:
         loaded = sys.modules.get(name)
         if loaded is not None and getattr(loaded, "__file__", None):
@@ -182,7 +182,7 @@ def module(name: str) -> Module | None:
 
 @cache
 def mentions(statement: ast.stmt) -> Mentions:
-    """What a statement mentions."""
+    """The names that a statement uses."""
     reader = _Reader()
     reader.visit(statement)
     return reader.found
@@ -190,12 +190,12 @@ def mentions(statement: ast.stmt) -> Mentions:
 
 @cache
 def dump(statement: ast.stmt) -> bytes:
-    """The code of a statement, whatever its layout and comments."""
+    """The code of a statement, without its layout and comments."""
     return ast.dump(statement).encode()
 
 
 def forget() -> None:
-    """Read every source anew from now on."""
+    """Clear the caches, so that every source is read again."""
     for cached in (module, mentions, dump):
         cached.cache_clear()
 
@@ -215,7 +215,7 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
 
 
 def is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a text that stands alone: documentation."""
+    """Whether a statement is a constant that stands alone, such as documentation."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
@@ -224,14 +224,14 @@ def _dunder(name: str) -> bool:
 
 
 def bare_name(node: ast.expr) -> str:
-    """The last name of an expression: `model` of `self.model` and of `model`; of a call that of what is called."""
+    """The last name of an expression: `model` for `self.model` and `model`; for a call, the last name of the callee."""
     if isinstance(node, ast.Call):
         return bare_name(node.func)
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def _is_self(node: ast.expr) -> bool:
-    """`self`, `cls`, `super()`, `type(self)`."""
+    """Whether an expression is `self`, `cls`, `super()` or `type(self)`."""
     if isinstance(node, ast.Call):
         return bare_name(node.func) in ("super", "type")
     return isinstance(node, ast.Name) and node.id in ("self", "cls")

@@ -1,1 +1,1 @@
-"""Built-in reports: HTML, Markdown and CSV of a finished run."""
+"""The built-in report of a run, as HTML, Markdown and CSV."""

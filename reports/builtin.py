@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @trilemma.hookimpl
 def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
-    """The built-in sections."""
+    """The built-in sections of the report."""
     from .sections.comparison import Comparison
     from .sections.curves import Curves
     from .sections.failures import Failures
@@ -36,6 +36,6 @@ def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection
 
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
-    """Add `trilemma report`."""
+    """Add the command `trilemma report`."""
 
     group.add_command(report)

@@ -1,4 +1,4 @@
-"""`trilemma report`."""
+"""The command `trilemma report`, which writes the report of a run again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import trilemma
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to write into instead of the run directory.",
+    help="Folder for the report [default: the run directory].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the written paths as JSON.")
 def report(directory: Path, out: Path | None, as_json: bool) -> None:
-    """Write report.html, report.md and results.csv of a run directory again.
+    """Write report.html, report.md and results.csv of the run directory DIR again.
 
     \b
     Example:

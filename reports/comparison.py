@@ -1,4 +1,4 @@
-"""The comparison as a table of plain records, from which both HTML and Markdown are written."""
+"""The comparison table as plain records, from which both HTML and Markdown are written."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from . import measures, numbers
 from .kit import Digest
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
-"""What makes a row, apart from the sampler setting."""
+"""The columns that identify a model in the table."""
 
 NOTHING = 1e-4
-"""Nats that single precision can lose in a mean log-density."""
+"""Largest error of a mean log-density from single precision, in nats."""
 
 SELECTED = "▸"
 
 NOTES = {
-    "†": "at the floor or below it: no further from the test points than real data is. So are replayed training points",
-    "*": "below what the true value can be: a likelihood that is not normalized, or an approximation that fails",
-    "‡": "large generalization gap: training points are far more likely than test points under this model, "
-    "so its quality may be memory",
-    "§": "timed while other work ran on the machine; read as an upper bound",
-    "¶": "fewer seeds than the other rows: see its failures",
-    SELECTED: "selected by the last command; the other rows are of earlier ones",
+    "†": "at or below the floor: the samples are as near to the test points as real data is. Copies of training points "
+    "reach the floor too",
+    "*": "below the lowest possible true value: the likelihood is not normalized, or an approximation failed",
+    "‡": "memorization: training points are far more likely than test points under this model, so a good value may "
+    "come from copies of training points",
+    "§": "measured while other work ran on the machine: the true value may be lower",
+    "¶": "fewer seeds than in other rows: see the failures",
+    SELECTED: "selected by the last command; the other rows are from earlier commands",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: metric and likelihood kind, its heading, and the factor from the frame's unit to the heading's."""
+    """A column of the table: metric, likelihood kind and heading. `factor` converts values to the unit shown."""
 
     metric: str
     kind: str
@@ -58,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as it is shown. `sort` is the number itself, or infinity where there is none."""
+    """One number as text. `sort` is the number itself, or infinity if there is none."""
 
     value: str = numbers.MISSING
     half: str = ""
@@ -70,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell or evaluation that did not end well, as a row of the table."""
+    """A cell or evaluation that failed, as a row of the table."""
 
     sampler: str
     outcome: str
@@ -80,7 +81,7 @@ class Failure:
 
 @dataclass
 class Entry:
-    """One model: its sampler settings as lines, and its failures."""
+    """The rows of one model: a line for each sampler setting, and its failures."""
 
     label: str
     ink: str
@@ -111,7 +112,7 @@ class Table:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Column groups in order, with their widths."""
+        """The column groups in order, with their numbers of columns."""
         widths: dict[str, int] = {}
         for column in self.columns:
             group = trilemma.GROUPS.get(column.group, column.group)
@@ -120,7 +121,7 @@ class Table:
 
 
 def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
-    """The comparison table of one dataset: the main columns, or those that the main table leaves out."""
+    """Build the comparison table of one dataset, with the main columns or with the columns that those leave out."""
     rows = digest.summary[digest.summary["dataset_id"] == dataset]
     good = rows[rows["metric"] != ""]
     chosen = _columns(good, main)
@@ -138,7 +139,7 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
     notes = {mark: text for mark, text in NOTES.items() if mark in used}
     degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
     if degenerate and main:
-        notes["Caution"] = f"the likelihood is unbounded in principle on this data: {degenerate}"
+        notes["Caution"] = f"a model can reach any likelihood on this data, because {degenerate}"
     return Table(
         dataset=dataset,
         title=digest.title(dataset),
@@ -177,12 +178,12 @@ def _columns(good: pd.DataFrame, main: bool) -> list[Column]:
 
 
 def _by_kind(rows: pd.DataFrame) -> bool:
-    """Whether a metric has a column for each kind of likelihood: where it rests on one and ranks models."""
+    """Whether a metric has a column for each likelihood kind, which is if it uses a likelihood and ranks models."""
     return bool((rows["likelihood"] != "").any() and rows["ranks"].any())
 
 
 def _representative(rows: pd.DataFrame) -> pd.Series:
-    """The values that a column's unit is chosen for: those of the models, where there are any."""
+    """The values that decide the unit of a column: those of models that are not controls, if there are any."""
     models = rows[~rows["control"]]
     return (rows if models.empty else models)["value"]
 
@@ -257,7 +258,7 @@ def _failure(row: Any, digest: Digest) -> Failure:
 
 
 def _rank(good: pd.DataFrame, order: list[str]) -> tuple[float, ...]:
-    """By the least value of each metric in `order`, where it is to be read."""
+    """The sort key of a model: its best value of each metric in `order`."""
     keys = []
     for metric in order:
         rows = good[good["metric"] == metric]
@@ -267,7 +268,7 @@ def _rank(good: pd.DataFrame, order: list[str]) -> tuple[float, ...]:
 
 
 def _ranking(good: pd.DataFrame) -> list[str]:
-    """The metrics that put models in order: those that stand for quality, then those that stand for likelihood."""
+    """The metrics that decide the order of models: the first of quality, then those of likelihood."""
     ranked = good[good["ranks"] & good["place"].eq("first") & good["group"].isin(["quality", "likelihood"])]
     deciding = measures.deciding(good)
     return list(dict.fromkeys([*([deciding] if deciding else []), *trilemma.metrics_in_order(ranked)]))

@@ -1,4 +1,4 @@
-"""Figures that follow the page's theme: inline SVG whose colors are CSS variables, and PNG for Markdown."""
+"""Figures: inline SVG that follows the theme of the page by CSS variables for colors, and PNG for Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 INK, MUTED, GRID, PAPER = "#1c2126", "#5b6670", "#dfe4e9", "#fefefe"
 
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b5508f", "#c98a00", "#3fa7e0", "#6a51a3", "#7a6a53")
-"""Okabe and Ito's color-blind-safe palette without its yellow and black, toned for white; two more at the end."""
+"""Colors of models: the color-blind-safe palette of Okabe and Ito, adapted to a white page, without yellow and black
+and with two more colors."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
@@ -49,7 +50,7 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Ink:
-    """How one model is drawn in every figure: its color, the name of that color on the page, its marker."""
+    """The style of one model in all figures: its color, the CSS variable of the color, and its marker."""
 
     color: str
     variable: str
@@ -57,7 +58,7 @@ class Ink:
 
 
 def inks(labels: Sequence[str]) -> dict[str, Ink]:
-    """One ink per model label; beyond eight models colors repeat with other markers."""
+    """One style per model label. With more than eight models, colors repeat with other markers."""
     return {
         label: Ink(
             SERIES[i % len(SERIES)],
@@ -69,7 +70,7 @@ def inks(labels: Sequence[str]) -> dict[str, Ink]:
 
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> Markup:
-    """An inline SVG that scales with the page and takes the page's colors. Text stays text."""
+    """A figure as inline SVG, which scales with the page and uses its colors. Text stays text."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": alt}):
         figure = Figure(figsize=size, layout="constrained", facecolor="none")
         draw(figure)
@@ -94,7 +95,7 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> 
 
 
 def png(draw: Callable[[Figure], None], size: tuple[float, float], dpi: float = 150) -> bytes:
-    """The same figure as PNG on white."""
+    """A figure as PNG on white."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained", facecolor="white")
         draw(figure)

@@ -1,4 +1,4 @@
-"""Reading the long results frame."""
+"""Helpers for reading the results frame."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pandas as pd
 
 
 def failed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a uniform frame that tell of a cell or an evaluation that did not end well."""
+    """The rows of a uniform frame whose cell or evaluation has another outcome than `ok`."""
     return frame[~frame["outcome"].isin(["ok", ""])]
 
 
 def family(sampler: str) -> str:
-    """The name of a sampler without its options: `heun(steps=18)` is of family `heun`."""
+    """The name of a sampler setting without its options, such as `heun` for `heun(steps=18)`."""
     return sampler.split("(", 1)[0].strip()

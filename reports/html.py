@@ -1,4 +1,4 @@
-"""Jinja templates with everything escaped."""
+"""The Jinja templates of the report, in which all values are escaped."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def _environment() -> Environment:
 
 
 def breakable(label: str) -> Markup:
-    """An escaped label that a browser may break before its options and between them."""
+    """An escaped label in which a browser may break lines before options."""
     return Markup(str(escape(label)).replace("(", "<wbr>(").replace(",", ",<wbr>"))
 
 
 def render(template: str, **values: Any) -> Markup:
-    """A template of this room, filled with `values`; only Markup passes unescaped."""
+    """Fill a template with `values`. All values are escaped, except Markup."""
     return Markup(_environment().get_template(template).render(**values))
 
 
 def asset(name: str) -> Markup:
-    """A style sheet or script of this room, to be inlined."""
+    """The text of a style sheet or script, to be inlined in the page."""
     return Markup((TEMPLATES / name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What sections share: the aggregated run, its datasets, its inks."""
+"""The digest of a run that the built-in sections share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .figures import Ink, inks
 
 @dataclass(frozen=True)
 class Digest:
-    """A run made ready for the built-in sections: the rows that count, and how many cells newer ones supersede."""
+    """A run prepared for the built-in sections: its rows, their summary, dataset cards, and styles of models."""
 
     rows: pd.DataFrame
     superseded: int
@@ -26,16 +26,16 @@ class Digest:
 
     @property
     def datasets(self) -> list[str]:
-        """Dataset ids in order of appearance."""
+        """The dataset ids in order of appearance."""
         return [name for name in self.rows["dataset_id"].unique() if name]
 
     def title(self, dataset: str) -> str:
-        """A dataset's id and, where the card tells it, its title."""
+        """The id of a dataset, with its title if the card has one."""
         title = str(self.cards.get(dataset, {}).get("title") or "")
         return f"{dataset}: {title}" if title and title != dataset else dataset
 
     def run_label(self, row: Any) -> str:
-        """A model label with the budget and device wherever the run has several."""
+        """The label of a model, with its budget and device if the run has several."""
         parts = [str(row.label)]
         parts += [str(row.budget)] if self.several_budgets and row.budget else []
         parts += [str(row.device)] if self.several_devices and row.device else []
@@ -43,7 +43,7 @@ class Digest:
 
 
 def digest(view: trilemma.RunView) -> Digest:
-    """The digest of a run."""
+    """Prepare the digest of a run."""
     rows = trilemma.uniform_frame(view.frame)
     models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
     return Digest(

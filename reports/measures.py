@@ -1,4 +1,4 @@
-"""Which numbers stand for quality, likelihood and cost in a table or figure: metrics say it of themselves."""
+"""The choice of metrics for tables and figures. It uses only what metrics say in their quantities."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ def axis_title(rows: pd.DataFrame, metric: str) -> str:
 
 
 def kind_order(kind: str) -> tuple[int, str]:
-    """Sort key of kinds of likelihood."""
+    """The sort key of a likelihood kind."""
     known = list(trilemma.LIKELIHOOD_KINDS)
     return (known.index(kind) if kind in known else len(known)), kind
 
 
 def kind_title(kind: Any) -> str:
-    """How a kind of likelihood is written."""
+    """The title of a likelihood kind."""
     return trilemma.LIKELIHOOD_KINDS.get(str(kind), str(kind))
 
 
 def deciding(rows: pd.DataFrame) -> str | None:
-    """The metric of quality by which models are ranked, among the summary rows of one dataset: the first of its group,
-    else the first that ranks models.
+    """The metric of quality by which models are ranked, among the summary rows of one dataset.
+
+    It is the first metric of the group quality, else the first metric of samples that ranks models.
     """
     samples = rows[rows["group"].isin(["quality", "coverage", "further"])]
     candidates = [samples[samples["group"].eq("quality") & samples["place"].eq("first")], samples[samples["ranks"]]]
@@ -41,8 +42,9 @@ def deciding(rows: pd.DataFrame) -> str | None:
 
 
 def pictured(rows: pd.DataFrame) -> str | None:
-    """The metric of quality that figures show, among the summary rows of one dataset: the first of the main table,
-    which has a floor to be read against; else any of samples.
+    """The metric of quality that figures show, among the summary rows of one dataset.
+
+    It is the first metric of quality in the main table, which has a floor, else the first metric of samples.
     """
     samples = rows[rows["group"].isin(["quality", "coverage", "further"]) & (rows["sampler"] != "")]
     candidates = [samples[samples["group"].eq("quality") & samples["place"].ne("more")], samples]
@@ -50,6 +52,6 @@ def pictured(rows: pd.DataFrame) -> str | None:
 
 
 def costs(rows: pd.DataFrame) -> dict[str, str]:
-    """The costs of sampling that figures set quality against -> the titles of their axes."""
+    """The sampling costs that figures show quality against, with the titles of their axes."""
     own = rows[(rows["group"] == "sampling") & (rows["place"] == "first")]
     return {metric: axis_title(own, metric) for metric in trilemma.metrics_in_order(own)}

@@ -1,4 +1,4 @@
-"""How numbers are written: significant digits follow the interval, and a column has one unit."""
+"""Formatting of numbers: significant digits follow the interval, and a column has one unit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _COUNTS = {"parameters": 1.0}
 
 
 def decimals_of(half: float) -> int:
-    """Decimals that an interval of half-width `half` supports: two significant digits below 30, one from there."""
+    """The decimals for an interval of half-width `half`: two digits of it if its first digit is 1 or 2, else one."""
     exponent = math.floor(math.log10(half))
     leading = half / 10**exponent
     return min(MAX_DECIMALS, max(0, (1 if leading < 3 else 0) - exponent))
 
 
 def fixed(value: float, decimals: int) -> str:
-    """`value` with a fixed number of decimals and a typographic minus; never a negative zero."""
+    """`value` with a fixed number of decimals and a typographic minus, but never as a negative zero."""
     text = f"{value:,.{decimals}f}"
     if text.startswith("-"):
         text = text[1:] if float(text.replace(",", "")) == 0 else MINUS + text[1:]
@@ -32,7 +32,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def plain(value: float, digits: int = 3, *, whole: bool = True) -> str:
-    """`value` to a number of significant digits; unless `whole` is off, whole numbers below 10,000 in full."""
+    """`value` with `digits` significant digits. With `whole`, whole numbers below 10,000 have all digits."""
     if math.isnan(value):
         return MISSING
     if math.isinf(value):
@@ -47,7 +47,7 @@ def plain(value: float, digits: int = 3, *, whole: bool = True) -> str:
 
 
 def with_interval(value: float, half: float) -> tuple[str, str]:
-    """`(value, half-width)` with the digits that the half-width supports; the second is empty without an interval."""
+    """`(value, half-width)` with the digits that the half-width supports. The second is "" without an interval."""
     if not (math.isfinite(value) and math.isfinite(half) and half > 0):
         return plain(value), ""
     decimals = decimals_of(half)
@@ -57,7 +57,7 @@ def with_interval(value: float, half: float) -> tuple[str, str]:
 
 
 def like(value: float, shown: str) -> str:
-    """A positive `value` with as many decimals as the number `shown`; empty where it is not finite."""
+    """A positive `value` with as many decimals as the number `shown`; "" if it is not finite."""
     if not math.isfinite(value):
         return ""
     if "e" in shown:
@@ -68,7 +68,7 @@ def like(value: float, shown: str) -> str:
 
 
 def scale(unit: str, values: Iterable[float]) -> tuple[float, str]:
-    """`(factor, unit)` that writes a whole column of `values` in one readable unit."""
+    """`(factor, unit)`, with which a column of `values` has one readable unit."""
     finite = sorted(abs(v) for v in values if math.isfinite(v) and v != 0)
     middle = finite[len(finite) // 2] if finite else 1.0
     known = unit.lower()
@@ -89,7 +89,7 @@ def scale(unit: str, values: Iterable[float]) -> tuple[float, str]:
 
 
 def duration(seconds: float) -> str:
-    """Elapsed time for people: `0.42 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Elapsed time as text, such as `0.42 s`, `12 s`, `3 min 20 s` and `2 h 5 min`."""
     if not math.isfinite(seconds):
         return MISSING
     if seconds < 10:

@@ -1,4 +1,4 @@
-"""Pictures of points: scatter plots on shared axes, tiles of images."""
+"""Pictures of samples: scatter plots on shared axes, and mosaics of images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Array = NDArray[np.float64]
 POINTS = 2_000
 TILES = 6
 GHOST, NEUTRAL = "#8a949e", "#7c8791"
-"""Grays that can be seen on white and on black, for the data beneath a model and for what is no model."""
+"""Grays that are visible on white and on black, for the data behind a model, and for data and controls."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The axes that all scatter plots of one dataset share: `(x low, x high, y low, y high)`."""
+    """The limits `(x low, x high, y low, y high)` of all scatter plots of one dataset."""
 
     box: tuple[float, float, float, float]
 
 
 def plane(points: NDArray[np.generic]) -> Array:
-    """The first two coordinates of `(n, *shape)`; a single coordinate is drawn against its rank."""
+    """The first two coordinates of points `(n, *shape)`. A single coordinate is drawn against its rank."""
     flat = np.asarray(points, dtype=np.float64).reshape(len(points), -1)[:POINTS]
     if flat.shape[1] >= 2:
         return flat[:, :2]
@@ -37,9 +37,9 @@ def plane(points: NDArray[np.generic]) -> Array:
 
 
 def common_frame(data: Array) -> Frame:
-    """A box around all but the outermost 0.2 % of the data in each direction, with a margin.
+    """Limits that contain all but the outermost 0.2 % of the data in each coordinate, with a margin.
 
-    A square, so that nothing is stretched, unless one side is more than four times the other.
+    The limits form a square, so that nothing is stretched, unless one side is more than four times the other.
     """
     low, high = np.quantile(data, [0.001, 0.999], axis=0)
     center, span = (low + high) / 2, np.maximum(high - low, 1e-9)
@@ -49,7 +49,7 @@ def common_frame(data: Array) -> Frame:
 
 
 def scatter(axes: Axes, points: Array | None, ghost: Array | None, frame: Frame, color: str) -> None:
-    """`points` in `color` over the data in gray; equal point counts make density comparable by eye."""
+    """Draw `points` in `color` over the data `ghost` in gray."""
     if ghost is not None:
         axes.scatter(ghost[:, 0], ghost[:, 1], s=5, c=GHOST, alpha=0.22, linewidths=0)
     if points is not None:
@@ -60,7 +60,7 @@ def scatter(axes: Axes, points: Array | None, ghost: Array | None, frame: Frame,
 
 
 def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: str) -> bytes:
-    """One scatter plot on a transparent ground, without axes."""
+    """One scatter plot as PNG on a transparent background, without axes."""
     figure = Figure(figsize=(2.2, 2.2), facecolor="none")
     axes = figure.add_axes((0, 0, 1, 1))
     scatter(axes, points, ghost, frame, color)
@@ -71,7 +71,7 @@ def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: 
 
 
 def mosaic(points: NDArray[np.generic], levels: int | None) -> Array:
-    """The first images of `(n, c, h, w)`, `(n, h, w, c)` or `(n, h, w)` as one RGB array in [0, 1], `TILES` a side."""
+    """The first images of `(n, c, h, w)`, `(n, h, w, c)` or `(n, h, w)` as an RGB array in [0, 1], `TILES` a side."""
     images = np.asarray(points, dtype=np.float64)[: TILES**2]
     if images.ndim == 3:
         images = images[..., None]
@@ -88,12 +88,12 @@ def mosaic(points: NDArray[np.generic], levels: int | None) -> Array:
 
 
 def mosaic_png(sheet: Array) -> bytes:
-    """A mosaic as PNG, one pixel each; the page scales it without smoothing."""
+    """A mosaic as PNG, without scaling. The page scales it without smoothing."""
     buffer = io.BytesIO()
     imsave(buffer, sheet, format="png")
     return buffer.getvalue()
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG as a `data:` address."""
+    """A PNG as a `data:` URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"

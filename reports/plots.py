@@ -1,4 +1,4 @@
-"""The drawing of quality-against-cost curves."""
+"""Figures of quality against cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .figures import INK, MUTED, PAPER, Ink
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 LOG_RATIO = 4
-"""A value axis becomes logarithmic when its largest value is this many times its smallest."""
+"""The quality axis is logarithmic if the largest value is more than this many times the smallest."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: cost, quality and its interval at each sampler setting, by rising cost."""
+    """One line of a figure: cost, quality and its interval at each sampler setting, by rising cost."""
 
     label: str
     ink: Ink
@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Scale:
-    """What curves are read against: the floor with its interval `(value, low, high)`, and the controls' values."""
+    """The references of a figure: the floor with its interval `(value, low, high)`, and the values of controls."""
 
     floor: tuple[float, float, float] | None
     controls: dict[str, float]
@@ -69,7 +69,10 @@ def quality_against_cost(
 
 
 def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
-    """`(low, high, log)` of the quality axis: all curves and the floor; controls do not stretch it."""
+    """The limits and type `(low, high, log)` of the quality axis. It shows all curves and the floor.
+
+    Controls do not extend it.
+    """
     values = np.concatenate([c.y for c in curves] + [np.array(scale.floor or ())])
     ends = np.concatenate([values, *[c.low for c in curves], *[c.high for c in curves]])
     ends = ends[np.isfinite(ends)]
@@ -81,18 +84,18 @@ def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
 
 
 def key(curve: Curve) -> Markup:
-    """The curve's line and marker as a small SVG for the page's legend."""
+    """The line and marker of a curve as a small SVG for the legend of the page."""
     dash = f' stroke-dasharray="{" ".join(map(str, DASHES[curve.dash]))}"' if DASHES[curve.dash] else ""
     color = f"var(--{curve.ink.variable})"
     shape = _KEY_SHAPES[curve.ink.marker]
-    return Markup(  # every part is a constant of this room
+    return Markup(  # every part is a constant of this package, so nothing needs escaping
         f'<svg viewBox="0 0 34 10" aria-hidden="true"><path d="M0 5H34" fill="none" stroke="{color}" '
         f'stroke-width="1.6"{dash}/><path d="{shape}" fill="{color}"/></svg>'
     )
 
 
 def _columns(curves: list[Curve]) -> int:
-    """How many legend columns a figure of about 100 small letters can take."""
+    """The number of legend columns that fit a figure of about 100 small letters."""
     longest = max(len(curve.label) for curve in curves)
     return max(1, min(len(curves), 100 // (longest + 9)))
 
@@ -135,7 +138,7 @@ def _plain_log(axis: Axis) -> None:
 
 
 def _controls(axes: Axes, scale: Scale, low: float, high: float, log: bool) -> None:
-    """Controls inside the axis as dotted lines, their names at the right, moved apart where they would touch."""
+    """Draw controls inside the axis as dotted lines. Their names are at the right, moved apart if they overlap."""
     marks = dict(scale.controls)
     if scale.floor:
         marks = {"floor": scale.floor[0], **marks}

@@ -1,4 +1,4 @@
-"""Writing a report: HTML in one offline file, Markdown with its figures, and the results as CSV."""
+"""Writing the report: HTML in one offline file, Markdown with its figures, and the results as CSV."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def write_report(
 ) -> list[Path]:
     """Write `report.html`, `report.md` (with `figures/`) and `results.csv` of a run into the folder `out`.
 
-    Each file is replaced whole. A section that raises is replaced by its error; the others are not touched by it.
-    Returns the paths written. Raises StoreError where `out` is not empty and was not made by trilemma, OSError
-    where it cannot be written.
+    Each file is replaced atomically. If a section raises, its error is shown in its place, and the other sections are
+    not affected. Returns the paths written. Raises StoreError if `out` is not empty and was not made by trilemma,
+    OSError if it cannot be written.
     """
     out = Path(out)
     trilemma.claim_directory(out)
@@ -50,7 +50,7 @@ def write_report(
 
 
 def render_sections(view: trilemma.RunView, sections: Iterable[type[trilemma.ReportSection]]) -> list[trilemma.Section]:
-    """The sections that have something to show, by rising order; an error takes the place of its section."""
+    """Render the sections that have something to show, by rising order. An error is shown in place of its section."""
     rendered = []
     for section in sorted(sections, key=lambda section: section.order):
         try:
@@ -64,7 +64,7 @@ def render_sections(view: trilemma.RunView, sections: Iterable[type[trilemma.Rep
 
 
 def _broken(name: str, error: Exception) -> trilemma.Section:
-    message = f"This section could not be rendered. {type(error).__name__}: {error}"
+    message = f"This section could not be rendered, because of an error in its code. {type(error).__name__}: {error}"
     return trilemma.Section(
         title=name,
         html=Markup('<p class="bad">{}</p>').format(message),

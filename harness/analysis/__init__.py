@@ -1,1 +1,1 @@
-"""From results to what may be said of them."""
+"""Statistics of results: intervals, paired comparisons, ranks, Pareto fronts, summaries, and the view of a run."""

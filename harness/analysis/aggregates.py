@@ -1,8 +1,8 @@
-"""Scores of many tasks and seeds in one number with an interval (Agarwal et al. 2021, the methods of `rliable`).
+"""Aggregates of scores over tasks and seeds, with intervals (Agarwal et al. 2021, the methods of `rliable`).
 
-`scores` is an array `(tasks, seeds)`: one model's value of one metric on each dataset and training seed, normalized
-beforehand where tasks differ in scale. The bootstrap is stratified: it resamples seeds within each task and keeps the
-tasks, so its interval speaks of training seeds, not of other datasets.
+`scores` is an array `(tasks, seeds)`: the values of one metric for one model on each dataset and training seed.
+Normalize them first if tasks differ in scale. The bootstrap is stratified: it resamples seeds within each task and
+keeps the tasks, so its interval covers the variation over training seeds, but not over datasets.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Interval = tuple[float, float, float]
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
-    """Mean of the middle half of all scores: 25 % are trimmed at either end (Agarwal et al. 2021, section 4.3).
+    """Interquartile mean: the mean of the middle half of all scores (Agarwal et al. 2021, section 4.3).
 
-    As robust as a median to a few outliers, and less noisy. Of k scores, floor(k / 4) are cut at either end.
+    Of k scores, floor(k / 4) are cut at each end. It is as robust to a few outliers as the median, and less noisy.
     """
     return float(stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=None))
 
@@ -38,7 +38,7 @@ def stratified_interval(
 ) -> Interval:
     """A statistic of `scores` (tasks, seeds) and its percentile interval under the stratified bootstrap.
 
-    Agarwal et al. 2021, section 4.1. With one seed per task the interval is the value itself: it says nothing.
+    The source is Agarwal et al. 2021, section 4.1. With one seed per task, the interval has no width and no meaning.
     Raises DataError for scores that are not finite or not two-dimensional.
     """
     array = _checked(scores)
@@ -56,15 +56,17 @@ def probability_of_improvement(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """Probability that a run of `a` beats a run of `b` on a task drawn at random, ties counting one half.
+    """Probability that a run of `a` is better than a run of `b` on a random task. A tie counts one half.
 
-    The mean over tasks of the Mann-Whitney statistic U / (seeds_a seeds_b) (Agarwal et al. 2021, section 4.3), with its
-    percentile interval under the stratified bootstrap. The arrays are `(tasks, seeds)` over the same tasks; their seeds
-    may differ in number. Raises DataError for unequal tasks.
+    It is the mean over tasks of the Mann-Whitney statistic U / (seeds_a seeds_b) (Agarwal et al. 2021, section 4.3),
+    with its percentile interval under the stratified bootstrap. The arrays are `(tasks, seeds)` over the same tasks;
+    the numbers of seeds may differ. Raises DataError if the numbers of tasks differ.
     """
     x, y = _checked(a), _checked(b)
     if len(x) != len(y):
-        raise DataError(f"{len(x)} and {len(y)} tasks: both models need scores on the same tasks")
+        raise DataError(
+            f"the models have scores on {len(x)} and {len(y)} tasks: give scores on the same tasks for both"
+        )
     if better == "lower":
         x, y = -x, -y
 
@@ -87,10 +89,11 @@ def performance_profile(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Array, Array, Array]:
-    """Share of runs at least as good as each threshold: `(share, low, high)`, each of the shape of `thresholds`.
+    """Performance profile: the share of runs that are at least as good as each threshold.
 
-    Agarwal et al. 2021, section 4.2 (score distributions; Dolan & More 2002 for the idea), with a pointwise percentile
-    band under the stratified bootstrap. The profile of one model above that of another everywhere is dominance.
+    Returns `(share, low, high)`, each of the shape of `thresholds`, with a pointwise percentile band under the
+    stratified bootstrap (Agarwal et al. 2021, section 4.2; the idea is from Dolan & More 2002). A model dominates
+    another if its profile is higher at every threshold.
     """
     array, marks = _checked(scores), np.asarray(thresholds, dtype=np.float64)
 
@@ -107,13 +110,13 @@ def performance_profile(
 def _checked(scores: ArrayLike) -> Array:
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:
-        raise DataError(f"scores of shape {array.shape} are not (tasks, seeds)")
+        raise DataError(f"scores have shape {array.shape}, expected (tasks, seeds)")
     if not np.isfinite(array).all():
-        raise DataError("scores must be finite: decide first what a failed run is worth")
+        raise DataError("scores must be finite: replace the scores of failed runs by a number, or leave them out")
     return array
 
 
 def _resamples(scores: Array, count: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Resampled copies: seeds drawn with replacement within each task."""
+    """Yield `count` resampled copies of `scores`, with seeds drawn with replacement within each task."""
     for _ in range(count):
         yield np.take_along_axis(scores, rng.integers(scores.shape[1], size=scores.shape), axis=1)

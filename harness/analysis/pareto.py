@@ -1,4 +1,4 @@
-"""Who is on the front of several criteria, and how sure that is."""
+"""Pareto fronts: which models are on the front of several criteria, and how certain that is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Direction = Literal["lower", "higher"]
 def on_front(values: ArrayLike, better: Sequence[Direction]) -> NDArray[np.bool_]:
     """Whether each row of `values` (models, criteria) is on the Pareto front, shape `(models,)`.
 
-    A row is off the front where another is at least as good by every criterion and better by one. Rows with a NaN are
-    off it. Raises DataError where `better` does not name a direction for each criterion.
+    A row is not on the front if another row is at least as good by every criterion and better by at least one. Rows
+    with a NaN are not on the front. Raises DataError if `better` does not give a direction for each criterion.
     """
     array = _oriented(values, better)
     front: NDArray[np.bool_] = np.logical_not(np.isnan(array).any(1))
@@ -31,11 +31,12 @@ def on_front(values: ArrayLike, better: Sequence[Direction]) -> NDArray[np.bool_
 def front_membership(
     samples: Sequence[ArrayLike], better: Sequence[Direction], *, resamples: int = 1000, seed: int = 0
 ) -> Array:
-    """How often each model is on the Pareto front of its resampled means, shape `(models,)`.
+    """The share of bootstrap resamples in which each model is on the Pareto front, shape `(models,)`.
 
-    `samples[m]` has shape `(runs, criteria)`: the values of model m at each training seed (or sample set). Runs of a
-    model are drawn with replacement, all criteria of a run together, so that their correlation is kept; the front is
-    that of the means. 1 is on the front for certain, as far as these runs tell; with one run per model it is 0 or 1.
+    `samples[m]` has shape `(runs, criteria)`: the values of model m at each training seed (or sample set). In each
+    resample, the runs of a model are drawn with replacement, all criteria of a run together, so that their correlation
+    is kept. The front is the front of the means. A share of 1 means that the model is on the front in every resample.
+    With one run per model, the share is 0 or 1. Raises DataError for arrays of another shape.
     """
     arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
     if any(array.ndim != 2 or not len(array) for array in arrays):
@@ -49,10 +50,12 @@ def front_membership(
 
 
 def _oriented(values: ArrayLike, better: Sequence[Direction]) -> Array:
-    """The values with lower better in every column."""
+    """The values, with signs such that lower is better in every column."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != len(better) or not set(better) <= {"lower", "higher"}:
-        raise DataError(f"values of shape {array.shape} need (models, criteria) and 'lower' or 'higher' for each")
+        raise DataError(
+            f"values have shape {array.shape}, expected (models, criteria), with 'lower' or 'higher' for each criterion"
+        )
     signs = np.array([1.0 if direction == "lower" else -1.0 for direction in better])
     oriented: Array = array * signs
     return oriented

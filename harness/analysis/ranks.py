@@ -1,4 +1,4 @@
-"""Mean ranks over tasks, and which differences of them are more than chance (Demsar 2006)."""
+"""Mean ranks over tasks, and tests of their differences (Demsar 2006)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MeanRanks:
-    """Ranks of k models over N tasks: 1 is best, ties share their mean rank.
+    """Mean ranks of k models over N tasks: 1 is best, and ties share their mean rank.
 
-    `ranks` (k,) are the means; two models differ where their mean ranks are more than `critical_difference` apart
-    (Nemenyi's test). `p_value` is that of Friedman's test that all are alike; above the level the critical difference
-    is not to be read. `groups` are the largest sets of models that cannot be told apart, each in order of rank.
+    `ranks` (k,) are the means. Two models differ if their mean ranks differ by more than `critical_difference`
+    (Nemenyi's test). `p_value` belongs to Friedman's test of the hypothesis that all models are alike; if that is not
+    rejected, do not use the critical difference. `groups` are the largest sets of models that cannot be told apart,
+    each in order of rank.
     """
 
     ranks: Array
@@ -32,17 +33,20 @@ class MeanRanks:
 
 
 def mean_ranks(values: ArrayLike, *, better: Literal["lower", "higher"] = "lower", level: float = 0.95) -> MeanRanks:
-    """Mean ranks of models over independent tasks. `values` has shape `(tasks, models)`; means over seeds, usually.
+    """Mean ranks of models over independent tasks, from `values` `(tasks, models)`, usually means over seeds.
 
-    Friedman's chi-square test, corrected for ties, and Nemenyi's critical difference q sqrt(k (k + 1) / (6 N)), q the
-    quantile of the studentized range over sqrt(2) (Demsar 2006, section 3.2.2). Infinite values are ranked last (or
-    first), NaN is refused. Raises DataError for fewer than two tasks or two models.
+    The tests are Friedman's chi-square test, corrected for ties, and Nemenyi's test with the critical difference
+    q sqrt(k (k + 1) / (6 N)), where q is the quantile of the studentized range over sqrt(2) (Demsar 2006, section
+    3.2.2). Infinite values are ranked like other numbers. Raises DataError for NaN, and for fewer than two tasks or two
+    models.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or min(array.shape) < 2:
-        raise DataError(f"ranks need at least two tasks and two models, not values of shape {array.shape}")
+        raise DataError(
+            f"values have shape {array.shape}, expected (tasks, models): ranks need at least two tasks and two models"
+        )
     if np.isnan(array).any():
-        raise DataError("a model without a value on some task cannot be ranked: leave out the task or the model")
+        raise DataError("a model has no value on some task and cannot be ranked: leave out the task or the model")
     tasks, models = array.shape
     ranks = stats.rankdata(array if better == "lower" else -array, axis=1)
     mean: Array = ranks.mean(0)
@@ -52,7 +56,7 @@ def mean_ranks(values: ArrayLike, *, better: Literal["lower", "higher"] = "lower
 
 
 def _friedman(ranks: Array) -> float:
-    """p-value of Friedman's test from ranks (tasks, models), corrected for ties; 1 where all are tied."""
+    """p-value of Friedman's test from ranks (tasks, models), corrected for ties; 1 if all are tied."""
     tasks, models = ranks.shape
     spread = ((ranks - (models + 1) / 2) ** 2).sum()
     if spread == 0:

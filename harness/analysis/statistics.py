@@ -1,7 +1,7 @@
-"""Intervals. Training seed, sampling seed and metric variance are kept apart: each has its own rows.
+"""The interval of a mean.
 
-Comparisons: `paired` (two models), `aggregates` (interquartile mean, probability of improvement, performance profiles),
-`ranks` (mean ranks over datasets), `pareto` (who is on the front).
+For comparisons see `paired` (two models), `aggregates` (interquartile mean, probability of improvement, performance
+profiles), `ranks` (mean ranks over datasets) and `pareto` (Pareto fronts).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Aggregation over seeds, ties and flags: the numbers behind the comparison."""
+"""The summary of results behind every comparison: means over seeds, intervals, ties and flags."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scipy import stats
 from ..contracts.result import GROUPS
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
-"""What makes a row of the comparison, apart from the sampler setting."""
+"""The columns that identify a row of the comparison, besides the sampler setting."""
 
 ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
-"""What two values must share to be ranked against each other."""
+"""The columns in which two values must agree to be ranked against each other."""
 
 COLUMNS = [
     *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
@@ -54,7 +54,7 @@ NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed"
 def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of a results frame in which missing text is `""`, missing numbers are NaN and no column is missing.
 
-    Extra columns stay as they are. A row without an outcome counts as `ok` where it has a metric.
+    Extra columns stay as they are. A row without an outcome counts as `ok` if it has a metric.
     """
     out = frame.reset_index(drop=True).copy()
     for name in TEXT:
@@ -80,24 +80,27 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per (run without its seed, sampler setting, metric, likelihood kind): the mean over seeds.
+    """Summarize a results frame: one row per model, dataset, budget, sampler setting, metric and likelihood kind.
 
-    - `value`: mean over seeds; `seed_sd`: standard deviation over seeds (NaN for one); `seeds`: the seeds behind it.
-    - `half`: half-width of the metric's own 95 % interval, averaged over seeds.
-    - `low`, `high`: the interval that ties are read from; `interval` says what it is: `metric` (one seed: the metric's
-      own), `range` (two seeds, for which a t interval says nothing: all that their own intervals cover) or `t` (from
-      three seeds on: Student's t over seeds, never narrower than the metric's own); `none` where there is none.
-    - `best`: the value cannot be told apart from the best one of its arena (same dataset, budget, device, metric and
-      likelihood kind): the intervals overlap. Controls, infinite values, metrics without a direction, numbers that do
-      not rank models here (`ranks`), and rows that are not `comparable` are never best.
-    - `comparable`: False for all rows of an arena in which the sample sizes `n` differ: the bias of a metric depends on
-      its n, so such values are not ranked.
-    - `below_floor`: the value is better than what real data gives (`floor`; `floor_low`, `floor_high` its interval).
-    - `contended`: a timing was taken on a busy machine; `memorizes`: the metric reads it as memorization.
-    - `title`, `group`, `place`, `ranks`, `least`: what the metric says of the number (see `Quantity`).
-    - `selected`: the latest run into the directory selected the row. Rows that are `superseded` in the frame are left
-      out: a newer one of the same model, options, dataset, seed and budget stands in their place.
-    - A failed cell or evaluation stays as a row: metric `""`, value NaN, with its outcome, phase, elapsed, message.
+    - `value` is the mean over seeds, `seed_sd` the standard deviation over seeds (NaN for one seed), and `seeds` the
+      seeds.
+    - `half` is the half-width of the 95 % interval that the metric gives, averaged over seeds.
+    - `low` and `high` are the interval that decides ties, and `interval` says which interval it is. For one seed it is
+      `metric`, the interval of the metric. For two seeds it is `range`, the range that the intervals of both seeds
+      cover, because a t-interval over two seeds is too wide to use. From three seeds on it is `t`, Student's
+      t-interval over seeds, which is never narrower than the interval of the metric. `none` means no interval.
+    - `best` says that the value is the best in its arena (same dataset, budget, device, metric and likelihood kind), or
+      that its interval overlaps with the interval of the best. Controls, infinite values, metrics without a direction,
+      quantities that do not rank models here (`ranks`), and rows that are not `comparable` are never best.
+    - `comparable` is False for all rows of an arena in which sample sizes `n` differ, because the bias of a metric
+      depends on n.
+    - `below_floor` says that the value is better than the floor, which is the value for real data. `floor_low` and
+      `floor_high` are the interval of the floor.
+    - `contended` says that a time was measured on a busy machine, `memorizes` that the metric flags memorization.
+    - `title`, `group`, `place`, `ranks` and `least` come from the metric (see `Quantity`).
+    - `selected` says that the latest run into the directory selected the row. Rows that are `superseded` in the frame
+      are left out, because a newer result of the same model, options, dataset, seed and budget takes their place.
+    - A failed cell or evaluation is a row with metric `""`, value NaN, and its outcome, phase, elapsed and message.
     """
     rows = uniform_frame(frame)
     rows = rows[~rows["superseded"]]
@@ -120,9 +123,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:
-    """The metrics of summary rows as tables show them: group by group, in a group in the order of the suite's metrics
-    and of what each says of its numbers.
-    """
+    """The metrics of summary rows in the order of tables: by group, and within a group as the registry lists them."""
     metrics = rows.loc[rows["metric"] != ""].groupby("metric", sort=False)
     about = metrics.agg(group=("group", "first"), order=("order", "min"))
     known = list(GROUPS)
@@ -220,7 +221,7 @@ def _best(table: pd.DataFrame) -> pd.Series:
 
 
 def _details(text: str) -> dict[str, Any]:
-    """The JSON object in column `details`; empty where there is none."""
+    """The JSON object in column `details`; empty if there is none."""
     try:
         value = json.loads(text) if text else {}
     except json.JSONDecodeError:

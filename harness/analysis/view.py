@@ -1,4 +1,4 @@
-"""What a report section sees of a run directory, and the sections that there are."""
+"""The view of a run directory that report sections get, and the list of registered sections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..store.store import Store
 
 @dataclass(frozen=True)
 class RunView:
-    """A run directory as a section sees it: the long results frame, the suite, the environment, the stored samples."""
+    """A run directory as a report section sees it: the results frame, the suite, the environment, stored samples."""
 
     path: Path
     frame: pd.DataFrame
@@ -26,11 +26,11 @@ class RunView:
     cards: dict[str, dict[str, Any]]
     """The card of each dataset, by `dataset_id`."""
     superseded: int = 0
-    """How many cells have older results that are left out of the frame, because newer ones stand in their place."""
+    """Number of cells whose results are superseded by newer ones and therefore not in the frame."""
 
     @classmethod
     def open(cls, path: str | Path) -> RunView:
-        """The view of a run directory. Raises StoreError where it holds no run."""
+        """Open a run directory. Raises StoreError if it holds no run."""
         store = Store(path)
         run = store.run()
         cards = {}
@@ -63,6 +63,6 @@ class RunView:
 
 
 def report_sections(registry: Registry | None = None) -> list[type[ReportSection]]:
-    """The registered report sections, by rising `order`: of the installed plugins, or of those in a registry."""
+    """The registered report sections by rising `order`, from a registry, or by default from the installed plugins."""
     sections: list[type[ReportSection]] = list((registry or Registry()).classes("report_sections").values())
     return sorted(sections, key=lambda section: (section.order, section.name))

@@ -1,4 +1,4 @@
-"""The command line: thin click commands, each calling one function of the core."""
+"""The command line: thin click commands, each of which calls one function of the core."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .group import PluginGroup
 EPILOG = """\b
 Examples:
   trilemma run                       the suite `quick`: a few minutes on two cores
-  trilemma run smoke                 seconds: does everything run here?
+  trilemma run smoke                 a few seconds, to test the installation
   trilemma run my-suite.toml -j 4    your own suite, four cells at a time
   trilemma info realnvp              what a model is and its options
 """
@@ -36,6 +36,6 @@ Examples:
 def main() -> None:
     """Which generative model should I use, and what does it cost me?
 
-    Trains model plugins on shared datasets under equal budgets and compares sample quality, coverage and sampling cost.
-    Plugins may add commands of their own: see `trilemma plugins`.
+    Trains generative models on shared datasets under equal budgets and compares sample quality, coverage and sampling
+    cost. Plugins may add commands: see `trilemma plugins`.
     """

@@ -1,4 +1,4 @@
-"""`trilemma check`: does a plugin keep its promises?"""
+"""The command `trilemma check`, which tests plugins against their contract."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ Examples:
 """
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of the plugin (TOML value).")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set an option of the plugin (TOML value)."
+)
 @plugin_option
 @json_option
 def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """Check that models, datasets and metrics do what their contract promises.
+    """Check that models, datasets and metrics meet their contract.
 
-    Models are trained for a few steps on a small distribution and asked for samples, densities and their state;
-    datasets for their card, their splits and their distribution; metrics are tried on distortions of a known
-    distribution. Checks that a plugin is expected to fail are shown as such. The same checks run in pytest: see
-    `trilemma.conformance_checks`.
+    Models are trained for a few steps on a small dataset; then their samples, densities and state are checked. For
+    datasets, the card, the splits and the true distribution are checked. Metrics are computed for distortions of a
+    known distribution. Checks that a plugin is expected to fail are marked `expected`. The same checks run in pytest:
+    see `trilemma.conformance_checks`.
 
-    Exit codes: 0 no check failed, 1 some did, 2 a name or an option is wrong.
+    Exit codes: 0 no check failed, 1 some checks failed, 2 a name or an option is wrong.
     """
     from ..conformance.checks import Check, conformance_checks
 
@@ -73,7 +75,7 @@ def _line(result: Any, description: str) -> str:
 
 
 def _classes(registry: Any, name: str) -> list[type[Any]]:
-    """All classes of that name: a model and a metric may share one."""
+    """All classes of that name, because a model and a metric may have the same name."""
 
     kinds = ("models", "datasets", "metrics")
     known = [registry.classes(kind) for kind in kinds]

@@ -1,4 +1,4 @@
-"""`trilemma doctor`: is this machine fit to run?"""
+"""The command `trilemma doctor`, which checks the machine and the installation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Examples:
 )
 @json_option
 def doctor(as_json: bool) -> None:
-    """Check this machine and installation; exit code 1 if something would keep a run from working."""
+    """Check this machine and this installation. The exit code is 1 if a run could not work here."""
 
     checks = []
     for name, check in CHECKS.items():
         try:
             good, text = check()
-        except Exception as error:  # a check that cannot run is a finding
+        except Exception as error:  # a check that raises counts as failed
             good, text = False, f"{type(error).__name__}: {error}"
         checks.append({"check": name, "ok": good, "detail": text})
     if as_json:
@@ -74,7 +74,7 @@ def _gpu() -> tuple[bool, str]:
 
 
 def _cells() -> tuple[bool, str]:
-    """Start one real cell process and have it load a dataset."""
+    """Start one cell process, which loads a dataset."""
 
     from ..api import make_runner
     from ..execution.supervisor import Supervisor, Zygote

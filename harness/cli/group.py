@@ -1,4 +1,4 @@
-"""The click group of `trilemma`: fast to start, open to plugins, exact about mistakes."""
+"""The click group of `trilemma`, which loads commands on demand and reports errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ..plugins import Registry
 
 
 class PluginGroup(click.Group):
-    """Loads its commands on demand: built-in ones by name, those of plugins when a name is not a built-in one.
+    """A click group that loads its commands on demand.
 
-    So `--help` and built-in commands never import a third-party plugin, which may take seconds to load.
+    It looks for a command among those of plugins only if no built-in command has the name. `--help` and built-in
+    commands therefore never import a third-party plugin, which may take seconds.
     """
 
     def __init__(self, *args: Any, commands_in: dict[str, str] | None = None, **kwargs: Any) -> None:

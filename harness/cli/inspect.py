@@ -1,4 +1,4 @@
-"""`trilemma list`, `trilemma info`, `trilemma plugins`: what there is."""
+"""The commands `trilemma list`, `trilemma info` and `trilemma plugins`, which describe what is installed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Examples:
 @plugin_option
 @json_option
 def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """List the models, datasets, metrics or suites that are there."""
+    """List the available models, datasets, metrics or suites."""
     from ..planning.suite import builtin_suites
 
     if kind == "suites":
@@ -84,7 +84,7 @@ Examples:
 @plugin_option
 @json_option
 def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """Say what a model, dataset, metric or suite is, with its options; for a dataset also its card."""
+    """Describe a model, dataset, metric or suite with its options; for a dataset, also with its card."""
     from ..planning.suite import builtin_suites, read_document
 
     registry = Registry(plugin_files)
@@ -135,7 +135,7 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
 
 
 def _quantity(quantity: Any) -> dict[str, Any]:
-    """What a metric says of one of its numbers, for people."""
+    """The fields of a quantity, as text for people."""
     return {
         "quantity": quantity.name,
         "title": quantity.title,
@@ -209,7 +209,7 @@ Examples:
 @plugin_option
 @json_option
 def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """List the installed plugins with what each brings; broken ones with their error."""
+    """List the installed plugins with what each provides, and broken plugins with their error."""
 
     registry = Registry(plugin_files)
     registry.load_everything()

@@ -14,7 +14,7 @@ plugin_option = click.option(
     "plugin_files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False),
-    help="Also load an unpackaged plugin from a Python file (may be repeated).",
+    help="Also load a plugin from a Python file (may be repeated).",
 )
 
 

@@ -48,7 +48,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def console() -> Console:
-    """A console for tables on standard output: as wide as the terminal, or wide enough for a pipe."""
+    """A console for tables on standard output, as wide as the terminal, or `PIPE_WIDTH` wide in a pipe."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)

@@ -1,4 +1,4 @@
-"""What a run shows on a terminal: a bar for the cells, and one for each running cell. Quiet elsewhere."""
+"""The progress of a run on a terminal: one bar for all cells, and one bar for each running cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from ..execution.progress import Todo
 from ..planning.cell import Cell
 
-COLORS = {"ok": "green", "unsupported": "yellow"}  # endings that are no failure
+COLORS = {"ok": "green", "unsupported": "yellow"}  # outcomes that are not failures
 
 
 class RichProgress:
@@ -49,7 +49,7 @@ class RichProgress:
         kept = total - len(todo)
         self._total = self._bars.add_task("cells", total=len(todo), shown=f"0/{len(todo)}", message="")
         if kept:
-            self.note(f"{kept} of {total} cells are done already")
+            self.note(f"{kept} of {total} cells are already done")
 
     def cell_started(self, cell: Cell) -> None:
         with self._lock:

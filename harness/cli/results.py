@@ -1,4 +1,4 @@
-"""`trilemma results`."""
+"""The command `trilemma results`, which prints the results in a run directory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Examples:
     type=click.Choice(["csv", "json", "md"]),
     default="csv",
     show_default=True,
-    help="Form of the table.",
+    help="Format of the table.",
 )
 @click.option("--metric", multiple=True, help="Only this metric (may be repeated).")
-@click.option("--superseded", is_flag=True, help="Also older results, in whose place newer ones stand.")
+@click.option("--superseded", is_flag=True, help="Include results that newer results have superseded.")
 def results(directory: str, form: str, metric: tuple[str, ...], superseded: bool) -> None:
-    """Print the results in run directory DIR in long form: a row per (cell, sampler setting, metric).
+    """Print the results in the run directory DIR, with one row per cell, sampler setting and metric.
 
-    They are those of all runs into the directory; the column `selected` marks what the latest one selected.
+    The results are of all runs into the directory. The column `selected` marks those that the latest run selected.
     """
     from ..api import load_results
 

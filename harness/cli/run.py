@@ -1,4 +1,4 @@
-"""`trilemma run`."""
+"""The command `trilemma run`, which runs a suite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int
     try:
         return [int(part) for part in value.split(",")] if "," in value else int(value)
     except ValueError:
-        raise click.BadParameter("give how many seeds (3), or the seeds themselves (0,4,7)") from None
+        raise click.BadParameter(
+            f"'{value}' cannot be read: give a number of seeds such as 3, or the seeds such as 0,4,7"
+        ) from None
 
 
 @click.command(
@@ -33,18 +35,20 @@ Examples:
 """
 )
 @click.argument("suite", default="quick", shell_complete=complete_suite)
-@names_option("--models", "Only these models; a name that the suite lacks is added with default options.")
-@names_option("--datasets", "Only these datasets; likewise.")
-@click.option("--seeds", callback=_seeds, metavar="N | A,B,...", help="How many seeds, or which.")
-@click.option("--budget", metavar="10s | 2000steps", help="Training budget of every cell.")
+@names_option("--models", "Run only these models. A model that is not in the suite is added with default options.")
+@names_option(
+    "--datasets", "Run only these datasets. A dataset that is not in the suite is added with default options."
+)
+@click.option("--seeds", callback=_seeds, metavar="N | A,B,...", help="Number of training seeds, or a list of them.")
+@click.option("--budget", metavar="10s | 2000steps", help="Training budget of each cell.")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Cells at a time [default: one per core, or per GPU].")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Change one value of the suite (TOML).")
 @click.option("--out", type=click.Path(file_okay=False), help="Run directory [default: runs/SUITE].")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--dry-run", is_flag=True, help="Show what would run and why; run nothing.")
-@click.option("--rerun", is_flag=True, help="Repeat finished cells too (same steps as before).")
-@click.option("--download", is_flag=True, help="Let datasets fetch their files from the network.")
+@click.option("--dry-run", is_flag=True, help="Show what would run and why, and run nothing.")
+@click.option("--rerun", is_flag=True, help="Repeat finished cells, with the same training steps as before.")
+@click.option("--download", is_flag=True, help="Allow datasets to download their files.")
 @plugin_option
 @json_option
 def run(
@@ -64,15 +68,15 @@ def run(
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run a SUITE (the name of a built-in one, or a TOML file) and write its report.
+    """Run a SUITE (the name of a built-in suite, or a TOML file) and write its report.
 
-    What the run directory holds already is not run again: run the same command once more after an interruption, after
-    adding a model, a metric or a sampler setting, and only what is missing is computed.
+    Results that the run directory already holds are not computed again. After an interruption, or after adding a model,
+    a metric or a sampler setting, run the same command again, and only what is missing is computed.
 
-    A run of other models or datasets into the same directory adds to what it holds; the report covers all of it.
+    A run of other models or datasets into the same directory adds its results. The report covers all of them.
 
-    Exit codes: 0 every cell ended well, 1 some cell failed or a report was not written, 2 the suite or the command line
-    is wrong, 130 interrupted.
+    Exit codes: 0 no cell failed, 1 a cell failed or a report was not written, 2 the suite or the command line is wrong,
+    130 the run was interrupted.
     """
     from .. import api
     from .progress import RichProgress
@@ -104,7 +108,7 @@ def run(
         return
     _show(frame, runner, as_json)
     if runner.interrupted:
-        click.echo(f"interrupted; the same command goes on from here ({runner.store.path})", err=True)
+        click.echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
         sys.exit(130)
     chosen = frame[frame["selected"]]
     if runner.problems or not chosen["outcome"].isin(["ok", "unsupported"]).all():

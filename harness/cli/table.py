@@ -1,4 +1,4 @@
-"""The comparison as a table on the terminal: the report in brief."""
+"""The summary table of a run on the terminal."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a table for each dataset: a row per model and sampler setting, the mean over seeds, failures included."""
+    """Print a table for each dataset, with means over seeds, one row per model and sampler setting, and failures."""
     console = console or output.console()
     summary = summary_rows(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
         for part in _fitting(str(dataset), rows, console):
             console.print(part)
     if not summary["selected"].all():
-        console.print(Text("▸ selected by this command; the other rows are of earlier ones", "dim"))
+        console.print(Text("▸ selected by this command; the other rows are from earlier commands", "dim"))
     console.print(
         Text(
-            "mean over seeds ± 95 % interval of the metric; * best of its column, ties included; likelihoods by kind",
+            "mean over seeds ± 95 % interval of the metric; * best of its column or tied with it, likelihoods by kind",
             "dim",
         )
     )
 
 
 def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Table | Text]:
-    """The table of the main numbers with as many columns as the terminal is wide, and the names of those left out."""
+    """The table of the main quantities with as many columns as fit the terminal, and the titles of the others."""
     main = rows[rows["place"] != "more"]
     shown = metrics_in_order(main)
     spared = []
@@ -50,12 +50,14 @@ def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Tab
     yield table
     if spared:
         titles = main.drop_duplicates("metric").set_index("metric")["title"]
-        yield Text(f"not shown for lack of width: {', '.join(titles[name] for name in spared)}", "dim")
+        yield Text(f"not shown because the terminal is narrow: {', '.join(titles[name] for name in spared)}", "dim")
 
 
 def _spared_first(main: pd.DataFrame, shown: list[str]) -> list[str]:
-    """The metrics in the order in which a narrow terminal drops them: costs of training, then what ranks nobody, then
-    what does not stand for its group; at the end whole groups, the costs of sampling last.
+    """The metrics in the order in which a narrow terminal drops them.
+
+    First come the costs of training, then quantities that do not rank models, then quantities that are not the first of
+    their group, and then the first quantities of the groups, with the costs of sampling last.
     """
     about = main.groupby("metric").agg(group=("group", "first"), ranks=("ranks", "any"), place=("place", "first"))
     groups = [group for group in GROUPS if group not in COSTS]
@@ -89,12 +91,12 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str]) -> Table:
 
 
 def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
-    """The unit of a column and the factor to it: short times are in milliseconds."""
+    """The unit of a column, and the factor that converts values to it. Short times are shown in milliseconds."""
     return ("ms", 1e3) if unit == "s" and values.median() < 1 else (unit, 1.0)
 
 
 def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str) -> list[list[Text]]:
-    """The lines of one model: its likelihood and training stand beside its first sampler setting."""
+    """The lines of one model. Its likelihood and training stand in the line of its first sampler setting."""
     once = runs[(runs["sampler"] == "") & (runs["metric"] != "")]
     failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
     samplers = [sampler for sampler in runs["sampler"].unique() if sampler] or [""]
@@ -130,7 +132,7 @@ def _number(row: Any, factor: float) -> str:
 
 
 def _digits(half: float) -> Callable[[float], str]:
-    """Write a number with the decimals that an interval of this half-width supports."""
+    """A function that formats a number with the decimals that an interval of this half-width supports."""
     if half >= 1e4 or half < 1e-6:
         return lambda number: f"{number:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(half)))

@@ -1,1 +1,1 @@
-"""The checks that a plugin must pass: by `trilemma check NAME`, or in a third party's own pytest."""
+"""The checks that a plugin must pass. Run them by `trilemma check NAME`, or in pytest."""

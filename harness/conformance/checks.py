@@ -1,4 +1,4 @@
-"""The checks that a plugin must pass: by `trilemma check NAME`, or in a third party's own pytest.
+"""The checks that a plugin must pass. Run them by `trilemma check NAME`, or in pytest:
 
 import pytest, trilemma
 from my_plugin import MyModel
@@ -27,12 +27,12 @@ from .metrics import MetricKit
 from .models import ModelKit
 
 Status = Literal["passed", "failed", "skipped", "expected"]
-"""How a check ended; `expected`: it failed, as the plugin's author said that it would."""
+"""How a check ended. `expected` means that it failed, as the author of the plugin expected."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """How one check of one plugin class ended. `message` says what was found, or why it was skipped."""
+    """The result of one check of one plugin class. `message` says what was found, or why the check was skipped."""
 
     kind: Literal["model", "dataset", "metric"]
     name: str
@@ -44,10 +44,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """One check of one plugin class. `expected` holds the reason why it is expected to fail, "" where it is not.
+    """One check of one plugin class. `expected` is the reason why it is expected to fail, or "".
 
-    Calling it does what a test does: raises AssertionError where the check fails, or passes although it was expected
-    to fail; raises unittest.SkipTest (which pytest shows as skipped) where it does not apply, or fails as expected.
+    A call acts like a test. It raises AssertionError if the check fails, or if it passes although it was expected to
+    fail. It raises unittest.SkipTest (which pytest shows as skipped) if the check does not apply, or fails as expected.
     """
 
     kind: Literal["model", "dataset", "metric"]
@@ -61,7 +61,7 @@ class Check:
         return f"{self.plugin}-{self.name}"
 
     def run(self) -> CheckResult:
-        """Run it; never raises for what the plugin does."""
+        """Run the check. Errors of the plugin are part of the result and are not raised."""
         started = time.perf_counter()
         status: Status = "passed"
         try:
@@ -70,12 +70,15 @@ class Check:
             status, message = "skipped", str(error)
         except AssertionError as error:
             status, message = "failed", str(error)
-        except Exception as error:  # whatever a plugin raises is a failure of the plugin, never of the kit
+        except Exception as error:  # any error of a plugin is a failed check
             status, message = "failed", f"{type(error).__name__}: {error}"
         if self.expected and status == "failed":
             status, message = "expected", f"{self.expected} ({message})"
         elif self.expected and status == "passed":
-            status, message = "failed", f"it was expected to fail ({self.expected}) and passes: drop the expectation"
+            status, message = (
+                "failed",
+                f"it was expected to fail ({self.expected}) but passes: remove it from expected_failures",
+            )
         return CheckResult(self.kind, self.plugin, self.name, status, message, time.perf_counter() - started)
 
     def __call__(self) -> None:
@@ -93,11 +96,12 @@ def conformance_checks(
 
     Args:
         cls: subclass of `trilemma.Model`, `trilemma.Dataset` or `trilemma.Metric`.
-        config: its options; default all defaults (for metrics: fewer points).
-        expected_failures: name of a check -> why it is expected to fail. Strict: a check that passes nevertheless is
-            a failure. A class attribute `expected_failures` of the plugin adds to them.
+        config: options of the class; by default its defaults (for metrics, with fewer points).
+        expected_failures: map from the name of a check to the reason why it is expected to fail. A check that passes
+            although it was expected to fail counts as failed. The class attribute `expected_failures` of the plugin
+            adds to this map.
 
-    Raises PluginError for another class, and for an expected failure that names no check.
+    Raises PluginError for a class of another kind, and for an expected failure that names no check.
     """
     kind, kit = _kit(cls, config)
     bodies = kit.checks()
@@ -118,4 +122,4 @@ def _kit(cls: type[Any], config: Config | None) -> tuple[Literal["model", "datas
         return "dataset", DatasetKit(cls, config)
     if isinstance(cls, type) and issubclass(cls, Metric):
         return "metric", MetricKit(cls, config)
-    raise PluginError(f"{cls!r} is no subclass of trilemma.Model, trilemma.Dataset or trilemma.Metric")
+    raise PluginError(f"{cls!r} is not a subclass of trilemma.Model, trilemma.Dataset or trilemma.Metric")

@@ -16,10 +16,10 @@ _DRAWS = 4000
 
 
 class DatasetKit(Kit):
-    """What `trilemma check DATASET` looks at."""
+    """The checks of `trilemma check DATASET`."""
 
     def make(self) -> Dataset:
-        """A new instance. Raises UnsupportedError where the data is not on this machine."""
+        """A new instance. Raises UnsupportedError if the data is not on this machine."""
         try:
             dataset: Dataset = self.cls(self.config)
             _ = dataset.splits
@@ -45,25 +45,28 @@ class DatasetKit(Kit):
         return f"{card.n_train} / {card.n_valid} / {card.n_test} points of shape {card.shape}"
 
     def check_splits(self) -> str:
-        """The splits are finite float32 points, or uint8 levels below `levels`."""
+        """The splits are finite float32 points, or uint8 intensity levels below `levels`."""
         for name in ("train", "valid", "test"):
             part: Tensor = getattr(self.dataset.splits, name)
             wanted = torch.float32 if self.dataset.levels is None else torch.uint8
             require(part.dtype == wanted, f"split '{name}' is {part.dtype}, expected {wanted}")
             if self.dataset.levels is not None:
-                require(int(part.max()) < self.dataset.levels, f"split '{name}' has levels above {self.dataset.levels}")
-        return "finite, of one shape"
+                require(
+                    int(part.max()) < self.dataset.levels,
+                    f"split '{name}' has levels that are not below {self.dataset.levels}",
+                )
+        return "finite, with equal shapes"
 
     def check_deterministic(self) -> str:
-        """Loading again gives the same points, without the global generators."""
+        """Loading again gives the same points, and loading does not use the global random generators."""
         first = self.dataset.checksum
         with no_global_randomness("loading"):
             again = self.make()
-        require(again.checksum == first, "two instances of one config loaded different points")
+        require(again.checksum == first, "two instances with the same config loaded different points")
         return f"sha256 {first[:12]}"
 
     def check_disjoint(self) -> str:
-        """No test or validation point is also a training point, beyond what repeats within the training split."""
+        """Test and validation points are not training points, beyond the share that repeats in the training split."""
         splits = self.dataset.splits
         train = _rows(splits.train)
         repeated = 1 - len(set(train)) / len(train)
@@ -74,12 +77,13 @@ class DatasetKit(Kit):
             found.append(f"{name} {share:.2%}")
             require(
                 share <= 2 * repeated + 2 / len(rows) if repeated else share == 0,
-                f"{share:.1%} of split '{name}' are rows of the training split, in which {repeated:.1%} repeat",
+                f"{share:.1%} of the rows of split '{name}' are also in the training split, in which {repeated:.1%} "
+                "repeat",
             )
         return ", ".join(found)
 
     def check_distribution(self) -> str:
-        """The distribution draws points like the data, the same under the same generator, and only by it."""
+        """Samples have the shape of the data, and depend on the given generator alone."""
         dataset = self._with_density()
         with no_global_randomness("sample"):
             x, again, other = (dataset.sample(50, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
@@ -115,7 +119,7 @@ class DatasetKit(Kit):
         return f"{entropy:.4f} nats; " + ", ".join(found)
 
     def check_modes(self) -> str:
-        """The density of the modes, as a Gaussian mixture, is that of the distribution."""
+        """The Gaussian mixture of the modes has the same density as the distribution."""
         dataset = self._with_density()
         modes = dataset.modes()
         if modes is None:
@@ -130,12 +134,12 @@ class DatasetKit(Kit):
             logs.append(weight.log() - log_scale - 0.5 * z.square().sum(0))
         mixture = torch.stack(logs).logsumexp(0)
         off = float((mixture - dataset.log_prob(x.reshape(-1, *dataset.shape))).abs().max())
-        require(off < 1e-4, f"log_prob differs from that of the mixture of the modes by {off:.2g} nats")
+        require(off < 1e-4, f"log_prob differs by {off:.2g} nats from the mixture of the modes")
         return f"{len(modes.weights)} modes"
 
     def _with_density(self) -> Dataset:
         if not self.dataset.has_density:
-            raise UnsupportedError("the distribution is not known")
+            raise UnsupportedError("the true distribution is not known")
         return self.dataset
 
 

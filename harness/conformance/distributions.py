@@ -1,4 +1,4 @@
-"""The distributions that plugins are checked on: three well separated Gaussians in the plane, and small images."""
+"""The datasets for checking plugins: three well separated Gaussians in the plane, and small images."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ SCALE = 0.5
 
 
 def log_density(x: Tensor, weights: Tensor, means: Tensor, deviations: Tensor) -> Tensor:
-    """Log-density of axis-aligned Gaussians, shape `(n,)`: `weights` (k,), `means` and `deviations` (k, d)."""
+    """Log-density of a mixture of axis-aligned Gaussians, `(n,)`: `weights` (k,), `means` and `deviations` (k, d)."""
     z = (x.double().unsqueeze(1) - means) / deviations
     logs = -0.5 * z.square().sum(2) - (deviations * math.sqrt(2 * math.pi)).log().sum(1) + weights.log()
     return logs.logsumexp(1)
 
 
 def draw(n: int, weights: Tensor, means: Tensor, deviations: Tensor, generator: torch.Generator) -> Tensor:
-    """`n` points of the same mixture, float64."""
+    """Draw `n` points from a mixture of axis-aligned Gaussians, shape `(n, d)`, float64."""
     labels = torch.multinomial(weights, n, replacement=True, generator=generator)
     noise = torch.randn((n, means.shape[1]), generator=generator, dtype=torch.float64)
     return means[labels] + deviations.expand_as(means)[labels] * noise
 
 
 class ThreeGaussians(Distribution):
-    """Three well separated round Gaussians of unequal weight in the plane."""
+    """Three well separated isotropic Gaussians of unequal weight in the plane."""
 
     name = "three-gaussians"
     title = "Three Gaussians"
 
     class Config(DistributionConfig):
-        """Sizes of the splits, and the place of the distribution."""
+        """Sizes of the splits, and a shift of the distribution."""
 
         n_train: int = Field(2000, ge=2, description="training points")
         n_valid: int = Field(1000, ge=2, description="validation points")
@@ -48,7 +48,7 @@ class ThreeGaussians(Distribution):
 
     @property
     def centers(self) -> Tensor:
-        """(3, 2)."""
+        """The centers of the Gaussians, `(3, 2)`."""
         return CENTERS + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -62,12 +62,12 @@ class ThreeGaussians(Distribution):
 
     @property
     def entropy(self) -> float:
-        """Of the weights, and of each Gaussian: they do not overlap."""
+        """The entropy of the weights plus the entropy of each Gaussian, because the Gaussians do not overlap."""
         return float(-(WEIGHTS * WEIGHTS.log()).sum()) + math.log(2 * math.pi * math.e * SCALE**2)
 
 
 class SmallImages(Dataset):
-    """Images of 8 x 8 gray levels, a bright disc each."""
+    """Images of 8 x 8 pixels with 17 gray levels, each with one bright disc."""
 
     name = "small-images"
     kind = "image"
@@ -89,7 +89,7 @@ class SmallImages(Dataset):
 
 
 class Distorted(Model):
-    """The distribution of `ThreeGaussians`, distorted: what a metric is tried on. `place` it in a model space first."""
+    """A distorted version of `ThreeGaussians`, on which metrics are tested. Call `place` before use."""
 
     name = "distorted"
     likelihood = "exact"
@@ -98,12 +98,12 @@ class Distorted(Model):
         """The distortion, in data space."""
 
         shift: float = Field(0.0, description="added to the second coordinate")
-        shrink: float = Field(1.0, gt=0, description="factor on the distances from the mean of the distribution")
+        shrink: float = Field(1.0, gt=0, description="factor of the distances from the mean of the distribution")
         drop: bool = Field(False, description="whether the rarest mode is missing")
         reverse: bool = Field(False, description="whether samples come in reverse order")
 
     def place(self, space: Space) -> None:
-        """Set the mixture in model space."""
+        """Compute the parameters of the mixture in the model space `space`."""
         c = self.config
         self.weights = WEIGHTS[:2] / WEIGHTS[:2].sum() if c.drop else WEIGHTS
         mean = WEIGHTS @ CENTERS

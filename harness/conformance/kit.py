@@ -1,4 +1,4 @@
-"""What the kits of checks share."""
+"""The base class of the checks of models, datasets and metrics, and helpers for checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def require(condition: bool, message: str) -> None:
 
 
 class Kit:
-    """The checks of one plugin class: its methods named `check_*`, in the order in which they are written.
+    """Base class of the checks of one plugin class: its methods named `check_*`, in the order of definition.
 
-    A check returns what it found, raises AssertionError where the plugin fails it and UnsupportedError where it does
-    not apply.
+    A check returns what it found. It raises AssertionError if the plugin fails it, and UnsupportedError if it does not
+    apply to the plugin.
     """
 
     def __init__(self, cls: type[Any], config: Config | None) -> None:
@@ -31,12 +31,12 @@ class Kit:
         self.config = config
 
     def checks(self) -> dict[str, Callable[[], str]]:
-        """Name -> check."""
+        """The checks by name."""
         names = [name for base in reversed(type(self).__mro__) for name in vars(base) if name.startswith("check_")]
         return {name.removeprefix("check_").replace("_", "-"): getattr(self, name) for name in dict.fromkeys(names)}
 
     def check_documented(self) -> str:
-        """The class has a docstring and every option a description."""
+        """The class has a docstring, and every option has a description."""
         require(bool((self.cls.__dict__.get("__doc__") or "").strip()), f"class {self.cls.__name__} has no docstring")
         count = 0
         for label, config in self.options():
@@ -46,17 +46,17 @@ class Kit:
         return f"{count} options"
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
-        """Label and class of each record of options."""
+        """Yield a label and the class of each set of options."""
         yield "Config", self.cls.Config
 
 
 @contextlib.contextmanager
 def no_global_randomness(what: str) -> Iterator[None]:
-    """Fail where the block moves the global random state of torch, NumPy or Python."""
+    """Fail the check if the block changes the global random state of torch, NumPy or Python."""
     before = _random_states()
     yield
     moved = [name for name, state in _random_states().items() if state != before[name]]
-    require(not moved, f"{what} draws from the global generator of {', '.join(moved)}; use the generator handed in")
+    require(not moved, f"{what} draws from the global generator of {', '.join(moved)}; use the given generator instead")
 
 
 def _random_states() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The self-tests of a metric: it is tried on a known distribution and on distortions of it, by the contract alone."""
+"""The checks of a metric: it is computed for a known distribution and for distortions of it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Found = dict[str, Result]
 
 _POINTS, _DRAWS = 400, 6
 _SHIFTS = (0.5, 2.0, 8.0)
-_SLACK = 2  # half-widths of an interval within which two values count as equal
-_DRIFT = 0.01  # and the share of the largest shift's effect: rounding, where an interval has no width
+_SLACK = 2  # two values count as equal within this many half-widths of an interval
+_DRIFT = 0.01  # tolerance besides, as a share of the effect of the largest shift, for intervals without a width
 
 
 class _Recording(Evaluation):
-    """Notes how many points are asked for, and returns a share of the model's."""
+    """An evaluation that records the numbers of points asked for, and returns only a share of the model's points."""
 
     share = 1.0
 
     def record(self) -> tuple[set[int], set[int]]:
-        """Start to note: sizes asked of real data and of the model."""
+        """Start recording. Returns the sets of sizes asked of real data and of the model."""
         self.real_sizes: set[int] = set()
         self.model_sizes: set[int] = set()
         return self.real_sizes, self.model_sizes
@@ -49,10 +49,10 @@ class _Recording(Evaluation):
 
 
 class MetricKit(Kit):
-    """What `trilemma check METRIC` looks at."""
+    """The checks of `trilemma check METRIC`."""
 
     def metric(self, points: int = _POINTS) -> Metric:
-        """The metric, with fewer points than by default unless a config was given."""
+        """The metric, with `points` points per set unless a config was given."""
         config = self.config
         if config is None:
             known = self.cls.Config.model_fields
@@ -62,7 +62,7 @@ class MetricKit(Kit):
         return metric
 
     def evaluation(self, distortion: Distorted.Config, *, data_shift: float = 0.0) -> _Recording:
-        """A distorted distribution against the true one."""
+        """An evaluation of a distorted distribution against the true one."""
         dataset = ThreeGaussians(ThreeGaussians.Config(shift=data_shift))
         space = Space.fit(dataset, flatten=False)
         model = Distorted(distortion)
@@ -95,16 +95,16 @@ class MetricKit(Kit):
         return {result.metric: result for result in self.metric(points).compute(evaluation)}
 
     def comparing(self) -> list[str]:
-        """Names of the results by which models are ranked. Raises UnsupportedError where there are none."""
+        """Names of the results by which models are ranked. Raises UnsupportedError if there are none."""
         if not self.cls.compares:
-            raise UnsupportedError("the metric judges nothing by real data")
+            raise UnsupportedError("the metric does not compare samples with real data")
         directed = [r for r in self.truth.values() if r.better != "none"]
         if not directed:
-            raise UnsupportedError("the metric has no direction: nothing is ranked by it")
+            raise UnsupportedError("the metric has no direction, so it ranks nothing")
         return [r.metric for r in directed if r.ranks] or [r.metric for r in directed]
 
     def slack(self, name: str, *founds: Found) -> float:
-        """How far two values of a result may lie apart by chance."""
+        """How much two values of a result may differ by chance."""
         effect = abs(self.found(shift=_SHIFTS[-1])[name].value - self.truth[name].value)
         drift = _DRIFT * effect if np.isfinite(effect) else _DRIFT
         return _SLACK * max(_half(found[name]) for found in (self.truth, *founds)) + drift
@@ -112,12 +112,12 @@ class MetricKit(Kit):
     # The checks
 
     def check_results(self) -> str:
-        """Results have names of their own, finite values, intervals around them, and floors where there is a truth."""
+        """Results have distinct names and finite values; metrics that compare give intervals, floors and sizes."""
         with no_global_randomness("compute"):
             evaluation = self.evaluation(Distorted.Config())
             results = self.metric().compute(evaluation)
         require(bool(results), "there are no results")
-        require(len({r.metric for r in results}) == len(results), "two results have one name")
+        require(len({r.metric for r in results}) == len(results), "two results have the same name")
         for r in results:
             require(bool(np.isfinite(r.value)), f"{r.metric} is {r.value}")
             if r.ci_low is not None and r.ci_high is not None:
@@ -129,19 +129,20 @@ class MetricKit(Kit):
         return ", ".join(r.metric for r in results)
 
     def check_identity(self) -> str:
-        """The true distribution is at the floor."""
+        """The value of the true distribution is at the floor."""
         for name in self.comparing():
             r = self.truth[name]
             if r.floor is None:
                 continue
             off = abs(r.value - r.floor)
             require(
-                off <= self.slack(name), f"{name} of the true distribution is {r.value:.4g}, its floor {r.floor:.4g}"
+                off <= self.slack(name),
+                f"{name} of the true distribution is {r.value:.4g}, but its floor is {r.floor:.4g}",
             )
         return _listing(self.truth[name] for name in self.comparing())
 
     def check_symmetry(self) -> str:
-        """Where the metric is symmetric, exchanging the real and the generated distribution leaves it the same."""
+        """A symmetric metric stays the same if the real and the generated distribution are exchanged."""
         if not self.cls.symmetric:
             raise UnsupportedError("the metric does not claim to be symmetric")
         there, back = self.found(shift=2.0), self.found(data_shift=2.0)
@@ -152,14 +153,17 @@ class MetricKit(Kit):
         return _listing((there[name] for name in self.comparing()), (back[name] for name in self.comparing()))
 
     def check_equal_sizes(self) -> str:
-        """As many points are asked of the model as of real data; a smaller set is refused, or does no harm."""
-        names, away = self.comparing(), Distorted.Config(shift=_SHIFTS[-1])  # away from the origin: padding shows
+        """The metric draws as many model points as real points; a smaller set is refused, or changes no value."""
+        names, away = (
+            self.comparing(),
+            Distorted.Config(shift=_SHIFTS[-1]),
+        )  # away from the origin, so that padding with zeros shows
         evaluation = self.evaluation(away, data_shift=_SHIFTS[-1])
         real, generated = evaluation.record()
         whole = {r.metric: r for r in self.metric().compute(evaluation)}
         if not generated:
-            raise UnsupportedError("the metric does not look at samples")
-        require(generated <= real, f"{sorted(generated)} points of the model against {sorted(real)} real ones")
+            raise UnsupportedError("the metric does not use samples")
+        require(generated <= real, f"the metric drew {sorted(generated)} model points but {sorted(real)} real points")
         short = self.evaluation(away, data_shift=_SHIFTS[-1])
         short.share = 0.5
         try:
@@ -173,7 +177,7 @@ class MetricKit(Kit):
         return "half as many generated points change nothing but the interval"
 
     def check_shift(self) -> str:
-        """It grows with a shift of the distribution."""
+        """The metric gets worse as a shift of the distribution grows."""
         founds = [self.truth, *(self.found(shift=shift) for shift in _SHIFTS)]
         grows = []
         for name in self.comparing():
@@ -182,19 +186,19 @@ class MetricKit(Kit):
             for one, two in pairwise(values):
                 require(two >= one - slack, f"{name} gets better with a shift: {_listing(f[name] for f in founds)}")
             grows.append(values[-1] > values[0] + slack)
-        require(any(grows), f"no result sees a shift of {_SHIFTS[-1]:g}")
+        require(any(grows), f"no result gets worse with a shift of {_SHIFTS[-1]:g}")
         return "; ".join(f"{name} {_listing(f[name] for f in founds)}" for name in self.comparing())
 
     def check_mode_drop(self) -> str:
-        """It sees that the rarest of three modes is missing."""
+        """The metric gets worse if the rarest of three modes is missing."""
         return self._worse(self.found(drop=True), "a missing mode")
 
     def check_shrinkage(self) -> str:
-        """It sees that the distribution is half as wide, and never prefers it."""
+        """The metric gets worse if the distribution is half as wide."""
         return self._worse(self.found(shrink=0.5), "a distribution half as wide")
 
     def check_permutation(self) -> str:
-        """The order of the samples is irrelevant."""
+        """The order of the samples does not change the metric."""
         reverse = self.found(reverse=True)
         for name in self.comparing():
             off = abs(reverse[name].value - self.truth[name].value)
@@ -206,7 +210,7 @@ class MetricKit(Kit):
         return "the same in reverse order"
 
     def check_n_bias(self) -> str:
-        """What the true distribution gives at a quarter of the points: for information."""
+        """The value of the true distribution at a quarter of the points, for information."""
         names = self.comparing()
         if self.config is not None or "n" not in self.cls.Config.model_fields:
             raise UnsupportedError("the metric has no option `n`, or its options were given")
@@ -223,7 +227,7 @@ class MetricKit(Kit):
             slack = self.slack(name, found)
             require(change >= -slack, f"{name} prefers {what}: {_listing((self.truth[name], found[name]))}")
             seen.append(change > math.hypot(_half(found[name]), _half(self.truth[name])))
-        require(any(seen), f"no result sees {what}")
+        require(any(seen), f"no result gets worse with {what}")
         return "; ".join(f"{name} {_listing((self.truth[name], found[name]))}" for name in self.comparing())
 
 

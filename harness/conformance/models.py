@@ -1,4 +1,4 @@
-"""The checks of a model: it is trained for a few steps on a small dataset, then asked for everything it promises."""
+"""The checks of a model: it is trained for a few steps on a small dataset, and then every method is tested."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CPU = torch.device("cpu")
 
 
 class ModelKit(Kit):
-    """What `trilemma check MODEL` looks at."""
+    """The checks of `trilemma check MODEL`."""
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
         yield from super().options()
@@ -37,17 +37,17 @@ class ModelKit(Kit):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Points in the plane, or small images for models that accept nothing else."""
+        """Points in the plane, or small images for models that accept only images."""
         return ThreeGaussians() if "vector" in self.cls.accepts else SmallImages()
 
     @cached_property
     def space(self) -> Space:
-        """The space that the model sees."""
+        """The model space of the dataset."""
         return Space.fit(self.dataset, flatten=False, image_space=self.cls.image_space)
 
     @cached_property
     def info(self) -> DataInfo:
-        """What the model is told of the data."""
+        """The description of the data that the model gets."""
         splits, dataset = self.dataset.splits, self.dataset
         return DataInfo(
             dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels, self.space.support
@@ -55,11 +55,11 @@ class ModelKit(Kit):
 
     @cached_property
     def needs_truth(self) -> bool:
-        """Whether the model is handed the distribution; its options may decide."""
+        """Whether the model gets the true distribution, which may depend on its options."""
         return bool(self.cls(self.config).needs_truth)
 
     def context(self, seed: int, sampler: Sampler | None = None) -> Context:
-        """A context with a generator of its own."""
+        """A context with a new generator."""
         return Context(
             info=self.info,
             device=_CPU,
@@ -91,23 +91,23 @@ class ModelKit(Kit):
         return self.fitted()
 
     def draw(self, model: Model, n: int = 64, seed: int = 1, sampler: Sampler | None = None) -> Tensor:
-        """Samples under a new generator."""
+        """Samples drawn with a new generator."""
         return model.sample(n, self.context(seed, sampler)).detach()
 
     def check_fit(self) -> str:
-        """It trains for a few steps, and draws from its own generator alone."""
-        require(isinstance(self.model, Model), "it is no model")
+        """The model trains for a few steps, with random numbers from the given generator alone."""
+        require(isinstance(self.model, Model), "the plugin is not a trilemma.Model")
         return f"{STEPS} steps on '{self.dataset.name}'"
 
     def check_fit_deterministic(self) -> str:
-        """Training again under the same seed gives the same samples."""
+        """Training again with the same seed gives the same samples."""
         require(torch.equal(self.draw(self.model), self.draw(self.fitted())), "the samples of two equal fits differ")
         return "equal samples"
 
     def check_samplers(self) -> str:
-        """Every sampler draws finite points of the right shape and type, at its defaults and by `always_samplers`."""
+        """Every sampler draws finite points of the right shape and type, as does every entry of `always_samplers`."""
         for sampler in (*(cls() for cls in self.cls.samplers), *self.cls.always_samplers):
-            require(type(sampler) in self.cls.samplers, f"'{sampler.name}' of always_samplers is none of its samplers")
+            require(type(sampler) in self.cls.samplers, f"'{sampler.name}' in always_samplers is not in samplers")
             for n in (1, 7):
                 x = self.draw(self.model, n, sampler=sampler)
                 label = f"sample({n}) by sampler '{sampler.name}'"
@@ -120,20 +120,20 @@ class ModelKit(Kit):
         return ", ".join(cls.name for cls in self.cls.samplers)
 
     def check_sample_deterministic(self) -> str:
-        """The generator handed in decides the samples, and no global one is used."""
+        """The samples depend on the given generator, and not on a global one."""
         for cls in self.cls.samplers:
             sampler = None if cls is Direct else cls()
             with no_global_randomness("sample"):
                 x, again, other = (self.draw(self.model, seed=seed, sampler=sampler) for seed in (1, 1, 2))
             require(torch.equal(x, again), f"sampler '{cls.name}' differs between two generators of the same seed")
             require(not torch.equal(x, other), f"sampler '{cls.name}' ignores the generator")
-        return "the same under the same generator"
+        return "equal with equal generators"
 
     def check_state(self) -> str:
         """A new model that loads the state gives the same samples and densities."""
         state = self.model.state()
         if state is None:
-            raise UnsupportedError("the model has no state: each new evaluation fits it again")
+            raise UnsupportedError("the model has no state, so each new evaluation trains it again")
         for key, value in state.items():
             require(isinstance(value, Tensor), f"state['{key}'] is {type(value).__name__}, not a tensor")
         copy: Model = self.cls(self.config)
@@ -149,13 +149,13 @@ class ModelKit(Kit):
         return f"{len(state)} tensors"
 
     def check_log_prob(self) -> str:
-        """Log-densities of data are one number a point, neither NaN nor +inf; otherwise UnsupportedError is raised."""
+        """log_prob gives one number per point, neither NaN nor +inf, or UnsupportedError without a likelihood."""
         x = self.points("test")[:20]
         if self.cls.likelihood == "none":
             try:
                 self.model.log_prob(x, self.context(1))
             except UnsupportedError:
-                return "no likelihood, and it says so"
+                return "no likelihood, and log_prob raises UnsupportedError"
             raise AssertionError("likelihood is 'none', but log_prob returns a value")
         with no_global_randomness("log_prob"):
             values, again = (self.model.log_prob(x, self.context(1)).detach() for _ in range(2))
@@ -166,9 +166,9 @@ class ModelKit(Kit):
         return str(self.cls.likelihood)
 
     def check_mass(self) -> str:
-        """An exact density integrates to 1 within .02, over a grid in two dimensions."""
+        """An exact density integrates to 1 within 0.02, over a grid in two dimensions."""
         if self.cls.likelihood != "exact" or self.info.shape != (2,):
-            raise UnsupportedError("the density is not exact, or not one of the plane")
+            raise UnsupportedError("the density is not exact, or not in two dimensions")
         step = 2 * _HALF_SIDE / _PER_SIDE
         axis = -_HALF_SIDE + step * (torch.arange(_PER_SIDE) + 0.5)
         grid = torch.cartesian_prod(axis, axis)
@@ -181,7 +181,7 @@ class ModelKit(Kit):
         return f"{mass:.4f}"
 
     def check_score(self) -> str:
-        """A score has the shape of the points, and at high noise it is that of the noise."""
+        """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2)."""
         if self.cls.score is Model.score:
             raise UnsupportedError("the model has no score")
         sigma = torch.tensor(30.0)
@@ -190,13 +190,13 @@ class ModelKit(Kit):
             found = self.model.score(x, sigma, self.context(1)).detach()
         require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
         off = float((found + x / (1 + sigma**2)).norm() / (x / (1 + sigma**2)).norm())
-        require(off < 0.2, f"at noise level {float(sigma):g} it is {off:.0%} off -x / (1 + sigma^2)")
-        return f"{off:.1%} off at noise level {float(sigma):g}"
+        require(off < 0.2, f"at noise level {float(sigma):g} the score differs by {off:.0%} from -x / (1 + sigma^2)")
+        return f"relative error {off:.1%} at noise level {float(sigma):g}"
 
     def check_loss(self) -> str:
-        """The loss is a finite scalar with a gradient, the same under the same generator, and only by it."""
+        """The loss is a finite scalar with a gradient, and its randomness comes from the given generator alone."""
         if not issubclass(self.cls, NeuralModel) or self.cls.training_step is not NeuralModel.training_step:
-            raise UnsupportedError("the model is not trained on a single loss")
+            raise UnsupportedError("the model is not trained by a single loss")
         model = self.fitted()
         assert isinstance(model, NeuralModel)
         x = self.points("train")[:64]

@@ -1,1 +1,1 @@
-"""What a plugin author meets: models, datasets, metrics, report sections, hooks."""
+"""The contracts between the harness and plugins: models, datasets, metrics, report sections and hooks."""

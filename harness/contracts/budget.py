@@ -1,4 +1,4 @@
-"""Equal budgets: a number of steps, or seconds, and the clock that spends them."""
+"""Training budgets in steps or seconds, and the clock that spends them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .config import Config
 
 
 class Budget(Config):
-    """What every model may spend on training: optimizer steps, or seconds (exactly one of the two).
+    """What a model may spend on training: a number of optimizer steps, or a number of seconds, but not both.
 
-    Seconds are CPU seconds of the training process on a CPU, so that neighbors cannot steal them, and wall seconds on
-    a GPU.
+    On a CPU they are CPU seconds of the training process, so that other processes do not change them. On a GPU they are
+    synchronized wall seconds.
     """
 
     steps: int | None = Field(None, ge=1, description="optimizer steps")
@@ -24,7 +24,7 @@ class Budget(Config):
     @model_validator(mode="after")
     def _exactly_one(self) -> Budget:
         if (self.steps is None) == (self.seconds is None):
-            raise ValueError("give either steps or seconds")
+            raise ValueError("give either steps or seconds, such as steps = 2000")
         return self
 
     def __str__(self) -> str:
@@ -32,14 +32,15 @@ class Budget(Config):
 
 
 class Clock:
-    """Iterates over training steps until a budget is spent.
+    """An iterator over training steps that ends when a budget is spent.
 
     `progress` runs from 0 to 1 and drives learning-rate schedules. Under a budget in seconds it is piecewise linear in
-    the step number, re-estimated now and then from the time that passed; `trace` keeps those estimates, so that a rerun
-    given the same trace repeats the same steps with the same schedule, bit for bit, whatever the speed of the machine.
+    the step number, and its slope is estimated again at intervals from the time that has passed. `trace` stores these
+    estimates. A rerun with the same trace repeats the same steps with the same schedule exactly, at any speed of the
+    machine.
     """
 
-    REFRESHES = 100  # how many times in a budget in seconds the rate is estimated anew
+    REFRESHES = 100  # how many times the slope is estimated within a budget in seconds
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Clock:
 
     @property
     def trace(self) -> dict[str, Any]:
-        """What a rerun needs to repeat this: `steps`, and `segments` (step, progress there, progress per step)."""
+        """The record that a rerun repeats: `steps`, and `segments` of (step, progress at it, progress per step)."""
         return {"steps": self.step, "segments": [list(segment) for segment in self._trace]}
 
     def __iter__(self) -> Iterator[int]:
@@ -87,7 +88,7 @@ class Clock:
                 if spent >= 1.0 and self.step > 0:
                     return
                 if self.step > 0 and spent - refreshed >= 1 / self.REFRESHES:
-                    # The slope aims at progress 1 when the time is up, at the average speed so far.
+                    # With this slope, progress reaches 1 when the time is up, if the average speed so far continues.
                     remaining_steps = self.step * (1.0 - spent) / spent
                     here = max(spent, self.progress)
                     current = (self.step, here, (1.0 - here) / max(remaining_steps, 1.0))

@@ -1,4 +1,4 @@
-"""The base of every validated record."""
+"""The base class of all options and validated records."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """Options of a model, dataset, metric or sampler: a frozen pydantic model that refuses unknown keys.
+    """Base class of the options of models, datasets, metrics and samplers.
 
-    Give each field a type, a default and a `Field(description=...)`; the description appears in `trilemma info NAME`.
+    It is a frozen pydantic model that refuses unknown keys.
+
+    Give each field a type, a default and a `Field(description=...)`. The description appears in `trilemma info NAME`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

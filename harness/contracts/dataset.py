@@ -1,4 +1,4 @@
-"""The contract of a dataset, its card, and the base of distributions with a known density."""
+"""The contract of a dataset, its card, and the base class of distributions with a known density."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .degeneracy import Degeneracy, degeneracy
 
 
 class Card(records.Config):
-    """What identifies a dataset and what a reader must know of it."""
+    """The card of a dataset: what identifies it, and what a reader must know about it."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Card(records.Config):
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation and test points in data space, shape `(n, *shape)`: float32, or uint8 levels for images."""
+    """Training, validation and test points in data space, `(n, *shape)`: float32, or uint8 intensity levels."""
 
     train: Tensor
     valid: Tensor
@@ -51,8 +51,9 @@ class Splits:
 
 @dataclass(frozen=True)
 class Modes:
-    """The components of a mixture distribution, in data space: `centers` (k, d), `weights` (k,), `covariances` (k, d,
-    d).
+    """The components of a mixture distribution in data space.
+
+    Shapes: `centers` (k, d), `weights` (k,), `covariances` (k, d, d).
     """
 
     centers: Tensor
@@ -61,21 +62,21 @@ class Modes:
 
 
 class Dataset(ABC):
-    """A dataset: data-space splits, a card, and where it is known the distribution behind them."""
+    """Base class of datasets: splits in data space, a card, and the true distribution if it is known."""
 
     name: ClassVar[str]
     kind: ClassVar[Literal["vector", "image"]] = "vector"
     levels: ClassVar[int | None] = None
-    """Number of intensity levels of an image dataset whose points are integers 0 .. levels - 1."""
+    """Number of intensity levels of an image dataset, whose points are integers from 0 to levels - 1."""
     logit_alpha: ClassVar[float] = 1e-3
-    """Squeeze of image intensities before the logit, for models that want one (Dinh et al. 2017, section 4.1)."""
+    """The alpha of the logit of image intensities, for models that use a logit (Dinh et al. 2017, section 4.1)."""
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
     license: ClassVar[str] = ""
     citation: ClassVar[str] = ""
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
+    """Checks of `trilemma check` that the dataset fails by design, as a map from the check to the reason."""
 
     class Config(records.Config):
         """Options that change the data."""
@@ -85,22 +86,22 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self) -> Splits:
-        """The splits in data space; the same tensors each time for the same config."""
+        """Load the splits in data space. The same config must give the same tensors each time."""
 
     def stamp(self) -> str:
-        """Text that changes when the files behind the dataset may have changed; a run then loads it anew.
+        """A text that changes when the files of the dataset may have changed, so that a run loads it again.
 
-        Must be cheap and must not raise. Datasets whose content is fixed by their config keep the default.
+        It must be cheap and must not raise. Datasets whose content depends only on their config keep the default.
         """
         return ""
 
     @cached_property
     def splits(self) -> Splits:
-        """The splits, loaded once and checked: finite, equally shaped, not empty."""
+        """The splits, loaded once. Raises DataError if they are not finite, differ in shape or have too few rows."""
         splits = self.load()
         shapes = {tuple(part.shape[1:]) for part in (splits.train, splits.valid, splits.test)}
         if len(shapes) != 1:
-            raise DataError(f"dataset '{self.name}': its splits differ in shape: {sorted(shapes)}")
+            raise DataError(f"dataset '{self.name}': the points of its splits differ in shape: {sorted(shapes)}")
         for label, part in (("train", splits.train), ("valid", splits.valid), ("test", splits.test)):
             if len(part) < 2:
                 raise DataError(f"dataset '{self.name}': split '{label}' has {len(part)} rows; at least 2 are needed")
@@ -127,33 +128,33 @@ class Dataset(ABC):
 
     @property
     def entropy(self) -> float | None:
-        """Differential entropy of the true distribution in nats, the least NLL possible; None where unknown."""
+        """Differential entropy of the true distribution in nats, which no NLL can be below; None if unknown."""
         return None
 
     @property
     def entropy_error(self) -> float | None:
-        """How far `entropy` may be off (0 for a closed form)."""
+        """The largest error of `entropy` (0 for a closed form)."""
         return None
 
     @property
     def has_density(self) -> bool:
-        """Whether `sample` and `log_prob` of the distribution behind the data are there."""
+        """Whether the true distribution is known, so that `sample` and `log_prob` work."""
         return False
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` independent draws of the distribution, shape `(n, *shape)`, float32."""
+        """Draw `n` independent points from the true distribution, shape `(n, *shape)`, float32."""
         raise UnsupportedError(f"dataset '{self.name}' has no known distribution to draw from")
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density of the distribution in nats, shape `(n,)`, computed in float64."""
+        """Log-density of the true distribution in nats at points `(n, *shape)`, shape `(n,)`, computed in float64."""
         raise UnsupportedError(f"dataset '{self.name}' has no known density")
 
     def modes(self) -> Modes | None:
-        """The components where the distribution is a mixture."""
+        """The components of the true distribution if it is a mixture, else None."""
         return None
 
     def card(self) -> Card:
-        """The dataset's card."""
+        """The card of the dataset."""
         splits = self.splits
         return Card(
             name=self.name,
@@ -186,7 +187,10 @@ class DistributionConfig(records.Config):
 
 
 class Distribution(Dataset):
-    """A dataset drawn from a distribution with a known density: give `sample`, `log_prob` and `entropy`."""
+    """Base class of datasets drawn from a distribution with a known density.
+
+    A subclass gives `sample`, `log_prob` and, if it is known, `entropy`.
+    """
 
     source = "drawn from the distribution"
     license = "CC0-1.0"
@@ -205,7 +209,7 @@ class Distribution(Dataset):
     def log_prob(self, x: Tensor) -> Tensor: ...
 
     def load(self) -> Splits:
-        """Three independent draws, each under a seed of its own."""
+        """Draw the three splits independently, each with its own seed."""
         sizes = (self.config.n_train, self.config.n_valid, self.config.n_test)
         parts = [
             self.sample(n, torch.Generator().manual_seed(1_000_003 * self.config.data_seed + index))

@@ -1,4 +1,4 @@
-"""Is a density of the data bounded? Ties, atoms and flat directions, by which a likelihood can be inflated."""
+"""Degeneracies of data: ties, atoms and directions without variance, with which a likelihood can grow without bound."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from torch import Tensor
 
 from .config import Config
 
-ATOM_SHARE = (
-    1e-3  # a value that this share of the rows has in one coordinate is no accident of a continuous distribution
-)
-LEAST_EIGENVALUE = 1e-8  # of the correlation matrix: below it a coordinate is a linear function of the others
+ATOM_SHARE = 1e-3  # a value in one coordinate of this share of the rows does not come from a continuous distribution
+LEAST_EIGENVALUE = 1e-8  # of the correlation matrix; below it, a coordinate is a linear function of the others
 
 
 class Degeneracy(Config):
-    """What the training split shows of atoms and of directions without variance.
+    """The degeneracies of a training split: ties, atoms and directions without variance.
 
-    `tied_rows`: share of rows that occur more than once. `largest_atom`: largest share of rows with one and the same
-    value in a coordinate, `atom_coordinate` that coordinate. `constant_coordinates`: how many never vary.
-    `least_eigenvalue`: the smallest eigenvalue of the correlation matrix of the others. `unbounded_because`: why a
-    density model can reach any likelihood by piling mass on an atom or a plane; empty where it cannot, as for images,
-    which are dequantized.
+    - `tied_rows`: share of rows that occur more than once.
+    - `largest_atom`: largest share of rows with the same value in one coordinate, which is `atom_coordinate`.
+    - `constant_coordinates`: number of coordinates that are constant.
+    - `least_eigenvalue`: smallest eigenvalue of the correlation matrix of the coordinates that are not constant.
+    - `unbounded_because`: why a density model can reach any likelihood, by concentrating mass on an atom or a plane.
+      It is empty if no model can, and for images, because they are dequantized.
     """
 
     tied_rows: float

@@ -1,4 +1,4 @@
-"""The hooks. A plugin implements any of them and names its module in the entry-point group `trilemma`."""
+"""The hooks of plugins. A plugin implements any of them and names its module in the entry-point group `trilemma`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ hookspec = pluggy.HookspecMarker("trilemma")
 hookimpl = pluggy.HookimplMarker("trilemma")
 
 
-# What a plugin brings
+# Registration
 
 
 @hookspec
 def trilemma_models() -> list[type[Model]]:  # type: ignore[empty-body]
-    """Return the model classes that this plugin brings.
+    """Return the model classes of this plugin.
 
     Example: `return [Gauss]`
     """
@@ -34,7 +34,7 @@ def trilemma_models() -> list[type[Model]]:  # type: ignore[empty-body]
 
 @hookspec
 def trilemma_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
-    """Return the dataset classes that this plugin brings.
+    """Return the dataset classes of this plugin.
 
     Example: `return [Ring]`
     """
@@ -42,7 +42,7 @@ def trilemma_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
 
 @hookspec
 def trilemma_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
-    """Return the metric classes that this plugin brings.
+    """Return the metric classes of this plugin.
 
     Example: `return [EnergyDistance]`
     """
@@ -50,7 +50,7 @@ def trilemma_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
 
 @hookspec
 def trilemma_report_sections() -> list[type[ReportSection]]:  # type: ignore[empty-body]
-    """Return the report-section classes that this plugin brings.
+    """Return the report-section classes of this plugin.
 
     Example: `return [LossCurves]`
     """
@@ -64,12 +64,12 @@ def trilemma_commands(group: click.Group) -> None:
     """
 
 
-# Observers: they run in the parent process; an exception in one is reported and never fails a cell
+# Observers. They run in the parent process. An exception in an observer is reported and does not fail a cell.
 
 
 @hookspec
 def trilemma_run_started(path: Path, cells: list[dict[str, Any]]) -> None:
-    """A run has started in directory `path`; `cells` are the planned cells (id, model, dataset, seed, todo).
+    """Called when a run has started in `path`; `cells` are the planned cells (id, model, dataset, seed, todo).
 
     Example: `print(f"{len(cells)} cells in {path}")`
     """
@@ -77,7 +77,7 @@ def trilemma_run_started(path: Path, cells: list[dict[str, Any]]) -> None:
 
 @hookspec
 def trilemma_cell_started(path: Path, cell: dict[str, Any]) -> None:
-    """The process of one cell has started.
+    """Called when the process of a cell has started.
 
     Example: `print("started", cell["label"])`
     """
@@ -85,7 +85,7 @@ def trilemma_cell_started(path: Path, cell: dict[str, Any]) -> None:
 
 @hookspec
 def trilemma_cell_finished(path: Path, cell: dict[str, Any], outcome: dict[str, Any]) -> None:
-    """One cell has ended; `outcome` says how (`outcome`, `phase`, `elapsed`, `message`, `log_tail`).
+    """Called when a cell has ended; `outcome` says how (`outcome`, `phase`, `elapsed`, `message`, `log_tail`).
 
     Example: `if outcome["outcome"] != "ok": page_someone(cell["label"], outcome["message"])`
     """
@@ -95,11 +95,11 @@ def trilemma_cell_finished(path: Path, cell: dict[str, Any], outcome: dict[str, 
 def trilemma_run_finished(  # type: ignore[empty-body]
     path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]
 ) -> list[Path] | None:
-    """A run has ended, also when it was interrupted; `results` is the frame of `trilemma.load_results(path)`, and
-    `sections` are the report sections of the plugins that the run had loaded, by rising `order`.
+    """Called when a run has ended, also when it was interrupted.
 
-    Return the files that were written, which the command line then names. Where an implementation raises, the command
-    says so and its exit code is 1.
+    `results` is the frame of `trilemma.load_results(path)`, and `sections` are the report sections of the loaded
+    plugins by rising `order`. Return the files that were written; the command line then names them. If an
+    implementation raises, the command reports the error, and its exit code is 1.
 
     Example: `results.to_parquet(path / "results.parquet"); return [path / "results.parquet"]`
     """

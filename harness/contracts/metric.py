@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class Metric(ABC):
-    """A metric: turns an evaluation into one or more results.
+    """Base class of metrics. A metric computes one or more results from an evaluation.
 
-    `stage` says what it looks at: `likelihood` (the trained model's log-densities; once per cell), `training` (what
-    training cost; once per cell) or `sampling` (draws; once for each sampler setting).
+    `stage` says what the metric uses: `likelihood` (log-densities of the trained model, once per cell), `training` (the
+    cost of training, once per cell) or `sampling` (samples, once for each sampler setting).
     """
 
     name: ClassVar[str]
     stage: ClassVar[Literal["likelihood", "training", "sampling"]] = "sampling"
 
     quantities: ClassVar[tuple[Quantity, ...]] = ()
-    """What it says of its numbers; `quantity.result(...)` makes results of them."""
+    """The quantities that the metric gives. `quantity.result(...)` makes a result."""
     compares: ClassVar[bool] = True
-    """False for metrics of cost, which judge nothing by real data: the self-tests of distances do not apply."""
+    """False for metrics of cost, which do not compare samples with real data. Checks of distances then do not apply."""
     symmetric: ClassVar[bool] = False
-    """True where exchanging the real and the generated distribution leaves every value the same on average."""
+    """True if exchanging the real and the generated distribution leaves every value the same on average."""
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
+    """Checks of `trilemma check` that the metric fails by design, as a map from the check to the reason."""
 
     class Config(records.Config):
         """Options of the metric, such as sample sizes."""
@@ -41,4 +41,4 @@ class Metric(ABC):
 
     @abstractmethod
     def compute(self, evaluation: Evaluation) -> list[Result]:
-        """The results. Raises UnsupportedError where the metric is not defined for this model or dataset."""
+        """Compute the results. Raises UnsupportedError if the metric is not defined for this model or dataset."""

@@ -1,4 +1,4 @@
-"""The contract of a model: what a plugin author writes."""
+"""The contract of a model, with samplers and the context of its calls."""
 
 from __future__ import annotations
 
@@ -16,38 +16,42 @@ from .budget import Clock
 from .recipe import Recipe
 
 LikelihoodKind = Literal["exact", "ode", "bound", "estimate", "none"]
-"""The kinds of likelihood. They are never ranked against each other.
+"""The kinds of likelihood. Numbers of different kinds are never ranked against each other.
 
-`exact`: the density itself. `ode`: by integrating a probability-flow ODE. `bound`: a variational bound.
-`estimate`: by a method that is only consistent. `none`: the model has no likelihood.
+- `exact`: the density of the model itself.
+- `ode`: the density from integrating a probability-flow ODE.
+- `bound`: a variational bound on the density.
+- `estimate`: a number from a method that is right only in the limit of unlimited samples.
+- `none`: the model has no likelihood.
 """
 
 
 LIKELIHOOD_KINDS: dict[str, str] = {"exact": "exact", "ode": "ODE", "bound": "bound", "estimate": "estimate"}
-"""The kinds of likelihood that give a number, in the order of tables, and how they are written."""
+"""The kinds of likelihood that give a number, in the order of tables, with their titles."""
 
 
 class Sampler(records.Config):
-    """A way to draw from one trained model. Subclass it, set `name`, and add the sampler's options as fields."""
+    """Base class of samplers. A subclass sets `name` and has the options of the sampler as fields."""
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
-    """How people call it; default: its name."""
+    """The title in tables and figures; by default the name."""
 
 
 class Direct(Sampler):
-    """The only way to draw from models without a choice of sampler."""
+    """The sampler of models that have only one way to draw samples. It has no options."""
 
     name = "direct"
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What a model may know of its data before it sees any.
+    """The description of the data that a model gets before it sees any points.
 
     `shape` is the shape of one point in model space: `(d,)`, or `(channels, height, width)` for images that the model
-    accepts as images. `levels` is the number of intensity levels of an image dataset (None for continuous data), which
-    in model space are as many parts of the interval `support`, equal ones where the space is affine.
+    accepts as images. `levels` is the number of intensity levels of an image dataset, and None for continuous data. In
+    model space each intensity level is a part of the interval `support`; the parts are equal if `image_space` is
+    affine.
     """
 
     name: str
@@ -65,11 +69,11 @@ class DataInfo:
 
 @dataclass(frozen=True)
 class Split:
-    """Points in model space: `x` has shape `(n, *info.shape)`, float32.
+    """A split in model space: points `x` of shape `(n, *info.shape)`, float32.
 
-    `redraw` is there for training points of quantized data: given indices `(k,)` and a CPU generator, those points
-    dequantized anew. The training loop draws its batches by it, since the noise that fills a level is no property of
-    the data to be learnt (Theis et al. 2016).
+    For training points of image data, `redraw` returns the points of indices `(k,)` with fresh dequantization noise
+    from a CPU generator. The training loop uses it for each batch, because a model must not learn the noise
+    (Theis et al. 2016). For other points it is None.
     """
 
     x: Tensor
@@ -80,29 +84,31 @@ class Split:
 
 
 def no_progress(fraction: float, message: str) -> None:
-    """Report to nobody."""
+    """Ignore a report of progress."""
 
 
 class Truth(Protocol):
-    """The distribution behind a dataset, in model space. Handed only to models that declare `needs_truth`."""
+    """The true distribution of a dataset in model space. Only models with `needs_truth` get it."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw `n` fresh points; from real data, held-out (validation) points in random order."""
+        """Draw `n` fresh points. For real data they are validation points in random order."""
         ...
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in nats, shape `(n,)`. Raises UnsupportedError where the distribution has no known density."""
+        """Log-density in nats, shape `(n,)`. Raises UnsupportedError if the density is not known."""
         ...
 
 
 @dataclass
 class Context:
-    """What the harness hands to every call of a model.
+    """The context that the harness gives to every call of a model.
 
-    `generator` is the only source of randomness a model may use. `sampler` holds the options of the sampler setting
-    that is being drawn from, `likelihood` those of the likelihood. `valid` (the validation split) and `clock` (iterate
-    over it to spend the budget) are there during `fit` only. What a model writes to `details` (JSON values) is stored
-    with the result, and what it writes to `curves` (lists of numbers) with the trained cell.
+    - `generator` is the only source of randomness that a model may use.
+    - `sampler` is the sampler setting to draw with, and `likelihood` holds the options of the likelihood.
+    - `valid` (the validation split) and `clock` (iterate over it to spend the budget) are set during `fit` only.
+    - `truth` is the true distribution, for models with `needs_truth`.
+    - A model may write JSON values to `details`, which are stored with the result, and lists of numbers to `curves`,
+      which are stored with the trained cell.
     """
 
     info: DataInfo
@@ -120,80 +126,83 @@ class Context:
 
 
 class Model(ABC):
-    """A generative model. A whole plugin is a subclass with `name`, `fit` and `sample`.
+    """Base class of generative models. A subclass with `name`, `fit` and `sample` is a complete plugin.
 
-    All points are in model space: vectors are standardized, images dequantized and scaled; the harness carries
-    samples and log-densities back to data space.
+    All points are in model space: vectors are standardized, and images are dequantized, scaled and standardized. The
+    harness carries samples and log-densities back to data space.
     """
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
-    """How people call it; default: its name."""
+    """The title in tables and figures; by default the name."""
     family: ClassVar[str] = ""
-    """What it is one of, such as `diffusion` or `flow`; reports group and color models by it."""
+    """The family of the model, such as `diffusion` or `flow`. Reports group and color models by family."""
     likelihood: ClassVar[LikelihoodKind] = "none"
     """The kind of number that `log_prob` returns."""
     accepts: ClassVar[tuple[str, ...]] = ("vector",)
     """`("vector",)`: images arrive flattened. `("vector", "image")`: images keep their shape."""
     image_space: ClassVar[Literal["affine", "logit"]] = "affine"
-    """How image intensities in (0, 1) are spread over the reals before the model sees them."""
+    """The map from image intensities in (0, 1) to model space."""
     control: ClassVar[bool] = False
-    """True for models that mark the scale and are not contenders."""
+    """True for models that mark the scale of the results and are not ranked."""
     pictured: ClassVar[bool] = True
     """Whether reports show its samples."""
     needs_truth: bool = False
-    """True for controls that need the distribution behind the data (`ctx.truth`); an instance may set it where one of
-    its options asks for the distribution, such as an objective that trains against a known density.
+    """True for models that need the true distribution (`ctx.truth`). An instance may set it if one of its options needs
+    the distribution, such as an objective that trains against a known density.
     """
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
-    """The ways to draw from the trained model; `ctx.sampler` is an instance of one of them."""
+    """The samplers of the model. `ctx.sampler` is an instance of one of them."""
     always_samplers: ClassVar[tuple[Sampler, ...]] = ()
-    """Sampler settings that every suite evaluates beside those it lists: what the others must be read against."""
+    """Sampler settings that every suite evaluates besides those that it lists, to compare the others with."""
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
-    """Checks of `trilemma check` that it fails by design: name of the check -> why."""
+    """Checks of `trilemma check` that the model fails by design, as a map from the check to the reason."""
 
     class Config(records.Config):
         """Options that change the trained model."""
 
     class Likelihood(records.Config):
-        """Options of the likelihood that need no retraining (solver, steps, ...)."""
+        """Options of the likelihood, such as the solver and its steps. They need no retraining."""
 
     def __init__(self, config: records.Config | None = None) -> None:
         self.config: Any = self.Config() if config is None else config
 
     def prepare(self, info: DataInfo) -> None:
-        """Make whatever `load_state` needs to be there (called before `load_state`, and by neural models in `fit`)."""
+        """Create what `load_state` needs. It is called before `load_state`, and by neural models in `fit`."""
         return None
 
     @abstractmethod
     def fit(self, train: Split, ctx: Context) -> None:
-        """Learn from the training split. Test data is never handed to a model."""
+        """Learn from the training split. A model never gets test data."""
 
     @abstractmethod
     def sample(self, n: int, ctx: Context) -> Tensor:
-        """Draw `n` points, shape `(n, *ctx.info.shape)`, by the sampler setting `ctx.sampler`."""
+        """Draw `n` points with the sampler setting `ctx.sampler`, shape `(n, *ctx.info.shape)`."""
 
     def log_prob(self, x: Tensor, ctx: Context) -> Tensor:
-        """Log-density of each row of `x` in nats, shape `(n,)`, of the kind that `likelihood` says."""
+        """Log-density of each row of `x` in nats, shape `(n,)`, of the kind `likelihood`."""
         raise UnsupportedError(f"model '{self.name}' has no likelihood")
 
     def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
-        """The learned score at a noise level: grad_x log p_sigma(x), of the shape of `x`, `(n, *ctx.info.shape)`.
+        """The learned score grad_x log p_sigma(x) at the noise level `sigma`, of the shape of `x`.
 
-        p_sigma is the distribution of x_0 + sigma z, z ~ N(0, I), with x_0 a point of model space (variance-exploding
-        coordinates, whatever the model's own diffusion); `sigma` has shape `()`.
+        p_sigma is the distribution of x_0 + sigma z, where x_0 is a data point in model space and z ~ N(0, I). It is
+        the same for every diffusion. `x` has shape `(n, *ctx.info.shape)` and `sigma` has shape `()`.
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
 
     def networks(self) -> Iterable[nn.Module]:
-        """The networks whose evaluations the harness counts as NFE (the most that any of them makes per sample)."""
+        """The networks whose evaluations are counted as NFE, which is the largest count of any of them per sample."""
         return ()
 
     def state(self) -> dict[str, Tensor] | None:
-        """The trained state as tensors, for the checkpoint; None: a new evaluation fits the model again, same seed."""
+        """The trained state as tensors, for the checkpoint.
+
+        With None, the harness trains the model again with the same seed for each new evaluation.
+        """
         return None
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+        """Restore the tensors that `state` returned."""
         raise NotImplementedError(f"model '{self.name}' returns a state but cannot load it")

@@ -1,4 +1,4 @@
-"""What a class must say of itself before it is registered: a mistake is refused, with its place and a suggestion."""
+"""Checks of classes at registration. A mistake in a class attribute raises an error with its place and a suggestion."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _KINDS = ("vector", "image")
 
 
 def check_class(cls: Any, kind: str) -> str:
-    """The name of a class that a plugin registers as one of `models`, `datasets`, `metrics` or `report_sections`.
+    """Check a class that a plugin registers as one of `models`, `datasets`, `metrics` or `report_sections`.
 
-    Raises PluginError where it is of another kind, abstract, or says something of itself that the contract does not
-    know: then nothing would ever compare or show it as its author means it.
+    Returns its name. Raises PluginError if the class is of another kind or abstract, or if a class attribute has a
+    value that the contract does not allow.
     """
     base, made = BASES[kind], cls
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise PluginError(f"{cls!r} is not a subclass of trilemma.{base.__name__}")
     try:
         if inspect.isabstract(cls):
-            raise PluginError(f"lacks {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}")
+            raise PluginError(f"it does not define {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}")
         _require_name(getattr(cls, "name", None), "name")
         _CHECKS[kind](cls)
     except PluginError as error:
@@ -55,7 +55,7 @@ def _check_model(cls: Any) -> None:
     if not isinstance(getattr(cls, "recipe", Recipe()), Recipe):
         raise PluginError(f"recipe is {cls.recipe!r}, not a trilemma.Recipe")
     if cls.likelihood != "none" and cls.log_prob is Model.log_prob:
-        raise PluginError(f"likelihood is '{cls.likelihood}', but there is no log_prob; write it, or say 'none'")
+        raise PluginError(f"likelihood is '{cls.likelihood}', but there is no log_prob; define it, or set 'none'")
     samplers = _tuple("samplers", cls.samplers)
     if not samplers:
         raise PluginError("samplers is empty; leave it out for a model with one way to draw")
@@ -66,7 +66,7 @@ def _check_model(cls: Any) -> None:
     _distinct("samplers", [sampler.name for sampler in samplers])
     for setting in _tuple("always_samplers", cls.always_samplers):
         if type(setting) not in samplers:
-            raise PluginError(f"{setting!r} in always_samplers is no instance of one of its samplers")
+            raise PluginError(f"{setting!r} in always_samplers is not an instance of a class in samplers")
     _expectations(cls)
 
 
@@ -152,11 +152,11 @@ def _distinct(what: str, names: list[str]) -> None:
 
 def _expectations(cls: Any) -> None:
     if not isinstance(cls.expected_failures, Mapping):
-        raise PluginError(f"expected_failures is {cls.expected_failures!r}; map names of checks to reasons")
+        raise PluginError(f"expected_failures is {cls.expected_failures!r}; give a map from names of checks to reasons")
 
 
 def _place(cls: type[Any]) -> str:
-    """File and line of a class, where they are known."""
+    """File and line of a class, if they are known."""
     try:
         return f" ({inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]})"
     except (OSError, TypeError):

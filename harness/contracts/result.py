@@ -1,4 +1,4 @@
-"""The record of one number, with everything needed to read it, and what a metric says of its numbers."""
+"""The record of one number with everything needed to read it, and the description of the quantities of a metric."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import ConfigDict, Field
 from .config import Config
 
 Outcome = Literal["ok", "error", "diverged", "timeout", "out-of-memory", "killed", "unsupported", "interrupted"]
-"""How a cell or one of its evaluations ended."""
+"""The outcomes of a cell or of an evaluation."""
 
 Direction = Literal["lower", "higher", "none"]
-"""Which of two values is better."""
+"""Which of two values is better, the lower or the higher one."""
 
 Group = Literal["quality", "coverage", "further", "likelihood", "sampling", "training"]
-"""What a number speaks of. `sampling` and `training` are costs."""
+"""The groups of numbers in tables. `sampling` and `training` are costs."""
 
 GROUPS: dict[str, str] = {
     "quality": "Quality",
@@ -31,14 +31,14 @@ COSTS = ("sampling", "training")
 """The groups that hold costs."""
 
 Place = Literal["first", "main", "more"]
-"""Where a number stands: in the main table, and as the `first` of its group where one number is wanted; in the `main`
-table; or folded away, with `more` numbers."""
+"""The place of a number in reports. `main` numbers are in the main table. A `first` number is in the main table too,
+and stands for its group where only one number is shown. `more` numbers are in a further table, which is folded."""
 
 
 class Result(Config):
     """One number: metric, value, unit, 95 % confidence interval, noise floor, sample size, likelihood kind.
 
-    `title`, `group`, `place`, `ranks` and `least` say how it is read; `Quantity.result` fills them in.
+    `title`, `group`, `place`, `ranks` and `least` say how to show and rank it. `Quantity.result` sets them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
@@ -49,37 +49,37 @@ class Result(Config):
     better: Direction = "lower"
     ci_low: float | None = None
     ci_high: float | None = None
-    floor: float | None = Field(None, description="what two independent draws of real data give at the same sizes")
+    floor: float | None = Field(None, description="the value for two independent draws of real data of the same sizes")
     n: int | None = Field(None, description="sample size behind the value")
-    likelihood: str | None = Field(None, description="kind of likelihood, for metrics that rest on one")
-    title: str = Field("", description="heading of its column; default: the name of the metric")
+    likelihood: str | None = Field(None, description="likelihood kind, for metrics that use a likelihood")
+    title: str = Field("", description="heading of its column; by default the name of the metric")
     group: Group = "further"
     place: Place = "main"
-    ranks: bool = Field(True, description="whether models may be ranked by it, here")
-    least: float | None = Field(None, description="the least that the true value can be: an interval below is an error")
+    ranks: bool = Field(True, description="whether models may be ranked by this number on this dataset")
+    least: float | None = Field(None, description="lower limit of the true value; an interval below it is an error")
     details: dict[str, Any] = {}
 
 
 class Quantity(Config):
-    """What a metric says of one of its numbers: its title, unit and group, its direction, and where it may rank.
+    """The description of one number of a metric: title, unit, group, direction, and where models are ranked by it.
 
-    Metrics list theirs in `quantities` and make results of them by `result`, so that tables, figures, the terminal and
-    the statistics treat every metric alike, whoever wrote it.
+    A metric lists its quantities in `quantities` and makes results with `result`. Tables, figures and statistics use
+    only this description, so they treat built-in metrics and metrics of plugins alike.
     """
 
     name: str = Field(description="the name in the results, unique among all metrics")
-    title: str = Field("", description="heading of its column; default: the name")
+    title: str = Field("", description="heading of its column; by default the name")
     unit: str = ""
     group: Group = "further"
     better: Direction = "lower"
-    place: Place = Field("main", description="where it stands in its dimensions; in others it is `more`")
-    ranks: bool = Field(True, description="whether models may be ranked by it; never without a direction")
-    least_dim: int = Field(1, description="fewest coordinates of a point in which it is to be read")
-    most_dim: int | None = Field(None, description="most coordinates of a point in which it is to be read")
-    least: float | None = Field(None, description="the least that the true value can be")
+    place: Place = Field("main", description="its place between least_dim and most_dim; outside it is `more`")
+    ranks: bool = Field(True, description="whether models may be ranked by it, if it has a direction")
+    least_dim: int = Field(1, description="fewest dimensions in which it may be read")
+    most_dim: int | None = Field(None, description="most dimensions in which it may be read")
+    least: float | None = Field(None, description="lower limit of the true value")
 
     def readable(self, dim: int) -> bool:
-        """Whether the number is to be read in `dim` dimensions."""
+        """Whether the number may be read in `dim` dimensions."""
         return self.least_dim <= dim and (self.most_dim is None or dim <= self.most_dim)
 
     @property
@@ -94,10 +94,10 @@ class Quantity(Config):
     def result(
         self, value: float, dim: int, *, low: float | None = None, high: float | None = None, **fields: Any
     ) -> Result:
-        """A result of this quantity for points of `dim` coordinates: `low` to `high` is its 95 % interval.
+        """Make a result of this quantity for points of `dim` coordinates, with the 95 % interval `low` to `high`.
 
-        `fields` are other fields of `Result` (`floor`, `n`, `likelihood`, `details`), or replace what the quantity says
-        (`unit`, `place`).
+        `fields` sets other fields of `Result` (`floor`, `n`, `likelihood`, `details`), or replaces fields of the
+        quantity (`unit`, `place`).
         """
         here = self.readable(dim)
         about: dict[str, Any] = {

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A rendered section. `html` is inserted as it is, so everything in it must be escaped already.
+    """A rendered section of the report. `html` is inserted unchanged, so it must be escaped already.
 
-    `figures` are PNG files, by name, that `markdown` shows as `![what it shows](figures/NAME)`.
+    `figures` maps names to PNG files, which `markdown` shows as `![what it shows](figures/NAME)`.
     """
 
     title: str
@@ -25,11 +25,11 @@ class Section:
 
 
 class ReportSection(ABC):
-    """A section of the report: give `name` and `render`; sections appear by rising `order`."""
+    """Base class of report sections. A subclass gives `name` and `render`. Sections appear by rising `order`."""
 
     name: ClassVar[str]
     order: ClassVar[int] = 100
 
     @abstractmethod
     def render(self, view: RunView) -> Section | None:
-        """The section, or None where it has nothing to show."""
+        """Render the section, or return None if it has nothing to show."""

@@ -1,1 +1,1 @@
-"""A trained model and its dataset, as metrics see them."""
+"""The evaluation of a trained model: spaces, the true distribution, costs, and the view that metrics get."""

@@ -1,4 +1,4 @@
-"""What a computation costs: network evaluations, FLOPs, peak memory."""
+"""The cost of a computation: network evaluations, FLOPs and peak memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class NfeCounter:
-    """Counts the rows that each marked network evaluates while it is attached."""
+    """Counts the rows that each network evaluates while the counter is attached."""
 
     rows: dict[int, int] = field(default_factory=dict)
 
@@ -44,14 +44,14 @@ class NfeCounter:
         self.rows[id(module)] += len(first)
 
     def per_sample(self, n: int) -> float | None:
-        """Evaluations per sample of the network that was evaluated most; None where no network is marked."""
+        """Evaluations per sample of the network with the most evaluations; None if no network is counted."""
         return max(self.rows.values()) / n if self.rows else None
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the FLOPs of the operations that torch has a formula for, and names the others.
+    """Adds up the FLOPs of the operations for which torch has a formula, and collects the names of the others.
 
-    torch's own FlopCounterMode also tracks modules by hooks on tensors, which fail inside `torch.autograd.grad`.
+    It replaces FlopCounterMode of torch, which tracks modules by hooks that fail inside `torch.autograd.grad`.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         formula = flop_registry.get(func.overloadpacket)
         if formula is None and func is not torch.ops.prim.device.default:
-            with self:  # an operation that is made of others counts as those
+            with self:  # an operation that consists of others is counted by its parts
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
@@ -76,10 +76,10 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_flops(call: Callable[[], object]) -> tuple[int, list[str]]:
-    """FLOPs of `call()` (matrix products and convolutions, forward and backward) and the operations not counted.
+    """FLOPs of `call()` (matrix products and convolutions, forward and backward), and the operations not counted.
 
-    Runs several times slower than the bare call, so it is never timed. Scaled-dot-product attention is counted
-    through its mathematical implementation.
+    Counting makes the call several times slower, so it is never timed. Scaled-dot-product attention is counted in its
+    mathematical implementation.
     """
     counter = _FlopCounter()
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), counter:
@@ -90,7 +90,7 @@ def count_flops(call: Callable[[], object]) -> tuple[int, list[str]]:
 def training_step_flops(model: NeuralModel, x: Tensor, ctx: Context) -> tuple[int, list[str]]:
     """FLOPs of one training step on the minibatch `x`, forward and backward, and the operations not counted.
 
-    The optimizer's own arithmetic, a few operations a parameter, is left out; the weights are not moved.
+    The optimizer, which takes a few operations per parameter, is left out. The weights do not change.
     """
 
     def backward_alone(loss: Tensor, group: str = "all") -> None:
@@ -102,7 +102,7 @@ def training_step_flops(model: NeuralModel, x: Tensor, ctx: Context) -> tuple[in
     return flops
 
 
-# Operations that move or make data and do no arithmetic on it.
+# Operations that move or create data and do no arithmetic.
 _FREE = {
     "view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "slice", "select", "split", "chunk",
     "unbind", "unsqueeze", "squeeze", "alias", "detach", "clone", "copy_", "_to_copy", "cat", "stack", "empty",
@@ -120,12 +120,14 @@ def reset_peak_memory() -> None:
     """Start a new measurement of `peak_memory`."""
     if _uses_cuda():
         torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # not Linux, or not permitted: `peak_memory` then speaks of the whole process
+    with contextlib.suppress(
+        OSError
+    ):  # if not Linux or not permitted, `peak_memory` gives the peak since the process started
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """Peak bytes since `reset_peak_memory`: of the CUDA allocator if in use, else resident memory of the process."""
+    """Peak bytes since `reset_peak_memory`, of the CUDA allocator if CUDA is in use, else of the process."""
     if _uses_cuda():
         return torch.cuda.max_memory_allocated()
     try:

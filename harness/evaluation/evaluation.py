@@ -1,4 +1,4 @@
-"""A trained model and its dataset, as metrics see them."""
+"""The view of a trained model and its dataset that metrics get."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SplitName = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What training cost: seconds by the budget's clock, wall seconds, steps of `batch_size`, peak bytes, weights."""
+    """The cost of a training: seconds by the clock of the budget, wall seconds, steps, peak bytes and parameters."""
 
     seconds: float
     wall_seconds: float
@@ -38,10 +38,10 @@ class TrainingRecord:
 
 
 class Evaluation:
-    """What a metric may ask of a trained model and its dataset.
+    """A trained model and its dataset, as a metric sees them.
 
-    Arrays are float64 `(n, d)` in comparable data space: coordinates as they are, image levels scaled to [0, 1].
-    Draws are cached, so that all metrics of one sampler setting judge the same samples.
+    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. Samples are cached, so that
+    all metrics of one sampler setting use the same samples.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Evaluation:
         self.seed = seed
         self.device = device
         self.likelihood_details: dict[str, Any] = {}
-        """What the model said of its likelihood (solver, tolerances, divergence estimator, ...)."""
+        """The details that the model gave with its likelihood, such as solver, tolerances and divergence estimator."""
         self.sampling_details: dict[str, Any] = {}
-        """What the model said of its latest draw (mean and maximum NFE of an adaptive solver, ...)."""
+        """The details that the model gave with its latest samples, such as the NFE of an adaptive solver."""
         self._space = space
         self._likelihood = likelihood or model.Likelihood()
         self._truth = truth
@@ -88,7 +88,7 @@ class Evaluation:
 
     @property
     def likelihood(self) -> str:
-        """The model's kind of likelihood."""
+        """The likelihood kind of the model."""
         return self.model.likelihood
 
     def size(self, split: SplitName) -> int:
@@ -96,12 +96,16 @@ class Evaluation:
         return len(getattr(self.dataset.splits, split))
 
     def real(self, n: int, draw: int = 0) -> Array:
-        """`n` real points. Draw 0 is the head of the test split (the reference); the others are independent of it and
-        of each other: fresh draws of the distribution, or disjoint parts of the validation split. Raises
-        UnsupportedError where there is not enough data; `real_draws` tells.
+        """A set of `n` real points.
+
+        Draw 0, the reference, is the first part of the test split. The other draws are independent of it and of each
+        other: fresh draws from the true distribution, or disjoint parts of the validation split. Raises
+        UnsupportedError if there is not enough data; `real_draws` gives the number of draws.
         """
         if draw > self.real_draws(n):
-            raise UnsupportedError(f"'{self.dataset.name}' has too few held-out points for draw {draw} of {n}")
+            raise UnsupportedError(
+                f"'{self.dataset.name}' has too few held-out points for draw {draw} of {n} points: use a smaller n"
+            )
         if draw == 0:
             points = self.dataset.splits.test[:n]
         elif self.dataset.has_density:
@@ -116,13 +120,14 @@ class Evaluation:
 
     @property
     def independent_draws(self) -> bool:
-        """Whether the model's draws are independent of each other: not those of a control that has only the held-out
-        points of a real dataset to give, the same ones each time.
+        """Whether draws of the model are independent of each other.
+
+        They are not for a control on real data that draws from the validation split, because its points repeat.
         """
         return self.dataset.has_density or not self.model.needs_truth
 
     def real_draws(self, n: int) -> int:
-        """How many draws of `n` real points there are beside the reference."""
+        """The number of draws of `n` real points besides the reference; -1 if the test split is too small."""
         if n > self.size("test"):
             return -1
         return 10**6 if self.dataset.has_density else self.size("valid") // n
@@ -130,9 +135,10 @@ class Evaluation:
     # Densities
 
     def log_prob(self, split: SplitName = "test", n: int | None = None) -> Array:
-        """The model's log-density at the first `n` points of a split, in data space, nats (levels for images).
+        """Log-density of the model in data space at the first `n` points of a split, in nats, shape `(n,)`.
 
-        Raises UnsupportedError for models without a likelihood, DivergedError where a value is NaN or +inf.
+        For images it is a bound on the log-probability of the intensity levels. Raises UnsupportedError for models
+        without a likelihood, DivergedError if a value is NaN or +inf.
         """
         n = min(n or self.size(split), self.size(split))
         cached = self._log_probs.get(split)
@@ -144,9 +150,9 @@ class Evaluation:
         return self._log_probs[split]
 
     def log_prob_at(self, points: Tensor, what: str = "given points") -> Array:
-        """The model's log-density at continuous data-space points `(n, *shape)`, nats, shape `(n,)`.
+        """Log-density of the model at continuous data-space points `(n, *shape)`, in nats, shape `(n,)`.
 
-        Raises UnsupportedError for models without a likelihood, DivergedError where a value is NaN or +inf.
+        Raises UnsupportedError for models without a likelihood, DivergedError if a value is NaN or +inf.
         """
         if self.likelihood == "none":
             raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
@@ -167,7 +173,7 @@ class Evaluation:
         return (values + logdet).numpy()
 
     def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
-        """The distribution's own log-density at the same points; None where it is not known."""
+        """Log-density of the true distribution at the first `n` points of a split, in nats; None if it is not known."""
         if not self.dataset.has_density:
             return None
         n = min(n or self.size(split), self.size(split))
@@ -176,16 +182,14 @@ class Evaluation:
     # Scores
 
     def model_space_modes(self) -> Modes | None:
-        """The components of a mixture distribution carried to model space, float64; None where the distribution is not
-        a mixture.
-        """
+        """The components of the true distribution in model space, float64; None if it is not a mixture."""
         modes = self.dataset.modes()
         return None if modes is None else self._space.modes_to_model(modes)
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
-        """The model's score at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.
+        """Score of the model at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.
 
-        Raises UnsupportedError for models without a score, DivergedError where a value is not finite.
+        Raises UnsupportedError for models without a score, DivergedError if a value is not finite.
         """
         context = self._context(seeded(self.device, self.seed, 19))
         level = torch.tensor(sigma, dtype=torch.float32, device=self.device)
@@ -205,11 +209,11 @@ class Evaluation:
     # Samples
 
     def generate(self, n: int, draw: int = 0) -> Array:
-        """`n` model samples; each `draw` is independent. Raises DivergedError where one is not finite."""
+        """Draw `n` samples of the model; each `draw` is independent. Raises DivergedError if one is not finite."""
         return self._space.comparable(self.samples(n, draw)).numpy()
 
     def samples(self, n: int, draw: int = 0) -> Tensor:
-        """The same in data space, shape `(n, *shape)`: what is stored and shown."""
+        """The samples of `generate` in data space, shape `(n, *shape)`, as they are stored and shown."""
         cached = self._draws.get(draw)
         if cached is None or len(cached) < n:
             with self._counter.attached(self.model.networks()):
@@ -219,27 +223,28 @@ class Evaluation:
         return self._draws[draw][:n]
 
     def draw(self, n: int) -> None:
-        """Draw `n` samples and drop them, synchronized: what timing runs."""
+        """Draw `n` samples, drop them and wait for the device. It is used for timing."""
         self._sample(n, seeded(self.device, self.seed, 17), check=False)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     @property
     def nfe(self) -> float | None:
-        """Network evaluations per sample, counted over the draws so far; None for models that mark no network."""
+        """Network evaluations per sample, counted over the samples so far; None for models without counted networks."""
         if not self._drawn:
             self.samples(256, draw=_PROBE)
         return self._counter.per_sample(self._drawn)
 
     def flops(self, n: int = 16) -> tuple[float, list[str]]:
-        """FLOPs per sample, and the operations that this does not count."""
+        """FLOPs per sample, and the operations not counted."""
         total, uncounted = count_flops(lambda: self.draw(n))
         return total / n, uncounted
 
     def training_flops(self) -> tuple[float, list[str]] | None:
-        """FLOPs of all training steps, from those of one step on training points, and the operations not counted.
+        """FLOPs of all training steps, and the operations not counted.
 
-        None for models that are not trained by steps.
+        They are the FLOPs of one step on training points times the number of steps. None for models that are not
+        trained in steps.
         """
         steps, batch = self.training.steps, self.training.batch_size
         if not isinstance(self.model, NeuralModel) or steps is None or batch is None:
@@ -258,7 +263,7 @@ class Evaluation:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the machine-wide turn for timing: no other cell of this run times sampling inside the block."""
+        """Hold the lock for timing, so that no other cell of this run measures times inside the block."""
         with self._alone():
             yield
 
@@ -289,6 +294,6 @@ class Evaluation:
         return y.double().cpu()
 
 
-_PROBE = 10**6  # a draw of its own, apart from those that metrics judge
+_PROBE = 10**6  # number of a draw that no metric uses
 _SPLITS = ("train", "valid", "test")
-_BATCH = 5_000  # rows per call of log_prob: bounds memory, large enough to be efficient
+_BATCH = 5_000  # rows per call of log_prob and score: bounds memory, and is large enough to be efficient

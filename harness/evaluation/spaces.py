@@ -1,7 +1,7 @@
-"""Data space to model space and back: dequantization, scaling, logit, standardization, each with its log-determinant.
+"""Maps between data space and model space: dequantization, scaling, logit and standardization.
 
-A transform acts on float tensors `(n, *shape)`; `forward` goes from data space to model space and returns
-`(y, log|det dy/dx|)` with the log-determinant per row, shape `(n,)`, in nats.
+A transform acts on float tensors `(n, *shape)`. Its `forward` maps from data space towards model space and returns
+`(y, log|det dy/dx|)`, with one log-determinant per row, shape `(n,)`, in nats.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from ..errors import DataError
 
 
 class DequantizationNoise(Protocol):
-    """A distribution q(u | x) of the noise u in (0, 1) that is added to levels x.
+    """A distribution q(u | x) of the noise u in (0, 1) that is added to intensity levels x.
 
-    With noise of its own distribution the bound is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++,
+    The bound on the likelihood of the levels is log P(x) >= E[log p(x + u) - log q(u | x)] (Ho et al. 2019, Flow++,
     eq. 3).
     """
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The noise, float64 of the shape of `x`, and log q(u | x), shape `(n,)`, nats."""
+        """Draw the noise u, float64 of the shape of `x`, and log q(u | x) in nats, shape `(n,)`."""
         ...
 
 
 def uniform_noise(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Uniform dequantization (Theis et al. 2016): log q = 0."""
+    """Uniform dequantization noise (Theis et al. 2016), for which log q = 0."""
     return torch.rand(x.shape, generator=generator, dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
 
 
@@ -76,10 +76,10 @@ class Logit:
 
 @dataclass(frozen=True)
 class Space:
-    """The chain of transforms from data space to the space that a model sees.
+    """The chain of transforms from data space to model space.
 
-    For images, data space is integer levels; `dequantize` adds uniform noise first, so that a density over
-    `(0, levels)` bounds the probability of the levels from below (Theis et al. 2016).
+    Images in data space are integer levels. `dequantize` adds noise to them first; a density of the noisy levels then
+    gives a lower bound on the log-probability of the levels (Theis et al. 2016).
     """
 
     shape: tuple[int, ...]
@@ -90,10 +90,10 @@ class Space:
 
     @classmethod
     def fit(cls, dataset: Dataset, *, flatten: bool, image_space: Literal["affine", "logit"] = "affine") -> Space:
-        """The space of a dataset, fitted on its training split alone.
+        """Fit the space of a dataset on its training split alone.
 
-        Vectors are standardized per coordinate; images are dequantized, scaled to (0, 1), sent through a logit if the
-        model wants that, and standardized by one mean and one deviation of all intensities.
+        Vectors are standardized per coordinate. Images are dequantized, scaled to (0, 1), mapped by a logit if
+        `image_space` is "logit", and standardized with one mean and one standard deviation of all intensities.
         Raises DataError for a constant coordinate.
         """
         train = dataset.splits.train.double()
@@ -101,7 +101,10 @@ class Space:
             scale = train.std(0)
             if not (scale > 0).all():
                 columns = (~(scale > 0)).flatten().nonzero()[:5, 0].tolist()
-                raise DataError(f"dataset '{dataset.name}': constant coordinates {columns} cannot be standardized")
+                raise DataError(
+                    f"dataset '{dataset.name}': coordinates {columns} are constant and cannot be standardized: "
+                    "drop them"
+                )
             chain: list[Transform] = [Affine(train.mean(0), scale)]
         else:
             levels = torch.tensor(float(dataset.levels), dtype=torch.float64)
@@ -115,10 +118,10 @@ class Space:
         return cls(dataset.shape, flatten, dataset.levels, tuple(chain))
 
     def dequantize(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Levels become reals in (k, k + 1); continuous data is left alone.
+        """Add noise to intensity levels, so that level k becomes a real number in (k, k + 1).
 
-        Returns the points, float64, and log q(u | x) of the noise, shape `(n,)`, which a log-likelihood of the levels
-        has to give back.
+        Continuous data is not changed. Returns the points, float64, and log q(u | x) of the noise, shape `(n,)`, which
+        must be subtracted from the log-density to get the bound on the log-probability of the levels.
         """
         x = x.double()
         if self.levels is None:
@@ -127,7 +130,7 @@ class Space:
         return x + noise, log_q
 
     def to_model(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Continuous data-space points to model space: `(y, log|det dy/dx|)`, in the precision of `x`."""
+        """Map continuous data-space points to model space: `(y, log|det dy/dx|)`, in the precision of `x`."""
         total = torch.zeros(len(x), dtype=x.dtype)
         for transform in self.transforms:
             x, logdet = transform.forward(x)
@@ -136,7 +139,7 @@ class Space:
 
     @property
     def support(self) -> tuple[float, float] | None:
-        """The ends of the interval in model space that holds every intensity of an image; None for vectors."""
+        """The interval in model space that contains all intensities of an image; None for vectors."""
         if self.levels is None:
             return None
         ends = torch.tensor([0.0, float(self.levels)], dtype=torch.float64).reshape(2, *[1] * len(self.shape))
@@ -145,7 +148,7 @@ class Space:
         return float(ends[0]), float(ends[1])
 
     def modes_to_model(self, modes: Modes) -> Modes:
-        """Gaussian components in model space, float64. Of vectors only: there the way to model space is affine."""
+        """Map Gaussian components to model space, float64. It is for vectors only, whose map is affine."""
         centers = self.to_model(modes.centers.double().reshape(-1, *self.shape))[0].flatten(1)
         origin = self.to_model(torch.zeros(1, *self.shape, dtype=torch.float64))[0].flatten()
         unit = torch.eye(len(origin), dtype=torch.float64).reshape(-1, *self.shape)
@@ -153,7 +156,7 @@ class Space:
         return Modes(centers, modes.weights.double(), linear @ modes.covariances.double() @ linear.T)
 
     def to_data(self, y: Tensor) -> Tensor:
-        """Model-space points to data space; images are floored to levels and clipped to the valid ones (uint8)."""
+        """Map model-space points to data space. Images are rounded down to levels and clamped to valid ones (uint8)."""
         x = y.reshape(len(y), *self.shape)
         for transform in reversed(self.transforms):
             x = transform.inverse(x)
@@ -162,6 +165,6 @@ class Space:
         return x.floor().clamp(0, self.levels - 1).to(torch.uint8)
 
     def comparable(self, x: Tensor) -> Tensor:
-        """Data-space points as float64 vectors for metrics: coordinates as they are, image levels scaled to [0, 1]."""
+        """Data-space points as float64 vectors `(n, d)` for metrics, with image levels scaled to [0, 1]."""
         flat = x.flatten(1).double()
         return flat if self.levels is None else flat / (self.levels - 1)

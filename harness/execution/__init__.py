@@ -1,1 +1,1 @@
-"""Who starts, watches and ends cells."""
+"""The execution of a run: starting, watching and ending cells."""

@@ -1,4 +1,4 @@
-"""What a result depends on beside the code: versions, processor, threads, commit."""
+"""The environment of a run: versions, processor, threads, GPUs and git commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "panda
 
 @cache
 def environment(threads: int = 1) -> dict[str, Any]:
-    """Versions, machine, threads and, in a checkout, the git commit; JSON-able."""
+    """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record."""
     import torch
 
     versions = {}
@@ -42,7 +42,7 @@ def environment(threads: int = 1) -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """The processor's name."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -51,7 +51,7 @@ def cpu_name() -> str:
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -68,7 +68,7 @@ def git_commit() -> str | None:
 
 
 def visible_gpus(device: str) -> list[str]:
-    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError where there are none."""
+    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError if the device does not exist."""
     kind, _, index = device.partition(":")
     if device == "cpu":
         return []

@@ -1,4 +1,4 @@
-"""Who runs the cells: so far the local machine, several supervised processes at a time."""
+"""The executor of cells on the local machine, with several supervised processes at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ T = TypeVar("T")
 
 
 def run_local(tasks: Iterable[Callable[[], T]], jobs: int, finished: Callable[[T], None]) -> None:
-    """Run tasks, `jobs` at a time, each in a thread that supervises one process; `finished` is called in this thread.
+    """Run tasks, `jobs` at a time, each in a thread that supervises one process.
 
-    The tasks themselves watch for interruption, so this returns soon after the supervisor's stop event is set.
+    `finished` is called with each result, in the calling thread. The tasks watch for interruption themselves, so this
+    function returns soon after the stop event of the supervisor is set.
     """
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="cell") as pool:
         pending: set[Future[T]] = {pool.submit(task) for task in tasks}

@@ -1,4 +1,4 @@
-"""How a cell ended, in the words of its record."""
+"""The outcome of a cell, as a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .supervisor import Ending
 
 
 def outcome_of(cell: Cell, ending: Ending, store: Store, limits: Limits) -> dict[str, Any]:
-    """How a cell ended, over its training and its evaluations: the first that did not end well tells."""
+    """The outcome of a cell: the first outcome of its training and evaluations that is not `ok`, else `ok`."""
     if ending.cause == "exit" and ending.code == 0:
         records = [store.record("cells", cell.id)]
         if records[0] is not None and records[0]["outcome"] == "ok":
@@ -23,22 +23,22 @@ def outcome_of(cell: Cell, ending: Ending, store: Store, limits: Limits) -> dict
         tail = "" if worst["outcome"] in ("ok", "unsupported") else store.log_tail(cell.id)
         return failure(worst["outcome"], worst["phase"], ending.elapsed, worst["message"], tail)
     message = {
-        "timeout": f"passed its limit of {limits.seconds:g} s",
-        "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB",
+        "timeout": f"passed its limit of {limits.seconds:g} s; raise limits.seconds of the suite",
+        "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB; raise limits.memory_gib of the suite",
         "signal": f"its process was ended by signal {ending.code}",
-        "zygote": "the process that cells are started from ended twice",
+        "zygote": "the process that starts cells ended twice",
         "exit": f"its process exited with code {ending.code}",
     }[ending.cause]
     return failure(name_of(ending), ending.phase, ending.elapsed, message, store.log_tail(cell.id))
 
 
 def name_of(ending: Ending) -> str:
-    """The outcome that the ending of a process stands for, where the process could not record one itself."""
+    """The outcome for the ending of a process that could not record one itself."""
     if ending.cause in ("timeout", "out-of-memory", "interrupted"):
         return ending.cause
     return "error" if ending.cause == "exit" else "killed"
 
 
 def failure(outcome: str, phase: str, elapsed: float, message: str, log_tail: str = "") -> dict[str, Any]:
-    """An ending as a record."""
+    """The record of an outcome."""
     return {"outcome": outcome, "phase": phase, "elapsed": elapsed, "message": message, "log_tail": log_tail}

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it."""
+"""The protocol by which a run reports its progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..planning.cell import Cell
 
 @dataclass(frozen=True)
 class Todo:
-    """What is left of one cell, and why."""
+    """What remains to be done for one cell, and why."""
 
     cell: Cell
     train: bool
@@ -20,7 +20,7 @@ class Todo:
 
 
 class Progress(Protocol):
-    """What a run tells whoever watches it (terminal, notebook, nobody)."""
+    """The receiver of progress reports of a run, such as a terminal."""
 
     def started(self, todo: list[Todo], total: int) -> None: ...
 
@@ -36,7 +36,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """A receiver that ignores all reports."""
 
     def started(self, todo: list[Todo], total: int) -> None: ...
 

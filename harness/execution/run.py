@@ -1,4 +1,4 @@
-"""A run: plan a suite, execute what is missing, record how everything ended."""
+"""The runner: it plans a suite, executes what is missing, and records the outcomes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ DATA_LIMITS = Limits(seconds=600, memory_gib=16)
 class Runner:
     """Runs one resolved suite into one directory.
 
-    `jobs` cells run at a time, `threads` threads each. `rerun`: repeat finished cells too, with the steps that their
-    budget in seconds reached. `download`: datasets may fetch their files from the network.
+    `jobs` cells run at a time, each with `threads` threads. With `rerun`, finished cells are repeated; cells with a
+    budget in seconds repeat the same number of steps. With `download`, datasets may download their files.
     """
 
     resolved: Resolved
@@ -49,15 +49,15 @@ class Runner:
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
     written: list[Path] = field(default_factory=list)
-    """The files that observers of the end of the run have written, such as the report."""
+    """The files that observers wrote at the end of the run, such as the report."""
     problems: list[str] = field(default_factory=list)
-    """How observers of the end of the run have failed."""
+    """The errors of observers at the end of the run."""
 
     def __post_init__(self) -> None:
         gpus = visible_gpus(self.device)
         if self.jobs is None:
             self.jobs = len(gpus) or max(1, available_cores() // self.threads)
-        # One slot for each cell that may run at a time: the GPU it may see, or none.
+        # One slot for each cell that may run at a time. A slot holds the GPU that the cell may use, or None.
         self._slots: queue.Queue[str | None] = queue.Queue()
         for job in range(self.jobs):
             self._slots.put(gpus[job % len(gpus)] if gpus else None)
@@ -65,9 +65,9 @@ class Runner:
     # Planning
 
     def plan(self, supervisor: Supervisor, scratch: Store | None = None) -> list[Cell]:
-        """The cells of the suite; loads datasets (each in a process of its own) whose cards are not stored yet.
+        """Plan the cells of the suite. Datasets without a stored card are loaded, each in its own process.
 
-        Cards of newly loaded datasets are written into `scratch`, by default the run directory.
+        Cards of newly loaded datasets are written into `scratch`, which is by default the run directory.
         """
         scratch = scratch or self.store
         missing = {
@@ -82,12 +82,12 @@ class Runner:
         for dataset in self.resolved.datasets:
             id = data_id(dataset)
             record = (scratch if id in missing else self.store).record("data", id)
-            record = record or {"error": "its process ended without a word"}
+            record = record or {"error": "the process that loads the dataset ended without a message"}
             cards[id] = record.get("card") or {"error": record.get("error", "")}
         return plan(self.resolved, cards, self.device)
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
-        """What is missing in the store. Cells and evaluations that did not end well are tried again."""
+        """What is missing in the store. Cells and evaluations that failed are tried again."""
         found = []
         for cell in cells:
             record = self.store.record("cells", cell.id)
@@ -110,9 +110,9 @@ class Runner:
     # Execution
 
     def dry_run(self) -> list[Todo]:
-        """What `run` would do. Writes nothing but temporary files of its own, outside the run directory.
+        """What `run` would do. It writes only temporary files, outside the run directory.
 
-        Raises TrilemmaError for a directory that `run` would refuse.
+        Raises TrilemmaError for a directory that `run` could not use.
         """
         check_claim(self.store.path)
         with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
@@ -122,9 +122,9 @@ class Runner:
                 return self.todo(self.plan(supervisor, scratch))
 
     def run(self) -> list[Todo]:
-        """Run what is missing; returns what was to do. Sets `interrupted` after Ctrl-C or SIGTERM.
+        """Run what is missing, and return what was missing. Sets `interrupted` after Ctrl-C or SIGTERM.
 
-        Raises TrilemmaError for a directory in use, a device that is not there, and the like.
+        Raises TrilemmaError if the run cannot start, for example because another run uses the directory.
         """
         supervisor = self._supervisor()
         with self.store.writing(), self._signals(supervisor):
@@ -151,7 +151,7 @@ class Runner:
             self._observe("cell_finished", path=self.store.path, cell=cell.describe(), outcome=outcome)
 
     def _run_cell(self, supervisor: Supervisor, todo: Todo) -> tuple[Cell, dict[str, Any]] | None:
-        """Run one cell; None when it was interrupted (it then stays to be done)."""
+        """Run one cell. Returns None if it was interrupted; the next run then runs it."""
         cell = todo.cell
         if supervisor.stop.is_set():
             return None
@@ -182,7 +182,7 @@ class Runner:
                     supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot
                 )
                 if ending.cause != "zygote":
-                    break  # the loss of the zygote is no fault of the cell, which gets one more try
+                    break  # if the zygote ended, the cell did not fail itself and is tried once more
         finally:
             self._slots.put(slot)
         if ending.cause == "interrupted":
@@ -235,7 +235,7 @@ class Runner:
     def _record_failure(
         self, cell: Cell, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()
     ) -> None:
-        """Store the ending of a cell whose process could not: training, or the evaluations it had not finished."""
+        """Store the outcome of a cell whose process could not: for training, or for the unfinished evaluations."""
         events = list(committed)
         trained = not todo.train or any(event.get("committed") == "cell" for event in events)
         try:
@@ -272,7 +272,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _signals(self, supervisor: Supervisor) -> Iterator[None]:
-        """First Ctrl-C (or SIGTERM): end the running cells and start no more. Second: end them at once."""
+        """At the first Ctrl-C or SIGTERM, end the running cells and start no more. At the second, kill them at once."""
 
         def handle(number: int, frame: Any) -> None:
             if supervisor.stop.is_set():

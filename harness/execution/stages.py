@@ -1,5 +1,6 @@
-"""The two stages of a cell, training and evaluation: all that decides a number, from the preparation of data and the
-seeds on. The identities of cells and evaluations cover what these functions reach (see `planning.cell`).
+"""The two stages of a cell, training and evaluation: data preparation, seeds, training, and restoring a trained model.
+
+The identities of cells and evaluations cover the code that these functions reach (see `planning.cell`).
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _SPLIT_SEEDS = {"train": 1, "valid": 2}
 
 @dataclass(frozen=True)
 class Prepared:
-    """A dataset as one model sees it."""
+    """A dataset prepared for one model: its model space and its description."""
 
     dataset: Dataset
     space: Space
     info: DataInfo
 
     def split(self, name: str) -> Split:
-        """The training or validation split in model space; training points of images can be dequantized anew."""
+        """The training or validation split in model space. Training points of images can be dequantized again."""
         points = self.dataset.splits.train if name == "train" else self.dataset.splits.valid
         generator = torch.Generator().manual_seed(_SPLIT_SEEDS[name])
 
@@ -46,14 +47,14 @@ class Prepared:
         return Split(redraw(torch.arange(len(points)), generator), redraw if quantized else None)
 
     def truth(self, model: Model) -> DatasetTruth | None:
-        """The true distribution, for models that declare that they need it."""
+        """The true distribution, for models with `needs_truth`, else None."""
         return DatasetTruth(self.dataset, self.space) if model.needs_truth else None
 
 
 def prepare(model: Model, dataset: Dataset) -> Prepared:
-    """The space and the description of a dataset for one model.
+    """Prepare a dataset for one model.
 
-    Raises UnsupportedError where the model does not accept data of this kind.
+    Raises UnsupportedError if the model does not accept data of this kind.
     """
     flatten = len(dataset.shape) > 1 and dataset.kind not in model.accepts
     if dataset.kind not in model.accepts and "vector" not in model.accepts:
@@ -72,7 +73,7 @@ def prepare(model: Model, dataset: Dataset) -> Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves beside the model: its cost, the trace that a rerun repeats, its state, details, curves."""
+    """The records of a training: its cost, the trace for a rerun, the state of the model, details and curves."""
 
     training: TrainingRecord
     trace: dict[str, Any] | None
@@ -92,7 +93,7 @@ def train(
     replay: dict[str, Any] | None = None,
     progress: Callable[[float, str], None] = no_progress,
 ) -> Trained:
-    """Fit a model within a budget. `replay` is the trace of an earlier training under a budget in seconds."""
+    """Train a model within a budget. `replay` is the trace of an earlier training with a budget in seconds."""
     now = clock_of(device)
     clock = Clock(budget, now=now, replay=replay)
     context = Context(
@@ -120,7 +121,7 @@ def train(
 
 
 def restore(model: Model, prepared: Prepared, state: dict[str, Tensor], device: torch.device) -> None:
-    """Bring a new model to the state that a training left."""
+    """Load the state of a training into a new model."""
     with torch.random.fork_rng(devices=[]):
         model.prepare(prepared.info)
     model.load_state({name: value.to(device) for name, value in state.items()})
@@ -130,7 +131,7 @@ def restore(model: Model, prepared: Prepared, state: dict[str, Tensor], device: 
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
-    """CPU seconds of this process; on a GPU synchronized wall seconds."""
+    """The clock of budgets: CPU seconds of this process, or synchronized wall seconds on a GPU."""
 
     def gpu_seconds() -> float:
         torch.cuda.synchronize(device)

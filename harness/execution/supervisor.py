@@ -1,4 +1,4 @@
-"""Starts the process of a cell, watches it, and ends it: time limit, memory limit, TERM then KILL."""
+"""The supervisor of cell processes: it starts a process, watches its time and memory limits, and ends it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ..planning.suite import Limits
 
 GRACE_SECONDS = 5.0  # between TERM and KILL
 POLL_SECONDS = 0.1
-LOST = -1  # in the place of a pid or wait status: the zygote is gone
+LOST = -1  # in place of a pid or wait status: the zygote has ended
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: `exit` (with a code), `signal`, or what the supervisor ended it for."""
+    """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause."""
 
     cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote
     code: int = 0
@@ -39,12 +39,12 @@ class Ending:
 
 
 class Zygote:
-    """A handle on the process that cells are forked from; started on first use and again if it dies."""
+    """A handle of the zygote, the process from which cells are forked. It starts on first use, and again if it dies."""
 
     @classmethod
     @functools.cache
     def shared(cls, threads: int) -> Zygote:
-        """The one for this thread count, which lives as long as this process: later runs start at once."""
+        """The shared zygote for this thread count. It lives as long as this process, so later runs start at once."""
         zygote = cls(threads)
         atexit.register(zygote.close)
         return zygote
@@ -59,10 +59,10 @@ class Zygote:
     def start(self, job: Path, log: Path, env: dict[str, str]) -> tuple[int, queue.Queue[int]]:
         """Fork a process for a job file.
 
-        Returns its pid (or LOST) and a queue that yields its wait status when it ends (or LOST with the zygote).
+        Returns its pid and a queue that yields its wait status when it ends. Both are LOST if the zygote ends.
         """
         reply: queue.Queue[tuple[int, queue.Queue[int]]] = queue.Queue()
-        # The zygote's own environment is that of its start, and the thread counts in it stay.
+        # The zygote keeps the environment of its start. Send the current one, except for the thread counts.
         current = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
         request = json.dumps({"job": str(job), "log": str(log), "env": {**current, **env}}) + "\n"
         with self._lock:
@@ -75,7 +75,7 @@ class Zygote:
         return reply.get()
 
     def close(self) -> None:
-        """End the process and every cell that still runs."""
+        """End the zygote and every cell that still runs."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None and process.stdin is not None:
@@ -87,7 +87,7 @@ class Zygote:
                 process.kill()
 
     def warm_up(self) -> None:
-        """Start loading the libraries now."""
+        """Start the zygote now, so that it loads the libraries."""
         with self._lock:
             self._alive()
 
@@ -107,7 +107,7 @@ class Zygote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=env,
-            start_new_session=True,  # Ctrl-C in the terminal is for the parent, which decides what happens to cells
+            start_new_session=True,  # Ctrl-C reaches only the parent, which decides what happens to cells
         )
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
         return self._process
@@ -122,7 +122,7 @@ class Zygote:
                     self._started.pop(reply["job"]).put((reply["started"], ended))
                 elif "ended" in reply:
                     self._ended.pop(reply["ended"]).put(reply["status"])
-        with self._lock:  # the zygote is gone and took its cells with it
+        with self._lock:  # the zygote has ended, and its cells with it
             for waiting in self._started.values():
                 waiting.put((LOST, queue.Queue()))
             for ended in self._ended.values():
@@ -132,14 +132,14 @@ class Zygote:
 
 
 class Supervisor:
-    """Runs jobs, each in a process of its own, within limits."""
+    """Runs jobs within limits, each in its own process."""
 
     def __init__(self, zygote: Zygote) -> None:
         self._zygote = zygote
         self.stop = threading.Event()
-        """Set: running processes get TERM, then KILL; `supervise` returns with cause `interrupted`."""
+        """If set, running processes get TERM, then KILL, and `supervise` returns with cause `interrupted`."""
         self.kill = threading.Event()
-        """Set: running processes get KILL at once."""
+        """If set, running processes get KILL at once."""
 
     def supervise(
         self,
@@ -151,7 +151,7 @@ class Supervisor:
         env: dict[str, str] | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
     ) -> Ending:
-        """Run one job file to its end and say how it ended. `events` is the file the process appends JSON lines to."""
+        """Run one job file, and return how it ended. The process appends JSON lines to the file `events`."""
         started = time.monotonic()
         pid, ended = self._zygote.start(job, log, env or {})
         if pid == LOST:
@@ -191,7 +191,7 @@ class Supervisor:
 
 
 class _EventReader:
-    """Follows the file that a worker appends its events to."""
+    """Reads the file to which a worker appends its events."""
 
     def __init__(self, file: Path, on_event: Callable[[dict[str, Any]], None]) -> None:
         self._file, self._on_event = file, on_event

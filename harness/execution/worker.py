@@ -1,4 +1,4 @@
-"""What runs inside the process of one cell: dataset, fit, checkpoint, evaluations."""
+"""The work inside the process of one cell: load the dataset, train, store the checkpoint, evaluate."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from ..store.store import Store
 from .environment import environment
 from .stages import prepare, restore, train
 
-STORED_SAMPLES = 1_000  # per evaluation: enough for the report's figures and for a second look
+STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
 PROGRESS_SECONDS = 0.2
 
 
 def work(job_file: str) -> int:
-    """Do a job; the exit code is 0 whenever how it went could be recorded."""
+    """Do a job. The exit code is 0 if its outcome was recorded, also if it failed."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -46,14 +46,14 @@ def work(job_file: str) -> int:
 
 
 class Events:
-    """Appends events for the supervisor to a file, one JSON line each; progress at most a few times a second."""
+    """Appends events for the supervisor to a file, one JSON line each, with progress at most a few times a second."""
 
     def __init__(self, file: Path) -> None:
         self._stream = file.open("a", encoding="utf-8", buffering=1)
         self._last = 0.0
 
     def emit(self, **event: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not end a cell over its progress bar
+        with contextlib.suppress(OSError):  # a full disk must not end a cell because of its progress bar
             self._stream.write(json.dumps(event) + "\n")
 
     def phase(self, phase: str) -> None:
@@ -68,7 +68,7 @@ class Events:
 
 
 def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> None:
-    """Load a dataset, and store its card and some test points."""
+    """Load a dataset, and store its card and its first test points."""
     events.phase("dataset")
     try:
         dataset = make_dataset(job, registry)
@@ -88,7 +88,7 @@ def make_dataset(job: dict[str, Any], registry: Registry) -> Dataset:
 
 
 class CellWorker:
-    """One cell: trains if the store lacks the trained model, then runs the evaluations that the job lists."""
+    """Runs one cell: it trains the model or restores it from the store, then runs the evaluations of the job."""
 
     def __init__(self, job: dict[str, Any], registry: Registry, events: Events) -> None:
         self.job, self.registry, self.events = job, registry, events
@@ -97,7 +97,7 @@ class CellWorker:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Train and evaluate; every ending is recorded in the store."""
+        """Train and evaluate. Every outcome is recorded in the store."""
         phase = "dataset"
         try:
             self.events.phase(phase)
@@ -148,7 +148,7 @@ class CellWorker:
         return trained.training
 
     def _restore(self, model: Model) -> TrainingRecord:
-        """The trained model from its checkpoint; a model without one is fitted again under the same seed and steps."""
+        """Restore the model from its checkpoint. Without a checkpoint, train again with the same seed and steps."""
         record = self.store.record("cells", self.job["id"])
         state = self.store.tensors("cells", self.job["id"], "model")
         if record is None or state is None:
@@ -207,7 +207,7 @@ class CellWorker:
                 endings.append({"metric": choice["name"], **_ending(error, phase, started)})
         nfe = None
         if sampler_spec:
-            with contextlib.suppress(Exception):  # a sampler that fails has failed in its metrics already
+            with contextlib.suppress(Exception):  # the error of a failing sampler is already recorded with its metrics
                 tensors = {"samples": {"samples": evaluation.samples(STORED_SAMPLES)}}
                 nfe = evaluation.nfe
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
@@ -226,7 +226,7 @@ class CellWorker:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One timing at a time in a run: others that want to time wait."""
+        """Hold a file lock, so that only one cell of a run measures times at a time."""
         with (self.store.path / ".timing").open("a") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             yield

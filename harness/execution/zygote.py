@@ -1,10 +1,12 @@
-"""The process that cells are forked from: numeric libraries are loaded once, a cell then starts in 0.03 s.
+"""The zygote, the process from which cells are forked. It loads numeric libraries once; a cell then starts in 0.03 s.
 
-Reads one JSON request a line on standard input, `{"job": FILE, "log": FILE, "env": {...}}`, forks a process in a group
-of its own for it, and answers on standard output `{"started": PID, "job": FILE}` and, when it ends,
-`{"ended": PID, "status": WAIT_STATUS}`. End of input kills every running group. It never trains anything itself, so
-that it has no threads and no accelerator context when it forks. It is no `multiprocessing` forkserver because that
-imports the user's main module again, which an unguarded script or a notebook does not survive.
+The zygote reads one JSON request per line on standard input, `{"job": FILE, "log": FILE, "env": {...}}`. It forks a
+process in its own process group for the request, and answers on standard output `{"started": PID, "job": FILE}` and,
+when the process ends, `{"ended": PID, "status": WAIT_STATUS}`. When the input ends, it kills every running group.
+
+The zygote trains nothing itself, so it has no threads and no accelerator context when it forks. It is not a
+`multiprocessing` forkserver, because a forkserver imports the main module of the user again, which fails for notebooks
+and for scripts without a guard.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print while they load must not mix with the replies
+    os.dup2(2, 1)  # output of libraries while they load must not mix with the replies
     _preload()
     running: set[int] = set()
     wake_read, wake_write = os.pipe()
@@ -62,12 +64,12 @@ def main() -> None:
                     _child(request)
                 running.add(pid)
                 with contextlib.suppress(OSError):
-                    os.setpgid(pid, pid)  # also done by the child: whoever comes first
+                    os.setpgid(pid, pid)  # the child does the same, because either may come first
                 replies.write(json.dumps({"started": pid, "job": request["job"]}) + "\n")
 
 
 def _preload() -> None:
-    """Load what every cell needs; errors show up again, and properly, in the cell."""
+    """Load what every cell needs. Errors are ignored here, because the cell raises them again."""
     with contextlib.suppress(Exception):
         import ot
         import scipy.spatial
@@ -81,7 +83,7 @@ def _preload() -> None:
         Registry(builtin_only=True).load_everything()
         del ot, scipy, sklearn, torch, trilemma
     gc.collect()
-    gc.freeze()  # keep the shared pages shared: collections in the children leave these objects alone
+    gc.freeze()  # garbage collection in a child ignores these objects, so their memory stays shared
 
 
 def _reap(running: set[int], replies: Any) -> None:

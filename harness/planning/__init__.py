@@ -1,1 +1,1 @@
-"""What is to be done: TOML to a validated suite, to cells with their identities."""
+"""Planning: from a TOML file to a validated suite, and to cells with their identities."""

@@ -17,7 +17,7 @@ def content_id(record: Any) -> str:
 
 @dataclass(frozen=True)
 class PlannedEvaluation:
-    """One evaluation of a trained cell: of its density and training (sampler None), or at one sampler setting."""
+    """One evaluation of a cell: of its likelihood and training (`sampler` is None), or at one sampler setting."""
 
     id: str
     sampler: Choice | None
@@ -26,7 +26,7 @@ class PlannedEvaluation:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run: (model + config, dataset, seed, budget), and the evaluations that the suite wants of it."""
+    """One training, of a model with its options on a dataset with a seed and a budget, and its evaluations."""
 
     id: str
     model: ModelChoice
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """How the cell is shown to people."""
+        """The text that names the cell in messages."""
         return f"{self.model.label} on {self.dataset.label}, seed {self.seed}"
 
     def describe(self) -> dict[str, Any]:
@@ -57,10 +57,11 @@ def data_id(dataset: Choice) -> str:
 def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> list[Cell]:
     """The cells of a suite. `cards` maps data ids to dataset cards (or `{"error": message}`).
 
-    A cell's identity covers the model with its options and recipe, the source that its training reaches, the checksum
-    of the data, seed, budget and device class; for a model that is handed the true distribution also the dataset's
-    source. An evaluation's adds the source that it reaches itself, the sampler setting or the options of the
-    likelihood, the metrics with their options and sources, and the dataset's source.
+    The training identity of a cell covers the model with its options and recipe, the source code that training reaches,
+    the checksum of the data, the seed, the budget and the class of device. For a model that gets the true distribution
+    it also covers the source code of the dataset. The evaluation identity covers the training identity, the source code
+    that the evaluation reaches, the sampler setting or the options of the likelihood, the metrics with their options
+    and source code, and the source code of the dataset.
     """
     cells = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
@@ -76,8 +77,8 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
                 "data": card.get("sha256", data_id(dataset)),
                 "truth": dataset.source if model.needs_truth else None,
                 "seed": seed,
-                # Models without a recipe that ignore the clock are the same under any budget, but the harness
-                # cannot know which ignore it.
+                # Some models without a recipe ignore the clock and are the same under any budget, but the harness
+                # cannot know which.
                 "budget": budget,
                 "device": device.split(":")[0],
             }
@@ -106,8 +107,9 @@ def _evaluation(
 
 
 def _class(choice: Choice) -> list[Any]:
-    """Name, options and source of a registered class; the version of a distribution other than trilemma, whose code may
-    not all be Python.
+    """The identity of a registered class: its name, options and source code.
+
+    For distributions other than trilemma it includes their version, because their code may not all be Python.
     """
     origin = choice.provenance
     version = [] if origin is None or origin.distribution == "trilemma" else [origin.distribution, origin.version]

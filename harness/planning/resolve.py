@@ -1,4 +1,4 @@
-"""From a suite's entries to the concrete models, datasets, samplers and metrics that it names."""
+"""The resolution of a suite: from its entries to validated models, datasets, samplers and metrics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Choice:
-    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows what was set.
+    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows the options that were set.
 
-    `source` is the hash of the code that it rests on (see `sources`): of a model that of its training, of a sampler
-    setting that of the evaluation. `stamp` is a dataset's own, which changes with the files behind it.
+    `source` is the hash of the code that it reaches (see `sources`): in training for a model, in an evaluation for a
+    sampler setting. `stamp` is the stamp of a dataset, which changes with its files.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class MetricChoice(Choice):
-    """A metric and the stage that it looks at."""
+    """A metric with its options and its stage."""
 
     stage: str = "sampling"
 
 
 @dataclass(frozen=True)
 class ModelChoice(Choice):
-    """A model with its config, training recipe, likelihood options and sampler settings."""
+    """A model with its options, training recipe, likelihood options and sampler settings."""
 
     likelihood_source: str = ""
     needs_truth: bool = False
@@ -60,7 +60,7 @@ class ModelChoice(Choice):
 
 @dataclass(frozen=True)
 class Resolved:
-    """A suite whose every name and option is known to be valid."""
+    """A suite in which every name and option is valid."""
 
     suite: Suite
     models: tuple[ModelChoice, ...]
@@ -104,7 +104,7 @@ class _Resolver:
         resolved = Resolved(suite, tuple(models), tuple(datasets), tuple(metrics))
         if not resolved.pairs:
             message = "no model is trained on any dataset of the suite"
-            raise SuiteError([self.document.problem(("models",), message, "see their `datasets`")])
+            raise SuiteError([self.document.problem(("models",), message, "check the key `datasets` of each model")])
         return resolved
 
     def _entries(self, kind: str, entries: Any, expand: Any) -> list[Any]:
@@ -157,7 +157,7 @@ class _Resolver:
             ]
         elif entry.get("recipe"):
             self.problems.append(
-                self.document.problem((*base, "recipe"), f"model '{cls.name}' is not trained by the harness's loop")
+                self.document.problem((*base, "recipe"), f"model '{cls.name}' has no recipe; remove this table")
             )
         return [
             ModelChoice(
@@ -235,9 +235,9 @@ class _Resolver:
     def _grid(
         self, cls: type[Config], options: Any, base: Sequence[str | int], *, single: bool = False
     ) -> list[tuple[Options, Config]]:
-        """Every combination of the listed values, as (what was set, validated record).
+        """Every combination of the listed values, as pairs of the options that were set and the validated record.
 
-        A list that the field itself accepts is one value; any other list is a grid over its elements.
+        A list that the field accepts is one value. Any other list is a grid over its elements.
         """
         if not isinstance(options, Mapping):
             return []  # reported by the suite's own validation
@@ -258,7 +258,7 @@ class _Resolver:
 def _accepts(cls: type[Config], key: str, value: Any) -> bool:
     field = cls.model_fields.get(key)
     if field is None or field.annotation is None:
-        return True  # an unknown key is one mistake, not one for each element
+        return True  # so that an unknown key is reported once, and not once for each element
     try:
         TypeAdapter[Any](field.annotation).validate_python(value)
     except ValidationError:
@@ -272,7 +272,7 @@ def _setting(model: type[Any], label: str, sampler: Any) -> Choice:
 
 
 def label(name: str, given: Mapping[str, Any]) -> str:
-    """How a name with options is shown: `heun(steps=18)`."""
+    """The label of a name with options, such as `heun(steps=18)`."""
     if not given:
         return name
     return f"{name}({', '.join(f'{key}={_short(value)}' for key, value in given.items())})"

@@ -1,4 +1,4 @@
-"""The source behind each stage of a cell: what its identity covers beside options, data, seed and budget."""
+"""The hash of the source code that each stage of a cell reaches, as a part of its identity."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _hashes: dict[tuple[str, type[Any], type[Any] | None], str] = {}
 
 
 def training_source(model: type[Any]) -> str:
-    """Hash of the code that a training of `model` reaches: its own, networks, schedules, the loop, data preparation and
-    seeding; not its samplers, nor its likelihood, unless training uses them.
+    """Hash of the code that the training of `model` reaches.
+
+    It covers the model, its networks and schedules, the training loop, data preparation and seeding. It does not cover
+    samplers and the likelihood, unless training uses them.
     """
     key = ("training", model, None)
     if key not in _hashes:
@@ -23,7 +25,7 @@ def training_source(model: type[Any]) -> str:
 
 
 def evaluation_source(model: type[Any], sampler: type[Any] | None) -> str:
-    """Hash of the code that an evaluation reaches beside its metrics: training, the likelihood, one sampler."""
+    """Hash of the code that an evaluation reaches besides its metrics: training, the likelihood, and one sampler."""
     key = ("evaluation", model, sampler)
     if key not in _hashes:
         reach = _training(model)
@@ -36,7 +38,7 @@ def evaluation_source(model: type[Any], sampler: type[Any] | None) -> str:
 
 
 def class_source(cls: type[Any]) -> str:
-    """Hash of the code of a dataset or a metric, and of what it reaches."""
+    """Hash of the code of a dataset or a metric, and of the code that it reaches."""
     key = ("class", cls, None)
     if key not in _hashes:
         _hashes[key] = Reach({_package(cls)}).add(cls, whole=True).hash()
@@ -44,7 +46,7 @@ def class_source(cls: type[Any]) -> str:
 
 
 def forget() -> None:
-    """Compute every hash anew from now on."""
+    """Clear the cache, so that every hash is computed again."""
     _hashes.clear()
 
 

@@ -1,4 +1,4 @@
-"""A suite: what to compare. TOML in, validated entries out, every mistake reported at once with its line."""
+"""Suites: the TOML file that says what to compare, and its validation, which reports all mistakes with their lines."""
 
 from __future__ import annotations
 
@@ -22,46 +22,54 @@ BUILTIN = resources.files("trilemma.harness.planning") / "suites"
 
 
 class Limits(Config):
-    """What one cell may use before it is ended."""
+    """The limits of one cell. A cell that passes a limit is ended."""
 
-    seconds: float = Field(600.0, gt=0, description="wall seconds of a cell; past it the outcome is `timeout`")
-    memory_gib: float = Field(8.0, gt=0, description="resident memory of a cell; past it: `out-of-memory`")
+    seconds: float = Field(
+        600.0, gt=0, description="wall seconds of a cell; if it takes longer, the outcome is `timeout`"
+    )
+    memory_gib: float = Field(
+        8.0, gt=0, description="resident memory of a cell; if it uses more, it is `out-of-memory`"
+    )
 
 
 class DatasetEntry(Config):
-    """One dataset of a suite. A list in `config` is a grid."""
+    """One dataset of a suite. A list in `config` is a grid of values."""
 
     name: str
     config: dict[str, Any] = {}
 
 
 class ModelEntry(Config):
-    """One model of a suite. A list in `config` or in a sampler's options is a grid."""
+    """One model of a suite. A list in `config` or in the options of a sampler is a grid of values."""
 
     name: str
     config: dict[str, Any] = {}
-    datasets: list[str] | None = Field(None, description="names of the datasets it is trained on; default: all")
-    samplers: list[dict[str, Any]] | None = Field(None, description="default: every sampler at its defaults")
+    datasets: list[str] | None = Field(None, description="names of the datasets it is trained on; by default all")
+    samplers: list[dict[str, Any]] | None = Field(
+        None, description="sampler settings; by default every sampler at its defaults"
+    )
     likelihood: dict[str, Any] = Field({}, description="options of the likelihood")
-    recipe: dict[str, Any] = Field({}, description="overrides of the model's training recipe")
+    recipe: dict[str, Any] = Field({}, description="settings that replace those of the model's recipe")
 
 
 class Suite(Config):
-    """What to compare."""
+    """A suite: the models, datasets, seeds, budget, limits and metrics to compare."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
-    seeds: int | list[int] = Field(1, description="a number of seeds (0, 1, ...), or the seeds themselves")
+    seeds: int | list[int] = Field(1, description="the number of training seeds (0, 1, ...), or a list of them")
     budget: Budget
     limits: Limits = Limits()
     datasets: list[DatasetEntry] = Field(min_length=1)
     models: list[ModelEntry] = Field(min_length=1)
-    metrics: dict[str, dict[str, Any]] = Field({}, description="metric name to options; default: every metric")
+    metrics: dict[str, dict[str, Any]] = Field(
+        {}, description="names of metrics with their options; by default every metric"
+    )
 
     @model_validator(mode="after")
     def _some_seeds(self) -> Suite:
         if not self.seed_list:
-            raise ValueError("seeds must name at least one seed")
+            raise ValueError("there are no seeds: give at least one")
         if any(seed < 0 for seed in self.seed_list):
             raise ValueError("seeds must not be negative")
         return self
@@ -74,7 +82,7 @@ class Suite(Config):
 
 @dataclass
 class Document:
-    """A parsed suite file before validation: the values and where each stands."""
+    """A parsed suite file before validation: the values, and the line of each."""
 
     values: dict[str, Any]
     file: str = ""
@@ -82,7 +90,7 @@ class Document:
     overridden: dict[tuple[str | int, ...], str] = field(default_factory=dict)
 
     def problem(self, path: Sequence[str | int], message: str, suggestion: str = "") -> Problem:
-        """A problem at a path; its line is that of the nearest enclosing value that has one."""
+        """A problem at a path, with the line of the nearest enclosing value that has one."""
         name = _dotted(path)
         for end in range(len(path), -1, -1):
             prefix = tuple(path[:end])
@@ -95,19 +103,20 @@ class Document:
     # Changes that were asked for on the command line or by a call
 
     def put(self, key: str, value: Any, source: str) -> None:
-        """Replace a whole top-level value; `source` says in errors where it comes from."""
+        """Replace a top-level value. Error messages name `source` as its origin."""
         self.values[key] = value
         self.overridden[(key,)] = source
 
     def select(self, kind: str, names: Sequence[str] | None) -> None:
-        """Keep the named entries of `models` or `datasets`; a name that the suite lacks is added with default options.
+        """Keep only the named entries of `models` or `datasets`.
 
-        Raises SuiteError where `names` is empty; None keeps all.
+        A name that is not in the suite is added with default options. None keeps all entries. Raises SuiteError if
+        `names` is empty.
         """
         if names is None:
             return
         if not names:
-            raise SuiteError([Problem(f"--{kind} names nothing")])
+            raise SuiteError([Problem(f"--{kind} is empty: give at least one name")])
         listed = self.values.get(kind)
         entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
         chosen: list[dict[str, Any]] = []
@@ -116,10 +125,10 @@ class Document:
         self.put(kind, chosen, f"--{kind}")
 
     def override(self, assignments: Iterable[str]) -> None:
-        """Apply `path=value` assignments; values are TOML, a bare word is a string.
+        """Apply `path=value` assignments. Values are TOML; a bare word is a string.
 
-        A list element is named by its index or, for models and datasets, by its name, as in
-        `models.realnvp.config.hidden=64`.
+        An element of a list is named by its index or, for models and datasets, by its name, as in
+        `models.realnvp.config.hidden=64`. Raises SuiteError.
         """
         problems = []
         for assignment in assignments:
@@ -148,7 +157,7 @@ class Document:
             path.append(step)
             if position == len(keys) - 1:
                 if isinstance(place, dict) and path[0] == "budget" and len(path) == 2:
-                    place.clear()  # steps and seconds exclude each other, so the one given replaces the other
+                    place.clear()  # a budget has either steps or seconds, so the new one replaces the other
                 place[step] = value
             elif isinstance(place, dict):
                 place = place.setdefault(step, {})
@@ -158,13 +167,13 @@ class Document:
 
 
 def builtin_suites() -> dict[str, str]:
-    """Names and descriptions of the suites that come with trilemma."""
+    """Names and descriptions of the built-in suites."""
     names = sorted(item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml"))
     return {name: str(read_document(name).values.get("description", "")) for name in names}
 
 
 def read_document(source: str | Path | Mapping[str, Any]) -> Document:
-    """Read a suite: the name of a built-in one, a path to a TOML file, or a mapping. Raises SuiteError."""
+    """Read a suite from the name of a built-in suite, a path to a TOML file, or a mapping. Raises SuiteError."""
     if isinstance(source, Mapping):
         return Document(copy.deepcopy(dict(source)))
     text, file = _read_text(source)
@@ -206,7 +215,10 @@ def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:
 
 
 def validate(document: Document) -> tuple[Suite | None, list[Problem]]:
-    """The suite, or None and the problems of its structure (names and options of plugins are checked in planning)."""
+    """Validate the structure of a suite. Returns the suite, or None and the problems.
+
+    The names and options of plugins are validated by `resolve`.
+    """
     try:
         return Suite.model_validate(document.values), []
     except ValidationError as error:
@@ -216,7 +228,7 @@ def validate(document: Document) -> tuple[Suite | None, list[Problem]]:
 def config_problems(
     document: Document, base: Sequence[str | int], error: ValidationError, cls: type[Config]
 ) -> list[Problem]:
-    """The errors of a pydantic record as problems in the document, unknown keys with a suggestion."""
+    """The errors of a pydantic record as problems in the document, with suggestions for unknown keys."""
     problems = []
     for item in error.errors(include_url=False):
         path = (*base, *(part for part in item["loc"] if not str(part).endswith("]") or isinstance(part, int)))
@@ -234,7 +246,7 @@ def config_problems(
 
 
 def _owner(cls: type[Config], loc: Sequence[str | int]) -> type[Config]:
-    """The record class that a location inside a record of class `cls` belongs to."""
+    """The class of the record at a location inside a record of class `cls`."""
     for part in loc:
         if not isinstance(part, str) or part not in cls.model_fields:
             continue

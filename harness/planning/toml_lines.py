@@ -21,15 +21,15 @@ _TOKEN = re.compile(
 
 
 def line_numbers(text: str) -> dict[Path, int]:
-    """Line (from 1) of every key and array element of a valid TOML document, by its path.
+    """The line (from 1) of every key and array element of a valid TOML document.
 
-    Paths are those of the parsed document: `("models", 1, "config", "hidden")`.
+    The keys are paths in the parsed document, such as `("models", 1, "config", "hidden")`.
     """
     return _Walker(text).walk()
 
 
 class _Walker:
-    """A walk over the tokens of a document that is known to be valid; it keeps paths and lines, not values."""
+    """Walks over the tokens of a valid document, and records paths and lines, but not values."""
 
     def __init__(self, text: str) -> None:
         self.tokens: list[tuple[str, str, int]] = []
@@ -67,7 +67,7 @@ class _Walker:
         return self.lines
 
     def _resolve(self, keys: list[str]) -> Path:
-        """A header's path: a name that is an array of tables stands for its latest element."""
+        """The path of a header. The name of an array of tables refers to its latest element."""
         path: Path = ()
         for position, key in enumerate(keys):
             path = (*path, key)
@@ -100,14 +100,14 @@ class _Walker:
         kind, text, line = self.tokens[self.position]
         self.lines.setdefault(path, line)
         if kind != "open":
-            # Numbers and dates are several tokens ("1.5"): a value ends at a comma, a bracket or the line's end.
+            # Numbers and dates such as 1.5 are several tokens. A value ends at a comma, a bracket or the end of a line.
             while self.position < len(self.tokens):
                 kind, text, _ = self.tokens[self.position]
                 if kind in ("newline", "close") or text == ",":
                     return
                 self.position += 1
             return
-        if text == "[[":  # two arrays opened at once: give the second bracket back
+        if text == "[[":  # two arrays open at once, so put the second bracket back
             self.tokens[self.position] = ("open", "[", line)
             self.tokens.insert(self.position + 1, ("open", "[", line))
             text = "["

@@ -1,1 +1,1 @@
-"""The run directory, and its results as a frame."""
+"""The store: the run directory, and its results as a frame."""

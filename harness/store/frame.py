@@ -1,4 +1,4 @@
-"""A run directory as a long pandas frame: a row per (cell, sampler setting, metric); failures are rows."""
+"""The results of a run directory as a pandas frame in long form."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ COLUMNS = (
 _NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order")
 
 
-# What makes two cells the same line of a table.
+# Two cells that agree in these columns are the same line of a table.
 _LINE = ["model", "label", "dataset_id", "seed", "budget", "device"]
 
 
 def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
-    """The results that a run directory holds, of all runs into it. Raises StoreError where it holds no run.
+    """Load the results of all runs into a run directory, one row per cell, sampler setting and metric.
 
-    A cell or evaluation that failed is one row with `metric` None, its outcome, phase and message; one that has not
-    run (after an interruption) has outcome `interrupted`. A metric that is not defined for a model is a row with
-    outcome `unsupported`. `selected` tells the rows that the latest run selected from those of earlier ones.
-    Rows that are older than another of the same model, options, dataset, seed, budget, device, sampler setting and
-    metric (the source, the data or the options of the metric have changed since) are left out, unless `superseded`
-    asks for them; the column of that name tells them apart.
+    A cell or evaluation that failed is one row with `metric` None, and its outcome, phase and message. If it has not
+    run, because a run was interrupted, its outcome is `interrupted`. A metric that is not defined for a model is a row
+    with outcome `unsupported`. The column `selected` marks the rows that the latest run selected.
+
+    A row is superseded if there is a newer one of the same model, options, dataset, seed, budget, device, sampler
+    setting and metric, because code, data or the options of the metric have changed. Superseded rows are left out,
+    unless `superseded` is true; the column `superseded` marks them. Raises StoreError if the directory holds no run.
     """
     record = store.run()
     rows = [row for cell in record["cells"] for row in _cell_rows(store, cell)]
@@ -113,5 +114,5 @@ def _later_metrics(cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
 
 def _ending(record: dict[str, Any] | None) -> dict[str, Any]:
     if record is None:
-        return {"outcome": "interrupted", "phase": "start", "message": "not run yet; the same command runs it"}
+        return {"outcome": "interrupted", "phase": "start", "message": "not run yet; run the same command again"}
     return {key: record[key] for key in ("outcome", "phase", "elapsed", "message")}

@@ -1,11 +1,11 @@
-"""The run directory: one folder per trained cell and per evaluation, each written whole or not at all.
+"""The run directory: one folder per trained cell and per evaluation, each written completely or not at all.
 
-    trilemma.json             the marker: this directory belongs to trilemma
-    run.json                  every run into this directory: its suite, environment and plan; and all planned cells
+    trilemma.json             the marker, which says that the directory belongs to trilemma
+    run.json                  every run into this directory (suite, environment), and all planned cells
     cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors
     data/<id>/                record.json (card), test.safetensors
-    logs/<cell id>.log        what the cell's process printed
+    logs/<cell id>.log        the output of the process of the cell
 
 Only JSON and safetensors are written and read; nothing is unpickled.
 """
@@ -35,10 +35,10 @@ _OWN_TEMPORARY = re.compile(r"job-[0-9a-f]{20}|(old-)?(cells|evaluations|data)-[
 
 
 def claim_directory(path: Path) -> None:
-    """Make `path` a directory that belongs to trilemma: new, empty, or one that bears its marker already.
+    """Make `path` a run directory. It must not exist, or be empty, or already have the marker of trilemma.
 
-    So nothing that trilemma did not write is ever in its way. Raises StoreError for any other directory, before
-    anything is written.
+    So trilemma never changes files that it did not write. Raises StoreError for any other directory, before anything is
+    written.
     """
     check_claim(path)
     try:
@@ -50,7 +50,7 @@ def claim_directory(path: Path) -> None:
 
 
 def check_claim(path: Path) -> None:
-    """Whether `claim_directory` would succeed, as far as can be seen without writing. Raises StoreError."""
+    """Check without writing that `claim_directory` would succeed. Raises StoreError if it would not."""
     try:
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             return
@@ -61,7 +61,7 @@ def check_claim(path: Path) -> None:
     _check_marker(
         path,
         f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
-        "nothing in it was touched; choose another with --out",
+        "nothing in it was changed; choose another with --out",
     )
 
 
@@ -72,17 +72,20 @@ def _check_marker(path: Path, otherwise: str) -> None:
         return
     if record is not None:
         found = record.get("format")
-        raise StoreError(f"{path} has the format {found}; this version of trilemma reads and writes format {FORMAT}")
+        raise StoreError(
+            f"{path} has the format {found}, but this version of trilemma reads and writes format {FORMAT}; "
+            "choose another directory"
+        )
     if "cells" in (_read_json(path / "run.json") or {}):
         raise StoreError(
-            f"{path} was written by trilemma 0.1, whose run directories bear no marker ({MARKER}) and identify cells "
-            "in another way, so that this version neither reads nor changes them; choose another with --out"
+            f"{path} was written by trilemma 0.1, whose run directories have no marker ({MARKER}) and identify cells "
+            "in another way, so this version neither reads nor changes it; choose another with --out"
         )
     raise StoreError(otherwise)
 
 
 class Store:
-    """A run directory. Reading never changes it; half-written or unreadable folders count as absent."""
+    """A run directory. Reading never changes it. Folders that are incomplete or unreadable count as absent."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -91,10 +94,10 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the directory for one run: makes it, refuses a second run, removes what a killed one left.
+        """Hold the directory for one run: create it, lock it, and remove temporary files of a killed run.
 
-        Only temporary names that trilemma makes are removed, and no link is followed.
-        Raises StoreError where the directory is in use, is not trilemma's, or cannot be written.
+        Only temporary names of trilemma are removed, and links are not followed. Raises StoreError if another run uses
+        the directory, if it does not belong to trilemma, or if it cannot be written.
         """
         claim_directory(self.path)
         try:
@@ -123,10 +126,10 @@ class Store:
     def commit(
         self, kind: str, id: str, record: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]] | None = None
     ) -> None:
-        """Write folder `kind/id` with `record.json` and `<name>.safetensors` files, atomically; replaces an older one.
+        """Write folder `kind/id` with `record.json` and `<name>.safetensors` files atomically; replaces an older one.
 
-        Written to a temporary sibling, flushed to disk and renamed, so that a kill at any moment leaves the old folder,
-        the new one, or none, and never half of one. Raises OSError (full disk) with nothing changed.
+        The folder is written under a temporary name, flushed to disk and renamed. A kill at any moment leaves the old
+        folder, the new folder or none, but never an incomplete one. Raises OSError (full disk) with nothing changed.
         """
         from safetensors.torch import save_file
 
@@ -152,8 +155,8 @@ class Store:
     def write_run(self, run: Mapping[str, Any], cells: list[dict[str, Any]]) -> None:
         """Add a run and the cells that it selects to run.json.
 
-        The cells of earlier runs stay, in their order; each cell and each of its evaluations keeps in `run` the number
-        of the latest run that selected it.
+        The cells of earlier runs stay, in their order. The key `run` of a cell and of an evaluation is the number of
+        the latest run that selected it.
         """
         before = self._run_record() or {"runs": [], "cells": []}
         number = len(before["runs"])
@@ -169,9 +172,9 @@ class Store:
     # Reading
 
     def run(self) -> dict[str, Any]:
-        """run.json: `runs`, the latest last, and `cells`. Raises StoreError where the directory holds no run."""
+        """The content of run.json: `runs`, with the latest last, and `cells`. Raises StoreError if there is no run."""
         if not self.path.is_dir():
-            raise StoreError(f"there is no run directory {self.path}")
+            raise StoreError(f"there is no run directory {self.path}; `trilemma run --out {self.path}` makes one")
         _check_marker(self.path, f"{self.path} holds no run (no {MARKER}); `trilemma run --out {self.path}` makes one")
         record = self._run_record()
         if record is None:
@@ -185,11 +188,11 @@ class Store:
         return record if record is not None and record.get("format") == FORMAT else None
 
     def record(self, kind: str, id: str) -> dict[str, Any] | None:
-        """The record of one folder; None where it is absent or unreadable."""
+        """The record of one folder; None if it is absent or unreadable."""
         return _read_json(self.path / kind / id / "record.json")
 
     def tensors(self, kind: str, id: str, name: str) -> dict[str, Tensor] | None:
-        """The tensors of one safetensors file of a folder; None where it is absent or unreadable."""
+        """The tensors of one safetensors file of a folder; None if it is absent or unreadable."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -200,12 +203,12 @@ class Store:
             return None
 
     def samples(self, evaluation: str) -> np.ndarray | None:
-        """Stored draws of one evaluation in data space, `(n, *shape)`."""
+        """The stored samples of one evaluation in data space, `(n, *shape)`; None if there are none."""
         tensors = self.tensors("evaluations", evaluation, "samples")
         return None if tensors is None else tensors["samples"].numpy()
 
     def data(self, data_id: str) -> np.ndarray | None:
-        """Stored test points of one dataset in data space, `(n, *shape)`."""
+        """The stored test points of one dataset in data space, `(n, *shape)`; None if there are none."""
         tensors = self.tensors("data", data_id, "test")
         return None if tensors is None else tensors["test"].numpy()
 
@@ -222,7 +225,7 @@ class Store:
 
 
 def write_json(file: Path, record: Any) -> None:
-    """Write a JSON file whole: temporary sibling, flush, rename."""
+    """Write a JSON file atomically: under a temporary name, then flushed and renamed."""
     staging = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with staging.open("w", encoding="utf-8") as stream:

@@ -1,1 +1,1 @@
-"""The loop that every neural model shares."""
+"""The training of neural models: their base class, and the training loop that they share."""

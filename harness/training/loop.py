@@ -1,4 +1,4 @@
-"""The budgeted training loop that every neural model shares."""
+"""The training loop that all neural models share. It ends when the budget is spent."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ..errors import DivergedError
 if TYPE_CHECKING:
     from .neural import NeuralModel
 
-VALIDATION_POINTS = 2_000  # enough for a stable ranking of checkpoints, small beside a budget
+VALIDATION_POINTS = 2_000  # enough to rank checkpoints, at little cost compared with training
 CURVE_POINTS = 200
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
-    """The learning rate at a step, given the share of the budget that is spent.
+    """The learning rate at a step, given the share `progress` of the budget that is spent.
 
-    `cosine`: linear warm-up, then half a cosine to 0 (Loshchilov & Hutter 2017). `onecycle`: cosine rise over the first
-    30 % of the budget, cosine fall to 0 (Smith & Topin 2018). `constant`: warm-up, then flat.
+    - `cosine`: half a cosine from `lr` to 0, times a linear warm-up (Loshchilov & Hutter 2017).
+    - `onecycle`: a cosine rise over the first 30 % of the budget, then a cosine fall to 0 (Smith & Topin 2018).
+    - `constant`: a linear warm-up, then constant.
     """
     warm = min(1.0, (step + 1) / (recipe.warmup + 1))
     if recipe.schedule == "constant":
@@ -39,7 +40,7 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of minibatches by endless shuffled passes; a rest shorter than a batch is left to the next pass."""
+    """Yield indices of minibatches from shuffled passes without end. Each pass drops a last batch that is too short."""
     size = min(n, batch_size)
     while True:
         order = torch.randperm(n, generator=generator, device=generator.device)
@@ -47,9 +48,9 @@ def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Ten
 
 
 class Ema:
-    """Exponential moving average of parameters, its decay ramped up as min(decay, (1 + step) / (10 + step)).
+    """Exponential moving average of parameters, with the decay min(decay, (1 + step) / (10 + step)).
 
-    Buffers are not averaged: the latest ones are used.
+    Buffers are not averaged; their latest values are used.
     """
 
     def __init__(self, parameters: list[nn.Parameter], decay: float | None) -> None:
@@ -65,7 +66,7 @@ class Ema:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the live weights with the average; call again to exchange them back."""
+        """Exchange the live weights and the average. A second call exchanges them back."""
         for live, average in zip(self._parameters, self._average, strict=False):
             live_copy = live.detach().clone()
             live.copy_(average)
@@ -73,14 +74,16 @@ class Ema:
 
 
 class Updater:
-    """The optimizers of a model's parameter groups; calling it takes one step on a loss."""
+    """The optimizers of the parameter groups of a model. A call takes one step on a loss."""
 
     def __init__(self, groups: dict[str, list[nn.Parameter]], recipe: Recipe) -> None:
         self._groups = groups
         self._clip = recipe.clip
         self._factors = recipe.lr_factors
         if unknown := sorted(set(recipe.lr_factors) - set(groups)):
-            raise ValueError(f"lr_factors names {', '.join(unknown)}; the parameter groups are {', '.join(groups)}")
+            raise ValueError(
+                f"lr_factors of the recipe names {', '.join(unknown)}, but the parameter groups are {', '.join(groups)}"
+            )
         self._optimizers = {
             name: torch.optim.AdamW(
                 group, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
@@ -104,11 +107,11 @@ class Updater:
 
 
 def train_model(model: NeuralModel, train: Split, ctx: Context) -> None:
-    """Build and train `model` until `ctx.clock` has spent the budget; leaves the kept weights in the model.
+    """Build and train `model` until `ctx.clock` has spent the budget, and leave the kept weights in the model.
 
-    Fills `ctx.curves` with `step`, `loss` (and what else the model's steps return), `validation_step`, `validation`.
-    The global random state is used by networks (initialization, dropout) under a seed from `ctx.generator`, and put
-    back afterwards. Raises DivergedError when the loss is not finite.
+    `ctx.curves` gets `step`, `loss` and the other scalars that training steps return, `validation_step` and
+    `validation`. Networks use the global random state for initialization and dropout. It is seeded from
+    `ctx.generator`, and restored afterwards. Raises DivergedError if the loss is not finite.
     """
     if ctx.clock is None:
         raise ValueError("training needs a clock in its context")
@@ -122,7 +125,7 @@ def train_model(model: NeuralModel, train: Split, ctx: Context) -> None:
 
 
 def _drawn(train: Split, batch_size: int, ctx: Context, seed: int) -> Iterator[Tensor]:
-    """Endless minibatches; those of quantized data are dequantized anew each time."""
+    """Yield minibatches without end. Those of image data are dequantized again each time."""
     order = batches(len(train), batch_size, ctx.generator)
     if train.redraw is None:
         x = train.x.to(ctx.device)
@@ -154,7 +157,7 @@ def _train(model: NeuralModel, train: Split, ctx: Context, seed: int) -> None:
 
 
 class _Curves:
-    """Averages the scalars of the steps over short stretches and watches the loss for divergence."""
+    """Averages the scalars of the steps over short intervals, and raises DivergedError if one is not finite."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -188,7 +191,7 @@ class _Curves:
 
 
 class _Keeper:
-    """Takes the validation loss of the averaged weights now and then and keeps the best (or the last) of them."""
+    """Computes the validation loss of the averaged weights at intervals, and keeps the best or the last weights."""
 
     def __init__(self, model: NeuralModel, ema: Ema, ctx: Context, seed: int) -> None:
         self._model, self._ema, self._ctx, self._seed = model, ema, ctx, seed

@@ -1,4 +1,4 @@
-"""The base of models that the harness trains: what a plugin author writes of a neural model."""
+"""The base class of neural models, which the harness trains."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from .loop import train_model
 
 
 class Update(Protocol):
-    """One optimizer step on a loss: backward, clip, step. `group` names one of the model's `parameter_groups`."""
+    """A function that takes one optimizer step on a loss for a parameter group: backward, clip and step."""
 
     def __call__(self, loss: Tensor, group: str = "all") -> None: ...
 
 
 class NeuralModel(Model, nn.Module):
-    """A model trained by the harness's loop: optimizer, schedule, EMA, clipping, budget, divergence check, progress.
+    """Base class of neural models, which the training loop of the harness trains.
 
-    Write `build` (make the networks), `loss` (of one minibatch) and `sample`. `loss` keeps no hidden mutable state and
-    has no data-dependent control flow, so that compilation and batching over seeds stay possible.
+    The loop has the optimizer, the schedule, the average of the weights, clipping, the budget, a check for divergence
+    and progress reports. A subclass defines `build` (create the networks), `loss` (of one minibatch) and `sample`.
+    `loss` must have no hidden mutable state and no data-dependent control flow, so that compilation and batching over
+    seeds stay possible.
     """
 
     recipe: ClassVar[Recipe] = Recipe()
-    """The training settings that suit this model; a suite may override single fields."""
+    """The default training settings of this model. A suite may override single fields."""
 
     def __init__(self, config: records.Config | None = None) -> None:
         nn.Module.__init__(self)
@@ -36,10 +38,10 @@ class NeuralModel(Model, nn.Module):
 
     @abstractmethod
     def build(self, info: DataInfo) -> None:
-        """Make the networks for a data shape and keep them as attributes. Parameters are drawn under a fixed seed."""
+        """Create the networks for data of the shape in `info` as attributes. The global random state is seeded."""
 
     def initialize(self, train: Split, ctx: Context) -> None:
-        """Data-dependent initialization from the training split, before the first step (actnorm, scales, ...)."""
+        """Initialize from the training split before the first step, if the model needs it (actnorm, scales, ...)."""
         return None
 
     @abstractmethod
@@ -47,17 +49,17 @@ class NeuralModel(Model, nn.Module):
         """The scalar training loss of a minibatch `x`, shape `(batch, *info.shape)`."""
 
     def validation_loss(self, x: Tensor, ctx: Context) -> Tensor:
-        """The scalar loss on validation data by which weights are kept; the same random numbers each time."""
+        """The scalar loss on validation data, which decides the kept weights. Random numbers are the same each time."""
         return self.loss(x, ctx)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Named groups, one optimizer each. Adversarial models return one for each player."""
+        """Parameters by the name of their group. Each group has an optimizer. Adversarial models have two groups."""
         return {"all": [p for p in self.parameters() if p.requires_grad]}
 
     def training_step(self, x: Tensor, ctx: Context, update: Update) -> dict[str, Tensor]:
-        """One step. The default takes one optimizer step on `loss`; adversarial models override it.
+        """One training step. The default takes one optimizer step on `loss`; adversarial models override it.
 
-        Returns the scalars to store as curves; `loss` is the one watched for divergence.
+        Returns the scalars to store as curves. Training has diverged if one of them is not finite.
         """
         loss = self.loss(x, ctx)
         update(loss)

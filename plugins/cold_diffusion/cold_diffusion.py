@@ -1,8 +1,8 @@
-"""Cold diffusion (Bansal et al. 2023): the base of its models, one for each degradation.
+"""The base class of cold diffusion models (Bansal et al. 2023). There is one model for each degradation.
 
-For a degradation of your own, subclass `ColdDiffusion`, give it a `name` and a docstring, and return a `Degradation`
-from `make_degradation`. Its Config chooses the network: `VectorConfig`, with the recipe `MLP_RECIPE`, or `ImageConfig`,
-with `UNET_RECIPE` and `accepts = ("image",)`.
+To add a degradation, subclass `ColdDiffusion`, give it a `name` and a docstring, and return a `Degradation` from
+`make_degradation`. Its Config chooses the network: use `VectorConfig` with the recipe `MLP_RECIPE` for vectors, and
+`ImageConfig` with `UNET_RECIPE` and `accepts = ("image",)` for images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .restoration import AnchoredRestorer, ColdSampler, Degradation, Naive, Resi
 
 
 class VectorConfig(MLPConfig, EndStateConfig):
-    """An MLP on vectors, and the fully degraded state."""
+    """Options of an MLP on vectors, and of the fully degraded state."""
 
     octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point")
 
@@ -35,7 +35,7 @@ class VectorConfig(MLPConfig, EndStateConfig):
 
 
 class ImageConfig(UNetConfig, EndStateConfig):
-    """A U-Net on images, and the fully degraded state."""
+    """Options of a U-Net on images, and of the fully degraded state."""
 
     def restorer(self, info: trilemma.DataInfo) -> Restorer:
         """A restorer trained on the absolute error."""
@@ -43,7 +43,7 @@ class ImageConfig(UNetConfig, EndStateConfig):
 
 
 class ColdDiffusion(trilemma.NeuralModel):
-    """A restorer trained to undo a degradation, and the distribution of the fully degraded state."""
+    """Base class of cold diffusion: a restorer trained to undo a degradation, and the distribution of its end state."""
 
     family = "restoration"
     samplers = (Tacos, Naive, PriorAlone)
@@ -51,7 +51,7 @@ class ColdDiffusion(trilemma.NeuralModel):
 
     @abstractmethod
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
-        """The degradation for a data shape."""
+        """The degradation for data of the shape in `info`."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.degradation = self.make_degradation(info)
@@ -63,23 +63,23 @@ class ColdDiffusion(trilemma.NeuralModel):
         return (self.restorer,)
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Fit the degradation and the fully degraded state."""
+        """Fit the degradation, and the distribution of the fully degraded state."""
         self.degradation.fit(train.x, ctx.generator)
         degraded = self.degraded(train.x, torch.ones(()), ctx.generator)
         self.end_state.fit(degraded, train.x, ctx.generator)
 
     def degraded(self, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
-        """D(x, t) with partners drawn at random."""
+        """D(x, t), with random partners if the degradation has partners."""
         value: Tensor = self.degradation(x, t.to(x), self.degradation.partner(x, generator))
         return value
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The mean error of R(D(x, t), t) at even severities t (Bansal et al. 2023, eq. 2)."""
+        """The mean error of R(D(x, t), t) over stratified uniform severities t (Bansal et al. 2023, eq. 2)."""
         t = stratified(len(x), ctx.generator)
         return self.restorer.error(self.degraded(x, t, ctx.generator), t, x)
 
     def restore(self, x: Tensor, t: Tensor) -> Tensor:
-        """R(x, t), for images kept within their range: else Algorithm 1 amplifies its own errors without end."""
+        """R(x, t), clamped to the range of images, because Algorithm 1 would amplify errors without limit."""
         estimate: Tensor = self.restorer(x, t)
         return estimate if self.support is None else estimate.clamp(*self.support)
 

@@ -1,4 +1,4 @@
-"""The fully degraded state from which a restoration starts, its distribution fitted to degraded training points."""
+"""The distribution of the fully degraded state, from which a restoration starts, fitted to degraded training points."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import trilemma
 
 from ..controls.mixture import mixture_log_prob, sample_mixture
 
-COORDINATES = 64  # principal ones that the mixture is fitted in: what is fully degraded has few
-POINTS = 20_000  # training points at most
+COORDINATES = 64  # most principal coordinates of the mixture; fully degraded points vary in few directions
+POINTS = 20_000  # most training points used for the fit
 
 
 class EndStateConfig(trilemma.Config):
@@ -23,29 +23,29 @@ class EndStateConfig(trilemma.Config):
 
     components: int = Field(10, ge=1, description="components of the Gaussian mixture of the fully degraded state")
     regularization: float = Field(
-        1e-6, gt=0, description="variance added to the mixture in every direction: it hides detail finer than its root"
+        1e-6, gt=0, description="variance added to the mixture in every direction; it hides finer detail"
     )
 
 
 class PriorAlone(trilemma.Sampler):
-    """The fully degraded state itself, without the restoration network: no evaluations.
+    """Returns the fully degraded state without the restoration network, with no evaluations. It is a control.
 
-    An invertible degradation only scales what is in the data, so that a mixture fitted to its end holds all of it, and
-    a restoration that looks like a generator may do no more than to undo the scaling. `linear` is the control of that:
-    the best linear way back, which a network has to beat.
+    An invertible degradation loses no information, so a mixture fitted to fully degraded points can already hold the
+    whole data distribution. Then the restoration network only has to undo a scaling. The option `linear` shows how far
+    the best linear map comes in this. A restoration network is useful only if it does better.
     """
 
     name = "prior-alone"
     restore: Literal["none", "linear"] = Field(
-        "none", description="the state as it is, or sent back by the best linear map, fitted to training points"
+        "none", description="'none' gives the state itself; 'linear' restores it by the best linear map"
     )
 
 
 class EndState(nn.Module):
-    """A Gaussian mixture (EM, scikit-learn's) of fully degraded points, and the best linear way back from them.
+    """A Gaussian mixture of fully degraded points, and the best linear map back to the data.
 
-    The mixture is fitted in the leading principal coordinates, 64 at most; along the others the state is Gaussian with
-    one variance for all.
+    The mixture is fitted by EM with scikit-learn in the leading principal coordinates, at most 64. Along the other
+    coordinates the state is Gaussian, with one variance for all.
     """
 
     weights: Tensor
@@ -76,7 +76,7 @@ class EndState(nn.Module):
             self.register_buffer(name, torch.zeros(size, dtype=torch.float64))
 
     def fit(self, degraded: Tensor, x: Tensor, generator: torch.Generator) -> None:
-        """Fit to fully degraded training points and the points `x` that they were, both `(n, *shape)`."""
+        """Fit the mixture and the linear map to `degraded` points and the training points `x`, both `(n, *shape)`."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
@@ -90,20 +90,20 @@ class EndState(nn.Module):
         self.basis.copy_(directions.flip(1)[:, :k].T)
         self.rest.copy_(noise + variances[: d - k].clamp(min=0).sum() / max(d - k, 1))
         coordinates = ends @ self.basis.T
-        # The linear estimate knows of the noise that the regularization is, and amplifies nothing that lies below it.
+        # The regularization counts as noise in the linear estimate, so that it does not amplify detail below it.
         inner = coordinates.T @ coordinates / len(ends) + noise * torch.eye(k).to(ends)
         self.way_back.copy_(torch.linalg.solve(inner, coordinates.T @ origins / len(ends)))
         seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         mixture = GaussianMixture(len(self.weights), reg_covar=noise, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a fit cut short is still a distribution to start from
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that has not converged still serves as a start
             mixture.fit(coordinates.cpu().numpy())
         self.weights.copy_(torch.from_numpy(mixture.weights_))
         self.means.copy_(torch.from_numpy(mixture.means_))
         self.factors.copy_(torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` fully degraded states, shape `(n, *shape)`, float32."""
+        """Draw `n` fully degraded states, shape `(n, *shape)`, float32."""
         coordinates = sample_mixture(n, self.weights, self.means, self.factors, generator).double()
         state = self.mean + coordinates @ self.basis
         if len(self.mean) > len(self.basis):
@@ -121,10 +121,10 @@ class EndState(nn.Module):
         return mixture_log_prob(coordinates, self.weights, self.means, self.factors) - rest
 
     def restore(self, state: Tensor) -> Tensor:
-        """The best linear estimate of the points that states `(n, *shape)` come from."""
+        """The best linear estimate of the original points, from states `(n, *shape)`."""
         coordinates = (state.flatten(1).double() - self.mean) @ self.basis.T
         return (self.restored_mean + coordinates @ self.way_back).to(state).reshape(state.shape)
 
     def alone(self, state: Tensor, sampler: PriorAlone) -> Tensor:
-        """What the sampler `prior-alone` shows of states `(n, *shape)`."""
+        """The samples of the sampler `prior-alone` for states `(n, *shape)`."""
         return self.restore(state) if sampler.restore == "linear" else state

@@ -1,4 +1,4 @@
-"""The heat equation on images, solved by the discrete cosine transform: a blur of any strength, exactly."""
+"""The heat equation on images, solved exactly by the discrete cosine transform. It gives a blur of any strength."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def dct_matrix(n: int) -> Tensor:
 
 
 class HeatBlur(nn.Module):
-    """The heat equation du/ds = laplacian(u) with insulated borders, run for the time sigma^2/2.
+    """The solution of the heat equation du/ds = laplacian(u) with insulated borders at the time s = sigma^2 / 2.
 
-    Its solution damps each cosine of frequency f by exp(-|f|^2 sigma^2 / 2), as a Gaussian blur of width `sigma` pixels
-    does where no border is near (Rissanen et al. 2023, section 2.1). Images `(n, channels, height, width)`; `sigma` is
-    a scalar or has shape `(n,)`, and 0 leaves an image as it is.
+    It damps each cosine of frequency f by exp(-|f|^2 sigma^2 / 2) (Rissanen et al. 2023, section 2.1). Away from the
+    borders it is a Gaussian blur of width `sigma` pixels. Images have shape `(n, channels, height, width)`. `sigma` is
+    a scalar or has shape `(n,)`; sigma = 0 leaves an image unchanged.
     """
 
     rows: Tensor

@@ -18,7 +18,7 @@ from .restoration import Degradation
 
 
 class Blur(Degradation):
-    """The heat equation: blur of width sigma_min (sigma_max / sigma_min)^t pixels, and none at t = 0."""
+    """Blur by the heat equation, of width sigma_min (sigma_max / sigma_min)^t pixels for t > 0 and none at t = 0."""
 
     def __init__(self, height: int, width: int, sigma_min: float, sigma_max: float) -> None:
         super().__init__()
@@ -32,9 +32,9 @@ class Blur(Degradation):
 
 
 class Mask(Degradation):
-    """A square that grows from the center until only the border pixels are left, with an edge one pixel wide.
+    """A square mask that grows from the center until only the border pixels are left. Its edge is one pixel wide.
 
-    What is masked becomes 0, the mean intensity: it is lost.
+    Masked pixels become 0, which is the mean intensity in model space. Their information is lost.
     """
 
     distance: Tensor
@@ -52,13 +52,18 @@ class Mask(Degradation):
 
 
 class Downsample(Degradation):
-    """Means over squares of 2, 4, 8, ... pixels a side, blown up again: a whole number of severities."""
+    """Means over squares of 2, 4, 8, ... pixels per side, enlarged to the original size.
+
+    There are only as many severities as the sides can be halved.
+    """
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.halvings = int(math.log2(math.gcd(height, width)))
         if self.halvings < 1:
-            raise trilemma.UnsupportedError(f"images of {height} x {width} pixels cannot be halved")
+            raise trilemma.UnsupportedError(
+                f"cold-downsample needs even sides, but images have {height} x {width} pixels"
+            )
 
     def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
         level = (t.to(x) * self.halvings - 1e-4).ceil().expand(len(x))
@@ -73,7 +78,10 @@ class Downsample(Degradation):
 
 
 class ColdBlur(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by blur, the heat equation: invertible, so read it beside its prior alone."""
+    """Cold diffusion (Bansal et al. 2023) of images by blur, with the heat equation as degradation.
+
+    The degradation is invertible, so compare the results with those of the sampler `prior-alone`.
+    """
 
     name = "cold-blur"
     accepts = ("image",)
@@ -82,8 +90,8 @@ class ColdBlur(ColdDiffusion):
     class Config(ImageConfig):
         """The network, the degradation and the fully degraded state."""
 
-        sigma_min: float = Field(0.3, gt=0, description="least width of the blur, pixels")
-        sigma_max: float = Field(4.0, gt=0, description="largest width of the blur, pixels")
+        sigma_min: float = Field(0.3, gt=0, description="smallest width of the blur, in pixels")
+        sigma_max: float = Field(4.0, gt=0, description="largest width of the blur, in pixels")
 
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
         _, height, width = info.shape
@@ -91,7 +99,7 @@ class ColdBlur(ColdDiffusion):
 
 
 class ColdMask(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by a mask that grows from the center and leaves the border pixels."""
+    """Cold diffusion (Bansal et al. 2023) of images by a mask that grows from the center up to the border pixels."""
 
     name = "cold-mask"
     accepts = ("image",)
@@ -105,7 +113,7 @@ class ColdMask(ColdDiffusion):
 
 
 class ColdDownsample(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by downsampling, halving the sides down to one pixel where they allow."""
+    """Cold diffusion (Bansal et al. 2023) of images by downsampling, which halves the sides as often as possible."""
 
     name = "cold-downsample"
     accepts = ("image",)

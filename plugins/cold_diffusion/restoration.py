@@ -1,4 +1,4 @@
-"""What cold diffusion is made of: a degradation D(x, t), a restorer R(x_t, t), and the two ways to sample with them."""
+"""The parts of cold diffusion: a degradation D(x, t), a restorer R(x_t, t), and two samplers that use them."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ Restore = Callable[[Tensor, Tensor], Tensor]
 class Degradation(nn.Module, ABC):
     """A degradation D(x, t) of severity 0 <= t <= 1, with D(x, 0) = x.
 
-    What it learns from training points it keeps in buffers whose shapes are known when it is made. A degradation
-    towards something random draws that something, the partner z, once for each point.
+    A degradation keeps what it learns from training points in buffers; their shapes must be known when it is built. A
+    degradation with a random end state draws a partner z for each point, towards which the point is degraded.
     """
 
     @abstractmethod
     def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
-        """D(x, t) of points `(n, *shape)` at severities `()` or `(n,)`, with their partners where there are any."""
+        """D(x, t) of points `(n, *shape)` at severities `()` or `(n,)`, with their partners if there are any."""
 
     def fit(self, x: Tensor, generator: torch.Generator) -> None:
         """Learn from training points `(n, *shape)`."""
         return None
 
     def partner(self, x: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Partners for points of training; None where the degradation is a function of x and t alone."""
+        """Draw partners for training points; None if the degradation is a function of x and t alone."""
         return None
 
     def estimate_partner(self, degraded: Tensor, x: Tensor, t: Tensor) -> Tensor | None:
-        """The partner that explains the degraded points if they were `x`."""
+        """The partners z for which D(x, t) with z gives the points `degraded`; None if there are no partners."""
         return None
 
     def end(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """`n` draws of the fully degraded state, where its distribution is known; None: a mixture fitted to training
-        points.
+        """Draw `n` fully degraded states, if their distribution is known.
+
+        With None, a mixture fitted to degraded training points is used instead.
         """
         return None
 
     def times(self, steps: int, power: float) -> Tensor:
-        """The severities (1 - i / steps)^power that `steps` steps of sampling go through, from 1 to 0, float64."""
+        """The severities (1 - i / steps)^power of `steps` sampling steps, from 1 to 0: `(steps + 1,)`, float64."""
         return torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** power
 
 
 class Restorer(nn.Module, ABC):
-    """R(x_t, t) around a raw network F, and the error that it is trained on."""
+    """Base class of restorers R(x_t, t) around a raw network F, with the error on which they are trained."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -64,18 +65,18 @@ class Restorer(nn.Module, ABC):
 
     @abstractmethod
     def estimate(self, x: Tensor, t: Tensor, raw: Tensor) -> Tensor:
-        """R from the degraded points, their severities (broadcast), and the values of F, all of the shape of `x`."""
+        """R from degraded points `x`, severities `t` that broadcast against `x`, and values `raw` of F."""
 
     @abstractmethod
     def error(self, degraded: Tensor, t: Tensor, x: Tensor) -> Tensor:
-        """The mean error of R at degraded points and their severities `(n,)`, where the points were `x`."""
+        """The mean error of R against the original points `x`, at `degraded` points of severities `t` `(n,)`."""
 
 
 class AnchoredRestorer(Restorer):
     """R = (1 - t) x_t + t F, for vectors, trained on |R - x|^2 / t^2.
 
-    It leaves points alone as t goes to 0 and asks of F values of the size of the data at every severity. The weight
-    makes the error that of F: each severity starts with the same.
+    As t tends to 0, R tends to the identity, and F has values of the size of the data at every severity. With the
+    weight 1 / t^2, the error is the squared error of F, so that all severities start with about the same error.
     """
 
     def estimate(self, x: Tensor, t: Tensor, raw: Tensor) -> Tensor:
@@ -99,12 +100,12 @@ class ResidualRestorer(Restorer):
 
 
 class ColdSampler(trilemma.Sampler):
-    """Steps from the fully degraded state to data, one evaluation each."""
+    """Base class of samplers that go from the fully degraded state to data, with one evaluation per step."""
 
     steps: int = Field(40, ge=1, description="steps from severity 1 to 0; at most as many as the degradation has")
-    power: float = Field(1.0, gt=0, description="exponent of the severities: above 1, steps are shorter near the data")
+    power: float = Field(1.0, gt=0, description="exponent of the severities; above 1, steps are shorter near the data")
     fixed_partner: bool = Field(
-        False, description="keep the partner of the first step, instead of estimating it anew at each"
+        False, description="keep the partner of the first step instead of estimating a new one at each step"
     )
 
     def draw(self, restore: Restore, degrade: Degradation, x: Tensor) -> Tensor:
@@ -121,11 +122,14 @@ class ColdSampler(trilemma.Sampler):
     def step(
         self, degrade: Degradation, x: Tensor, estimate: Tensor, t: Tensor, t_next: Tensor, z: Tensor | None
     ) -> Tensor:
-        """The state at severity `t_next` from that at `t` and the estimate of the point behind it."""
+        """The state at severity `t_next`, from the state `x` at severity `t` and the restored point `estimate`."""
 
 
 class Naive(ColdSampler):
-    """Algorithm 1 of Bansal et al. 2023: degrade the restored point again, a little less. `steps` evaluations."""
+    """Naive sampling (Bansal et al. 2023, algorithm 1): degrade the restored point again, to a lower severity.
+
+    It takes `steps` evaluations.
+    """
 
     name = "naive"
 
@@ -136,9 +140,9 @@ class Naive(ColdSampler):
 
 
 class Tacos(ColdSampler):
-    """Algorithm 2 of Bansal et al. 2023 (TACoS): x - D(R, t) + D(R, t'), where errors of R cancel to first order.
+    """TACoS (Bansal et al. 2023, algorithm 2): steps x - D(R, t) + D(R, t'); errors of R cancel to first order.
 
-    For D(x, t) = x + t e it is exact whatever R gives (section 3.3). `steps` evaluations.
+    For D(x, t) = x + t e it is exact for any R (section 3.3). It takes `steps` evaluations.
     """
 
     name = "tacos"

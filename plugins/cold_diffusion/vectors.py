@@ -1,4 +1,4 @@
-"""Cold diffusion on vectors: `morph` into another set of points, and `fade`."""
+"""Cold diffusion on vectors: `morph` moves points into another set of points, `fade` damps principal components."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .restoration import Degradation
 
 
 class Morph(Degradation):
-    """D(x, t) = cos(pi t / 2) x + sin(pi t / 2) z towards a partner z from a stored set that is not Gaussian.
+    """D(x, t) = cos(pi t / 2) x + sin(pi t / 2) z, with a partner z from a stored set of points.
 
-    The set is drawn once, uniformly in a cube of unit variance. Standardized data keeps its variance on the way.
+    The set is drawn once, uniformly from a cube of unit variance per coordinate. Standardized data keeps unit variance
+    at every severity.
     """
 
     partners: Tensor
@@ -37,12 +38,12 @@ class Morph(Degradation):
         return self.end(len(x), generator)
 
     def end(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draws from the stored set: what every point ends as."""
+        """Draw `n` points from the stored set. Every point ends as its partner."""
         return self.partners[torch.randint(len(self.partners), (n,), generator=generator, device=generator.device)]
 
     def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
         if z is None:
-            raise ValueError("this degradation needs the partner that each point becomes")
+            raise ValueError("Morph needs a partner for each point: give z")
         angle = per_point(t, x) * (math.pi / 2)
         return angle.cos() * x + angle.sin() * z
 
@@ -52,9 +53,9 @@ class Morph(Degradation):
 
 
 class Fade(Degradation):
-    """The principal components of the data fade away: component j is damped by exp(-lambda_j t).
+    """Damps the principal components of the data: component j is multiplied by exp(-lambda_j t).
 
-    lambda_j = rate j / d for j = 1, ..., d, the component of the most variance first. It is invertible, and linear.
+    lambda_j = rate j / d for j = 1, ..., d, where component 1 has the largest variance. It is invertible and linear.
     """
 
     mean: Tensor
@@ -81,11 +82,11 @@ class Fade(Degradation):
 
 
 class ColdMorph(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by morphing: points become others of a stored set, uniform in a cube."""
+    """Cold diffusion (Bansal et al. 2023) by morphing: points become points of a stored set, uniform in a cube."""
 
     name = "cold-morph"
     recipe = MLP_RECIPE
-    always_samplers = (PriorAlone(),)  # partners are independent of the data: no linear map gives back anything
+    always_samplers = (PriorAlone(),)  # partners are independent of the data, so no linear map restores it
 
     class Config(VectorConfig):
         """The network, the degradation and the fully degraded state."""
@@ -97,7 +98,10 @@ class ColdMorph(ColdDiffusion):
 
 
 class ColdFade(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by fading principal components: invertible, so read its prior alone too."""
+    """Cold diffusion (Bansal et al. 2023) by fading: principal components of the data are damped.
+
+    The degradation is invertible, so compare the results with those of the sampler `prior-alone`.
+    """
 
     name = "cold-fade"
     recipe = MLP_RECIPE
@@ -105,7 +109,7 @@ class ColdFade(ColdDiffusion):
     class Config(VectorConfig):
         """The network, the degradation and the fully degraded state."""
 
-        rate: float = Field(8.0, gt=0, description="the last component is damped by exp(-rate)")
+        rate: float = Field(8.0, gt=0, description="the last component is multiplied by exp(-rate) at severity 1")
 
     def make_degradation(self, info: trilemma.DataInfo) -> Degradation:
         return Fade(info.shape, self.config.rate)

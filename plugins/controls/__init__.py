@@ -1,1 +1,1 @@
-"""Controls: models that mark the scale on which the others are read."""
+"""Controls: models that mark the scale of the results and are not ranked."""

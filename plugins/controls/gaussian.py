@@ -1,4 +1,4 @@
-"""A single Gaussian."""
+"""The Gaussian control."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Gaussian(trilemma.Model):
     class Config(trilemma.Config):
         """Options of the Gaussian."""
 
-        jitter: float = Field(1e-6, ge=0, description="added to the covariance's diagonal, so that it can be inverted")
+        jitter: float = Field(
+            1e-6, ge=0, description="added to the diagonal of the covariance, so that it is invertible"
+        )
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         x = train.x.double()

@@ -1,4 +1,4 @@
-"""The Gaussian mixture."""
+"""The Gaussian mixture control."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .selection import validation_split
 
 
 class GaussianMixture(trilemma.Model):
-    """A mixture of full-covariance Gaussians fitted by EM (scikit-learn's), chosen by validation log-likelihood.
+    """A mixture of full-covariance Gaussians, fitted by EM with scikit-learn.
 
-    What is chosen is the number of components and how much the covariances are regularized.
+    The number of components and the regularization of the covariances are chosen by validation log-likelihood.
     """
 
     name = "gmm"
@@ -33,11 +33,13 @@ class GaussianMixture(trilemma.Model):
         """Options of the Gaussian mixture."""
 
         components: tuple[int, ...] = Field((4, 8, 16, 30), min_length=1, description="numbers of components to try")
-        points: int = Field(20_000, ge=2, description="training points used; more are subsampled")
-        regularizations: tuple[float, ...] = Field(
-            (1e-6, 0.1), min_length=1, description="amounts to try that are added to the covariances' diagonals"
+        points: int = Field(
+            20_000, ge=2, description="largest number of training points used; a larger set is subsampled"
         )
-        iterations: int = Field(100, ge=1, description="most EM iterations")
+        regularizations: tuple[float, ...] = Field(
+            (1e-6, 0.1), min_length=1, description="amounts to try, added to the diagonals of the covariances"
+        )
+        iterations: int = Field(100, ge=1, description="largest number of EM iterations")
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         from sklearn.exceptions import ConvergenceWarning
@@ -53,7 +55,7 @@ class GaussianMixture(trilemma.Model):
             for k, amount in product(self.config.components, self.config.regularizations)
         ]
         with warnings.catch_warnings():
-            # A fit that stops before it converges is still a candidate: the validation data judges it.
+            # A fit that stops before it converges is still a candidate, because the validation data judges it.
             warnings.simplefilter("ignore", ConvergenceWarning)
             for candidate in candidates:
                 candidate.fit(points)

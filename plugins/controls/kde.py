@@ -1,4 +1,4 @@
-"""The Gaussian kernel density estimate."""
+"""The kernel density control."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .selection import validation_split
 
 
 class KernelDensity(trilemma.Model):
-    """A Gaussian kernel density estimate (Parzen 1962), its bandwidth chosen by validation log-likelihood."""
+    """A Gaussian kernel density estimate (Parzen 1962), with the bandwidth chosen by validation log-likelihood."""
 
     name = "kde"
     family = "control"
@@ -27,13 +27,15 @@ class KernelDensity(trilemma.Model):
     class Config(trilemma.Config):
         """Options of the kernel density estimate."""
 
-        points: int = Field(10_000, ge=1, description="training points kept as centers; more are subsampled")
+        points: int = Field(
+            10_000, ge=1, description="largest number of training points kept as centers; a larger set is subsampled"
+        )
         bandwidths: tuple[float, ...] = Field(
             (0.01, 0.014, 0.02, 0.03, 0.04, 0.06, 0.08, 0.11, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8),
             min_length=1,
             description="standard deviations of the kernel to choose from, in model space",
         )
-        validation_points: int = Field(2_000, ge=1, description="validation points that choose the bandwidth")
+        validation_points: int = Field(2_000, ge=1, description="validation points used to choose the bandwidth")
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         x = train.x

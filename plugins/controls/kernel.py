@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-BLOCK = 2**20  # pairs held at a time: 8 MiB, which stays in a cache
+BLOCK = 2**20  # pairs computed at a time: 8 MiB, which fits in a processor cache
 
 
 def pair_exponents(x: Tensor, centers: Tensor) -> Iterator[Tensor]:
-    """-|x_i - c_j|^2 / 2 of `x` `(n, d)` and centers `(k, d)`: blocks `(rows, k)`, one after the other."""
+    """Yield -|x_i - c_j|^2 / 2 of points `x` (n, d) and `centers` (k, d), in blocks `(rows, k)`."""
     centers = centers.double()
     offset = -0.5 * centers.square().sum(1)
     for rows in torch.split(x.double(), max(1, BLOCK // len(centers))):
@@ -22,7 +22,7 @@ def pair_exponents(x: Tensor, centers: Tensor) -> Iterator[Tensor]:
 def log_kernel(exponents: Tensor, bandwidth: float, d: int) -> Tensor:
     """Log-density of the equal mixture of N(c_j, bandwidth^2 I) from its `pair_exponents` `(n, k)`."""
     largest = exponents.amax(1, keepdim=True)
-    # Terms below exp(-100) of the largest do not count in double precision, and the exponential is slow on them.
+    # Terms below exp(-100) of the largest vanish in double precision, and the exponential is slow on them.
     terms = ((exponents - largest) / bandwidth**2).clamp_min_(-100).exp_().sum(1)
     normalizer = math.log(exponents.shape[1]) + d / 2 * math.log(2 * math.pi * bandwidth**2)
     return terms.log() + largest.squeeze(1) / bandwidth**2 - normalizer
@@ -34,7 +34,7 @@ def kernel_log_prob(x: Tensor, centers: Tensor, bandwidth: float) -> Tensor:
 
 
 def sample_kernel(n: int, centers: Tensor, bandwidth: float, generator: torch.Generator) -> Tensor:
-    """`n` draws of the same mixture, shape `(n, d)`."""
+    """Draw `n` points from the equal mixture of N(c_j, bandwidth^2 I), shape `(n, d)`."""
     chosen = torch.randint(len(centers), (n,), generator=generator, device=generator.device)
     points = centers.to(generator.device)[chosen]
     return points + bandwidth * torch.randn(points.shape, generator=generator, device=generator.device)

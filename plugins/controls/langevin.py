@@ -1,4 +1,4 @@
-"""Langevin Monte Carlo on the score of the true distribution: what any learned score would give at best."""
+"""Langevin Monte Carlo on the score of the true distribution: a limit for Langevin sampling with a learned score."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..diffusion.langevin_samplers import Langevin
 
 
 class LangevinMonteCarlo(trilemma.Model):
-    """Langevin Monte Carlo on the score of the distribution behind the data: a control, for distributions with an exact
-    density.
+    """Langevin Monte Carlo on the score of the true distribution, for datasets with an exact density.
 
-    Whatever it gets wrong (weights of modes that are far apart) is the sampler's fault, not that of a learned score.
-    Nothing is learned, and no network is evaluated. Where the density is zero, a chain moves by noise alone.
+    It is a control that learns nothing and evaluates no network. It shows the errors of the sampler without the errors
+    of a learned score: for example, it gives wrong weights to modes that are far apart. Where the density is zero, a
+    chain moves by noise alone.
     """
 
     name = "langevin"
@@ -35,7 +35,7 @@ class LangevinMonteCarlo(trilemma.Model):
         assert isinstance(options, Langevin)
         if truth is None:
             raise trilemma.UnsupportedError(
-                "Langevin Monte Carlo was given no distribution whose score it could follow"
+                "the model langevin needs the score of the true distribution, which this dataset does not have"
             )
 
         def true_score(x: Tensor) -> Tensor:

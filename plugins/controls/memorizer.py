@@ -1,4 +1,4 @@
-"""The memorizer: the training points again."""
+"""The memorizer control, which reproduces the training points."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .kernel import kernel_log_prob, sample_kernel
 
 
 class Memorizer(trilemma.Model):
-    """Replays training points: perfect sample quality without generalization, which only a likelihood exposes.
+    """A model that reproduces training points: an equal mixture of very narrow Gaussians at the training points.
 
-    It is the equal mixture of very narrow Gaussians at the training points; samples and density are both of that
-    distribution.
+    It is a control with perfect sample quality and no generalization. Most metrics of samples cannot tell it from a
+    good model, but its likelihood on test points is very low. Samples and density both come from the mixture.
     """
 
     name = "memorizer"
     family = "control"
     likelihood = "exact"
     control = True
-    expected_failures = {"mass": "its Gaussians are narrower than any grid"}
+    expected_failures = {"mass": "its Gaussians are narrower than the cells of any grid"}
 
     class Config(trilemma.Config):
         """Options of the memorizer."""

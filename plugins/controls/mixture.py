@@ -35,7 +35,7 @@ def sample_mixture(
     factors: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """`n` draws of the mixture, shape `(n, d)`, float32."""
+    """Draw `n` points from sum_j w_j N(m_j, L_j L_j'), shape `(n, d)`, float32."""
     device = generator.device
     weights, means, factors = weights.to(device), means.to(device), factors.to(device)
     chosen = torch.multinomial(weights, n, replacement=True, generator=generator)

@@ -1,4 +1,4 @@
-"""The oracle: the data itself."""
+"""The oracle control, which draws from the true distribution."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import trilemma
 
 
 class Oracle(trilemma.Model):
-    """Draws from the distribution behind the data: no model can do better than its scores by more than chance.
+    """Draws from the true distribution, so no model can have better results than the oracle by more than chance.
 
-    Real data has no known distribution: there it draws held-out points with replacement and has no likelihood.
+    For real data, the true distribution is not known. There the oracle draws held-out points with replacement and has
+    no likelihood.
     """
 
     name = "oracle"
@@ -28,7 +29,7 @@ class Oracle(trilemma.Model):
         return truth(ctx).sample(n, ctx.generator).to(ctx.device)
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The distribution's own log-density. Raises UnsupportedError where it is not known."""
+        """Log-density of the true distribution in nats, `(n,)`. Raises UnsupportedError if it is not known."""
         return truth(ctx).log_prob(x)
 
     def state(self) -> dict[str, Tensor]:
@@ -39,7 +40,7 @@ class Oracle(trilemma.Model):
 
 
 def truth(ctx: trilemma.Context) -> trilemma.Truth:
-    """The distribution in the context. Raises UnsupportedError where there is none."""
+    """The true distribution in the context. Raises UnsupportedError if there is none."""
     if ctx.truth is None:
-        raise trilemma.UnsupportedError("the oracle was given no distribution to draw from")
+        raise trilemma.UnsupportedError("the model oracle needs the true distribution, but its context has none")
     return ctx.truth

@@ -17,7 +17,7 @@ from .images import IMAGE_RECIPE, ImageConfig, ImageDiscriminator, ImageGenerato
 from .vectors import LONGEST, VectorConfig, VectorDiscriminator, VectorGenerator, data_frequencies, log_spaced
 
 SLOWEST = 4.0
-"""Highest that the generator's lowest frequency gets in units of its noisy input, where noise hides the data."""
+"""Upper limit of the generator's lowest frequency, in units of its noisy input. It binds where noise hides the data."""
 
 
 class StepsConfig(trilemma.Config):
@@ -28,17 +28,17 @@ class StepsConfig(trilemma.Config):
 
 
 def noise_levels(steps: int, detail: float, sigma_max: float) -> Tensor:
-    """The finest detail there is at each t: that of the data, then the noise levels s_1, ..., s_T; float64.
+    """The scale of the finest detail at t = 0, ..., T, shape `(T + 1,)`, float64.
 
-    s_t = detail (sigma_max / detail)^(t / T).
+    It is `detail` at t = 0 and the noise level s_t = detail (sigma_max / detail)^(t / T) afterwards.
     """
     return detail * (sigma_max / detail) ** torch.linspace(0, 1, steps + 1, dtype=torch.float64)
 
 
 def noisy_frequencies(sigmas: Tensor, count: int) -> Tensor:
-    """Angular frequencies of the generator's waves at noise levels s, `(levels, count)`: down to lengths of pi s.
+    """Angular frequencies of the generator's Fourier features at noise levels s, shape `(levels, count)`.
 
-    They are those of x / sqrt(1 + s^2), which the generator sees of x.
+    They apply to x / sqrt(1 + s^2), which is the input of the generator. The shortest wave in x has length pi s.
     """
     stretch = (1 + sigmas**2).sqrt()
     return log_spaced((LONGEST * stretch).clamp(max=SLOWEST), 2 * stretch / sigmas, count)
@@ -47,8 +47,8 @@ def noisy_frequencies(sigmas: Tensor, count: int) -> Tensor:
 class PreconditionedGenerator(nn.Module):
     """x_0 drawn given x at noise level s: x / (1 + s^2) + s / sqrt(1 + s^2) F(x / sqrt(1 + s^2), z).
 
-    The preconditioning of Karras et al. 2022 (table 1) for data of unit variance, around a raw network that is also
-    given a latent.
+    This is the preconditioning of Karras et al. 2022 (table 1) for data of unit variance, around a raw network that
+    also gets a latent.
     """
 
     sigmas: Tensor
@@ -66,9 +66,10 @@ class PreconditionedGenerator(nn.Module):
 
 
 class StepDiscriminator(nn.Module):
-    """The logit that the step from x_{t+1} to x, at the noise level `low` of its block, is data's.
+    """The logit that a step from x_{t+1} to x comes from data.
 
-    The raw network gets x, x_{t+1} at the noise level `high`, and their difference, all at unit variance.
+    In each block of rows, x is at the noise level `low` and x_{t+1} at the noise level `high`. The raw network gets x,
+    x_{t+1} and their difference, all scaled to unit variance.
     """
 
     low: Tensor
@@ -88,10 +89,10 @@ class StepDiscriminator(nn.Module):
 
 
 class DenoisingGame(Game):
-    """The generator draws x_0 given x_{t+1}; the discriminator judges the steps from x_{t+1} to x_t that follow.
+    """The game of DDGAN: the generator draws x_0 given x_{t+1}, and the discriminator judges steps from x_{t+1} to x_t.
 
-    The diffusion is variance-exploding, x_t = x_0 + s_t n, and x_t comes from q(x_t | x_{t+1}, x_0) (Xiao et al. 2022,
-    section 3.2). All T steps play at once, an equal block of rows each.
+    The diffusion is variance-exploding, x_t = x_0 + s_t n, and x_t is drawn from q(x_t | x_{t+1}, x_0) (Xiao et al.
+    2022, section 3.2). All T steps are trained at once, each on an equal block of rows.
     """
 
     detail: Tensor
@@ -106,18 +107,18 @@ class DenoisingGame(Game):
             self.register_buffer(name, values, persistent=False)
 
     def pairs(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """x_t ~ q(x_t | x_0) and x_{t+1} ~ q(x_{t+1} | x_t), with an equal block of the points `x` at each t."""
+        """x_t ~ q(x_t | x_0) and x_{t+1} ~ q(x_{t+1} | x_t), with an equal block of the points `x` for each t."""
         low, high = per_block(self.low, x), per_block(self.high, x)
         x_t = x + low * standard_normal(x, generator)
         return x_t, x_t + (high**2 - low**2).sqrt() * standard_normal(x, generator)
 
     def draw_clean(self, x: Tensor, at: slice, generator: torch.Generator) -> Tensor:
-        """x_0 given x_{t+1}, by the generator and a latent of its own for each point."""
+        """Draw x_0 given x_{t+1}, by the generator with a fresh latent for each point."""
         clean: Tensor = self.generator(x, draw_latent(x, self.latent, generator), at)
         return clean
 
     def play(self, x: Tensor, generator: torch.Generator) -> Round:
-        """Steps of all levels; rows beyond a multiple of T are left out. The noisiest level shows the diversity."""
+        """A round on all T steps. Rows beyond a multiple of T are left out. Diversity is measured at the last level."""
         size = len(x) // len(self.high)
         x = x[: size * len(self.high)]
         x_t, x_next = self.pairs(x, generator)
@@ -128,7 +129,7 @@ class DenoisingGame(Game):
         return Round(x_t, fake, judge, self.detail, diversity(clean[-size:], x))
 
     def transform(self, noise: Tensor, generator: torch.Generator) -> Tensor:
-        """One evaluation of the generator for each level; the last gives x_0 itself (Xiao et al. 2022, section 3.2)."""
+        """One evaluation of the generator for each level. The last one gives x_0 (Xiao et al. 2022, section 3.2)."""
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             at = int((self.high - sigma).abs().argmin())
@@ -138,10 +139,11 @@ class DenoisingGame(Game):
 
 
 class Ddgan(AdversarialModel):
-    """Denoising diffusion GAN (Xiao et al. 2022), with MLPs on vectors and flattened images: T evaluations a sample.
+    """Denoising diffusion GAN (Xiao et al. 2022), with MLPs, on vectors and flattened images.
 
-    The diffusion is variance-exploding: x_t = x_0 + s_t n with s_0 = 0, s_t = detail (sigma_max / detail)^(t / T). The
-    generator draws x_0 given x_{t+1}, and x_t comes from q(x_t | x_{t+1}, x_0). Each step has networks of its own.
+    A sample takes T evaluations. The diffusion is variance-exploding: x_t = x_0 + s_t n with s_0 = 0 and
+    s_t = detail (sigma_max / detail)^(t / T). The generator draws x_0 given x_{t+1}, and x_t is drawn from
+    q(x_t | x_{t+1}, x_0). Each step has its own networks.
     """
 
     name = "ddgan"
@@ -154,7 +156,7 @@ class Ddgan(AdversarialModel):
         levels = noise_levels(c.steps, c.detail, c.sigma_max)
         finest, high = levels[:-1], levels[1:]
         sigmas = torch.cat([torch.zeros_like(levels[:1]), high])
-        # Of x_t and of x_{t+1}, both shown at unit variance.
+        # The discriminator gets x_t and x_{t+1} scaled to unit variance, so the frequencies grow by the same factors.
         stretch = (1 + torch.stack([sigmas[:-1], high]) ** 2).sqrt().unsqueeze(2)
         self.game = DenoisingGame(
             VectorGenerator(info.dim, c.latent, noisy_frequencies(high, c.features), c.hidden),
@@ -166,12 +168,12 @@ class Ddgan(AdversarialModel):
 
 
 class DdganUnet(AdversarialModel):
-    """The denoising diffusion GAN (Xiao et al. 2022) with a small U-Net, on images of 8 to 32 pixels a side.
+    """Denoising diffusion GAN (Xiao et al. 2022) with a small U-Net, on images of 8 to 32 pixels per side.
 
-    The diffusion is that of `ddgan`; one pair of networks serves all steps. The finest step is judged under noise of
-    the finest detail (instance noise), so that quantization does not count. The generator learns more slowly than the
-    discriminator. Experimental: after a minute of one core on digits strokes are sharp, but many samples are no legible
-    digits.
+    The diffusion is the same as in `ddgan`, but one pair of networks serves all steps. In the finest step, the
+    discriminator sees points with noise of the size of the finest detail (instance noise), so that quantization does
+    not count. The generator learns more slowly than the discriminator. The model is experimental: after one minute of
+    training on digits with one core, strokes are sharp, but many samples are not legible digits.
     """
 
     name = "ddgan-unet"

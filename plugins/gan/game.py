@@ -1,7 +1,8 @@
-"""The adversarial game (Goodfellow et al. 2014): two players, their losses, gradient penalties, and steps by turns.
+"""The adversarial game (Goodfellow et al. 2014): two players, their losses, gradient penalties, and alternating steps.
 
-`AdversarialModel` trains any `Game`. A game holds the players and says what is drawn and what is judged: points made of
-noise in `gan.py`, single steps of a diffusion in `ddgan.py`. Their networks are chosen when a game is made.
+`AdversarialModel` trains any `Game`. A game holds the two players, draws points with the generator, and defines what
+the discriminator judges: points generated from noise in `gan.py`, single steps of a diffusion in `ddgan.py`. The
+networks are chosen when a game is built.
 """
 
 from __future__ import annotations
@@ -23,34 +24,43 @@ from .losses import discriminator_loss, generator_loss, with_squared_gradient
 class GameConfig(trilemma.Config):
     """The game of the two players."""
 
-    latent: int = Field(4, ge=0, description="coordinates of the generator's latent; on images, channels of it")
-    detail: float = Field(0.016, gt=0, description="finest detail that the data has, in deviations of a coordinate")
+    latent: int = Field(4, ge=0, description="coordinates of the generator's latent; on images, its channels")
+    detail: float = Field(
+        0.016, gt=0, description="size of the finest detail of the data, in standard deviations of a coordinate"
+    )
     r1: float = Field(0.3, ge=0, description="weight gamma of the gradient penalty R1 at the start")
-    r1_final: float = Field(0.03, gt=0, description="weight of R1 from 70 % of the budget on, geometrically from `r1`")
-    r1_every: int = Field(1, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
-    r2: bool = Field(False, description="penalize the gradient at drawn points too (R2), with the weight of R1")
+    r1_final: float = Field(
+        0.03, gt=0, description="weight of R1 after 70 % of the budget; before, it falls geometrically from `r1`"
+    )
+    r1_every: int = Field(
+        1, ge=1, description="steps from one R1 penalty to the next; the weight is multiplied by it (lazy R1)"
+    )
+    r2: bool = Field(False, description="also penalize the gradient at generated points (R2), with the weight of R1")
 
 
 def per_block(values: Tensor, x: Tensor) -> Tensor:
-    """One value for each block of rows, `(blocks,)`, to broadcast against the rows of `x`."""
+    """Values `(blocks,)`, one for each block of rows, repeated to broadcast against the rows of `x`."""
     return per_point(values.repeat_interleave(len(x) // len(values)), x)
 
 
 def draw_latent(x: Tensor, latent: int, generator: torch.Generator) -> Tensor:
-    """z ~ N(0, I) for each point of `x`: `(n, latent)` for vectors, `(n, latent, height, width)` for images."""
+    """Draw z ~ N(0, I) for each point of `x`: `(n, latent)` for vectors, `(n, latent, height, width)` for images."""
     return torch.randn((len(x), latent, *x.shape[2:]), generator=generator, device=x.device, dtype=x.dtype)
 
 
 def diversity(drawn: Tensor, x: Tensor) -> Tensor:
-    """Mean deviation of the coordinates of drawn points over that of data: it falls to 0 as all samples become one."""
+    """Mean standard deviation of the coordinates of drawn points, over the same of data.
+
+    It tends to 0 if the generator collapses to a single point.
+    """
     return drawn.detach().std(0).mean() / x.std(0).mean()
 
 
 class Round(NamedTuple):
-    """What the discriminator compares in one round: `real` and `fake` points `(n, *shape)`, and how it judges such.
+    """One round of the game: `real` and `fake` points `(n, *shape)`, and `judge`, which maps points to logits `(n,)`.
 
-    `detail` is the finest detail of real points in each of the equal blocks that the rows fall into, `(blocks,)`: R1
-    weighs less where the density has more of it.
+    Rows fall into equal blocks. `detail` `(blocks,)` is the size of the finest detail of real points in each block. R1
+    has less weight where the detail is finer. `diversity` is the value of the function `diversity`.
     """
 
     real: Tensor
@@ -61,7 +71,7 @@ class Round(NamedTuple):
 
 
 class Game(nn.Module, ABC):
-    """A generator and a discriminator, what is played for (`play`), and how the generator is used afterwards."""
+    """A generator and a discriminator, with a training round (`play`) and sampling by the generator (`transform`)."""
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
         super().__init__()
@@ -78,7 +88,7 @@ class Game(nn.Module, ABC):
 
 
 class AdversarialModel(trilemma.NeuralModel):
-    """A model trained by a game of two players: make `game` in `build`."""
+    """Base class of models that are trained by a game of two players. A subclass sets `game` in `build`."""
 
     family = "adversarial"
     recipe = trilemma.Recipe(
@@ -96,19 +106,19 @@ class AdversarialModel(trilemma.NeuralModel):
         return (self.game.generator,)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: two players have a loss each, and neither ranks weights."""
-        raise trilemma.UnsupportedError(f"'{self.name}' has no validation loss: its recipe's `validations` must be 0")
+        """Raises UnsupportedError, because neither of the losses of the two players tells which weights are better."""
+        raise trilemma.UnsupportedError(f"'{self.name}' has no validation loss: set `validations` of its recipe to 0")
 
     def penalty_weight(self, progress: float) -> float:
-        """gamma of R1: from `r1` to `r1_final`, geometrically over the first 70 % of the budget."""
+        """The weight gamma of R1: from `r1` to `r1_final`, geometrically over the first 70 % of the budget."""
         r1, final = self.config.r1, self.config.r1_final
         return float(r1 * (final / r1) ** min(1.0, progress / 0.7)) if r1 > 0 else 0.0
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """The discriminator's step, then the generator's, on the same round.
+        """One step of the discriminator, then one step of the generator, on the same round.
 
-        The penalty is gamma / 2 |grad D|^2 (Mescheder et al. 2018, section 4.1), weighed by detail^1.5. The curve
-        `diversity` is the deviation of what the generator makes of noise, over that of the data.
+        The penalty is gamma / 2 |grad D|^2 (Mescheder et al. 2018, section 4.1), weighted by detail^1.5. The curve
+        `diversity` is the standard deviation of generated points over the standard deviation of the data.
         """
         config, clock = self.config, ctx.clock
         progress, step = (clock.progress, clock.step) if clock is not None else (0.0, 0)

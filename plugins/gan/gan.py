@@ -1,4 +1,4 @@
-"""The generative adversarial network (Goodfellow et al. 2014): noise to data in one evaluation."""
+"""The generative adversarial network (Goodfellow et al. 2014), which maps noise to data in one evaluation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .images import IMAGE_RECIPE, ImageConfig, ImageDiscriminator, ImageGenerato
 from .vectors import VectorConfig, VectorDiscriminator, VectorGenerator, data_frequencies, log_spaced
 
 NOISE_FREQUENCIES = 4.0, 2.0
-"""First and last angular frequency of the waves that the generator sees of its noise."""
+"""First and last angular frequency of the generator's Fourier features of its noise."""
 
 
 class PlainGame(Game):
-    """The generator makes points of noise, and the discriminator tells them from data (Goodfellow et al. 2014, eq. 1).
+    """The game of a plain GAN: the discriminator tells generated points from data (Goodfellow et al. 2014, eq. 1).
 
-    `instance_noise` is the deviation of noise added to all that the discriminator sees, so that detail below it does
-    not count (Sonderby et al. 2017): the quantization of images.
+    `instance_noise` is the standard deviation of noise that is added to all points before the discriminator sees them
+    (Sonderby et al. 2017). It hides finer detail, such as the quantization of images.
     """
 
     detail: Tensor
@@ -33,16 +33,16 @@ class PlainGame(Game):
         self.register_buffer("detail", torch.tensor([detail], dtype=torch.float64), persistent=False)
 
     def transform(self, noise: Tensor, generator: torch.Generator) -> Tensor:
-        """G(u, z) of noise u, with as many coordinates as the data, and a latent z of further ones."""
+        """G(u, z), where u is noise of the shape of the data and z is a latent with further coordinates."""
         made: Tensor = self.generator(noise, draw_latent(noise, self.latent, generator))
         return made
 
     def noisy(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Points under the instance noise."""
+        """Points `x` with instance noise added."""
         return x + self.instance_noise * standard_normal(x, generator)
 
     def judge(self, x: Tensor) -> Tensor:
-        """The logit that a point is data's, `(n,)`; the network sees it at unit variance."""
+        """The logit that a point comes from data, `(n,)`. The network gets points scaled to unit variance."""
         logits: Tensor = self.discriminator([x * (1 + self.instance_noise**2) ** -0.5])
         return logits
 
@@ -54,9 +54,9 @@ class PlainGame(Game):
 
 
 class Gan(AdversarialModel):
-    """A plain GAN (Goodfellow et al. 2014): the networks, losses and R1 of `ddgan` without diffusion.
+    """Plain GAN (Goodfellow et al. 2014), with the networks, losses and R1 penalty of `ddgan`, but without diffusion.
 
-    The generator's noise has as many coordinates as the data, and `latent` more.
+    The noise of the generator has `latent` more coordinates than the data.
     """
 
     name = "gan"
@@ -77,10 +77,10 @@ class Gan(AdversarialModel):
 
 
 class GanUnet(AdversarialModel):
-    """A plain GAN (Goodfellow et al. 2014) on images: the networks, losses and R1 of `ddgan-unet` without diffusion.
+    """Plain GAN (Goodfellow et al. 2014) on images, with the networks, losses and R1 penalty of `ddgan-unet`.
 
-    The generator's noise has as many channels as the data, and `latent` more. Data and samples are judged under noise
-    of the finest detail (instance noise).
+    There is no diffusion. The noise of the generator has `latent` more channels than the data. The discriminator sees
+    data and samples with noise of the size of the finest detail (instance noise).
     """
 
     name = "gan-unet"

@@ -1,6 +1,7 @@
-"""The networks of adversarial players on images of 8 to 32 pixels a side.
+"""The networks of adversarial players on images of 8 to 32 pixels per side.
 
-Rows fall into equal blocks, one for each noise level, or one of all; a slice `at` of the blocks leaves out the others.
+Rows fall into equal blocks, one for each noise level (a plain GAN has one block). A slice `at` selects some of the
+blocks.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from .game import AdversarialModel, GameConfig
 
 
 class ImageConfig(GameConfig):
-    """The game, and two players that are convolutional networks."""
+    """Options of the game, and of two players that are convolutional networks."""
 
-    r1_every: int = Field(8, ge=1, description="steps from one R1 to the next, which weighs as much more (lazy R1)")
-    latent: int = Field(4, ge=0, description="channels of the generator's latent, which lives on the pixels")
-    detail: float = Field(0.25, gt=0, description="finest detail that the data has, in deviations of all intensities")
+    r1_every: int = Field(
+        8, ge=1, description="steps from one R1 penalty to the next; the weight is multiplied by it (lazy R1)"
+    )
+    latent: int = Field(4, ge=0, description="channels of the generator's latent, which has the size of the image")
+    detail: float = Field(
+        0.25, gt=0, description="size of the finest detail of the data, in standard deviations of all intensities"
+    )
     widths: tuple[int, ...] = Field((16, 32), description="channels of each level of the networks")
     blocks: int = Field(1, ge=1, description="residual blocks at each level of the generator's U-Net")
 
@@ -31,16 +36,16 @@ IMAGE_RECIPE = AdversarialModel.recipe.model_copy(
 )
 """The training recipe of players on images.
 
-The generator learns more slowly than the discriminator (Heusel et al. 2017): at equal rates the discriminator falls
-behind until it tells nothing apart.
+The generator learns more slowly than the discriminator (Heusel et al. 2017). At equal rates the discriminator falls
+behind until it cannot tell generated images from data.
 """
 
 
 class ImageGenerator(nn.Module):
     """F(u, z) on images of about unit variance: a U-Net that gets the latent as further channels.
 
-    `labels` `(blocks,)` tell it which block a row is of. A latent that lives on the pixels can also make up the noise
-    that fills the levels of quantized intensities.
+    `labels` `(blocks,)` tell the network which block a row belongs to. The latent has one value per pixel, so it can
+    also produce the dequantization noise of the images.
     """
 
     labels: Tensor
@@ -58,7 +63,10 @@ class ImageGenerator(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """(conv(act(conv(act x))) + skip) / sqrt 2 with a shift for each block of rows, then the mean of 2 x 2 pixels."""
+    """(conv(act(conv(act x) + shift)) + skip) / sqrt 2, with a shift for each block of rows.
+
+    With `shrink`, means over squares of 2 x 2 pixels follow.
+    """
 
     def __init__(self, channels_in: int, channels: int, blocks: int, shrink: bool) -> None:
         super().__init__()
@@ -76,10 +84,10 @@ class ResidualDown(nn.Module):
 
 
 class ImageDiscriminator(nn.Module):
-    """A logit for each row of the images that it is given, of about unit variance.
+    """A discriminator of images of about unit variance, with one logit per row.
 
-    Residual blocks without normalization halve the side between them. A dense layer ends it that sees all of the
-    coarsest level where that is small, else its mean over pixels.
+    Each of its inputs, the parts, is a batch of images. Residual blocks without normalization halve the sides. The
+    final dense layers get all features of the coarsest level if they are few, and else their means over pixels.
     """
 
     def __init__(self, parts: int, shape: tuple[int, ...], blocks: int, widths: Sequence[int]) -> None:
@@ -100,7 +108,7 @@ class ImageDiscriminator(nn.Module):
         self.last = nn.Sequential(nn.Linear(features, DENSE_WIDTH), nn.LeakyReLU(0.2), nn.Linear(DENSE_WIDTH, 1))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                # Keeps the second moment through leaky ReLUs; torch's own default loses it, and the logits stay at 0.
+                # This keeps the second moment through leaky ReLUs. With torch's default, the logits stay near 0.
                 nn.init.kaiming_normal_(layer.weight, a=0.2)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""Adversarial training: the losses of both players (Goodfellow et al. 2014) and the R1 gradient penalty."""
+"""The losses of both players of adversarial training (Goodfellow et al. 2014), and the R1 gradient penalty."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def generator_loss(fake: Tensor) -> Tensor:
 def with_squared_gradient(discriminate: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """The logits of points `x` and |grad_x D(x)|^2, both of shape `(n,)`, in one forward pass.
 
-    At real points the mean of the latter is the R1 penalty, at drawn ones R2 (Mescheder et al. 2018, section 4.1),
-    here without its factor gamma / 2. It can be differentiated once more.
+    The mean of |grad_x D(x)|^2 is the R1 penalty at real points and the R2 penalty at generated points (Mescheder et
+    al. 2018, section 4.1), here without the factor gamma / 2. It can be differentiated once more.
     """
     x = x.detach().requires_grad_()
     logits = discriminate(x)

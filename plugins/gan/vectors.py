@@ -1,7 +1,7 @@
 """The networks of adversarial players on vectors.
 
-Rows of points fall into equal blocks, each of which has networks of its own: noise levels that are trained together, or
-one block of all. A slice `at` of the blocks leaves out the others.
+Rows of points fall into equal blocks, one for each noise level (a plain GAN has one block). Each block has its own
+networks, and all blocks are trained together. A slice `at` selects some of the blocks.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from .game import GameConfig
 
 LONGEST = 0.7
-"""Lowest angular frequency of Fourier features: waves about as long as standardized data is wide."""
+"""Lowest angular frequency of Fourier features: a wave is about as long as standardized data is wide."""
 
 
 class VectorConfig(GameConfig):
-    """The game, and two players that are MLPs."""
+    """Options of the game, and of two players that are MLPs."""
 
     hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
     features: int = Field(
@@ -31,32 +31,32 @@ class VectorConfig(GameConfig):
 
 
 def log_spaced(low: Tensor, high: Tensor, count: int) -> Tensor:
-    """`count` numbers in a constant ratio from `low` to `high`, both of shape `(blocks,)`: `(blocks, count)`."""
+    """`count` numbers in geometric progression from `low` to `high`, both `(blocks,)`: shape `(blocks, count)`."""
     ramp = torch.linspace(0, 1, count, dtype=low.dtype)
     return low.unsqueeze(1) * (high / low).unsqueeze(1) ** ramp
 
 
 def data_frequencies(detail: Tensor, count: int) -> Tensor:
-    """Angular frequencies of waves from the width of the data down to 2 pi times its finest detail, `(blocks,)`."""
+    """Angular frequencies `(blocks, count)` from waves of the width of the data to waves of length 2 pi `detail`."""
     return log_spaced(torch.full_like(detail, LONGEST), 1 / detail, count)
 
 
 def waves(x: Tensor, frequencies: Tensor) -> Tensor:
-    """Cosines and sines of each coordinate: `(blocks, n, d)` and `(blocks, k)` to `(blocks, n, 2 k d)`."""
+    """Cosines and sines of coordinates `(blocks, n, d)` at frequencies `(blocks, k)`: shape `(blocks, n, 2 k d)`."""
     phases = (x.unsqueeze(-1) * frequencies[:, None, None]).flatten(2)
     return torch.cat([phases.cos(), phases.sin()], dim=2)
 
 
 def in_blocks(x: Tensor, blocks: int) -> Tensor:
-    """Rows `(blocks * n, d)` to `(blocks, n, d)`."""
+    """Reshape rows `(blocks * n, d)` to `(blocks, n, d)`."""
     return x.reshape(blocks, -1, x.shape[1])
 
 
 class BlockwiseMLP(nn.Module):
-    """A multilayer perceptron for each of several blocks of rows, all evaluated at once.
+    """One multilayer perceptron for each block of rows, all evaluated at once.
 
-    Activations are SiLU, or leaky ReLU of a given slope. Weights are drawn from N(0, 1.4^2 / fan_in), those of the
-    last layer from N(0, .5^2 / fan_in), hidden biases from N(0, .2^2).
+    Activations are SiLU, or leaky ReLU if `slope` is given. Weights are drawn from N(0, 1.4^2 / fan_in), in the last
+    layer from N(0, .5^2 / fan_in), and hidden biases from N(0, .2^2).
     """
 
     def __init__(self, blocks: int, widths: Sequence[int], slope: float | None = None) -> None:
@@ -69,7 +69,7 @@ class BlockwiseMLP(nn.Module):
             self.biases.append(torch.randn(blocks, 1, n_out) * bias_gain)
 
     def forward(self, x: Tensor, at: slice) -> Tensor:
-        """`(blocks of at, n, widths[0])` to `(blocks of at, n, widths[-1])`."""
+        """Map `(blocks in at, n, widths[0])` to `(blocks in at, n, widths[-1])`."""
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if number:
                 x = F.silu(x) if self.slope is None else F.leaky_relu(x, self.slope)
@@ -80,7 +80,10 @@ class BlockwiseMLP(nn.Module):
 
 
 class VectorGenerator(nn.Module):
-    """F(u, z) on vectors of about unit variance: u, its waves of `frequencies` `(blocks, features)`, and the latent."""
+    """F(u, z) on vectors of about unit variance: an MLP of u, of its Fourier features, and of the latent z.
+
+    The Fourier features have the angular frequencies `frequencies` `(blocks, features)`.
+    """
 
     frequencies: Tensor
 
@@ -98,9 +101,10 @@ class VectorGenerator(nn.Module):
 
 
 class VectorDiscriminator(nn.Module):
-    """A logit for each row of the parts that it is given, with waves of the first of them.
+    """A discriminator of vectors, with one logit per row.
 
-    Parts have about unit variance. `frequencies` `(waved parts, blocks, features)` are those of as many of the parts.
+    Each of its inputs, the parts, is a batch `(n, d)` of about unit variance. The first parts also get Fourier features
+    of the angular frequencies `frequencies` `(parts with features, blocks, features)`.
     """
 
     frequencies: Tensor

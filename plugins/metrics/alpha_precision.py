@@ -20,9 +20,10 @@ Array = NDArray[np.float64]
 def alpha_precision(*, real: Array, generated: Array) -> float:
     """Integrated alpha-precision 1 - 2 int |P(alpha) - alpha| dalpha (Alaa et al. 2022, eq. 7 and 9).
 
-    P(alpha) is the share of generated points, each set `(n, d)`, in the ball around the mean of the real points that
-    holds the share alpha of them. 1: the generated points are spread about the center as the real ones; samples that
-    are too far out and too far in are both marked down. Raises DataError or DivergedError.
+    Each set has shape `(n, d)`. P(alpha) is the share of generated points in the ball around the mean of the real
+    points that holds the share alpha of the real points. The value is 1 if the generated points have the same
+    distances to the center as the real points. Samples that are too far out and samples that are too far in both lower
+    it. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated)
     center = real.mean(0)
@@ -32,9 +33,10 @@ def alpha_precision(*, real: Array, generated: Array) -> float:
 def beta_recall(*, real: Array, generated: Array, k: int = 5) -> float:
     """Integrated beta-recall 1 - 2 int |R(beta) - beta| dbeta (Alaa et al. 2022, eq. 8 and 9).
 
-    R(beta) is the share of real points whose nearest generated point lies within the real point's distance to its k-th
-    real neighbor and in the ball around the mean of the generated points that holds the share beta of those nearest
-    points. Raises DataError or DivergedError for sets that cannot be compared, DataError for k >= n.
+    R(beta) is the share of real points whose nearest generated point meets two conditions: it is nearer than the k-th
+    real neighbor of the real point, and it lies in the ball around the mean of the generated points that holds the
+    share beta of those nearest points. Raises DataError or DivergedError for sets that cannot be compared, DataError
+    for k >= n.
     """
     check_pair(real, generated)
     if k >= len(real):
@@ -47,10 +49,10 @@ def beta_recall(*, real: Array, generated: Array, k: int = 5) -> float:
 
 
 def authenticity(*, generated: Array, train: Array) -> float:
-    """Share of generated points `(n, d)` that are no copies (Alaa et al. 2022, section 3.3).
+    """Share of generated points `(n, d)` that are not copies of training points (Alaa et al. 2022, section 3.3).
 
-    A point is a copy where it is nearer to its nearest training point than that one is to any other. Raises DataError
-    or DivergedError for sets that cannot be compared.
+    A generated point is a copy if its distance to the nearest training point is at most the distance from that training
+    point to its own nearest training point. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(train, generated, equal=False)
     distances, nearest = _nearest(generated, train)
@@ -60,28 +62,29 @@ def authenticity(*, generated: Array, train: Array) -> float:
 
 
 def _nearest(points: Array, others: Array) -> tuple[Array, NDArray[np.int64]]:
-    """Squared distance to the nearest of `others`, and which it is, for each point."""
+    """For each point: the squared distance to the nearest of `others`, and the index of that one."""
     blocks = [(block.min(1), block.argmin(1)) for block in squared_distances(points, others)]
     return np.concatenate([block[0] for block in blocks]), np.concatenate([block[1] for block in blocks])
 
 
 def _ranks(reference: Array, values: Array) -> Array:
-    """The least share of `reference` that reaches to each value; infinite beyond all of them."""
+    """For each value: the smallest share of sorted `reference` that reaches it; infinite for values above all of it."""
     position = np.searchsorted(np.sort(reference), values, side="left")
     return np.where(position < len(reference), (position + 1) / len(reference), np.inf)
 
 
 def _agreement(positions: Array, levels: int = 200) -> float:
-    """1 - 2 int |F(t) - t| dt over [0, 1], F the distribution function of `positions`, by the midpoint rule."""
+    """1 - 2 int |F(t) - t| dt over [0, 1] by the midpoint rule, where F is the distribution function of `positions`."""
     t = (np.arange(levels) + 0.5) / levels
     share = np.searchsorted(np.sort(positions), t, side="right") / len(positions)
     return float(1 - 2 * np.abs(share - t).mean())
 
 
 class AlphaPrecision(TwoSample):
-    """Alpha-precision (fidelity), beta-recall (diversity) and authenticity (no copies of training points), jointly.
+    """Alpha-precision (fidelity), beta-recall (diversity) and authenticity (share of samples that are not copies).
 
-    None says much alone: a memorizer has the best precision and recall and no authenticity, noise is authentic.
+    Read the three together. A model that memorizes the training points has the best precision and recall, but no
+    authenticity. Pure noise has full authenticity, but poor precision and recall.
     """
 
     name = "alpha_precision"
@@ -103,8 +106,10 @@ class AlphaPrecision(TwoSample):
 
         n: int = Field(1000, ge=10, description="points per sample set; fewer where the held-out data has fewer")
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
-        k: int = Field(5, ge=1, description="a real point is recalled within its distance to this neighbor")
-        train: int = Field(5_000, ge=2, description="training points that authenticity looks for copies of")
+        k: int = Field(5, ge=1, description="a real point is recalled if a sample is nearer than its k-th neighbor")
+        train: int = Field(
+            5_000, ge=2, description="training points among which authenticity looks for the originals of copies"
+        )
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         train = evaluation.train_points()[: self.config.train]

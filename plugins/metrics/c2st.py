@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 def classifier_auc(*, real: Array, generated: Array, folds: int = 3) -> float:
     """Cross-validated area under the ROC curve of a classifier that tells generated from real points, each `(n, d)`.
 
-    One half: it cannot; one: it always can (Lopez-Paz & Oquab 2017). The classifier is a gradient-boosted forest of
-    small trees. Raises DataError or DivergedError for sets that cannot be compared.
+    0.5 means that the classifier cannot tell them apart, 1 that it always can (Lopez-Paz & Oquab 2017). The classifier
+    is an ensemble of small gradient-boosted trees. Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated)
-    # Sorted, so that the folds do not follow the order of the points.
+    # The points are sorted, so that the folds do not depend on the order in which they are given.
     x = np.concatenate([points[np.lexsort(points.T)] for points in (real, generated)])
     y = np.repeat([0, 1], [len(real), len(generated)])
     areas = []
@@ -38,7 +38,7 @@ def classifier_auc(*, real: Array, generated: Array, folds: int = 3) -> float:
 
 
 class C2st(TwoSample):
-    """How well a classifier tells samples from real points: .5 is not at all, 1 is always."""
+    """Classifier two-sample test: how well a classifier tells samples from real points; 0.5 is chance, 1 is always."""
 
     name = "c2st"
     symmetric = True

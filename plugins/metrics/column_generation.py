@@ -1,12 +1,14 @@
 """Exact optimal transport by column generation: few arcs, a sparse network simplex, and a scan that proves optimality.
 
-The transport of n points onto m needs at most n + m - 1 of the n m arcs. A restricted problem over a good guess of them
-is solved exactly; its dual potentials price every arc that was left out; those with a negative reduced cost are added,
-and the solver starts again from the same potentials, until there is none. The result is then optimal over all arcs.
+An optimal plan from n points to m points uses at most n + m - 1 of the n m arcs. The algorithm guesses a set of arcs
+and solves the problem restricted to them exactly. The dual potentials of the solution give the reduced cost of every
+arc that was left out. Arcs with a negative reduced cost are added, and the solver starts again from the same
+potentials. When no such arc is left, the plan is optimal over all arcs.
 
-The guess comes from the same problem between the centroids of small cells, solved first (multiscale, as in
-Gerber & Maggioni 2017 and Schmitzer 2016): the arcs between cells that exchange mass, and those whose reduced cost
-under the coarse potentials is smallest. It keeps far-off clusters of unequal mass cheap, where nearest neighbors fail.
+The first set of arcs comes from a coarse problem between the centroids of small cells (multiscale, as in
+Gerber & Maggioni 2017 and Schmitzer 2016). It holds the arcs between cells that exchange mass, and the arcs whose
+reduced cost under the coarse potentials is smallest. This guess is also good for distant clusters of unequal mass,
+where a guess by nearest neighbors fails.
 """
 
 from __future__ import annotations
@@ -35,12 +37,12 @@ _MAX_ITERATIONS = 100_000_000
 
 
 class HopelessError(Exception):
-    """Column generation is not worth its while here; a dense solver is."""
+    """Column generation gave up on this problem; use a dense solver instead."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An optimal plan: its cost, the dual potentials that prove it, and the arcs that carry mass."""
+    """An optimal plan: its cost, the dual potentials that prove it optimal, and the arcs that carry mass."""
 
     cost: float
     u: Array
@@ -52,10 +54,10 @@ class Plan:
 def solve(x: Array, y: Array, a: Array, b: Array) -> Plan:
     """The optimal plan under squared Euclidean cost from `x` (n, d), weights `a`, to `y` (m, d), weights `b`.
 
-    The weights are whole numbers of equal sum, so that flows stay exact. The potentials satisfy
-    u_i + v_j <= |x_i - y_j|^2 up to rounding, and sum(a u) + sum(b v) is the cost up to a relative 1e-9: no plan is
-    cheaper than that.
-    Raises HopelessError where too many arcs are missing after a pass, or the solver did not converge.
+    The weights must be whole numbers with equal sums, so that flows stay exact. The potentials satisfy
+    u_i + v_j <= |x_i - y_j|^2 up to rounding, so no plan costs less than sum(a u) + sum(b v). This lower bound equals
+    the cost up to a relative error of 1e-9.
+    Raises HopelessError if too many arcs are missing after a pass, or if the solver does not converge.
     """
     center = (x.mean(0) + y.mean(0)) / 2
     x, y = x - center, y - center
@@ -70,7 +72,7 @@ def solve(x: Array, y: Array, a: Array, b: Array) -> Plan:
         if code != 1:
             raise HopelessError("the sparse solver did not converge")
         missing, reduced = _below(x, y, u, v, -_TOLERANCE * scale, most=_HOPELESS * len(x))
-        worst = np.zeros(len(y))  # what lifts every violation, column by column: a feasible dual solution
+        worst = np.zeros(len(y))  # added to v, it removes every violation: the dual solution becomes feasible
         np.minimum.at(worst, missing % len(y), reduced)
         gap = cost - (a @ u + b @ (v + worst))
         if gap <= _GAP * cost + _TOLERANCE / 10 * scale * a.sum():
@@ -85,7 +87,7 @@ def solve(x: Array, y: Array, a: Array, b: Array) -> Plan:
 
 
 def _start(x: Array, y: Array, a: Array, b: Array) -> tuple[Index, Array | None, Array | None]:
-    """The first guess: arcs, as sorted numbers i * m + j, that hold a feasible plan, and potentials."""
+    """The first guess: arcs, as sorted numbers i * m + j, among which a feasible plan exists, and potentials."""
     if max(len(x), len(y)) <= _SMALL:
         return np.arange(len(x) * len(y)), None, None
     cells_x, cells_y = _cells(x), _cells(y)
@@ -106,7 +108,7 @@ def _start(x: Array, y: Array, a: Array, b: Array) -> tuple[Index, Array | None,
 
 
 def _cells(points: Array) -> list[Index]:
-    """Index sets of at most `_CELL` points each: a k-d tree that halves the widest axis."""
+    """Index sets of at most `_CELL` points each, by a k-d tree that halves the axis of largest variance."""
     pending, done = [np.arange(len(points))], []
     while pending:
         cell = pending.pop()
@@ -126,7 +128,7 @@ def _centroids(points: Array, weights: Array, cells: list[Index]) -> tuple[Array
 
 
 def _monotone(x: Array, y: Array, a: Array, b: Array) -> Index:
-    """The arcs of the plan that is optimal along the first principal axis: what makes every problem feasible."""
+    """The arcs of the plan that is optimal along the first principal axis. They make every problem feasible."""
     axis = np.linalg.svd(np.concatenate([x, y])[:: max(1, len(x) // 500)], full_matrices=False)[2][0]
     order_x, order_y = np.argsort(x @ axis), np.argsort(y @ axis)
     ends_x, ends_y = np.cumsum(a[order_x]), np.cumsum(b[order_y])
@@ -136,7 +138,7 @@ def _monotone(x: Array, y: Array, a: Array, b: Array) -> Index:
 
 
 def _costs(x: Array, y: Array, rows: Index, columns: Index) -> Array:
-    """Squared distances along arcs, a slice at a time: in high dimension the differences of all would not fit."""
+    """Squared distances along arcs, a slice at a time, because all differences at once may not fit in memory."""
     costs = np.empty(len(rows))
     for start in range(0, len(rows), _SLICE):
         part = slice(start, start + _SLICE)
@@ -146,7 +148,7 @@ def _costs(x: Array, y: Array, rows: Index, columns: Index) -> Array:
 
 
 def _reduced(x: Array, y: Array, u: Array, v: Array) -> Iterator[Array]:
-    """Blocks of rows of |x_i - y_j|^2 - u_i - v_j, by one matrix product each, in one reused buffer."""
+    """Blocks of rows of |x_i - y_j|^2 - u_i - v_j, by one matrix product each. All blocks reuse one buffer."""
     left = np.concatenate([-2 * x, ((x * x).sum(1) - u)[:, None], np.ones((len(x), 1))], axis=1)
     right = np.concatenate([y, np.ones((len(y), 1)), ((y * y).sum(1) - v)[:, None]], axis=1).T.copy()
     rows = max(1, _BLOCK // len(y))
@@ -157,7 +159,7 @@ def _reduced(x: Array, y: Array, u: Array, v: Array) -> Iterator[Array]:
 
 
 def _below(x: Array, y: Array, u: Array, v: Array, threshold: float, most: int) -> tuple[Index, Array]:
-    """All arcs with a reduced cost below `threshold`, and those costs. Raises HopelessError beyond `most` of them."""
+    """All arcs with a reduced cost below `threshold`, and these costs. Raises HopelessError for more than `most`."""
     arcs: list[Index] = []
     costs: list[Array] = []
     count = start = 0
@@ -165,7 +167,7 @@ def _below(x: Array, y: Array, u: Array, v: Array, threshold: float, most: int) 
         found = np.flatnonzero(reduced < threshold)
         count += len(found)
         if count > most:
-            raise HopelessError(f"more than {most} arcs")
+            raise HopelessError(f"more than {most} arcs have a reduced cost below the threshold")
         arcs.append(found + start)
         start += reduced.size
         costs.append(reduced.ravel()[found])

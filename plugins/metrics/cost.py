@@ -1,4 +1,4 @@
-"""What sampling and training cost."""
+"""Metrics of cost: time, memory, FLOPs and network evaluations of sampling, and the cost of training."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ _SHORTEST = 0.01  # seconds that one timed repeat should last
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall seconds of one call in each repeat, and the CPU seconds of the process, summed over the repeats alike."""
+    """Wall seconds of one call in each repeat, and CPU seconds of one call, summed over the repeats."""
 
     wall: NDArray[np.float64]
     cpu: float
 
     def contended(self, threads: int) -> bool:
-        """Whether others took time from the process: wall and CPU seconds differ by more than 10 %.
+        """Whether other processes took time from this one: wall and CPU seconds differ by more than 10 %.
 
-        With several threads CPU seconds rightly exceed wall seconds, so only a shortfall tells.
+        With several threads, CPU seconds exceed wall seconds in any case, so only too few CPU seconds count.
         """
         ratio = self.cpu / float(self.wall.sum())
         return ratio < 0.9 or (threads == 1 and ratio > 1.1)
 
 
 def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most: int = 100, inner: int = 1) -> Timing:
-    """Time repeats of `call` until `seconds` are spent, at least `least` and at most `most`. Warm it up before.
+    """Time `call` repeatedly until `seconds` are spent, at least `least` and at most `most` times.
 
-    Each repeat is the mean of `inner` calls in a row, for calls too short to time one by one.
+    Each repeat is the mean of `inner` calls in a row, for calls that are too short to time one by one. The caller warms
+    up `call` before.
     """
     wall: list[float] = []
     cpu = time.process_time()
@@ -54,7 +55,7 @@ def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most:
 
 
 def quantile_interval(values: NDArray[np.float64], q: float, level: float = 0.95) -> Interval:
-    """A quantile and its distribution-free interval by order statistics; no bounds where there are too few values."""
+    """A quantile and its distribution-free interval by order statistics; the bounds are None if values are too few."""
     ranked = np.sort(values)
     low, high = (int(stats.binom.ppf(tail, len(ranked), q)) for tail in (0.5 - level / 2, 0.5 + level / 2))
     value = float(np.quantile(ranked, q))
@@ -64,16 +65,17 @@ def quantile_interval(values: NDArray[np.float64], q: float, level: float = 0.95
 
 
 def geometric_interval(values: NDArray[np.float64]) -> Interval:
-    """Geometric mean of positive values and the t-interval of their logarithms: times are skewed to the right."""
+    """Geometric mean of positive values, with the t-interval of their logarithms, because times are skewed."""
     mean, low, high = trilemma.mean_interval(np.log(values))
     return math.exp(mean), None if low is None else math.exp(low), None if high is None else math.exp(high)
 
 
 class SamplingCost(trilemma.Metric):
-    """What a sample costs: network evaluations, FLOPs, latency of one, throughput of a batch, memory.
+    """Cost of sampling: network evaluations, FLOPs, latency of one sample, throughput of a batch, and memory.
 
-    Times are taken after warm-up, alone on the cores, on the threads that the process has; a time that others disturbed
-    is flagged `contended`. FLOPs are counted apart, with the operations that the count leaves out.
+    Times are measured after a warm-up, with the threads of the process, while no other cell runs. A time that other
+    processes disturbed is flagged `contended`. FLOPs are counted in a separate run. The details name the operations
+    that the count leaves out.
     """
 
     name = "sampling_cost"
@@ -100,9 +102,13 @@ class SamplingCost(trilemma.Metric):
         """Bounds of the measurement."""
 
         batch: int = Field(1000, ge=1, description="largest batch for throughput and memory; smaller if that is slow")
-        seconds: float = Field(0.3, gt=0, description="about how long latency, and again throughput, is measured")
+        seconds: float = Field(
+            0.3, gt=0, description="about how long latency is measured, and as long again throughput"
+        )
         watts: float | None = Field(
-            None, gt=0, description="power drawn while sampling; given, energy is estimated as power times time"
+            None,
+            gt=0,
+            description="power drawn while sampling; if it is given, energy is estimated as power times time",
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
@@ -135,11 +141,12 @@ class SamplingCost(trilemma.Metric):
         return results
 
     def _plan(self, evaluation: trilemma.Evaluation, single: float) -> tuple[int, int]:
-        """Batch size and draws per repeat, from the seconds of a single sample and of a probe; warms up.
+        """Batch size and draws per repeat, from the seconds of a single sample and of a probe. Warms up both sizes.
 
-        Time is fixed cost plus cost per sample. The largest batch tried is as large as time allows, and the largest of
-        all where the fixed cost dominates it: a small one would blame a sampler of many steps for what a batch shares.
-        Of that one, a quarter of it and the probe the fastest per sample is kept (caches favor smaller ones at times).
+        Time is modeled as a fixed cost plus a cost per sample. The largest batch tried is the largest that the allowed
+        time permits. The allowed time grows with the fixed cost: in a small batch, the fixed cost of a sampler with
+        many steps would be divided by too few samples. Three batches are timed: the largest, a quarter of it, and the
+        probe. The fastest per sample is kept, because caches sometimes favor a smaller batch.
         """
         largest: int = self.config.batch
         probe = min(64, largest)
@@ -157,7 +164,7 @@ class SamplingCost(trilemma.Metric):
 
 
 class TrainingCost(trilemma.Metric):
-    """What training cost: seconds by the budget's clock, FLOPs, steps, peak memory, parameters."""
+    """Cost of training: seconds by the clock of the budget, FLOPs, steps, peak memory and number of parameters."""
 
     name = "training_cost"
     compares = False
@@ -196,7 +203,10 @@ class TrainingCost(trilemma.Metric):
             if count is not None:
                 found.append((name, count, {}))
         if (flops := evaluation.training_flops()) is not None:
-            details = {"uncounted": flops[1], "of": "one step times the steps; without the optimizer"}
+            details = {
+                "uncounted": flops[1],
+                "of": "FLOPs of one step times the number of steps; without the optimizer",
+            }
             found.append(("train_flops", flops[0], details))
         return [_result(self, name, (value, None, None), about, evaluation.dim) for name, value, about in found]
 

@@ -1,4 +1,4 @@
-"""Encoders of images: named, hashed, their weights only from a file that the user gives."""
+"""Image encoders, identified by name and hash. Their weights come only from a file that the user gives."""
 
 from __future__ import annotations
 
@@ -24,33 +24,37 @@ _BATCH = 64  # images encoded at a time: bounds memory
 
 @dataclass(frozen=True)
 class Encoder:
-    """A map from images (n, channels, height, width) in [0, 1] to features (n, k), and what identifies it."""
+    """A map from images (n, channels, height, width) in [0, 1] to features (n, k), with its name and hash."""
 
     name: str
     sha256: str
     forward: Callable[[Tensor], Tensor]
 
     def features(self, points: Array, shape: tuple[int, ...]) -> Array:
-        """Features of images given as rows `(n, d)` in [0, 1], `shape` the shape of one: `(n, k)`."""
+        """Features `(n, k)` of images given as rows `(n, d)` in [0, 1], where `shape` is the shape of one image."""
         with torch.no_grad():
             images = torch.from_numpy(points).float().reshape(-1, *shape)
             return torch.cat([self.forward(part).double() for part in torch.split(images, _BATCH)]).numpy()
 
 
 def load_encoder(kind: Kind, weights: str | None) -> Encoder:
-    """The encoder in a file. `exported`: a program saved by `torch.export.save`, whose first dimension is dynamic.
-    `inception-v3`: the weights of the network behind the published FID numbers, in torch-fidelity's form.
+    """Load the encoder in the file `weights`.
 
-    Raises UnsupportedError where no file is given or a package is missing, DataError for a file that cannot be read.
+    A file of kind `exported` is a program saved by `torch.export.save`, whose first dimension is dynamic. A file of
+    kind `inception-v3` holds the weights of the network behind the published FID numbers, in the format of
+    torch-fidelity. Raises UnsupportedError if no file is given or a package is missing, DataError for a file that
+    cannot be read.
     """
     if weights is None:
         raise trilemma.UnsupportedError(
-            "the Frechet distance needs an encoder's weights, which are never downloaded: set `weights` to a file, "
+            "the metric frechet needs the weights of an encoder, and trilemma downloads none: set `weights` to a file, "
             'such as frechet = { encoder = "exported", weights = "encoder.pt2" }'
         )
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise trilemma.DataError(f"there is no file {path} with the weights of the encoder")
+        raise trilemma.DataError(
+            f"the file {path} with the weights of the encoder does not exist: set `weights` to a file"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         forward = _inception(path) if kind == "inception-v3" else _exported(path)
@@ -64,8 +68,9 @@ def load_encoder(kind: Kind, weights: str | None) -> Encoder:
 def feature_distances(*, real: Array, generated: Array) -> tuple[float, float]:
     """Frechet distance (Heusel et al. 2017) and kernel distance (Binkowski et al. 2018) of features, each `(n, k)`.
 
-    The first is W2^2 of the Gaussians with the same means and covariances, biased by a finite n; the second an unbiased
-    squared MMD under the cubic kernel (x'y / k + 1)^3. Raises UnsupportedError where torchmetrics is missing.
+    The Frechet distance is W2^2 between the Gaussians with the same means and covariances; it is biased at finite n.
+    The kernel distance is an unbiased squared MMD under the cubic kernel (x'y / k + 1)^3. Raises UnsupportedError if
+    torchmetrics is missing.
     """
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -75,18 +80,18 @@ def feature_distances(*, real: Array, generated: Array) -> tuple[float, float]:
     frechet: Any = FrechetInceptionDistance(feature=_Given(real.shape[1])).set_dtype(torch.float64)
     size = min(len(real), len(generated))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the memory that it takes: the features are there already
+        warnings.simplefilter("ignore")  # it warns of its memory use, but the features are already in memory
         kernel: Any = KernelInceptionDistance(feature=_Given(real.shape[1]), subsets=1, subset_size=size)
     for features, is_real in ((real, True), (generated, False)):
         for metric in (frechet, kernel):
             metric.update(torch.from_numpy(features), real=is_real)
-    with torch.random.fork_rng(devices=[]):  # it shuffles subsets by the global generator
+    with torch.random.fork_rng(devices=[]):  # the kernel distance shuffles subsets with the global generator
         torch.manual_seed(0)
         return float(frechet.compute()), float(kernel.compute()[0])
 
 
 class _Given(torch.nn.Module):
-    """The identity: features are computed once and handed over."""
+    """The identity map, because torchmetrics expects a network but gets features that are computed already."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -115,4 +120,6 @@ def _inception(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _missing(error: ModuleNotFoundError) -> trilemma.UnsupportedError:
-    return trilemma.UnsupportedError(f"{error.name or error} is not installed: pip install 'trilemma[frechet]'")
+    return trilemma.UnsupportedError(
+        f"the metric frechet needs {error.name or error}, which is not installed: pip install 'trilemma[frechet]'"
+    )

@@ -21,12 +21,12 @@ Array = NDArray[np.float64]
 
 
 class Frechet(CorrectedDistance):
-    """Frechet and kernel distances of image features (FID and KID, where the encoder is the Inception network).
+    """Frechet and kernel distances of image features (FID and KID, if the encoder is the Inception network).
 
-    `frechet` is biased by n; models are ranked by `frechet_excess`, which takes off what finite samples add, and by the
-    unbiased `kernel_distance`. The encoder's name and hash are part of each result: distances under different encoders
-    cannot be compared. Needs the extra `frechet`. Raises UnsupportedError for vectors and without the weights of an
-    encoder, DataError for a file that holds none.
+    `frechet` is biased at finite n. Models are ranked by `frechet_excess`, in which this bias cancels, and by
+    `kernel_distance`, which is unbiased. The name and hash of the encoder are part of each result, because distances
+    under different encoders cannot be compared. The metric needs the extra `frechet`. Raises UnsupportedError for
+    vectors and if no weights are given, DataError for a file that holds no encoder.
     """
 
     name = "frechet"
@@ -42,14 +42,14 @@ class Frechet(CorrectedDistance):
 
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
         encoder: Kind = Field(
-            "inception-v3", description="kind of the encoder; exported: a program saved by torch.export.save"
+            "inception-v3", description="kind of encoder; 'exported' is a program saved by torch.export.save"
         )
-        weights: str | None = Field(None, description="file of the encoder; nothing is downloaded")
+        weights: str | None = Field(None, description="file with the weights of the encoder; trilemma downloads none")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         dataset = evaluation.dataset
         if dataset.kind != "image":
-            raise trilemma.UnsupportedError(f"'{dataset.name}' has no images to encode")
+            raise trilemma.UnsupportedError(f"the metric frechet needs images, but '{dataset.name}' holds vectors")
         encoder = load_encoder(self.config.encoder, self.config.weights)
         self.encoder = {"encoder": encoder.name, "encoder_sha256": encoder.sha256}
         sets = SampleSets.of(evaluation, self.config.n, self.config.draws)

@@ -1,4 +1,4 @@
-"""A likelihood estimate from samples alone, beside what the same estimator gives for the data itself."""
+"""A likelihood estimate from samples alone, compared with the same estimate from real points."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def kde_nll(*, real: Array, generated: Array, bandwidths: Array = BANDWIDTHS) ->
     """Mean NLL in nats of `real` (m, d) under a Gaussian kernel density estimate at `generated` (n, d).
 
     The bandwidth is the one of `bandwidths` under which the generated points have the largest leave-one-out likelihood
-    (Duin 1976): chosen by real points, it would widen a distribution that is too narrow. Raises DataError or
-    DivergedError.
+    (Duin 1976). A bandwidth chosen by real points would hide that a model distribution is too narrow. Raises DataError
+    or DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated, equal=False)
     n, d = generated.shape
@@ -53,11 +53,12 @@ def _log_kernel_sums(squared: Array, width: float) -> Array:
 
 
 class KdeNll(TwoSample):
-    """NLL of test points under a kernel density estimate from the model's samples: an estimate, worse than the truth.
+    """NLL of test points under a kernel density estimate from the model's samples.
 
-    The floor is what the same estimator makes of as many real points, and `kde_nll_excess` the difference to it. It
-    serves models that can only be sampled from; never compare it with a likelihood of another kind. Coordinates are
-    scaled by the deviations of the training points. Raises UnsupportedError for data of discrete levels.
+    It is an estimate for models that have samples but no likelihood. Smoothing makes it too high, so do not compare it
+    with a likelihood of another kind. The floor is the same estimate from as many real points, and `kde_nll_excess` is
+    the difference between the two. Coordinates are divided by the standard deviations of the training points. Raises
+    UnsupportedError for data of discrete levels.
     """
 
     name = "kde_nll"
@@ -74,7 +75,7 @@ class KdeNll(TwoSample):
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         if evaluation.dataset.levels is not None:
-            raise trilemma.UnsupportedError(f"'{evaluation.dataset.name}' has discrete levels, which have no density")
+            raise trilemma.UnsupportedError(f"'{evaluation.dataset.name}' has intensity levels, which have no density")
         scale = evaluation.train_points().std(0)
         return {"kde_nll": kde_nll(real=real / scale, generated=generated / scale) + float(np.log(scale).sum())}
 

@@ -1,4 +1,4 @@
-"""Energy distance and maximum mean discrepancy, both without bias."""
+"""Energy distance and maximum mean discrepancy, both as unbiased estimates."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ _OCTAVES = 5  # bandwidths of the MMD kernel, from a quarter of the median dista
 
 
 def energy_distance(*, real: Array, generated: Array) -> float:
-    """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely & Rizzo 2013), as a U-statistic: unbiased, so it can be negative.
+    """Energy distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely & Rizzo 2013) of sets `(n, d)` and `(m, d)`.
 
-    Raises DataError or DivergedError for sets that cannot be compared.
+    It is a U-statistic, so it is unbiased and can be negative. Raises DataError or DivergedError for sets that cannot
+    be compared.
     """
     check_pair(real, generated, equal=False)
     return -_discrepancy(real, generated, np.sqrt)
 
 
 def squared_mmd(*, real: Array, generated: Array, bandwidth: float) -> float:
-    """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3), as a U-statistic: unbiased, can be negative.
+    """Squared maximum mean discrepancy (Gretton et al. 2012, eq. 3) of sets `(n, d)` and `(m, d)`.
 
-    The kernel is the mean of Gaussians of widths `bandwidth` x (1/4, 1/2, 1, 2, 4).
-    Raises DataError or DivergedError for sets that cannot be compared.
+    It is a U-statistic, so it is unbiased and can be negative. The kernel is the mean of Gaussians of widths
+    `bandwidth` x (1/4, 1/2, 1, 2, 4). Raises DataError or DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated, equal=False)
 
     def kernel(squared: Array) -> Array:
-        """One exponential for the widest Gaussian; halving the width takes the fourth power."""
+        """The mean of the Gaussians. Only the widest needs an exponential: half the width is the fourth power."""
         power = np.exp(squared / (-2 * (4 * bandwidth) ** 2))
         total = power.copy()
         for _ in range(_OCTAVES - 1):
@@ -50,7 +51,7 @@ def squared_mmd(*, real: Array, generated: Array, bandwidth: float) -> float:
 
 
 def median_distance(points: Array) -> float:
-    """Median distance between the first 1,000 points: the width of the MMD kernel, from real data alone."""
+    """Median distance between the first 1,000 points, which sets the width of the MMD kernel from real data alone."""
     points = points[:1000]
     squared = np.concatenate(list(squared_distances(points, points)))
     return float(np.sqrt(np.median(squared[np.triu_indices(len(points), 1)])))
@@ -70,7 +71,10 @@ def _within(x: Array, kernel: Callable[[Array], Array]) -> float:
 
 
 class Energy(TwoSample):
-    """Energy distance: zero only for equal distributions, without parameters, insensitive to sharp detail."""
+    """Energy distance, which is zero only for equal distributions.
+
+    It has no parameters, but it is insensitive to fine detail.
+    """
 
     name = "energy"
     symmetric = True
@@ -81,7 +85,8 @@ class Energy(TwoSample):
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
 
-        # Near the distribution the values are skewed: intervals over six draws would cover 90 %, over twelve 92 %.
+        # For a model near the true distribution the values are skewed: nominal 95 % intervals cover 90 % over six
+        # draws and 92 % over twelve.
         draws: int = Field(12, ge=2, description="independent sample sets drawn from the model")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:

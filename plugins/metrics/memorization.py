@@ -1,4 +1,4 @@
-"""Whether a model replays its training points."""
+"""A metric of memorization: whether a model reproduces its training points."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Array = NDArray[np.float64]
 
 
 def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
-    """Distance to the nearest training point over that to the nearest held-out point, for each of `points`, `(n,)`.
+    """For each of `points` (n, d): distance to the nearest training point over distance to the nearest held-out point.
 
-    For points that are independent of both sets the ratio has the same distribution, wherever they lie: it falls only
-    where a model knows single training points. Raises DataError or DivergedError for sets that cannot be compared.
+    The shape is `(n,)`. For points that are independent of both sets, this ratio has the same distribution wherever the
+    points lie. It is smaller only if a model has learned single training points. Raises DataError or DivergedError for
+    sets that cannot be compared.
     """
     check_pair(train, points, equal=False)
     check_pair(held_out, points, equal=False)
@@ -30,20 +31,23 @@ def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
 
 
 class Memorization(trilemma.Metric):
-    """Share of samples that are nearer to the training points than all but a few real points would be.
+    """Memorization: the share of samples that are nearer to training points than nearly all real points are.
 
-    `nearness` of independent real points sets the mark, at its `quantile`; that quantile is what a model that has
-    memorized nothing gives. A model that replays training points gives 1. `memorizes` flags an interval above twice
-    the floor.
+    The threshold is a quantile of the nearness of real points, where nearness is the distance to the nearest training
+    point over the distance to the nearest held-out point. A model that has memorized nothing gives `quantile`, a model
+    that reproduces training points gives 1. The detail `memorizes` says whether the interval lies above twice
+    `quantile`.
     """
 
     name = "memorization"
     quantities = (trilemma.Quantity(name="memorized", title="Memorized", group="quality", better="none", place="more"),)
 
     class Config(DrawsConfig):
-        """Sizes of the sample sets, and the mark."""
+        """Sizes of the sample sets, and the threshold."""
 
-        quantile: float = Field(0.05, gt=0, lt=1, description="share of real points that lie below the mark")
+        quantile: float = Field(
+            0.05, gt=0, lt=1, description="share of real points whose nearness lies below the threshold"
+        )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         sets = SampleSets.of(evaluation, self.config.n, self.config.draws)

@@ -25,12 +25,12 @@ def mode_statistics(
 ) -> dict[str, float]:
     """Where samples `(n, d)` fall among Gaussian components: `centers` (k, d), `weights` (k,), `covariances` (k, d, d).
 
-    A sample belongs to its most probable component, and is close where its Mahalanobis distance is at most that within
-    which a component holds 98.9 % of its mass: three standard deviations in two dimensions, and the radius of the same
-    mass in others. A mode is covered where it has at least `least` times the close samples that its weight promises,
-    and at least one. `mode_mass_kl` is KL(sample shares | weights); `mode_spread` the root mean squared Mahalanobis
-    distance per coordinate of the close samples, absent without any (.97 for the distribution itself in two
-    dimensions).
+    A sample belongs to its most probable component. It is close to this component if its Mahalanobis distance is at
+    most the radius that holds 98.9 % of the mass of a Gaussian, which is three standard deviations in two dimensions.
+    A mode is covered if it has at least one close sample, and at least `least` times the number expected from its
+    weight. `mode_mass_kl` is KL(sample shares | weights). `mode_spread` is the root mean squared Mahalanobis distance
+    per coordinate of the close samples; it is absent if there are none. For the true distribution it is 0.97 in two
+    dimensions.
     """
     n, d = generated.shape
     radius = stats.chi2.ppf(_SHARE, d)
@@ -55,9 +55,11 @@ def mode_statistics(
 
 
 class ModeCoverage(TwoSample):
-    """Modes covered, share of samples within three standard deviations of a mode, and how mass and spread agree.
+    """Mode coverage: modes covered, share of samples near a mode, and errors of the mass and spread of the modes.
 
-    The floors are the true distribution's own shares. Raises UnsupportedError where the distribution is not a mixture.
+    Near means within three standard deviations in two dimensions, and within the radius of the same mass in others. The
+    floors are the values of samples from the true distribution. Raises UnsupportedError if the true distribution is not
+    a known mixture.
     """
 
     name = "modes"
@@ -69,14 +71,16 @@ class ModeCoverage(TwoSample):
     )
 
     class Config(DrawsConfig):
-        """Sizes of the sample sets, and when a mode counts as covered."""
+        """Sizes of the sample sets, and the threshold of coverage."""
 
-        least: float = Field(0.1, gt=0, le=1, description="share of its expected close samples that a mode needs")
+        least: float = Field(
+            0.1, gt=0, le=1, description="share of its expected close samples that a covered mode needs"
+        )
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         modes = evaluation.dataset.modes()
         if modes is None:
-            raise trilemma.UnsupportedError(f"the distribution behind '{evaluation.dataset.name}' has no known modes")
+            raise trilemma.UnsupportedError(f"the true distribution of '{evaluation.dataset.name}' has no known modes")
         return mode_statistics(
             generated=generated,
             centers=modes.centers.double().numpy(),

@@ -1,4 +1,4 @@
-"""Negative log-likelihood of held-out points, its gap to the entropy, and its gap to the training points."""
+"""Negative log-likelihood of test points, its gap to the entropy, and its gap to the NLL of training points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Interval = tuple[float, float | None, float | None]
 
 
 def mean_nll(log_prob: Array) -> Interval:
-    """Mean of `-log_prob` and its t-interval; `(inf, None, None)` where a point has no mass at all."""
+    """Mean of `-log_prob` and its t-interval; `(inf, None, None)` if the density is 0 at a point."""
     if np.isneginf(log_prob).any():
         return math.inf, None, None
     return trilemma.mean_interval(-log_prob)
@@ -27,30 +27,30 @@ def mean_nll(log_prob: Array) -> Interval:
 def gap_to_entropy(*, log_prob: Array, true_log_prob: Array) -> Interval:
     """E[log p - log q], the Kullback-Leibler divergence KL(p | q) in nats, with its paired t-interval.
 
-    Both arrays `(n,)` hold log-densities at the same points, drawn from p: what the points themselves add to the
-    variance of an NLL cancels.
+    Both arrays `(n,)` hold log-densities at the same points, drawn from p. The choice of points changes both terms
+    alike, so the difference has less variance than an NLL.
     """
     return mean_nll(log_prob - true_log_prob)
 
 
 def density_mass(*, log_prob: Array, true_log_prob: Array) -> Interval:
-    """The model's mass on the support of the distribution, E_p[q / p], by importance sampling at points drawn from p.
+    """The mass of the model on the support of p, E_p[q / p], by importance sampling at points drawn from p.
 
-    At most 1 for a density that is normalized; well above 1 means that the likelihood is wrong. An estimate: heavy
-    tails of q / p are missed by a finite sample.
+    It is at most 1 for a normalized density; a value well above 1 means that the likelihood is wrong. It is an estimate
+    that is too low if q / p has heavy tails, because a finite sample misses them.
     """
     return trilemma.mean_interval(np.exp(log_prob - true_log_prob))
 
 
-GAP_PER_COORDINATE = 0.05  # nats: a generalization gap above this many for each coordinate reads as memorization
-LOW_DIMENSIONAL = 5  # coordinates up to which a wide kernel mixture still covers a density that it was not made for
+GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is taken as memorization
+LOW_DIMENSIONAL = 5  # most coordinates at which a wide mixture covers the density of any model well enough
 
 
 def wide_proposal(points: Array, n: int, seed: int = 0) -> tuple[Array, Array]:
     """`n` draws of a wide mixture of Gaussians about `points` (m, d), and their log-density: `(n, d)` and `(n,)`.
 
-    The components have the covariance of all the points, a quarter of it, and a twenty-fifth, in equal parts, so that
-    the mixture has mass between and around the data.
+    One third of the mass each has components with the covariance of all points, a quarter of it, and a twenty-fifth of
+    it, so that the mixture has mass between and around the data.
     """
     rng = np.random.default_rng(seed)
     centers = points[rng.choice(len(points), min(len(points), 300), replace=False)]
@@ -68,7 +68,7 @@ def wide_proposal(points: Array, n: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 def generalization_gap(*, test: Array, train: Array) -> Interval:
-    """Mean NLL of test points minus mean NLL of training points, with Welch's interval. Arrays of log-densities."""
+    """Mean NLL of test points minus mean NLL of training points, with Welch's interval, from log-densities `(n,)`."""
     if np.isneginf(test).any():
         return math.inf, None, None
     value = float(train.mean() - test.mean())
@@ -79,10 +79,11 @@ def generalization_gap(*, test: Array, train: Array) -> Interval:
 
 
 class Nll(trilemma.Metric):
-    """Negative log-likelihood of test points: nats for vectors, bits per pixel and channel for images.
+    """Negative log-likelihood of test points, in nats for vectors and in bits per dimension for images.
 
-    `nll_gap` is the paired distance to the entropy where the distribution is known; `generalization_gap` compares with
-    training points and exposes a model that has memorized them. The kind of likelihood is part of each result.
+    `nll_gap` is the NLL minus the entropy, as a paired difference, where the true density is known.
+    `generalization_gap` is the NLL of test points minus the NLL of training points; it is large for a model that has
+    memorized the training points. The likelihood kind is part of each result.
     """
 
     name = "nll"
@@ -100,7 +101,7 @@ class Nll(trilemma.Metric):
     class Config(trilemma.Config):
         """Sizes of the point sets."""
 
-        n: int = Field(2000, ge=2, description="test points, and for the generalization gap training points")
+        n: int = Field(2000, ge=2, description="test points, and training points for the generalization gap")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         """Raises UnsupportedError for models without a likelihood."""
@@ -126,7 +127,7 @@ class Nll(trilemma.Metric):
             assert value is not None
             return quantity.result(value, evaluation.dim, low=low, high=high, **{**shared, **fields})
 
-        # Where the entropy is known, the gap to it is the number to read.
+        # If the entropy is known, nll_gap takes the place of nll in the main table.
         place = nll.place if true is None else "more"
         floor = None if true is None else -scale * float(true.mean())
         results = [result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=details)]
@@ -139,7 +140,7 @@ class Nll(trilemma.Metric):
         equal = min(n, evaluation.size("train"))
         train = evaluation.log_prob("train", equal)
         interval = generalization_gap(test=test[:equal], train=train)
-        # Without a direction: a model that has learned nothing has no gap either.
+        # The gap has no direction: it is also 0 for a model that has learned nothing.
         about = details | {"memorizes": _memorizes(interval, evaluation.dim)}
         floor = None
         if true is not None:
@@ -150,14 +151,15 @@ class Nll(trilemma.Metric):
 
 
 def _memorizes(gap: Interval, dim: int) -> bool:
-    """Whether a generalization gap in nats reads as memorization."""
+    """Whether a generalization gap in nats is large enough to be taken as memorization."""
     value, low, _ = gap
     return value > GAP_PER_COORDINATE * dim and (value if low is None else low) > 0
 
 
 def _mass_by_wide_proposal(evaluation: trilemma.Evaluation, n: int) -> dict[str, Any]:
-    """The model's total mass where no distribution is known: importance sampling from a mixture about the training
-    points.
+    """The total mass of the model, by importance sampling from a mixture about the training points.
+
+    It is used if the true density is not known.
     """
     train = evaluation.dataset.splits.train
     draws, log_proposal = wide_proposal(train.flatten(1).double().numpy(), n)

@@ -1,4 +1,4 @@
-"""Improved precision and recall, density and coverage: quality and coverage apart."""
+"""Improved precision and recall, and density and coverage, which measure quality and coverage separately."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Array = NDArray[np.float64]
 def precision_recall(*, real: Array, generated: Array, k: int = 5) -> dict[str, float]:
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Each point has a ball that reaches to its k-th nearest neighbor in its own set. Precision: share of generated
-    points in a real ball; recall: share of real points in a generated ball; density: mean number of real balls, over
-    k, that hold a generated point; coverage: share of real balls that hold a generated point. Distances are computed a
-    block at a time. Raises DataError or DivergedError for sets that cannot be compared, DataError for k >= n.
+    Each set has shape `(n, d)`. Each point has a ball that reaches to its k-th nearest neighbor in its own set.
+    Precision is the share of generated points in a real ball, and recall the share of real points in a generated ball.
+    Density is the mean number of real balls that hold a generated point, divided by k. Coverage is the share of real
+    balls that hold a generated point. Distances are computed a block at a time, to bound memory. Raises DataError or
+    DivergedError for sets that cannot be compared, DataError for k >= n.
     """
     check_pair(real, generated)
     if k >= len(real):
@@ -54,8 +55,8 @@ def squared_radii(points: Array, k: int) -> Array:
 class PrecisionRecall(TwoSample):
     """Precision and density (quality), recall and coverage (coverage), by nearest-neighbor balls.
 
-    They are read together: a distribution that is too narrow has the higher precision and density, so neither has a
-    direction, and above ten dimensions the higher coverage too.
+    Read them together. A distribution that is too narrow can have higher precision and density than the true one, so
+    these two have no direction. Above ten dimensions it can also have higher coverage.
     """
 
     name = "precision_recall"

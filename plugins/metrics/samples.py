@@ -1,4 +1,4 @@
-"""What every metric of samples shares: the checks of its input, its sizes, its sample sets."""
+"""Parts that all metrics of samples share: checks of the input, sizes, and sample sets."""
 
 from __future__ import annotations
 
@@ -23,23 +23,28 @@ class DrawsConfig(trilemma.Config):
 
 
 def check_pair(real: Array, generated: Array, *, equal: bool = True) -> None:
-    """Refuse what no metric can compare.
+    """Raise an error for sets that no metric can compare.
 
-    Raises DataError where the two sets differ in dimension, in size (if `equal`), are not `(n, d)` with n >= 2, or
-    where `real` is not finite; DivergedError where `generated` is not finite. The check comes first on every path:
-    solvers of optimal transport return 0 for NaN.
+    Raises DataError if the sets are not `(n, d)` with one d and n >= 2, if they differ in size (with `equal`), or if
+    `real` is not finite, and DivergedError if `generated` is not finite. Every metric calls it first, because solvers
+    of optimal transport return 0 for NaN.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
-        raise trilemma.DataError(f"real {real.shape} and generated {generated.shape} are not both (n, d) with one d")
+        raise trilemma.DataError(
+            f"real points of shape {real.shape} and generated points of shape {generated.shape} cannot be compared: "
+            "both must be (n, d) with the same d"
+        )
     if min(len(real), len(generated)) < 2:
-        raise trilemma.DataError(f"{min(len(real), len(generated))} points are too few for a metric; at least 2")
+        raise trilemma.DataError(
+            f"{min(len(real), len(generated))} points are too few for a metric: give at least 2 points per set"
+        )
     if equal and len(real) != len(generated):
         raise trilemma.DataError(
             f"{len(real)} real and {len(generated)} generated points: the bias of this metric depends on n, so both "
             "sets need the same size"
         )
     if not np.isfinite(real).all():
-        raise trilemma.DataError("a real point is not finite")
+        raise trilemma.DataError("some real points are not finite: check the dataset for infinite and missing values")
     if not np.isfinite(generated).all():
         bad = int((~np.isfinite(generated).all(axis=1)).sum())
         raise trilemma.DivergedError(f"{bad} of {len(generated)} generated points are not finite")
@@ -47,11 +52,12 @@ def check_pair(real: Array, generated: Array, *, equal: bool = True) -> None:
 
 @dataclass(frozen=True)
 class SampleSets:
-    """Sets of `n` points each: real ones, of which the first is the reference, and the model's.
+    """Sets of `n` points each: real sets, of which the first is the reference, and sets drawn from the model.
 
-    Of a distribution there is a fresh real set for each model draw: the pairs are independent of each other, and an
-    interval over them speaks of the model. Otherwise (`fresh` is false) all draws meet the one reference, an interval
-    is conditional on it, and the other real sets, parts of the validation split, serve the floor alone.
+    If the true distribution can be sampled, `fresh` is true: each model set is compared with a real set of its own.
+    The pairs are independent, so an interval over them covers the variation of both sets. Otherwise all model sets are
+    compared with the one reference, and an interval is conditional on it. The other real sets are then parts of the
+    validation split and are used for the floor alone.
     """
 
     real: list[Array]
@@ -60,7 +66,7 @@ class SampleSets:
 
     @classmethod
     def of(cls, evaluation: trilemma.Evaluation, n: int, draws: int) -> SampleSets:
-        """`draws` model sets of at most `n` points, as many as the held-out data allows, and as many real ones."""
+        """Draw `draws` model sets, and as many real sets as the held-out data allows, of at most `n` points each."""
         n = min(n, evaluation.size("test"))
         if not evaluation.real_draws(n):
             n = min(n, evaluation.size("valid"))
@@ -76,28 +82,28 @@ class SampleSets:
 
     @property
     def pairs(self) -> list[Pair]:
-        """Real with generated, one pair for each model draw."""
+        """Pairs of a real set and a generated set, one for each model draw."""
         reference = self.real if self.fresh else [self.real[0]] * len(self.generated)
         return list(zip(reference, self.generated, strict=True))
 
     @property
     def real_pairs(self) -> list[Pair]:
-        """Real with real: the floor."""
+        """Pairs of two real sets, for the floor."""
         return _neighbors(self.real) if self.fresh else [(self.real[0], other) for other in self.real[1:]]
 
     @property
     def model_pairs(self) -> list[Pair]:
-        """Generated with generated, each draw once on either side."""
+        """Pairs of two generated sets. Each draw stands once on each side."""
         return _neighbors(self.generated)
 
 
 def _neighbors(sets: list[Array]) -> list[Pair]:
-    """Each set with the next, the last with the first (two sets make one pair)."""
+    """Pair each set with the next, and the last with the first. Two sets make one pair."""
     return [(sets[k - 1], sets[k]) for k in range(len(sets)) if k or len(sets) > 2]
 
 
 def squared_distances(x: Array, y: Array, rows: int = 500) -> Iterator[Array]:
-    """Blocks of rows of |x_i - y_j|^2, by one matrix product each: bounds memory at any n. Each block is new."""
+    """Yield blocks of rows of |x_i - y_j|^2, by one matrix product each, to bound memory. Each block is a new array."""
     center = x.mean(0)
     x, y = x - center, y - center
     norms = (y * y).sum(1)

@@ -1,4 +1,4 @@
-"""How far a learned score is from the true one, at each noise level, at the data and far from it."""
+"""The error of a learned score at each noise level, near the data and far from it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 
 
 def mixture_score(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
-    """grad log p_sigma of a Gaussian mixture smoothed by N(0, sigma^2 I), at `x` (n, d); same shape, float64.
+    """The score grad log p_sigma of a Gaussian mixture smoothed by N(0, sigma^2 I), at `x` (n, d), of the same shape.
 
-    The smoothed distribution is the mixture with covariances C_k + sigma^2 I. Shapes: `centers` (k, d), `weights` (k,),
-    `covariances` (k, d, d).
+    The smoothed distribution is the mixture with covariances C_k + sigma^2 I. Everything is float64. Shapes: `centers`
+    (k, d), `weights` (k,), `covariances` (k, d, d).
     """
     noise = sigma**2 * torch.eye(x.shape[1], dtype=torch.float64)
     log_terms, pulls = [], []
@@ -42,17 +42,17 @@ def log_sigma_integral(values: Array, sigmas: Array) -> Array:
 
 
 class ScoreError(trilemma.Metric):
-    """The error of a learned score against that of the true distribution, over a ladder of noise levels, in model
-    space.
+    """Error of the learned score against the score of the true distribution, over a grid of noise levels.
 
-    At each level the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is stored as a curve twice: over p_sigma
-    itself (`near`), and over a broad Gaussian about the data (`far`), where a score is hardly trained but a sampler
-    that starts anywhere must pass. `score_error` is the integral of sigma^2 E|s_model - grad log p_sigma|^2 over
-    ln(sigma) at the data: what the learned score adds to the KL divergence by reversing the diffusion over these
-    levels, at most (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1, for
-    the diffusion dx = sqrt(2 sigma) dw). `score_error_far` is the same integral far from the data.
+    It is computed in model space. At each noise level, the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is
+    stored twice: with points from p_sigma (`near`), and with points from a broad Gaussian about the data (`far`). Few
+    training points lie far from the data, but a sampler that starts there must pass through. `score_error` is the
+    integral of sigma^2 E|s_model - grad log p_sigma|^2 over ln(sigma) with points from p_sigma. It is an upper bound of
+    what the error of the score adds to the KL divergence when the diffusion dx = sqrt(2 sigma) dw is reversed over
+    these levels (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1).
+    `score_error_far` is the same integral far from the data.
 
-    Raises UnsupportedError for models without a score and for distributions that are not mixtures of Gaussians.
+    Raises UnsupportedError for models without a score, and if the true distribution is not a mixture of Gaussians.
     """
 
     name = "score_error"
@@ -65,19 +65,21 @@ class ScoreError(trilemma.Metric):
     )
 
     class Config(trilemma.Config):
-        """The ladder, and the points."""
+        """The noise levels, and the points."""
 
-        n: int = Field(1000, ge=2, description="points at each noise level, the same for all of them up to the noise")
+        n: int = Field(
+            1000, ge=2, description="points at each noise level; all levels share them and scale their noise"
+        )
         levels: int = Field(20, ge=2, description="noise levels, evenly spaced in ln(sigma)")
-        sigma_min: float = Field(0.02, gt=0, description="least noise level, in deviations of the data")
-        sigma_max: float = Field(50.0, gt=0, description="largest noise level, in deviations of the data")
-        far: float = Field(3.0, gt=0, description="deviation of the Gaussian of the points far from the data")
+        sigma_min: float = Field(0.02, gt=0, description="smallest noise level, in standard deviations of the data")
+        sigma_max: float = Field(50.0, gt=0, description="largest noise level, in standard deviations of the data")
+        far: float = Field(3.0, gt=0, description="standard deviation of the Gaussian for points far from the data")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         modes = evaluation.model_space_modes()
         if modes is None:
             raise trilemma.UnsupportedError(
-                f"the score of the distribution behind '{evaluation.dataset.name}' is not known"
+                f"the score of the true distribution of '{evaluation.dataset.name}' is not known"
             )
         c = self.config
         generator = torch.Generator().manual_seed(0)

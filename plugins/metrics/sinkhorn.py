@@ -1,4 +1,4 @@
-"""The Sinkhorn divergence: optimal transport with entropy, debiased."""
+"""The Sinkhorn divergence: optimal transport with entropic regularization, debiased."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ Array = NDArray[np.float64]
 
 _INNER = 10  # scaling iterations between two absorptions of the scalings into the potentials
 _MOST = 1000  # absorptions in all
-_TOLERANCE = 3e-4  # on the marginals, in total variation; the value's error is of second order in it
+_TOLERANCE = 3e-4  # on the marginals, in total variation; the error of the cost is of second order in it
 
 
 def entropic_cost(x: Array, y: Array, epsilon: float) -> float:
-    """min_P <P, |x_i - y_j|^2> + epsilon KL(P | a b') over plans between equal weights, by its dual <f, a> + <g, b>.
+    """Entropic transport cost min_P <P, |x_i - y_j|^2> + epsilon KL(P | a b') between sets `(n, d)` and `(m, d)`.
 
-    Sinkhorn's algorithm with absorption into the potentials (Schmitzer 2019), solved at ever smaller regularizations
-    down to `epsilon`, each half the one before. Raises TransportError where it does not converge.
+    The weights a and b are equal, and the cost is computed from its dual <f, a> + <g, b>. The algorithm is Sinkhorn's,
+    with absorption into the potentials (Schmitzer 2019). It solves a sequence of problems, each with half the
+    regularization of the one before, down to `epsilon`. Raises TransportError if it does not converge.
     """
     cost = cdist(x, y, "sqeuclidean")
     f, g = np.zeros(len(x)), np.zeros(len(y))
@@ -47,14 +48,17 @@ def entropic_cost(x: Array, y: Array, epsilon: float) -> float:
             if level <= epsilon:
                 return float(f.mean() + g.mean())
             level /= 2
-    raise TransportError(f"Sinkhorn's algorithm left an error of {error:.1e} on the marginals; use a larger blur")
+    raise TransportError(
+        f"Sinkhorn's algorithm did not converge: the error of the marginals is {error:.1e}; use a larger blur"
+    )
 
 
 def sinkhorn_divergence(*, real: Array, generated: Array, epsilon: float) -> float:
-    """S = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2 of `entropic_cost` (Genevay et al. 2018; Feydy et al. 2019).
+    """Sinkhorn divergence S = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2 (Genevay et al. 2018; Feydy et al. 2019).
 
-    From W2^2 for epsilon to 0 to the squared distance of the means for epsilon to infinity; never negative, and zero
-    only for equal sets. Raises DataError or DivergedError for sets that cannot be compared, TransportError.
+    OT is `entropic_cost` between sets `(n, d)`. S tends to W2^2 as epsilon tends to 0, and to the squared distance of
+    the means as epsilon tends to infinity. It is never negative, and it is zero only for equal sets. Raises DataError
+    or DivergedError for sets that cannot be compared, TransportError if the solver does not converge.
     """
     check_pair(real, generated)
     own = entropic_cost(real, real, epsilon) + entropic_cost(generated, generated, epsilon)
@@ -62,7 +66,7 @@ def sinkhorn_divergence(*, real: Array, generated: Array, epsilon: float) -> flo
 
 
 class Sinkhorn(CorrectedDistance):
-    """Sinkhorn divergence: between W2 and a kernel distance, smoother than W2 and less biased by a finite n."""
+    """Sinkhorn divergence: optimal transport with entropic regularization, smoother than W2 and less biased."""
 
     name = "sinkhorn"
     quantities = distance_and_excess("sinkhorn", "Sinkhorn divergence", place="more", most_dim=READABLE_UP_TO)
@@ -73,7 +77,7 @@ class Sinkhorn(CorrectedDistance):
         n: int = Field(500, ge=2, description="points per sample set; fewer where the held-out data has fewer")
         draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
         blur: float = Field(
-            0.1, gt=0, description="root of the regularization, as a share of the median distance of real points"
+            0.1, gt=0, description="square root of the regularization over the median distance of real points"
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:

@@ -1,4 +1,4 @@
-"""How well the columns of a table and their correlations are reproduced."""
+"""Metrics of how well a model reproduces the columns of a table and their correlations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 
 
 def marginal_distances(*, real: Array, generated: Array) -> Array:
-    """The Kolmogorov-Smirnov distance of each coordinate, shape `(d,)`: the largest gap of distribution functions.
+    """The Kolmogorov-Smirnov distance of each coordinate, shape `(d,)`, between sets `(n, d)`.
 
-    0 to 1, whatever the units. The sets are `(n, d)`. Raises DataError or DivergedError for sets that cannot be
-    compared.
+    It is the largest difference of the two distribution functions, from 0 to 1 in any units. Raises DataError or
+    DivergedError for sets that cannot be compared.
     """
     check_pair(real, generated)
     both = np.sort(np.concatenate([real, generated]), axis=0)
@@ -31,14 +31,14 @@ def marginal_distances(*, real: Array, generated: Array) -> Array:
 
 
 def correlation_distance(*, real: Array, generated: Array) -> float:
-    """Mean absolute difference of the correlation coefficients over pairs of different coordinates, 0 to 2.
+    """Mean absolute difference of the correlation coefficients over pairs of different coordinates, from 0 to 2.
 
-    A coordinate that is constant in one set is uncorrelated with all others. Raises DataError or DivergedError for sets
-    that cannot be compared, DataError for one coordinate.
+    The sets are `(n, d)`. A coordinate that is constant in one set counts as uncorrelated with all others. Raises
+    DataError or DivergedError for sets that cannot be compared, DataError for one coordinate.
     """
     check_pair(real, generated)
     if real.shape[1] < 2:
-        raise trilemma.DataError("one coordinate has no correlations")
+        raise trilemma.DataError("correlations need at least two coordinates, but the points have one")
     pairs = np.triu_indices(real.shape[1], 1)
     return float(np.abs(_correlations(real)[pairs] - _correlations(generated)[pairs]).mean())
 
@@ -51,9 +51,10 @@ def _correlations(x: Array) -> Array:
 
 
 class Tabular(TwoSample):
-    """Mean error of the single columns (Kolmogorov-Smirnov) and of their correlations: what a table must keep at least.
+    """Errors of the columns of a table, each alone (Kolmogorov-Smirnov distance), and of their correlations.
 
-    Neither sees what the joint distribution does beyond that. Raises UnsupportedError for images and for one column.
+    They see no other property of the joint distribution, so read them beside a distance between distributions. Raises
+    UnsupportedError for images and for tables of one column.
     """
 
     name = "tabular"
@@ -66,7 +67,9 @@ class Tabular(TwoSample):
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         if evaluation.dataset.kind != "vector" or evaluation.dim < 2:
-            raise trilemma.UnsupportedError(f"'{evaluation.dataset.name}' is not a table of at least two columns")
+            raise trilemma.UnsupportedError(
+                f"the metric tabular needs a table of two or more columns, unlike '{evaluation.dataset.name}'"
+            )
         gaps = marginal_distances(real=real, generated=generated)
         return {
             "marginal_error": float(gaps.mean()),

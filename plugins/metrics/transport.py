@@ -17,20 +17,19 @@ from .samples import check_pair
 Array = NDArray[np.float64]
 
 _DENSE_UP_TO = 1500  # points below which the dense solver is as fast
-_MAX_ITERATIONS = 100_000_000  # never the limit in practice: POT's default stops early and is off by up to a percent
+_MAX_ITERATIONS = 100_000_000  # never reached in practice; POT's default stops early, with an error of up to a percent
 
 
 class TransportError(trilemma.TrilemmaError):
-    """A transport problem whose solver did not converge."""
+    """The solver of a transport problem did not converge."""
 
 
 def squared_w2(*, real: Array, generated: Array) -> float:
-    """W2^2 of two empirical distributions, each `(n, d)` with equal weights: the least mean squared distance of a
-    matching.
+    """Squared W2 of two sample sets `(n, d)`: the smallest mean squared distance over all matchings.
 
-    Exact: by column generation, with a dual certificate, and by POT's dense network simplex for small sets and
-    where column generation gives up. Raises DataError or DivergedError for sets that cannot be compared,
-    TransportError where the solver does not converge.
+    The value is exact. It comes from column generation, which proves that the plan is optimal. Small sets, and
+    problems on which column generation gives up, are solved by POT's dense network simplex. Raises DataError or
+    DivergedError for sets that cannot be compared, TransportError if the solver does not converge.
     """
     check_pair(real, generated)
     n = len(real)
@@ -43,15 +42,15 @@ def squared_w2(*, real: Array, generated: Array) -> float:
 
 
 def dense_squared_w2(real: Array, generated: Array) -> float:
-    """The same by the network simplex over the whole cost matrix."""
+    """Squared W2 as in `squared_w2`, by the network simplex over the whole cost matrix."""
     return _dense(cdist(real, generated, "sqeuclidean"))
 
 
 def w1(*, real: Array, generated: Array) -> float:
-    """W1 of two empirical distributions, each `(n, d)` with equal weights: the least mean distance of a matching.
+    """W1 of two sample sets `(n, d)`: the smallest mean distance over all matchings.
 
-    Exact, by POT's network simplex over all n^2 arcs. Raises DataError or DivergedError for sets that cannot be
-    compared, TransportError where the solver does not converge.
+    The value is exact, by POT's network simplex over all n^2 arcs. Raises DataError or DivergedError for sets that
+    cannot be compared, TransportError if the solver does not converge.
     """
     check_pair(real, generated)
     return _dense(cdist(real, generated))
@@ -60,7 +59,7 @@ def w1(*, real: Array, generated: Array) -> float:
 def _dense(cost: Array) -> float:
     weights = np.full(len(cost), 1 / len(cost))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what POT warns of is raised below
+        warnings.simplefilter("ignore")  # the warning of POT is raised as an error below
         value, log = ot.emd2(weights, weights, cost, numItermax=_MAX_ITERATIONS, log=True)
     if log.get("warning"):
         raise TransportError(f"optimal transport of {len(cost)} points did not converge: {log['warning']}")

@@ -1,4 +1,4 @@
-"""The base of metrics that compare one real with one generated set: values and floors over the draws."""
+"""The base class of metrics that compare a real set with a generated set: values and floors over several draws."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from .samples import DrawsConfig, Pair, SampleSets
 
 Array = NDArray[np.float64]
 
-# Floors do not depend on the model: the sampler settings of one cell share them.
+# Floors do not depend on the model, so all sampler settings of a cell share them.
 _floors: WeakKeyDictionary[trilemma.Dataset, dict[tuple[str, int, int, str], list[Mapping[str, float]]]] = (
     WeakKeyDictionary()
 )
 
 
 READABLE_UP_TO = 10
-"""Dimensions above which nearest neighbors and exact transport favor distributions that are too narrow, at any feasible
-n.
+"""The number of dimensions up to which nearest neighbors and exact transport can be read. Above it, they favor
+distributions that are too narrow at any feasible n.
 """
 
 
 class TwoSample(trilemma.Metric):
-    """A metric of a real and a generated set. Give `quantities` and `compare`.
+    """Base class of metrics that compare a real set with a generated set. A subclass gives `quantities` and `compare`.
 
-    Value: mean over the draws, with its t-interval; floor: the same between real sets.
+    The value is the mean over the draws, with its t-interval. The floor is the mean over pairs of real sets.
     """
 
     class Config(DrawsConfig):
@@ -39,7 +39,7 @@ class TwoSample(trilemma.Metric):
 
     @abstractmethod
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
-        """The value of each quantity for one pair of sets; a quantity that has none there is left out."""
+        """The value of each quantity for one pair of sets, without the quantities that are not defined for it."""
 
     def details(self, evaluation: trilemma.Evaluation) -> dict[str, Any]:
         """Settings to store with the results."""
@@ -63,11 +63,11 @@ class TwoSample(trilemma.Metric):
         ]
 
     def over(self, pairs: list[Pair], evaluation: trilemma.Evaluation) -> list[Mapping[str, float]]:
-        """`compare` of each pair."""
+        """The values of `compare` for each pair."""
         return [self.compare(real, generated, evaluation) for real, generated in pairs]
 
     def floors(self, sets: SampleSets, evaluation: trilemma.Evaluation) -> list[Mapping[str, float]]:
-        """`compare` of each pair of real sets, remembered while the dataset lives."""
+        """The values of `compare` for each pair of real sets, cached as long as the dataset exists."""
         known = _floors.setdefault(evaluation.dataset, {})
         key = (self.name, sets.n, len(sets.generated), self.config.model_dump_json())
         if key not in known:
@@ -83,7 +83,7 @@ def summary(
     details: dict[str, Any],
     dim: int,
 ) -> trilemma.Result:
-    """The result of one quantity from its values over the draws and between real sets."""
+    """The result of one quantity, from its values over the draws and its values between real sets."""
     value, low, high = trilemma.mean_interval(values)
     floor, floor_low, floor_high = trilemma.mean_interval(floors)
     about = {

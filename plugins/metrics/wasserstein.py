@@ -1,4 +1,4 @@
-"""Wasserstein distances, exact and sliced, raw and corrected for what finite samples add to them."""
+"""Wasserstein distances, exact and sliced, raw and corrected for the bias of finite samples."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ Place = Literal["main", "more"]
 
 
 def squared_sliced_w2(*, real: Array, generated: Array, directions: Array) -> float:
-    """Mean over `directions` (d, k), unit columns, of the squared W2 of the projected sets, each `(n, d)`.
+    """Squared sliced W2 of sets `(n, d)`: the mean squared W2 of their projections (Bonneel et al. 2015).
 
-    Bonneel et al. 2015. Raises DataError or DivergedError for sets that cannot be compared.
+    The columns of `directions` (d, k) are unit vectors. Raises DataError or DivergedError for sets that cannot be
+    compared.
     """
     check_pair(real, generated)
     difference = np.sort(real @ directions, axis=0) - np.sort(generated @ directions, axis=0)
@@ -31,17 +32,18 @@ def squared_sliced_w2(*, real: Array, generated: Array, directions: Array) -> fl
 
 
 def fixed_directions(d: int, count: int) -> Array:
-    """The same `count` random unit vectors each time, as columns `(d, count)`."""
+    """Random unit vectors as columns `(d, count)`, the same at each call."""
     directions = np.random.default_rng(0).standard_normal((d, count))
     directions /= np.linalg.norm(directions, axis=0)
     return directions
 
 
 def excess(model: Array, real_self: Array, model_self: Array) -> Array:
-    """V = P - (F_real + F_model) / 2 of each draw, from (squared) distances.
+    """The excess V = P - (F_real + F_model) / 2 of each draw, from distances or squared distances.
 
-    F_real and F_model are the self-distances of independent draws of the same size, so that the bias of a finite
-    sample, which rewards distributions that are too narrow, cancels.
+    P is the distance between real and generated sets. F_real and F_model are the distances between two real sets and
+    between two generated sets of the same size. Finite samples bias P in favor of distributions that are too narrow;
+    in V this bias cancels.
     """
     return model - float(real_self.mean() + model_self.mean()) / 2
 
@@ -49,8 +51,9 @@ def excess(model: Array, real_self: Array, model_self: Array) -> Array:
 def distance_and_excess(
     name: str, title: str, *, power: int = 2, unit: str = "data units", place: Place = "main", **dimensions: int
 ) -> tuple[trilemma.Quantity, trilemma.Quantity]:
-    """The two quantities of a corrected distance: `name` and `name`_excess. In the main table the excess is the first
-    of its group: models are ranked by it.
+    """The two quantities of a corrected distance: `name` and `name`_excess.
+
+    In the main table the excess comes first in its group, because models are ranked by it.
     """
     squared = f"{unit}^2" if unit and power == 2 else unit
     return (
@@ -67,11 +70,11 @@ def distance_and_excess(
 
 
 class CorrectedDistance(TwoSample):
-    """A distance and its correction, the excess, both of order `power`.
+    """Base class of distances with a correction: the distance, and its excess to the power `power`.
 
-    The first is the root of a mean of `powered`, biased upwards by a finite n: it can rank a distribution that is too
-    narrow above the true one. Models are ranked by the second. `below_floor` flags a model that is nearer to the real
-    sets than they are to each other.
+    The distance is the root of the mean of `powered`. It is biased upwards at finite n, and it can prefer a
+    distribution that is too narrow to the true one. Models are therefore ranked by the excess. The detail `below_floor`
+    says that the generated sets are nearer to the real sets than the real sets are to each other.
     """
 
     power: ClassVar[int] = 2
@@ -81,7 +84,7 @@ class CorrectedDistance(TwoSample):
 
     @abstractmethod
     def powered(self, real: Array, generated: Array) -> float:
-        """The distance to the power `power`."""
+        """The distance between two sets `(n, d)`, to the power `power`."""
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         return {"powered": self.powered(real, generated)}
@@ -97,7 +100,7 @@ class CorrectedDistance(TwoSample):
         floors: list[Mapping[str, float]],
         evaluation: trilemma.Evaluation,
     ) -> list[trilemma.Result]:
-        """The distance and its correction from `compare` of the pairs and of the real pairs."""
+        """The distance and its excess, from the values of `compare` for `sets.pairs` and for `sets.real_pairs`."""
         model, real_self, model_self = (
             np.array([value["powered"] for value in found])
             for found in (values, floors, self.over(sets.model_pairs, evaluation))
@@ -116,8 +119,7 @@ class CorrectedDistance(TwoSample):
             }
         )
         if not evaluation.independent_draws:
-            # The same held-out points at each draw: they vary by nothing, and say nothing of how a distribution differs
-            # from it.
+            # Each draw is the same set of points, so there is no interval and no self-distance F_model.
             return [raw.model_copy(update={"ci_low": None, "ci_high": None})]
         corrected = summary(
             its_excess,
@@ -138,7 +140,7 @@ class CorrectedDistance(TwoSample):
 
 
 class Wasserstein(CorrectedDistance):
-    """Exact Wasserstein distance of order 2 (optimal transport under squared Euclidean cost)."""
+    """Exact Wasserstein distance of order 2: optimal transport under squared Euclidean cost."""
 
     name = "wasserstein"
     quantities = distance_and_excess("w2", "W₂", most_dim=READABLE_UP_TO)
@@ -148,7 +150,7 @@ class Wasserstein(CorrectedDistance):
 
 
 class Wasserstein1(CorrectedDistance):
-    """Exact Wasserstein distance of order 1 (optimal transport under Euclidean cost)."""
+    """Exact Wasserstein distance of order 1: optimal transport under Euclidean cost."""
 
     name = "wasserstein1"
     power = 1
@@ -164,7 +166,7 @@ class Wasserstein1(CorrectedDistance):
 
 
 class SlicedWasserstein(CorrectedDistance):
-    """Sliced Wasserstein distance of order 2, over fixed projections: to be read above ten dimensions."""
+    """Sliced Wasserstein distance of order 2, over fixed random projections. Use it above ten dimensions."""
 
     name = "sliced_wasserstein"
     quantities = distance_and_excess("sliced_w2", "Sliced W₂", least_dim=READABLE_UP_TO + 1)

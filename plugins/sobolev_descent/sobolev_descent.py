@@ -16,14 +16,14 @@ import trilemma
 from ..networks.mlp import FourierFeatures, initialize, mlp
 
 Critic = Callable[[Tensor], Tensor]
-"""Points `(n, *shape)` to values `(n,)`."""
+"""A function from points `(n, *shape)` to values `(n,)`."""
 
 
 def values_and_gradients(critic: Critic, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
     """f(x_i), shape `(n,)`, and the gradient of f at each point, of the shape of `x`.
 
-    The gradient of the sum is that of each value by itself, as no value depends on another point. `differentiable`:
-    with respect to the critic's parameters.
+    No value depends on another point, so the gradient of the sum of values gives the gradient of each value. With
+    `differentiable`, the results can be differentiated with respect to the parameters of the critic.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -42,16 +42,16 @@ def sobolev_constraint(values: Tensor, gradients: Tensor, alpha: float) -> Tenso
 
 
 def augmented_lagrangian(gap: Tensor, constraint: Tensor, multiplier: Tensor, rho: float) -> Tensor:
-    """What the critic maximizes: (E_p f - E_q f) - lambda C - rho C^2 / 2."""
+    """The augmented Lagrangian (E_p f - E_q f) - lambda C - rho C^2 / 2, which the critic maximizes."""
     return gap - multiplier * constraint - rho / 2 * constraint.square()
 
 
 def birth_death(x: Tensor, values: Tensor, time: float, generator: torch.Generator) -> Tensor:
-    """Particles `(n, *shape)` after births and deaths for `time` at the rates f - mean f; there are as many as before.
+    """Particles `(n, *shape)` after births and deaths at the rates f - mean f during `time`. Their number is unchanged.
 
-    Those with a positive rate are doubled and those with a negative one die, with probability 1 - exp(-time |rate|).
-    The number is restored by dropping or doubling particles uniformly at random (Rotskoff et al. 2019, as in Mroueh &
-    Rigotti 2020, algorithm 1).
+    With probability 1 - exp(-time |rate|), a particle of positive rate is doubled and a particle of negative rate dies.
+    Then particles are dropped or doubled uniformly at random until there are n again (Rotskoff et al. 2019, as in
+    Mroueh & Rigotti 2020, algorithm 1).
     """
     rates = values - values.mean()
     chance = torch.rand(len(x), generator=generator, device=x.device)
@@ -68,14 +68,14 @@ def birth_death(x: Tensor, values: Tensor, time: float, generator: torch.Generat
 
 
 def mmd(x: Tensor, y: Tensor, width: float) -> float:
-    """Maximum mean discrepancy of two sets, the biased estimate (Gretton et al. 2012, eq. 5): never negative.
+    """Maximum mean discrepancy of two sets, by the biased estimate (Gretton et al. 2012, eq. 5), which is at least 0.
 
-    The kernel is the mean of Gaussians of widths `width` x (1/4, 1/2, 1, 2, 4). Unlike the unbiased estimate, it has a
-    floor above 0 for equal distributions, which falls as the root of the number of points.
+    The kernel is the mean of Gaussians of widths `width` x (1/4, 1/2, 1, 2, 4). For equal distributions the estimate is
+    above 0, and it falls with the inverse square root of the number of points.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
-        """One exponential for the widest Gaussian; halving the width takes the fourth power."""
+        """The mean of the Gaussians. Only the widest needs an exponential: half the width is the fourth power."""
         power = (torch.cdist(a.flatten(1), b.flatten(1)).square() / (-2 * (4 * width) ** 2)).exp()
         total = power
         for _ in range(4):
@@ -91,20 +91,20 @@ def median_distance(x: Tensor) -> float:
     return float(torch.pdist(x.flatten(1)).median())
 
 
-WARM_UP = 0.03  # share of the budget in which the critic learns before anything moves
-CURVE_POINTS = 40  # of the MMD: one for each of the first steps, and as many over all
+WARM_UP = 0.03  # share of the budget in which the critic learns before the particles move
+CURVE_POINTS = 40  # points of the MMD curve: one at each of the first 40 steps, and about 40 spread over all steps
 MMD_POINTS = 1_000
 
 
 class Transport(trilemma.Sampler):
-    """Fresh noise carried along the descent by the critics that were kept of it: one evaluation and gradient a step."""
+    """Moves fresh noise along the descent, with the stored critic of each step. A step takes one evaluation."""
 
     name = "transport"
-    steps: int | None = Field(None, ge=1, description="steps taken, from the first; default: all")
+    steps: int | None = Field(None, ge=1, description="number of steps to take, from the first; by default all")
 
 
 class CriticNetwork(nn.Module):
-    """A critic f on vectors: an MLP over Fourier features of the point. `(n, d)` to `(n,)`."""
+    """A critic f from points `(n, d)` to values `(n,)`: an MLP over Fourier features of the point."""
 
     def __init__(self, d: int, hidden: tuple[int, ...], octaves: int) -> None:
         super().__init__()
@@ -120,9 +120,9 @@ class CriticNetwork(nn.Module):
 class SobolevDescent(trilemma.NeuralModel):
     """Sobolev descent (Mroueh, Sercu & Raj 2019): particles follow the gradient of a critic from noise to data.
 
-    Training moves a set of particles; the critic of every step is kept. A sample is fresh noise carried along by all of
-    them, so that samples are independent and none is a particle that was trained on. The budget is spread evenly over
-    the steps: what it buys is steps of the critic in between.
+    Training moves a set of particles and stores the critic of every step. Sampling moves fresh noise by all the stored
+    critics, so samples are independent of each other and of the training particles. The number of descent steps is
+    fixed, and a larger budget trains the critic longer between two of them.
     """
 
     name = "sobolev-descent"
@@ -164,9 +164,10 @@ class SobolevDescent(trilemma.NeuralModel):
     # Training
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Train the critic and move the particles by turns; `ctx.curves` gets the MMD along the descent, and its floor.
+        """Train the critic and move the particles in turns.
 
-        The MMD is that to validation points, the floor that of training points to them.
+        `ctx.curves` gets `mmd`, the MMD between particles and validation points along the descent, and `mmd_floor`, the
+        MMD between training points and validation points.
         """
         super().fit(train, ctx)
         while self._moved < self.config.steps:
@@ -181,7 +182,7 @@ class SobolevDescent(trilemma.NeuralModel):
             ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """What the critic minimizes on data `x` and as many particles: minus the augmented Lagrangian."""
+        """The loss of the critic, minus the augmented Lagrangian, on data `x` and an equal number of particles."""
         return self.objective(x, ctx)[0]
 
     def objective(self, x: Tensor, ctx: trilemma.Context) -> tuple[Tensor, Tensor, Tensor]:
@@ -193,10 +194,10 @@ class SobolevDescent(trilemma.NeuralModel):
         return -augmented_lagrangian(gap, constraint, self.multiplier, self.config.rho), gap, constraint
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """One step of the critic and its multiplier, then the steps of the descent that are due."""
+        """One step of the critic and of the multiplier, then the steps of the descent that are due."""
         loss, gap, constraint = self.objective(x, ctx)
         update(loss)
-        # The supremum is one over C <= 0: a negative multiplier would only make the critic overshoot.
+        # The constraint is C <= 0, so the multiplier must not be negative; below 0 it would make the critic overshoot.
         self.multiplier.add_(self.config.rho * constraint.detach()).clamp_(min=0)
         if ctx.clock is not None:
             due = self.config.steps * (ctx.clock.progress - WARM_UP) / (1 - WARM_UP)
@@ -206,7 +207,7 @@ class SobolevDescent(trilemma.NeuralModel):
 
     @torch.no_grad()
     def move(self, ctx: trilemma.Context) -> None:
-        """One step of all particles along the critic, which is kept."""
+        """Store the critic, and move all particles one step along its gradient."""
         self.path[self._moved] = parameters_to_vector(self.critic.parameters())
         self.particles.copy_(self.step(self.particles, self._moved, ctx.generator))
         self._moved += 1
@@ -214,13 +215,13 @@ class SobolevDescent(trilemma.NeuralModel):
             self.record(ctx)
 
     def record(self, ctx: trilemma.Context) -> None:
-        """Note the MMD between particles and validation points."""
+        """Append the MMD between particles and validation points to the curves."""
         if ctx.valid is not None:
             ctx.curves.setdefault("mmd_step", []).append(self._moved)
             ctx.curves.setdefault("mmd", []).append(self.discrepancy(self.particles, ctx.valid))
 
     def discrepancy(self, x: Tensor, valid: trilemma.Split) -> float:
-        """The MMD between the first points of two sets."""
+        """The MMD between the first `MMD_POINTS` points of `x` and of the validation split."""
         return mmd(x[:MMD_POINTS], valid.x[:MMD_POINTS].to(x), self._width)
 
     # The descent
@@ -231,12 +232,12 @@ class SobolevDescent(trilemma.NeuralModel):
         return x + self.step_size(k) * gradients
 
     def step_size(self, k: int) -> float:
-        """eps_k."""
+        """The step size eps_k."""
         size: float = self.config.step * (1 - k / self.config.steps)
         return size
 
     def evaluate(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The critic of step k and its gradients at `x`."""
+        """Values `(n,)` and gradients of the critic of step k at `x`."""
         sizes = [p.numel() for p in self.critic.parameters()]
         names = [name for name, _ in self.critic.named_parameters()]
         weights = {
@@ -246,7 +247,7 @@ class SobolevDescent(trilemma.NeuralModel):
         return values_and_gradients(lambda y: torch.func.functional_call(self.critic, weights, (y,)), x)
 
     def carry(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Noise carried along the descent."""
+        """Move noise `x` along the descent."""
         sampler = ctx.sampler
         assert isinstance(sampler, Transport)
         for k in range(min(sampler.steps or self.config.steps, self.config.steps)):
@@ -259,11 +260,12 @@ class SobolevDescent(trilemma.NeuralModel):
 
 
 class UnbalancedSobolevDescent(SobolevDescent):
-    """Unbalanced Sobolev descent (Mroueh & Rigotti 2020): particles also double and die by the critic's value.
+    """Unbalanced Sobolev descent (Mroueh & Rigotti 2020): Sobolev descent in which particles are also born and die.
 
-    Births and deaths need a population. So samples are drawn from whole populations of fresh noise, as large as that of
-    training, all of whose evaluations count. They also amplify what a fresh population has more or less of than that of
-    training: with `tau` three times the default, fresh noise can end elsewhere than the particles did.
+    Births and deaths need a population, so samples are drawn from populations of fresh noise with as many particles as
+    in training. The evaluations of the whole population count as cost. Births and deaths also amplify random
+    differences between a fresh population and the training particles. With `tau` at three times the default, fresh
+    noise can end in a different distribution than the training particles.
     """
 
     name = "unbalanced-sobolev-descent"
@@ -271,7 +273,9 @@ class UnbalancedSobolevDescent(SobolevDescent):
     class Config(SobolevDescent.Config):
         """The critic and the descent."""
 
-        alpha: float = Field(0.3, gt=0, description="weight of the critic's variance in its constraint, and of births")
+        alpha: float = Field(
+            0.3, gt=0, description="weight of the variance of the critic in its constraint, and of births and deaths"
+        )
         tau: float = Field(0.1, gt=0, description="time of births and deaths in the first step; it falls linearly to 0")
 
     def step(self, x: Tensor, k: int, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,6 @@
 """The variational bound of a latent-variable model with Gaussian encoder and decoder, and its importance-weighted form.
 
-A diagonal Gaussian is a pair of tensors of shape `(n, d)`: its means and the logarithms of its deviations.
+A diagonal Gaussian is a pair of tensors of shape `(n, d)`: the means and the logarithms of the standard deviations.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def divergence_from_prior(gaussian: Gaussian) -> Tensor:
 
 
 def importance_bound(log_weights: Tensor) -> Tensor:
-    """log (1/K) sum_k w_k of log-weights `(K, n)`, `(n,)`: at most the log-density in expectation, closer for larger K.
+    """The importance-weighted bound log (1/K) sum_k w_k, from log-weights `(K, n)`: `(n,)` (Burda et al. 2016, eq. 8).
 
-    A weight is p(x, z) / q(z | x) with z ~ q; K = 1 is the ELBO (Burda et al. 2016, eq. 8).
+    A weight is p(x, z) / q(z | x) with z ~ q. K = 1 gives the ELBO. In expectation the bound is at most the
+    log-density, and it becomes tighter as K grows.
     """
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))

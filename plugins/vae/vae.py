@@ -17,7 +17,7 @@ from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal,
 
 
 class GaussianNetwork(nn.Module):
-    """A diagonal Gaussian on `(n, n_out)` for each row of `(n, n_in)`, by an MLP over Fourier features of the row."""
+    """A network from inputs `(n, n_in)` to diagonal Gaussians `(n, n_out)`, by an MLP over Fourier features."""
 
     def __init__(
         self, n_in: int, n_out: int, hidden: Sequence[int], *, octaves: int, bound: float, dropout: float
@@ -36,8 +36,8 @@ class GaussianNetwork(nn.Module):
 class Vae(trilemma.NeuralModel):
     """Variational autoencoder (Kingma & Welling 2014) on vectors and flattened images, with a N(0, I) prior.
 
-    Encoder and decoder give a mean and a deviation for each coordinate, so that the decoder's variance is learned too.
-    Its log-density is a lower bound from importance samples.
+    The encoder and the decoder give a mean and a standard deviation for each coordinate, so the variance of the decoder
+    is learned too. The likelihood is a lower bound on the log-density, from importance samples.
     """
 
     name = "vae"
@@ -49,10 +49,14 @@ class Vae(trilemma.NeuralModel):
     class Config(trilemma.Config):
         """Architecture of the autoencoder."""
 
-        latent: int = Field(16, ge=1, description="latent coordinates, at most twice those of the data")
+        latent: int = Field(
+            16, ge=1, description="latent coordinates; reduced to twice the coordinates of the data if larger"
+        )
         hidden: tuple[int, ...] = Field((128, 128), description="widths of the encoder's and decoder's hidden layers")
         octaves: int = Field(2, ge=0, description="octaves of Fourier features of each coordinate")
-        bound: float = Field(6.0, gt=0, description="largest absolute log-deviation of encoder and decoder")
+        bound: float = Field(
+            6.0, gt=0, description="largest absolute logarithm of a standard deviation in encoder and decoder"
+        )
         dropout: float | None = Field(
             None,
             ge=0,
@@ -66,7 +70,7 @@ class Vae(trilemma.NeuralModel):
     class Likelihood(trilemma.Config):
         """How the bound is computed."""
 
-        samples: int = Field(64, ge=1, description="importance samples K: 1 is the ELBO, more tighten the bound")
+        samples: int = Field(64, ge=1, description="importance samples K; 1 gives the ELBO, more give a tighter bound")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config, d = self.config, info.dim
@@ -77,7 +81,7 @@ class Vae(trilemma.NeuralModel):
         self.decoder = GaussianNetwork(self.latent, d, config.hidden, **options)
 
     def divergence(self, posterior: Gaussian, z: Tensor) -> Tensor:
-        """KL(q(z | x) | p(z)), `(n,)`; `z` is drawn from the posterior, for priors without a closed form."""
+        """KL(q(z | x) | p(z)), `(n,)`. Priors without a closed form estimate it from `z`, drawn from the posterior."""
         return divergence_from_prior(posterior)
 
     def log_prior(self, z: Tensor) -> Tensor:
@@ -89,15 +93,15 @@ class Vae(trilemma.NeuralModel):
         return torch.randn((n, self.latent), generator=generator, device=generator.device)
 
     def negative_elbo(self, x: Tensor, weight: float, generator: torch.Generator) -> Tensor:
-        """Minus the ELBO at one draw of z, its divergence weighted (Kingma & Welling 2014, eq. 7)."""
+        """Minus the ELBO at one draw of z, with `weight` on the divergence (Kingma & Welling 2014, eq. 7)."""
         posterior = self.encoder(x)
         z = reparametrize(posterior, standard_normal(posterior[0], generator))
         return (weight * self.divergence(posterior, z) - log_normal(x, self.decoder(z))).mean()
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Minus the ELBO, the weight of its divergence rising in the warm-up (Bowman et al. 2016, section 3.1).
+        """Minus the ELBO, where the weight of the divergence rises in the warm-up (Bowman et al. 2016, section 3.1).
 
-        Without it the decoder's own variance explains everything first, and the latent stays unused.
+        Without the warm-up, the decoder first explains the data by its own variance, and the latent stays unused.
         """
         progress = 1.0 if ctx.clock is None else ctx.clock.progress
         weight = min(1.0, progress / self.config.warmup) if self.config.warmup else 1.0

@@ -18,10 +18,10 @@ from .vae import Vae
 
 
 class FlowPriorVAE(Vae):
-    """VAE with an autoregressive flow as prior, the prior of the variational lossy autoencoder (Chen et al. 2017).
+    """Variational autoencoder with an autoregressive flow as prior, as in the lossy autoencoder (Chen et al. 2017).
 
-    The flow has rational-quadratic splines (Durkan et al. 2019). The decoder gives a diagonal Gaussian for each latent.
-    Its log-density is a lower bound from importance samples.
+    The flow uses rational-quadratic splines (Durkan et al. 2019). The decoder gives a diagonal Gaussian for each
+    latent. The likelihood is a lower bound on the log-density, from importance samples.
     """
 
     name = "vlae"
@@ -44,7 +44,7 @@ class FlowPriorVAE(Vae):
         self.prior = Flow(layers, StandardNormal((self.latent,)))
 
     def divergence(self, posterior: Gaussian, z: Tensor) -> Tensor:
-        """log q(z | x) - log p(z) at one draw of z, `(n,)`: its mean is the divergence (Chen et al. 2017, eq. 1)."""
+        """log q(z | x) - log p(z) at one draw of z, `(n,)`. Its mean is the divergence (Chen et al. 2017, eq. 1)."""
         return log_normal(z, posterior) - self.prior.log_prob(z)
 
     def log_prior(self, z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The comparison: one table per dataset."""
+"""The section of comparison tables, one per dataset."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ..comparison import Cell, Column, Entry, Failure, Table, build
 from ..kit import digest
 
 READING = (
-    "Each row is a model at one sampler setting, best quality first. The value is the mean over seeds; ± is the "
-    "metric's own 95 % interval, “seeds” the standard deviation over training seeds. Shaded bold marks the best of a "
-    "column together with all that cannot be told apart from it. Likelihoods of different kinds stand in columns of "
-    "their own."
+    "Each row is a model at one sampler setting, with the best quality first. A value is the mean over training seeds. "
+    "± is the 95 % interval that the metric gives, and “seeds” is the standard deviation over training seeds. "
+    "Shaded bold marks the best value of a column and all values that are tied with it. Likelihoods of different kinds "
+    "have separate columns, because they cannot be compared."
 )
 
 
 class Comparison(trilemma.ReportSection):
-    """One table per dataset: quality, likelihood and cost of every model and sampler setting."""
+    """The comparison section: one table per dataset with quality, likelihood and cost of each sampler setting."""
 
     name: ClassVar[str] = "comparison"
     order: ClassVar[int] = 20
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
-        """The tables; None for a run without datasets."""
+        """Render the tables. Returns None for a run without datasets."""
         run = digest(view)
         tables = [(build(run, name), build(run, name, main=False)) for name in run.datasets]
         if not tables:

@@ -1,4 +1,4 @@
-"""Quality against cost: one curve per model and sampler family, over its sampler settings."""
+"""The section of figures of quality against cost, with one curve per model and sampler."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ..kit import Digest, digest
 from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
 
 READING = (
-    "Every point is one sampler setting of the same trained model; bars are the intervals that ties are read from. "
-    "Dashed, with its interval: the floor, where samples cannot be told from data. Dotted lines are controls."
+    "Each point is one sampler setting of a trained model, and the points of a curve share the training. Bars are the "
+    "intervals that decide ties. The dashed line is the floor, with its interval: there, samples cannot be told from "
+    "data. Dotted lines are controls."
 )
 PAGE, FILE = (4.8, 3.4), (6.6, 4.8)
 
 
 class Curves(trilemma.ReportSection):
-    """Per dataset: quality against NFE and against sampling time."""
+    """The section of quality against cost: for each dataset, quality against NFE and against sampling time."""
 
     name: ClassVar[str] = "curves"
     order: ClassVar[int] = 40
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
-        """The figures; None where no sampler setting has both a quality and a cost."""
+        """Render the figures. Returns None if no sampler setting has both a quality and a cost."""
         run = digest(view)
         blocks, parts, files = [], [READING], {}
         for index, dataset in enumerate(run.datasets, start=1):
@@ -98,7 +99,7 @@ def _scale(run: Digest, dataset: str, metric: str) -> Scale:
 
 
 def _outside(curves: list[Curve], scale: Scale) -> str:
-    """The controls that lie outside the axis, with their values."""
+    """A sentence that names the controls outside the axis, with their values; "" if there are none."""
     low, high, _ = limits(curves, scale)
     out = [f"{name} {numbers.plain(value)}" for name, value in scale.controls.items() if not low < value < high]
-    return f"Outside the axis: {', '.join(out)}." if out else ""
+    return f"Controls outside the axis: {', '.join(out)}." if out else ""

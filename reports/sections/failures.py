@@ -1,4 +1,4 @@
-"""What failed, where and how."""
+"""The section of failures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..kit import digest
 
 
 class Failures(trilemma.ReportSection):
-    """Every cell and evaluation that gave no result: outcome, phase, time, message, end of the log."""
+    """The failures section: each failed cell and evaluation with outcome, phase, time, message and end of log."""
 
     name: ClassVar[str] = "failures"
     order: ClassVar[int] = 50
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
-        """The list; None where everything went well. What is not defined for a model stands apart, folded."""
+        """Render the list. Returns None if it is empty. Metrics that are not defined for a model are listed apart."""
         run = digest(view)
         ended = failed(run.rows)
         undefined = ended["outcome"] == "unsupported"
@@ -37,8 +37,11 @@ class Failures(trilemma.ReportSection):
                 parts.append(f"<details><summary>{title}</summary>\n\n{markdown.code_block(row['log'])}\n\n</details>")
         if notes:
             lines = [[markdown.escape(cell) for cell in note] for note in notes]
-            body = markdown.table(["Model", "Not defined", "Datasets"], lines)
-            parts.append(f"<details><summary>Not defined for a model: no failure</summary>\n\n{body}\n\n</details>")
+            body = markdown.table(["Model", "Reason", "Datasets"], lines)
+            parts.append(
+                "<details><summary>Metrics that are not defined for a model (these are not failures)</summary>"
+                f"\n\n{body}\n\n</details>"
+            )
         return trilemma.Section(
             title="Failures" if rows else "Not defined",
             html=html.render("failures.html.j2", rows=rows, notes=notes),

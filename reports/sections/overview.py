@@ -1,4 +1,4 @@
-"""The overview: what was run, how it ended, who leads, how to read the numbers."""
+"""The overview section: what was run, how it ended, the best models, and how to read the numbers."""
 
 from __future__ import annotations
 
@@ -16,35 +16,40 @@ from ..kit import Digest, digest
 READING = (
     (
         "Floor",
-        "what a metric gives for two independent draws of real data of the same size. No model can honestly go "
-        "below it; the excess V takes the finite-sample bias out and is 0 for a perfect model.",
+        "the value of a metric for two independent draws of real data of the same size. A model that does not copy "
+        "data cannot be better than the floor, except by chance. In the excess V, the bias of finite samples cancels; "
+        "V is 0 for a perfect model.",
     ),
     (
         "Interval",
-        "95 % for the metric's own sampling error. Values whose intervals overlap are ties, and share the mark. With "
-        "two seeds the interval for ties covers both; from three seeds on it is Student's t over seeds.",
+        "the 95 % interval for the sampling error of the metric. Values whose intervals overlap with the best are tied "
+        "with it and marked too. With two seeds, the interval for ties covers the intervals of both; from three seeds "
+        "on, it is Student's t-interval over seeds.",
     ),
     (
         "Likelihood",
-        "exact; ode: through the probability-flow ODE, solver error included; bound: the true NLL is at most this; "
-        "estimate: from samples or importance weights. Numbers of different kinds are never ranked together.",
+        "there are four kinds. Exact is the density of the model itself. ODE is the density from integrating the "
+        "probability-flow ODE, with the error of the solver. Bound means that the true NLL is at most this. Estimate "
+        "comes from a method that is right only with unlimited samples. Numbers of different kinds are never ranked "
+        "together.",
     ),
     (
         "Generalization gap",
-        "how much more likely training points are than test points. High quality with a large gap is memory.",
+        "the NLL of test points minus the NLL of training points. Good samples from a model with a large gap may be "
+        "copies of training points.",
     ),
-    ("NFE", "network evaluations per sample, counted on the networks themselves."),
+    ("NFE", "the number of network evaluations per sample, as the harness counts it."),
 )
 
 
 class Overview(trilemma.ReportSection):
-    """What was run, how its cells ended, and how to read the numbers."""
+    """The overview section: what was run, how its cells ended, the best models, and how to read the numbers."""
 
     name: ClassVar[str] = "overview"
     order: ClassVar[int] = 10
 
     def render(self, view: trilemma.RunView) -> trilemma.Section:
-        """Always there, also for a run in which everything failed."""
+        """Render the overview, also for a run in which everything failed."""
         run = digest(view)
         facts = [(name, text) for name, text in _facts(run, view) if text]
         leaders = [(run.title(name), _leaders(run, name)) for name in run.datasets]
@@ -85,7 +90,7 @@ def _facts(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
 
 
 def cells(rows: pd.DataFrame) -> str:
-    """How the cells of a uniform frame ended, in words: a cell counts as failed where it gave no number at all."""
+    """The numbers of cells of a uniform frame by outcome. A cell counts as failed only if it has no result at all."""
     bad = failed(rows)
     good = set(rows.loc[rows["outcome"] == "ok", "cell"])
     lost = bad[~bad["cell"].isin(good)].drop_duplicates("cell")
@@ -93,27 +98,30 @@ def cells(rows: pd.DataFrame) -> str:
 
 
 def evaluations(rows: pd.DataFrame) -> str:
-    """What gave no number in cells that gave others; empty where there is nothing to tell."""
+    """The failures in cells that also have results; "" if there are none."""
     bad = failed(rows)
     partial = bad[bad["cell"].isin(set(rows.loc[rows["outcome"] == "ok", "cell"])) & (bad["outcome"] != "unsupported")]
-    return f"{', '.join(_counts(partial))}, in cells that otherwise ended well" if len(partial) else ""
+    return f"{', '.join(_counts(partial))}, in cells that have other results" if len(partial) else ""
 
 
 def selected(rows: pd.DataFrame) -> str:
-    """What the last run into the directory selected; empty where that is everything."""
+    """What the last run into the directory selected; "" if it selected everything."""
     chosen = rows[rows["selected"]]
     if len(chosen) == len(rows):
         return ""
     what = "; ".join(", ".join(_unique(chosen[column])) for column in ("label", "dataset_id", "budget"))
-    return f"selected {what} (marked ▸ below); the other rows are of earlier commands"
+    return f"selected {what} (marked ▸ below); the other rows are from earlier commands"
 
 
 def superseded(count: int) -> str:
-    """How many cells are left out because newer ones stand in their place; empty where there are none."""
+    """The number of cells whose results are superseded and left out; "" if there are none."""
     if not count:
         return ""
     cells = "1 cell" if count == 1 else f"{count} cells"
-    return f"older results of {cells} are left out, since source, data or options changed; `trilemma results` has them"
+    return (
+        f"older results of {cells} are left out, because code, data or options have changed since; "
+        "`trilemma results --superseded` shows them"
+    )
 
 
 def _counts(rows: pd.DataFrame) -> list[str]:
@@ -121,7 +129,7 @@ def _counts(rows: pd.DataFrame) -> list[str]:
 
 
 def machine(environment: dict[str, Any], devices: list[str]) -> str:
-    """The machine in one line, from whatever of it is known."""
+    """The machine in one line: devices, processor, GPUs, threads and the version of torch, as far as they are known."""
     cpu, gpu = _name(environment.get("cpu")), _name(environment.get("gpus"))
     threads = environment.get("threads")
     versions = environment.get("versions")
@@ -147,7 +155,7 @@ def _unique(values: pd.Series) -> list[str]:
 
 
 def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
-    """`(what, who)`: best quality, the fastest way to it, and the lowest NLL of each likelihood kind."""
+    """Pairs of a criterion and its best models: quality, sampling time at that quality, NLL of each likelihood kind."""
     part = run.summary[run.summary["dataset_id"] == dataset]
     quality = measures.deciding(part)
     likelihoods = trilemma.metrics_in_order(part[part["group"].eq("likelihood") & part["place"].eq("first")])
@@ -157,7 +165,7 @@ def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
             best = rows[rows["best"]].sort_values("value")
             names = list(dict.fromkeys(run.run_label(row) for row in best.itertuples()))
             rivals = {run.run_label(row) for row in rows.itertuples()}
-            remark = " (tie)" if len(names) > 1 else " (the only one)" if len(rivals) == 1 else ""
+            remark = " (tie)" if len(names) > 1 else " (the only model)" if len(rivals) == 1 else ""
             best_is = "Highest" if rows["better"].iloc[0] == "higher" else "Lowest"
             title = measures.title_of(part, metric) + (f" ({measures.kind_title(kind)})" if kind else "")
             if names:

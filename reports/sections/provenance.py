@@ -1,4 +1,4 @@
-"""The environment and the dataset cards."""
+"""The section of dataset cards, environment, plugins and suite."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Facts = list[tuple[str, str]]
 
 
 class Provenance(trilemma.ReportSection):
-    """Environment, suite, plugin versions and dataset cards, folded away."""
+    """The provenance section: dataset cards, environment, plugin versions and suite, in folded blocks."""
 
     name: ClassVar[str] = "provenance"
     order: ClassVar[int] = 90
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
-        """The folded blocks; None where nothing is known."""
+        """Render the folded blocks. Returns None if nothing is known."""
         run = digest(view)
         blocks: list[tuple[str, str, Facts]] = []
         for dataset in [*run.datasets, *(name for name in view.cards if name not in run.datasets)]:
@@ -58,7 +58,7 @@ def _headline(card: Mapping[str, Any]) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as dotted names; empty ones are left out."""
+    """Yield nested values with dotted names. Empty values are left out."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

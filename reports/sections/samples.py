@@ -1,4 +1,4 @@
-"""Samples: the data next to what every model draws."""
+"""The section of pictures of samples, beside pictures of the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..pictures import NEUTRAL
 
 @dataclass(frozen=True)
 class Panel:
-    """What one picture shows: its points (None: the data alone), heading, caption and color."""
+    """One picture: its points, heading, caption and color."""
 
     points: Any
     label: str
@@ -30,13 +30,13 @@ class Panel:
 
 
 class Samples(trilemma.ReportSection):
-    """Per dataset: the data and, for every model, samples at its best sampler setting."""
+    """The samples section: for each dataset, the data, and samples of each model at its best sampler setting."""
 
     name: ClassVar[str] = "samples"
     order: ClassVar[int] = 30
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
-        """The pictures; None where a run stored no samples."""
+        """Render the pictures. Returns None if the run stored no samples."""
         run = digest(view)
         blocks, parts, files = [], [], {}
         for index, dataset in enumerate(run.datasets, start=1):
@@ -85,7 +85,7 @@ def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
 
 
 def _best_evaluation(own: pd.DataFrame, metric: str | None) -> Any:
-    """The row of the first seed at the sampler setting with the best mean quality; its own value is the caption's."""
+    """The row of the first seed at the sampler setting with the best mean quality. The caption shows its value."""
     quality = own[(own["metric"] == metric) & own["value"].notna()]
     if quality.empty:
         own = own[own["sampler"] != ""] if (own["sampler"] != "").any() else own
@@ -115,10 +115,10 @@ def _scatters(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[byte
     ]
     x_low, x_high, y_low, y_high = (numbers.plain(edge, 2) for edge in frame.box)
     size = math.prod(int(n) for n in card.get("shape") or (2,))
-    what = f"The first two of {size} coordinates. " if size > 2 else ""
+    what = f"The pictures show the first two of {size} coordinates. " if size > 2 else ""
     return (
-        f"{what}Up to {pictures.POINTS:,} points each, data in gray beneath; "
-        f"shared axes, x {x_low} to {x_high}, y {y_low} to {y_high}.",
+        f"{what}Each picture has up to {pictures.POINTS:,} samples in color over data in gray. All pictures share "
+        f"their axes: x from {x_low} to {x_high}, y from {y_low} to {y_high}.",
         pngs,
     )
 
@@ -131,7 +131,7 @@ def _ground(panels: list[Panel]) -> tuple[Any, pictures.Frame]:
 
 def _images(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[bytes]]:
     sheets = [pictures.mosaic_png(pictures.mosaic(panel.points, card.get("levels"))) for panel in panels]
-    return f"The first {pictures.TILES**2} samples each, not selected.", sheets
+    return f"Each picture shows the first {pictures.TILES**2} samples, without selection.", sheets
 
 
 def _sheet(panels: list[Panel], images: bool, card: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """trilemma: which generative model should I use, and what does it cost me?
 
-Everything a plugin author or a notebook needs is an attribute of this module. Attributes load on first use,
-so that `import trilemma` (and `trilemma --help`) is fast and imports no torch.
+trilemma is a benchmark harness for generative models. Everything that a plugin or a notebook needs is an attribute of
+this module. Attributes load on first use, so `import trilemma` and `trilemma --help` are fast and do not import torch.
 """
 
 from __future__ import annotations

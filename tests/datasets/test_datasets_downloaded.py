@@ -33,7 +33,7 @@ def test_kmnist(serve: Serve, monkeypatch: pytest.MonkeyPatch, sizes: Callable[.
     dataset = Kmnist(Kmnist.Config(n_valid=10))
     assert sizes(dataset) == [40, 10, 10]
     np.testing.assert_array_equal(dataset.splits.test[:, 0], images[50:])
-    with pytest.raises(trilemma.DataError, match="n_valid=5000 of 50"):
+    with pytest.raises(trilemma.DataError, match="n_valid=5000 is too large for 50"):
         Kmnist().load()
 
 

@@ -72,8 +72,8 @@ def with_value(value: float) -> np.ndarray:
         (np.column_stack([TABLE, 1e9 + np.linspace(0, 1, 500)]), r"columns \[3\] are constant \(in 32-bit"),
         (with_value(1e300), "beyond the range of 32-bit"),
         (TABLE[:99], "too few rows: 99; at least 100"),
-        (TABLE.reshape(-1), r"shape \(1500,\); a table"),
-        (TABLE.reshape(50, 10, 3), r"shape \(50, 10, 3\); a table"),
+        (TABLE.reshape(-1), r"shape \(1500,\), but a table"),
+        (TABLE.reshape(50, 10, 3), r"shape \(50, 10, 3\), but a table"),
         (np.full((500, 2), "word"), "numbers are needed"),
     ],
 )
@@ -147,7 +147,7 @@ def test_no_path_and_no_file(tmp_path: Path) -> None:
 
 
 def test_fractions_must_leave_training_data() -> None:
-    with pytest.raises(ValidationError, match="leave nothing to train on"):
+    with pytest.raises(ValidationError, match="leave no training data"):
         File.Config(valid_fraction=0.5, test_fraction=0.5)
 
 

@@ -124,7 +124,7 @@ def test_constant_coordinate_is_refused() -> None:
             x = torch.stack([torch.arange(10.0), torch.ones(10)], 1)
             return trilemma.Splits(x, x, x)
 
-    with pytest.raises(trilemma.DataError, match=r"constant coordinates \[1\]"):
+    with pytest.raises(trilemma.DataError, match=r"coordinates \[1\] are constant"):
         Space.fit(Flat(), flatten=True)
 
 

@@ -80,7 +80,7 @@ WRONG = [
     ("models", {"samplers": ()}, "samplers is empty"),
     ("models", {"samplers": (Way(),)}, "is not a subclass of trilemma.Sampler"),
     ("models", {"samplers": (Way, Way)}, "two of its samplers are named 'way'"),
-    ("models", {"always_samplers": (Way(),)}, "no instance of one of its samplers"),
+    ("models", {"always_samplers": (Way(),)}, "is not an instance of a class in samplers"),
     ("models", {"Config": dict}, "Config is <class 'dict'>, not a subclass of trilemma.Config"),
     ("models", {"Likelihood": None}, "Likelihood is None"),
     ("models", {"recipe": {"lr": 1}}, "not a trilemma.Recipe"),
@@ -113,7 +113,7 @@ def test_what_is_wrong_is_refused_with_its_place(kind: str, wrong: dict[str, Any
 def test_another_kind_of_class_and_an_abstract_one_are_refused() -> None:
     with pytest.raises(trilemma.PluginError, match=r"is not a subclass of trilemma\.Model"):
         check_class(Data, "models")
-    with pytest.raises(trilemma.PluginError, match="lacks fit, sample"):
+    with pytest.raises(trilemma.PluginError, match="does not define fit, sample"):
         check_class(type("Empty", (trilemma.Model,), {"name": "empty"}), "models")
 
 

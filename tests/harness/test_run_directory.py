@@ -59,7 +59,7 @@ def test_a_directory_of_somebody_else_is_refused_and_untouched(dry: bool, link: 
         (home / "tmp" / "thesis.txt").write_text("three years of work")
     before = tree(tmp_path)
     runner = make_runner(SUITE, out=home)
-    with pytest.raises(trilemma.StoreError, match=r"not made by trilemma.*nothing in it was touched.*--out"):
+    with pytest.raises(trilemma.StoreError, match=r"not made by trilemma.*nothing in it was changed.*--out"):
         _ = runner.dry_run() if dry else runner.run()
     assert tree(tmp_path) == before
     assert sorted(os.listdir(home)) == ["tmp"]
@@ -67,7 +67,7 @@ def test_a_directory_of_somebody_else_is_refused_and_untouched(dry: bool, link: 
 
 def test_a_directory_of_the_first_version_is_refused_with_the_reason(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"format": 1, "cells": [], "suite": {}})
-    with pytest.raises(trilemma.StoreError, match=r"trilemma 0\.1, whose run directories bear no marker"):
+    with pytest.raises(trilemma.StoreError, match=r"trilemma 0\.1, whose run directories have no marker"):
         make_runner(SUITE, out=tmp_path).run()
     with pytest.raises(trilemma.StoreError, match=r"trilemma 0\.1"):
         trilemma.load_results(tmp_path)

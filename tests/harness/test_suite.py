@@ -132,7 +132,7 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds = 2", "seeds = 0"), "at least one seed"),
+        (("seeds = 2", "seeds = 0"), "give at least one"),
         (("steps = 100", "steps = 100\nseconds = 3"), "either steps or seconds"),
         (("steps = 100", "steps = 1.5"), "integer"),
         (('name = "vp-sde"', 'name = "vp_sde"'), "did you mean 'vp-sde'"),

@@ -84,7 +84,9 @@ def test_parameter_groups_may_have_rates_of_their_own() -> None:
     train(other, steps=1, schedule="constant", warmup=0, ema=None, keep="last", lr_factors={"shift": 0.0})
     assert torch.equal(other.net[0].weight, start["net.0.weight"])
     assert not torch.equal(other.net[0].bias, start["net.0.bias"])
-    with pytest.raises(ValueError, match="lr_factors names slop; the parameter groups are slope, shift"):
+    with pytest.raises(
+        ValueError, match="lr_factors of the recipe names slop, but the parameter groups are slope, shift"
+    ):
         train(TwoRates(), steps=1, lr_factors={"slop": 0.5})
 
 

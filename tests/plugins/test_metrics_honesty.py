@@ -239,7 +239,7 @@ def test_floor_and_interval_of_every_comparing_metric_are_in_the_table(table: pd
 def test_what_is_not_defined_is_told_in_the_table(table: pd.DataFrame) -> None:
     unsupported = table[table["outcome"] == "unsupported"]
     told = " ".join(unsupported["message"])
-    assert "no images to encode" in told
+    assert "needs images" in told
     assert "no score" in told
     assert set(table["outcome"]) <= {"ok", "unsupported"}
 

@@ -347,5 +347,5 @@ def test_data_whose_likelihood_is_unbounded_carries_a_caution(make_view: Views, 
     reason = "coordinate 3 has one value in 12.0% of the rows"
     cards = {name: {**card, "degeneracy": {"unbounded_because": reason}} for name, card in view.cards.items()}
     for text in quick(dataclasses.replace(view, cards=cards), tmp_path, "comparison"):
-        assert f"unbounded in principle on this data: {reason}" in html.unescape(text)
+        assert f"a model can reach any likelihood on this data, because {reason}" in html.unescape(text)
     assert all("unbounded" not in text for text in quick(view, tmp_path, "comparison"))
