@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import trilemma
 from trilemma.harness.cli import main
 
-BAD = Path(__file__).with_name("bad_plugins.py")
+BAD = Path(__file__).parents[1] / "bad_plugins.py"
 TINY = """
 name = "tiny"
 budget = { steps = 5 }

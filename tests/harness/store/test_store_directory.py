@@ -144,7 +144,7 @@ def test_a_run_of_a_subset_adds_to_the_report_and_hides_nothing(tmp_path: Path) 
 
 
 def test_a_failure_of_an_earlier_command_is_shown_but_is_not_this_commands_failure(tmp_path: Path) -> None:
-    bad = Path(__file__).with_name("bad_plugins.py")
+    bad = Path(__file__).parents[1] / "bad_plugins.py"
     file, out = tmp_path / "suite.toml", tmp_path / "out"
     file.write_text(
         'name = "two"\nbudget = { steps = 5 }\nmetrics = { nll = { n = 20 } }\n'

@@ -21,7 +21,7 @@ from trilemma.harness.api import make_runner
 from trilemma.harness.execution.progress import Silent
 from trilemma.harness.store.store import Store
 
-BAD = Path(__file__).with_name("bad_plugins.py")
+BAD = Path(__file__).parents[1] / "bad_plugins.py"
 
 
 def suite(*models: str, **more: Any) -> dict[str, Any]:
