@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trilemma.harness import source
+from trilemma.harness import identity, source
 from trilemma.harness.identity import Reach
 from trilemma.harness.planning import sources
 
@@ -55,10 +55,32 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[s
     return write
 
 
+_read: dict[str, source.Module | None] = {}  # of the packages that tests write and edit
+
+
+@pytest.fixture(autouse=True)
+def own_source_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trilemma's own source is read once, and that of the tests' packages after each `forget`."""
+
+    def module(name: str) -> source.Module | None:
+        if not name.startswith("reach_pkg_"):
+            return source.module(name)
+        if name not in _read:
+            _read[name] = source.module.__wrapped__(name)
+        return _read[name]
+
+    monkeypatch.setattr(identity, "module", module)
+
+
+def forget() -> None:
+    """Read the packages of the tests anew from now on."""
+    _read.clear()
+    sources.forget()
+
+
 def hashes(folder: Path) -> tuple[str, str]:
     """Training and evaluation hash of `model.M`."""
-    source.forget()
-    sources.forget()
+    forget()
     cls = importlib.import_module(f"{folder.name}.model").M
     return sources.training_source(cls), sources.evaluation_source(cls, None)
 
@@ -193,12 +215,10 @@ def test_samplers_in_a_class_body_are_no_training_unless_fit_uses_them(
     plain = package({"model.py": body.format(imports="", fit="self.x = 1")})
     assert changes(plain, "model.py", "return 11", "return 12") == (False, False)  # the sampler setting's own identity
     cls = importlib.import_module(f"{plain.name}.model")
-    source.forget()
-    sources.forget()
+    forget()
     before = sources.evaluation_source(cls.M, cls.S)
     (plain / "model.py").write_text((plain / "model.py").read_text().replace("return 11", "return 12"))
-    source.forget()
-    sources.forget()
+    forget()
     assert sources.evaluation_source(cls.M, cls.S) != before
     used = package({"model.py": body.format(imports="", fit="self.x = self.samplers[0]().draw()")})
     assert changes(used, "model.py", "return 11", "return 12") == (True, True)
