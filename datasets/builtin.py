@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import trilemma
 
+from .commands import data
+
 if TYPE_CHECKING:
     import click
 
@@ -56,6 +58,5 @@ def trilemma_datasets() -> list[type[Dataset]]:
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
     """`trilemma data`."""
-    from .commands import data
 
     group.add_command(data)

@@ -8,7 +8,7 @@ from typing import Any
 import _datasets
 import click
 from _api import api
-from _markdown import docstring, options
+from _markdown import docstring, options, table
 
 import trilemma
 from trilemma.harness.cli import main
@@ -41,7 +41,8 @@ def models(classes: Iterable[type[Any]]) -> Iterator[str]:
     for cls in classes:
         yield f"## {cls.name}"
         yield docstring(cls)
-        traits = [f"Likelihood: `{cls.likelihood}`.", f"Accepts: {', '.join(cls.accepts)}."]
+        traits = [f"Family: {cls.family}." if cls.family else "", f"Likelihood: `{cls.likelihood}`."]
+        traits = [*filter(None, traits), f"Accepts: {', '.join(cls.accepts)}."]
         yield " ".join(traits + (["A control: it marks the scale and is not ranked."] if cls.control else []))
         yield options("Options", cls.Config)
         for sampler in cls.samplers:
@@ -64,7 +65,15 @@ def metrics(classes: Iterable[type[Any]]) -> Iterator[str]:
         yield f"## {cls.name}"
         yield docstring(cls)
         yield f"Stage: `{cls.stage}`."
+        yield quantities(cls.quantities)
         yield options("Options", cls.Config)
+
+
+def quantities(found: Iterable[trilemma.Quantity]) -> str:
+    """What a metric says of its numbers."""
+    header = ["Quantity", "Title", "Unit", "Group", "Better", "Table", "Ranks models"]
+    rows = [[f"`{q.name}`", q.title, q.unit, trilemma.GROUPS[q.group], q.better, q.place, q.ranks_where] for q in found]
+    return table(header, rows) if rows else ""
 
 
 def cli() -> Iterator[str]:

@@ -21,7 +21,7 @@ ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
 COLUMNS = [
     *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
     "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "comparable",
-    "memorizes", "title", "group", "place", "ranks", "least", "family", "selected",
+    "memorizes", "title", "group", "place", "order", "ranks", "least", "family", "selected",
     "outcome", "phase", "elapsed", "message",
 ]  # fmt: skip
 _TEXT_COLUMNS = (
@@ -48,7 +48,7 @@ TEXT = (
     *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
     *("title", "group", "place", "family"),
 )
-NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least")
+NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order")
 
 
 def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,14 +120,14 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:
-    """The metrics of summary rows as tables show them: group by group, in a group in the order in which they come."""
-    metrics = rows.loc[rows["metric"] != ""].drop_duplicates("metric")
-    names, known = list(metrics["metric"]), list(GROUPS)
-    place = {
-        name: known.index(group if group in known else "further")
-        for name, group in zip(names, metrics["group"], strict=True)
-    }
-    return sorted(names, key=lambda name: (place[name], names.index(name)))
+    """The metrics of summary rows as tables show them: group by group, in a group in the order of the suite's metrics
+    and of what each says of its numbers.
+    """
+    metrics = rows.loc[rows["metric"] != ""].groupby("metric", sort=False)
+    about = metrics.agg(group=("group", "first"), order=("order", "min"))
+    known = list(GROUPS)
+    about["group"] = [known.index(group if group in known else "further") for group in about["group"]]
+    return [str(name) for name in about.sort_values(["group", "order"], kind="stable").index]
 
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -166,6 +166,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         title=("title", "first"),
         group=("group", "first"),
         place=("place", "first"),
+        order=("order", "min"),
         ranks=("ranks", "all"),
         least=("least", "first"),
         family=("family", "first"),

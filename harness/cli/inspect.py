@@ -136,11 +136,6 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
 
 def _quantity(quantity: Any) -> dict[str, Any]:
     """What a metric says of one of its numbers, for people."""
-    where = "everywhere"
-    if quantity.least_dim > 1:
-        where = f"from {quantity.least_dim} dimensions on"
-    if quantity.most_dim is not None:
-        where = f"up to {quantity.most_dim} dimensions"
     return {
         "quantity": quantity.name,
         "title": quantity.title,
@@ -148,7 +143,7 @@ def _quantity(quantity: Any) -> dict[str, Any]:
         "group": quantity.group,
         "better": quantity.better,
         "table": quantity.place,
-        "ranks models": where if quantity.ranks and quantity.better != "none" else "nowhere",
+        "ranks models": quantity.ranks_where,
     }
 
 

@@ -82,6 +82,15 @@ class Quantity(Config):
         """Whether the number is to be read in `dim` dimensions."""
         return self.least_dim <= dim and (self.most_dim is None or dim <= self.most_dim)
 
+    @property
+    def ranks_where(self) -> str:
+        """In which dimensions models may be ranked by it, in words."""
+        if not self.ranks or self.better == "none":
+            return "nowhere"
+        lower = f"from {self.least_dim} dimensions on" if self.least_dim > 1 else ""
+        upper = f"up to {self.most_dim} dimensions" if self.most_dim is not None else ""
+        return ", ".join(filter(None, (lower, upper))) or "everywhere"
+
     def result(
         self, value: float, dim: int, *, low: float | None = None, high: float | None = None, **fields: Any
     ) -> Result:

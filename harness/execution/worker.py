@@ -16,6 +16,7 @@ import torch
 
 from ..contracts.budget import Budget
 from ..contracts.dataset import Dataset
+from ..contracts.metric import Metric
 from ..contracts.model import Model
 from ..contracts.recipe import Recipe
 from ..contracts.result import Result
@@ -195,11 +196,11 @@ class CellWorker:
             self.events.progress(number / len(planned["metrics"]), choice["name"])
             metric_cls = self.registry.get("metrics", choice["name"])
             try:
-                metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
+                metric: Metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
                 found: list[Result] = metric.compute(evaluation)
                 if nans := [result.metric for result in found if math.isnan(result.value)]:
                     raise DivergedError(f"metric '{choice['name']}' gave NaN for {', '.join(nans)}")
-                results += [{**result.model_dump(), "computed_by": choice["name"]} for result in found]
+                results += _records(found, choice["name"], number, metric)
             except Exception as error:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()
@@ -229,6 +230,16 @@ class CellWorker:
         with (self.store.path / ".timing").open("a") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             yield
+
+
+def _records(found: list[Result], name: str, number: int, metric: Metric) -> list[dict[str, Any]]:
+    """Results for the store, with the metric that computed them and their place in the order of tables."""
+    named = [quantity.name for quantity in metric.quantities]
+    listed = named + [result.metric for result in found if result.metric not in named]
+    return [
+        {**result.model_dump(), "computed_by": name, "order": 100 * number + listed.index(result.metric)}
+        for result in found
+    ]
 
 
 def _ending(error: Exception, phase: str, started: float) -> dict[str, Any]:

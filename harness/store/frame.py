@@ -15,9 +15,10 @@ COLUMNS = (
     "cell", "evaluation", "model", "label", "control", "plugin", "plugin_version", "config", "dataset", "dataset_id",
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
-    "superseded", "title", "group", "place", "ranks", "least", "family", "pictured",
+    "superseded", "title", "group", "place", "order", "ranks", "least", "family",
+    "pictured",
 )  # fmt: skip
-_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least")
+_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order")
 
 
 # What makes two cells the same line of a table.

@@ -45,6 +45,7 @@ class ImageConfig(UNetConfig, EndStateConfig):
 class ColdDiffusion(trilemma.NeuralModel):
     """A restorer trained to undo a degradation, and the distribution of the fully degraded state."""
 
+    family = "restoration"
     samplers = (Tacos, Naive, PriorAlone)
     always_samplers: ClassVar[tuple[trilemma.Sampler, ...]] = (PriorAlone(), PriorAlone(restore="linear"))
 

@@ -48,6 +48,7 @@ class InverseHeat(trilemma.NeuralModel):
     """
 
     name = "inverse-heat"
+    family = "restoration"
     likelihood = "bound"
     accepts = ("image",)
     samplers = (ReverseHeat, PriorAlone)

@@ -17,6 +17,7 @@ class Gaussian(trilemma.Model):
     """A full-covariance Gaussian fitted by maximum likelihood."""
 
     name = "gaussian"
+    family = "control"
     likelihood = "exact"
     image_space = "logit"
     control = True

@@ -23,6 +23,7 @@ class GaussianMixture(trilemma.Model):
     """
 
     name = "gmm"
+    family = "control"
     likelihood = "exact"
     image_space = "logit"
     control = True

@@ -18,6 +18,7 @@ class KernelDensity(trilemma.Model):
     """A Gaussian kernel density estimate (Parzen 1962), its bandwidth chosen by validation log-likelihood."""
 
     name = "kde"
+    family = "control"
     likelihood = "exact"
     image_space = "logit"
     control = True

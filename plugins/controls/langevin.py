@@ -21,6 +21,7 @@ class LangevinMonteCarlo(trilemma.Model):
     """
 
     name = "langevin"
+    family = "control"
     control = True
     pictured = False
     needs_truth = True

@@ -20,6 +20,7 @@ class Memorizer(trilemma.Model):
     """
 
     name = "memorizer"
+    family = "control"
     likelihood = "exact"
     control = True
     expected_failures = {"mass": "its Gaussians are narrower than any grid"}

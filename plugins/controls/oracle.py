@@ -16,6 +16,7 @@ class Oracle(trilemma.Model):
     """
 
     name = "oracle"
+    family = "control"
     likelihood = "exact"
     control = True
     needs_truth = True

@@ -1,1 +1,1 @@
-"""All that is trained and drawn through one denoiser D(x, sigma)."""
+"""Diffusion models, score models and flow matching: their models and samplers share a denoiser D(x, sigma)."""

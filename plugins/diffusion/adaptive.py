@@ -1,6 +1,7 @@
-"""Solvers that choose their own steps, for each sample by itself: finished samples cost no more evaluations.
+"""Adaptive solvers, which choose the step size for each sample separately.
 
-Each returns the end points and the number of evaluations of each sample, shape `(n,)`.
+A sample that has reached the end is not evaluated again. Each solver returns the end points and the number of
+evaluations of each sample, shape `(n,)`.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def dormand_prince(
 ) -> tuple[Tensor, Tensor]:
     """The Dormand-Prince method of order 5(4) for dy/dt = field(y, t), `t` of shape `(n,)`, from `start` to `end`.
 
-    The error of a step is the rms of its estimate over atol + rtol max(|y|, |y_next|), the step grows by
-    .9 error^(-1/5), at most tenfold (Hairer, Norsett & Wanner 1993, section II.4). One evaluation at the start, six a
-    step. Raises DivergedError where the steps do not come to an end.
+    The error of a step is the rms of its error estimate divided by atol + rtol max(|y|, |y_next|). A step with an error
+    of at most 1 is accepted. The step size is multiplied by .9 error^(-1/5), clipped to [.1, 10] (Hairer, Norsett &
+    Wanner 1993, section II.4). Takes one evaluation at the start and six per step. Raises DivergedError if a sample has
+    not reached the end after `MAX_ROUNDS` steps, or if values are not finite.
     """
     result, evaluations = y.clone(), torch.ones(len(y), dtype=torch.long, device=y.device)
     rows = torch.arange(len(y), device=y.device)
@@ -61,6 +63,7 @@ def dormand_prince(
         evaluations[rows] += len(_STAGES)
         estimate = step * sum((w * k for w, k in zip(_ERROR, slopes, strict=True) if w), torch.zeros_like(y))
         error = rms(estimate / (atol + rtol * torch.maximum(y.abs(), stage.abs()))).double()
+        _check(error, "the Dormand-Prince method")
         accepted = error <= 1
         t = torch.where(accepted, t + h, t)
         y = torch.where(per_point(accepted, y).bool(), stage, y)
@@ -72,14 +75,23 @@ def dormand_prince(
         if not bool(active.any()):
             return result, evaluations
         rows, t, h, y, first = rows[active], t[active], h[active], y[active], first[active]
-    raise trilemma.DivergedError(f"the Dormand-Prince method took more than {MAX_ROUNDS} rounds")
+    raise trilemma.DivergedError(
+        f"the Dormand-Prince method did not reach the end in {MAX_ROUNDS} steps: try larger tolerances rtol and atol"
+    )
+
+
+def _check(error: Tensor, solver: str) -> None:
+    """Raise DivergedError if an error is not finite: no smaller step repairs values that are not finite."""
+    if not bool(error.isfinite().all()):
+        raise trilemma.DivergedError(f"{solver} met values that are not finite: the network or the samples diverged")
 
 
 class BrownianPaths:
-    """Increments of a Brownian path for each sample, of which steps that are tried again are parts.
+    """Increments of a Brownian path for each sample. A step that is tried again gets a part of the same path.
 
-    What is known of a path ahead is a stack of stretches (duration, increment), the nearest on top: a shorter step
-    takes its part of the top one by a Brownian bridge. Rejection sampling with memory: Rackauckas & Nie 2017, RSwM1.
+    For each sample, the known part of the path ahead is a stack of stretches (duration, increment), with the nearest on
+    top. A shorter step takes its part of the top stretch by a Brownian bridge. This is rejection sampling with memory
+    (Rackauckas & Nie 2017, RSwM1).
     """
 
     def __init__(self, x: Tensor, generator: torch.Generator) -> None:
@@ -89,7 +101,10 @@ class BrownianPaths:
         self._depth = torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     def draw(self, h: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Durations `(n,)`, at most `h` and at most the stretch on top, and the increments over them, like `x`."""
+        """Durations `(n,)` of the next steps, and the increments over them, with the shape of `x`.
+
+        A duration is at most `h`, and at most the duration of the stretch on top.
+        """
         rows, top = torch.arange(len(x), device=x.device), (self._depth - 1).clamp_min(0)
         known = self._depth > 0
         stretch, whole = torch.where(known, self._durations[rows, top], h), self._increments[rows, top]
@@ -103,7 +118,7 @@ class BrownianPaths:
         return h, increment
 
     def put_back(self, refused: Tensor, h: Tensor, increment: Tensor) -> None:
-        """Remember the increments of steps that are to be tried again."""
+        """Put the increments of refused steps back on the stack. `refused` is a mask, `(n,)`."""
         if int(self._depth.max()) == self._durations.shape[1]:
             self._durations = torch.cat([self._durations, torch.zeros_like(self._durations)], dim=1)
             self._increments = torch.cat([self._increments, torch.zeros_like(self._increments)], dim=1)
@@ -112,7 +127,7 @@ class BrownianPaths:
         self._depth[rows] += 1
 
     def keep(self, samples: Tensor) -> None:
-        """Forget all samples but those of a mask."""
+        """Keep the paths of the samples in the mask `samples`, and drop all others."""
         self._durations, self._increments = self._durations[samples], self._increments[samples]
         self._depth = self._depth[samples]
 
@@ -132,15 +147,16 @@ def gotta_go_fast(
 ) -> tuple[Tensor, Tensor]:
     """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021 (algorithm 1), from time 1 to `eps`.
 
-    x' is the Euler-Maruyama step, x'' = (x' + x~)/2 with x~ the same step by the coefficients at x' and the next
-    time: the stochastic improved Euler step. The error is the rms of (x'' - x') over
-    max(atol, rtol max(|x'|, |x'_prev|)); a step is accepted where it is at most 1, with x'' as the new point, and the
-    next is h <- min(t - eps, max_step, .9 h error^-.9). Both evaluations of a step count, also of those refused.
+    x' is the Euler-Maruyama step. x'' = (x' + x~)/2 is the stochastic improved Euler step, where x~ is the step with
+    the coefficients at x' and the next time. The error is the rms of (x'' - x') divided by
+    max(atol, rtol max(|x'|, |x'_prev|)). A step with an error of at most 1 is accepted, and x'' is the new point. The
+    next step size is h <- min(t - eps, max_step, .9 h error^-.9). A step counts as two evaluations, also if it is
+    refused.
 
-    The paper tries a refused step again with new noise. Since the error depends on the noise, that favors noise which
-    the tolerance likes: in few dimensions the samples come out far too wide, at tight tolerances as well. With `memory`
-    the noise of a refused step is part of the path that is tried again (`BrownianPaths`). Raises DivergedError where
-    the steps do not come to an end.
+    The paper tries a refused step again with new noise. Because the error depends on the noise, this selects noise with
+    a small error. In few dimensions the samples are then far too wide, also at tight tolerances. With `memory`, a
+    refused step is tried again on the same Brownian path (`BrownianPaths`), which does not select. Raises DivergedError
+    if a sample has not reached `eps` after `MAX_ROUNDS` steps, or if values are not finite.
     """
     result, evaluations = x.clone(), torch.zeros(len(x), dtype=torch.long, device=x.device)
     rows = torch.arange(len(x), device=x.device)
@@ -156,6 +172,7 @@ def gotta_go_fast(
         evaluations[rows] += 2
         size = torch.maximum(plain.abs(), previous.abs())
         error = rms((improved - plain) / (rtol * size).clamp_min(atol)).double()
+        _check(error, "the adaptive SDE solver")
         if memory:
             paths.put_back(error > 1, h, noise)
         accepted = per_point(error <= 1, x).bool()
@@ -168,7 +185,9 @@ def gotta_go_fast(
             return result, evaluations
         paths.keep(active)
         rows, t, h, x, previous = rows[active], t[active], h[active], x[active], previous[active]
-    raise trilemma.DivergedError(f"the adaptive SDE solver took more than {MAX_ROUNDS} rounds")
+    raise trilemma.DivergedError(
+        f"the adaptive SDE solver did not reach the end in {MAX_ROUNDS} steps: try larger tolerances rtol and atol"
+    )
 
 
 def _coefficient(diffusion: Diffusion, t: Tensor, x: Tensor) -> Tensor:
@@ -176,7 +195,7 @@ def _coefficient(diffusion: Diffusion, t: Tensor, x: Tensor) -> Tensor:
 
 
 def record_evaluations(ctx: trilemma.Context, evaluations: Tensor) -> None:
-    """Note the mean and the largest number of evaluations over the samples drawn in this context."""
+    """Write into the details the mean and the largest number of evaluations over all samples drawn in this context."""
     drawn = ctx.details.get("drawn", 0)
     total = drawn + len(evaluations)
     mean = ctx.details.get("nfe_mean", 0.0) * drawn / total + float(evaluations.double().sum()) / total

@@ -1,8 +1,8 @@
-"""Variational bounds of the log-density of denoising models, with their terms.
+"""Variational bounds on the log-density of denoising models, and the terms of the bounds.
 
-The latent variables are x_0 + sigma z at falling noise levels. Under a model that draws from q(x_s | x_t, x_0 = D) at
-each step, each step costs (1/sigma_s^2 - 1/sigma_t^2) |x_0 - D(x_t)|^2 / 2 (Kingma et al. 2021, eq. 13); the last step
-draws from N(D, sigma_min^2 I), and at the largest noise level the model's distribution is N(0, (1 + sigma_max^2) I).
+The latent variables are x_0 + sigma z at falling noise levels. At the largest noise level the model draws from
+N(0, (1 + sigma_max^2) I), at each step from q(x_s | x_t, x_0 = D), and at the last step from N(D, sigma_min^2 I). The
+term of a step is (1/sigma_s^2 - 1/sigma_t^2) |x_0 - D(x_t)|^2 / 2 (Kingma et al. 2021, eq. 13).
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from ..networks.points import standard_normal, stratified
 from .denoiser import Denoiser, noise_residual
 
 Variance = Literal["small", "large"]
-"""The variance of a step of the model: the posterior's q(x_s | x_t, x_0), or the forward step's."""
+"""The variance of a step of the model: `small` is the variance of the posterior q(x_s | x_t, x_0), `large` the variance
+of the forward step.
+"""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The terms of a bound in nats, each of shape `(n,)`: what they cost the log-density, so smaller is better."""
+    """The terms of a variational bound on the negative log-density, in nats, each of shape `(n,)`."""
 
     prior: Tensor
     diffusion: Tensor
@@ -32,7 +34,7 @@ class Bound:
 
     @property
     def total(self) -> Tensor:
-        """The bound: at most the log-density of the model, in expectation over the noise."""
+        """The lower bound on the log-density of the model, in expectation over the noise, shape `(n,)`."""
         return -(self.prior + self.diffusion + self.reconstruction)
 
     def means(self) -> dict[str, float]:
@@ -51,7 +53,8 @@ def prior_term(x: Tensor, sigma_max: float) -> Tensor:
 def expected_residual(denoise: Denoiser, x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
     """An unbiased estimate of E|D(x + sigma z) - x|^2 / sigma^2 from one draw of z, shape `(n,)`.
 
-    (|z|^2 - d)/(1 + sigma^2), whose mean is 0, is subtracted: at little noise it is most of the estimate's variance.
+    The control variate (|z|^2 - d)/(1 + sigma^2), whose mean is 0, is subtracted, because it makes up most of the
+    variance at low noise levels.
     """
     noise = standard_normal(x, generator)
     control = (noise.square().flatten(1).sum(1) - x[0].numel()) / (1 + sigma**2)
@@ -68,12 +71,12 @@ def reconstruction_term(denoise: Denoiser, x: Tensor, sigma_min: float, generato
 def discrete_bound(
     denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance = "small"
 ) -> Bound:
-    """The bound over falling noise levels, all of its terms, at one draw of the noise for each level.
+    """The bound over falling noise levels, with all terms, from one draw of the noise for each level.
 
-    With r = sigma_s^2 / sigma_t^2 and R = |x_0 - D|^2 / sigma_t^2, a step costs (1/r - 1) R / 2 where the model's step
-    has the posterior's own variance sigma_s^2 (1 - r) (`small`), and [d (r - 1 - ln r) + (1 - r) R] / 2 where it has
-    the forward step's sigma_t^2 (1 - r) (`large`): the two choices of Ho et al. 2020, section 3.2. Where data has a
-    density, `large` costs nothing in the limit of little noise.
+    Let r = sigma_s^2 / sigma_t^2 and R = |x_0 - D|^2 / sigma_t^2. With the variance of the posterior,
+    sigma_s^2 (1 - r) (`small`), the term of a step is (1/r - 1) R / 2. With the variance of the forward step,
+    sigma_t^2 (1 - r) (`large`), it is [d (r - 1 - ln r) + (1 - r) R] / 2. These are the two choices of Ho et al. 2020,
+    section 3.2. If the data has a density, steps with `large` lose nothing in the limit of low noise levels.
     """
     d = x[0].numel()
     total = x.new_zeros(len(x))
@@ -91,8 +94,9 @@ def continuous_bound(
 ) -> Bound:
     """The bound in the limit of infinitely many steps, estimated at `draws` noise levels for each point.
 
-    The diffusion term is the integral over ln(sigma) of E|D - x|^2 / sigma^2: the bound of Song, Durkan, Murray & Ermon
-    2021 (theorem 3), for every linear diffusion alike (Kingma et al. 2021, eq. 17). Noise levels are stratified.
+    The diffusion term is the integral over ln(sigma) of E|D - x|^2 / sigma^2. It gives the bound of Song, Durkan,
+    Murray & Ermon 2021 (theorem 3), which is the same for every linear diffusion (Kingma et al. 2021, eq. 17). Noise
+    levels are stratified.
     """
     low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
     total = x.new_zeros(len(x))

@@ -1,4 +1,4 @@
-"""DDPM (Ho et al. 2020): L_simple over a chain of noise levels, ancestral sampling and DDIM, the variational bound."""
+"""DDPM (Ho et al. 2020): the loss L_simple over a chain of noise levels, and the variational bound."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ class BoundLikelihood(trilemma.Config):
     """Options of the variational bound."""
 
     variance: Variance = Field(
-        "large", description="variance of a step of the model: small, the posterior's own, or large, the forward step's"
+        "large",
+        description="variance of a step of the model: small is the variance of the posterior, large the variance of "
+        "the forward step",
     )
-    draws: int = Field(1, ge=1, description="draws of the noise at every noise level over which the bound is averaged")
+    draws: int = Field(1, ge=1, description="draws of the noise at every noise level; the bound is averaged over them")
 
 
 class Ddpm(DenoiserModel):
-    """Denoising diffusion (Ho et al. 2020), with an MLP on vectors. Its likelihood is the variational bound.
+    """Denoising diffusion probabilistic model, DDPM (Ho et al. 2020), with an MLP on vectors.
 
-    The estimate of x_0 is not clipped: standardized vectors have no bounds.
+    The likelihood is the variational bound. The estimate of x_0 is not clipped, because standardized vectors have no
+    bounds.
     """
 
     name = "ddpm"
@@ -40,13 +43,15 @@ class Ddpm(DenoiserModel):
     diffusion: DiscreteVariancePreserving
 
     class Config(MLPConfig):
-        """The network and the chain."""
+        """Options of the network and of the chain of noise levels."""
 
-        steps: int = Field(100, ge=2, description="steps T of the chain")
+        steps: int = Field(100, ge=2, description="number of steps T of the chain")
         beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
         beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
         parametrization: Literal["karras", "noise"] = Field(
-            "noise", description="what the network predicts: the noise as in the paper, or preconditioned as in EDM"
+            "noise",
+            description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
+            "network of EDM",
         )
 
     class Likelihood(BoundLikelihood):
@@ -58,7 +63,7 @@ class Ddpm(DenoiserModel):
         self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """L_simple, E|noise - its estimate|^2 at a noise level drawn uniformly, per coordinate.
+        """L_simple: the mean squared error of the predicted noise, per coordinate, at a uniformly drawn noise level.
 
         Source: Ho et al. 2020, eq. 14.
         """
@@ -67,7 +72,10 @@ class Ddpm(DenoiserModel):
         return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigmas[index]).mean() / ctx.info.dim
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The variational bound (Ho et al. 2020, eq. 5); its mean terms L_T, L_1:T-1 and L_0 are in the details."""
+        """The variational bound (Ho et al. 2020, eq. 5), shape `(n,)`.
+
+        The means of its terms L_T, L_1:T-1 and L_0 are in the details.
+        """
         options, sigmas = ctx.likelihood, self.diffusion.noise_levels()
         assert isinstance(options, BoundLikelihood)
         parts = []

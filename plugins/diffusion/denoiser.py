@@ -1,6 +1,7 @@
-"""The one interface that all diffusion models share: a denoiser D(x, sigma), its views, and the networks behind it.
+"""The denoiser D(x, sigma), the interface that all diffusion models share, with its score and its probability flow.
 
 D(x, sigma) estimates E[x_0 | x_0 + sigma z = x]. `x` has shape `(n, *shape)`; `sigma` is a scalar or has shape `(n,)`.
+A parametrization makes a denoiser from a raw network F.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 class DenoiserSampler(trilemma.Sampler):
-    """A sampler that needs no more than a denoiser and its diffusion."""
+    """A sampler that needs only a denoiser and its diffusion."""
 
     @abstractmethod
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
@@ -34,9 +35,9 @@ def score(denoise: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
 def probability_flow(denoise: Denoiser, u: Tensor, sigma: Tensor) -> Tensor:
     """du/dphi of the probability-flow ODE in variance-preserving coordinates u = x cos(phi), with sigma = tan(phi).
 
-    It is (u cos(phi) - D(x, sigma)) / sin(phi), the v-prediction of Salimans & Ho 2022, and the same flow as
-    dx/dsigma = (x - D)/sigma (Karras et al. 2022, eq. 3). In these coordinates unit-variance data hardly moves, so that
-    solvers need fewer steps.
+    du/dphi is (u cos(phi) - D(x, sigma)) / sin(phi), the v-prediction of Salimans & Ho 2022. The flow is the same as
+    that of dx/dsigma = (x - D)/sigma (Karras et al. 2022, eq. 3). In these coordinates points of unit-variance data
+    hardly move, so that solvers need fewer steps.
     """
     s = per_point(sigma, u)
     cos = (1 + s**2).rsqrt()
@@ -44,7 +45,7 @@ def probability_flow(denoise: Denoiser, u: Tensor, sigma: Tensor) -> Tensor:
 
 
 def to_variance_exploding(u: Tensor, sigma: Tensor) -> Tensor:
-    """From variance-preserving coordinates to variance-exploding ones: x = u sqrt(1 + sigma^2)."""
+    """Convert variance-preserving coordinates to variance-exploding coordinates: x = u sqrt(1 + sigma^2)."""
     return u * (1 + per_point(sigma, u) ** 2).sqrt()
 
 
@@ -52,7 +53,7 @@ class Preconditioned(nn.Module):
     """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise) around a raw network F, for data of unit variance.
 
     c_skip = 1/(1 + sigma^2), c_out = sigma/sqrt(1 + sigma^2), c_in = 1/sqrt(1 + sigma^2), c_noise = ln(sigma)/4
-    (Karras et al. 2022, table 1, sigma_data = 1). -F is the `probability_flow`.
+    (Karras et al. 2022, table 1, sigma_data = 1). The `probability_flow` of this denoiser is -F.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -70,7 +71,7 @@ class Preconditioned(nn.Module):
 class NoisePrediction(nn.Module):
     """D(x, sigma) = x - sigma F(x / sqrt(1 + sigma^2), ln(sigma)/4): the raw network predicts the noise itself.
 
-    The parametrization of Ho et al. 2020 (eq. 15), and with -F / sigma for the score that of Song & Ermon 2020.
+    This is the parametrization of Ho et al. 2020 (eq. 15). Its score is -F / sigma, as in Song & Ermon 2020.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -103,14 +104,14 @@ class VelocityPrediction(nn.Module):
 
 
 PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"karras": Preconditioned, "noise": NoisePrediction}
-"""What the raw network predicts -> the denoiser around it."""
+"""The class of the denoiser, by the name of what the raw network predicts."""
 
 
 def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """The error of the noise prediction at x + sigma noise, squared and summed over coordinates, shape `(n,)`.
+    """|D - x|^2 / sigma^2 at x_t = x + sigma noise, the squared error of the predicted noise, shape `(n,)`.
 
-    It is sigma^2 |s(x_t, sigma) - grad log p(x_t | x)|^2: the denoising score matching term under Song et al. 2021's
-    weighting (eq. 7 with lambda = the variance of the perturbation), also |D - x|^2 / sigma^2.
+    It equals sigma^2 |s(x_t, sigma) - grad log p(x_t | x)|^2, the denoising score matching term of Song et al. 2021
+    (eq. 7, where lambda is the variance of the perturbation).
     """
     s = per_point(sigma, x)
     return ((denoise(x + s * noise, sigma) - x) / s).square().flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""EDM (Karras et al. 2022): preconditioning, loss weighting, and the samplers over noise levels."""
+"""EDM (Karras et al. 2022) on vectors and on images: the loss with its weighting, and the models."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from .schedules import VarianceExploding
 
 
 def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
-    """E[x_0 | x_t] if x_0 were one of the batch `x`, for each point of `noised`, `(n, *shape)`.
+    """E[x_0 | x_t] for each point x_t of `noised`, with x_0 uniform over the batch `x`, shape `(n, *shape)`.
 
-    In the place of the x_0 that x_t was made of, a target of much lower variance wherever the noise is wider than the
-    distances in the batch, and of a bias that vanishes with the batch size (Xu et al. 2023, eq. 6).
+    It replaces the x_0 that x_t was made from as the target in training. The variance of the target is much lower where
+    the noise is larger than the distances in the batch, and its bias vanishes as the batch grows (Xu et al. 2023,
+    eq. 6).
     """
     distances = torch.cdist(noised.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
     weights = (-0.5 * (distances / sigma.unsqueeze(1)) ** 2).softmax(1)
@@ -38,8 +39,9 @@ def edm_loss(
 ) -> Tensor:
     """E[lambda |D(x + sigma z) - x|^2] with ln(sigma) ~ N(mean, deviation^2), a mean over points and coordinates.
 
-    lambda = (1 + sigma^2)/sigma^2, so that every noise level starts with the same loss (Karras et al. 2022, section 5
-    and table 1 with sigma_data = 1). Noise levels are stratified over the batch. `stable`: with stable targets.
+    With lambda = (1 + sigma^2)/sigma^2 the loss is the same at every noise level when training starts (Karras et al.
+    2022, section 5 and table 1 with sigma_data = 1). Noise levels are stratified over the batch. With `stable` the
+    target is the `stable_target` instead of x.
     """
     deviate = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
     sigma = (mean + deviation * deviate).exp().to(x)
@@ -57,14 +59,14 @@ class Edm(OdeDensity, DenoiserModel):
     samplers = (*ODE_SAMPLERS, StochasticHeun)
 
     class Config(MLPConfig):
-        """The network and the noise seen in training."""
+        """Options of the network and of the noise levels in training."""
 
         log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training")
         log_sigma_std: float = Field(1.6, gt=0, description="standard deviation of ln(sigma) in training")
         stable_targets: bool | None = Field(
             None,
-            description="train on the mean of x_0 given x_t over the batch (Xu et al. 2023), not on the x_0 that x_t "
-            f"was made of as in the paper; default: from {PLENTY} training points per coordinate on",
+            description="whether the target in training is the mean of x_0 given x_t over the batch (Xu et al. 2023), "
+            f"not x_0 itself as in the paper; default: yes with at least {PLENTY} training points per coordinate",
         )
         sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
@@ -85,20 +87,22 @@ class EdmUnet(OdeDensity, DenoiserModel):
     """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
 
     With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact
-    posterior mean under them.
+    posterior mean under these probabilities.
     """
 
     name = "edm-unet"
     accepts = ("image",)
     samplers = (*ODE_SAMPLERS, StochasticHeun)
-    validation_draws = 1  # points have many pixels already
+    validation_draws = 1  # an image has many pixels, so that one draw of the noise suffices
     recipe = UNET_RECIPE
 
     class Config(UNetConfig):
-        """The network and the noise seen in training."""
+        """Options of the network and of the noise levels in training."""
 
         head: Literal["plain", "levels"] = Field(
-            "levels", description="the denoised image itself, or the probabilities of its intensity levels"
+            "levels",
+            description="what the network gives: plain is the denoised image, levels the probabilities of its "
+            "intensity levels",
         )
         log_sigma_mean: float = Field(-1.0, description="mean of ln(sigma) in training")
         log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
@@ -107,11 +111,12 @@ class EdmUnet(OdeDensity, DenoiserModel):
     class Likelihood(OdeLikelihood):
         """Options of the probability-flow likelihood."""
 
-        steps: int = Field(18, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
+        steps: int = Field(18, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
-            "hutchinson", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
+            "hutchinson",
+            description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",
         )
-        probes: int = Field(2, ge=1, description="Rademacher probes of Hutchinson's estimate")
+        probes: int = Field(2, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
@@ -125,7 +130,7 @@ class EdmUnet(OdeDensity, DenoiserModel):
             self.denoiser = LevelDenoiser(config.network(info, info.shape[0] * info.levels), info.levels, info.support)
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Set the bias of the intensity levels by their histogram."""
+        """Set the bias of the intensity levels from their histogram in the training images."""
         if isinstance(self.denoiser, LevelDenoiser):
             self.denoiser.calibrate(train.x)
 

@@ -1,7 +1,7 @@
-"""Conditional flow matching along straight paths (Lipman et al. 2023), and what its forms share.
+"""Conditional flow matching along straight paths (Lipman et al. 2023), and the parts that its variants share.
 
-The vector field is a view of a denoiser (`VelocityPrediction`), so that solvers and likelihood are those of diffusions:
-Euler's method in the time of the path is DDIM at the noise levels (1 - s)/s.
+The vector field is expressed as a denoiser (`VelocityPrediction`), so that flow matching uses the solvers and the
+likelihood of diffusions. Euler's method in the time of the path is DDIM at the noise levels (1 - s)/s.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from .schedules import Diffusion, StraightPath
 
 
 class FlowEuler(DenoiserSampler):
-    """Euler's method with even steps in the time of the path: `steps` evaluations."""
+    """Euler's method for flow matching, with even steps in the time of the path and `steps` evaluations."""
 
     name = "flow-euler"
-    steps: int = Field(20, ge=1, description="steps from noise to data")
+    steps: int = Field(20, ge=1, description="number of steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         return ddim(denoise, noise, path_noise_levels(self.steps, diffusion))
 
 
 class FlowMultistep(DenoiserSampler):
-    """DPM-Solver++(2M) with even steps in the time of the path: `steps` evaluations."""
+    """DPM-Solver++(2M) for flow matching, with even steps in the time of the path and `steps` evaluations."""
 
     name = "flow-multistep"
-    steps: int = Field(10, ge=1, description="steps from noise to data")
+    steps: int = Field(10, ge=1, description="number of steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         return dpm_solver_2m(denoise, noise, path_noise_levels(self.steps, diffusion))
 
 
 def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
-    """The noise levels at the starts of `steps` even steps of time."""
+    """The noise levels at which `steps` even steps of time start, falling, float64."""
     return diffusion.sigma(1 - torch.arange(steps, dtype=torch.float64) / steps)
 
 
@@ -51,7 +51,7 @@ FLOW_SAMPLERS: tuple[type[DenoiserSampler], ...] = (FlowEuler, FlowMultistep, *O
 
 
 def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
-    """`n` times in [edge, 1 - edge], one drawn uniformly in each of n equal parts, in random order."""
+    """`n` times in [edge, 1 - edge] in random order, one drawn uniformly from each of n equal parts."""
     order = torch.randperm(n, generator=generator, device=generator.device)
     return edge + (1 - 2 * edge) * stratified(n, generator)[order]
 
@@ -59,20 +59,20 @@ def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
 def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tensor) -> Tensor:
     """E|v(x_s, s) - (x - z)|^2 on x_s = (1 - s) z + s x (Lipman et al. 2023, eq. 23), per coordinate; `share` is s.
 
-    The residual of the denoiser is that of the velocity over (1 + sigma)^2.
+    The squared error of the velocity is (1 + sigma)^2 times the `noise_residual` of the denoiser.
     """
     sigma = (1 - share) / share
     return ((1 + sigma) ** 2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
 
 
 class PathConfig(trilemma.Config):
-    """The path between noise and data."""
+    """Options of the path between noise and data."""
 
-    edge: float = Field(1e-3, gt=0, lt=0.5, description="share of time at both ends that is not seen in training")
+    edge: float = Field(1e-3, gt=0, lt=0.5, description="share of the time at each end that training leaves out")
 
     @property
     def highest(self) -> float:
-        """The noise level at which sampling starts: no further than the network has seen."""
+        """The noise level at which sampling starts, which is about the largest in training."""
         return 1 / self.edge
 
 
@@ -83,7 +83,7 @@ class FlowMatching(OdeDensity, DenoiserModel):
     samplers = FLOW_SAMPLERS
 
     class Config(PathConfig, MLPConfig):
-        """The network and the path."""
+        """Options of the network and of the path."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = StraightPath(self.config.highest)

@@ -1,4 +1,4 @@
-"""Langevin dynamics on a score, plain and annealed, as plain functions."""
+"""Langevin dynamics that follow a score, at one noise level or annealed, as plain functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def langevin(
 ) -> Tensor:
     """Unadjusted Langevin dynamics x <- x + step score(x) + sqrt(2 step) z, `steps` times (Roberts & Tweedie 1996).
 
-    Takes one evaluation of the score a step.
+    Takes one evaluation of the score per step.
     """
     size = torch.as_tensor(step).to(x)
     for _ in range(steps):
@@ -37,9 +37,10 @@ def annealed_langevin(
 ) -> Tensor:
     """Langevin dynamics at falling noise levels, `steps` at each (Song & Ermon 2019, algorithm 1).
 
-    A step at the noise level sigma_i is ratio sigma_i^2: `ratio` is eps / sigma_L^2, with the paper's alpha_i / 2 for a
-    step. `denoise_last` adds sigma_L^2 score at the end (Song & Ermon 2020, algorithm 1). Takes `steps` evaluations at
-    each noise level, and one more to denoise.
+    The step size at the noise level sigma_i is ratio sigma_i^2. In the notation of Song & Ermon 2020 it is alpha_i, and
+    `ratio` is eps / sigma_L^2; Song & Ermon 2019 write alpha_i / 2 for the step size. `denoise_last` adds sigma_L^2
+    score at the end (Song & Ermon 2020, algorithm 1). Takes `steps` evaluations at each noise level, and one more to
+    denoise.
     """
     for sigma in sigmas.to(x):
         x = langevin(partial(score, denoise, sigma=sigma), x, ratio * sigma**2, steps, generator)

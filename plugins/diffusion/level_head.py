@@ -1,4 +1,4 @@
-"""A denoiser for images of discrete intensity levels: the exact posterior mean under box-shaped levels."""
+"""A denoiser for images with discrete intensity levels: the exact posterior mean for values uniform within a level."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from ..networks.points import per_point
 
 REACH = 8.0
-"""Multiples of sigma beyond the support at which points are clipped: data with noise never lies there."""
+"""Points are clipped at this many sigma beyond the support. Noised data is never that far outside it."""
 
 
 def log_boxes(z: Tensor) -> Tensor:
-    """ln(Phi(z_k+1) - Phi(z_k)) between neighbors along the last dimension, accurate in both tails. `z` rises."""
-    tail = torch.special.log_ndtr(-z.abs())  # of whichever side is the smaller
+    """ln(Phi(z_k+1) - Phi(z_k)) for neighbors along the last dimension, accurate in both tails. `z` must increase."""
+    tail = torch.special.log_ndtr(-z.abs())  # the logarithm of the smaller of the two tail masses
     low, high = tail[..., :-1], tail[..., 1:]
     nearer, farther = torch.maximum(low, high), torch.minimum(low, high)
-    same_side = nearer + torch.log1p(-(farther - nearer).exp())
-    # Both differences are 0 where they are not selected, so that no gradient of the other branch is infinite.
+    # Each branch gets a harmless argument where it is not selected, so that its gradient is finite there.
     astride = (z[..., :-1] <= 0) & (z[..., 1:] > 0)
+    same_side = nearer + torch.log1p(-(farther - nearer).where(~astride, -torch.ones_like(low)).exp())
     between = torch.log1p(-(low.exp() + high.exp()).where(astride, torch.zeros_like(low)))
     value: Tensor = torch.where(astride, between, same_side)
     return value
@@ -29,9 +29,9 @@ def log_boxes(z: Tensor) -> Tensor:
 def box_posterior_mean(x: Tensor, sigma: Tensor, logits: Tensor, edges: Tensor) -> Tensor:
     """E[y | y + sigma z = x] for y with density softmax(logits)_k / width on the box from edges_k to edges_k+1.
 
-    `x` has any shape, `sigma` broadcasts against it, `logits` has the shape of `x` and one dimension more for the
-    levels, `edges` has one entry more than there are levels. Within a box the posterior is a truncated normal. Best in
-    float64.
+    `x` has any shape, and `sigma` broadcasts against it. `logits` has the shape of `x` with one more dimension for the
+    levels. `edges` has one entry more than there are levels. Within a box the posterior is a truncated normal. Use
+    float64, because the masses of boxes are small differences.
     """
     s, point = sigma.unsqueeze(-1), x.unsqueeze(-1)
     z = (edges - point) / s
@@ -47,10 +47,13 @@ def box_posterior_mean(x: Tensor, sigma: Tensor, logits: Tensor, edges: Tensor) 
 class LevelDenoiser(nn.Module):
     """D(x, sigma) for images whose values lie in `levels` equal boxes of the interval `support` (dequantized levels).
 
-    The raw network gives logits for each pixel and level, `(n, channels levels, height, width)`; on top of a bias (the
-    logarithm of a histogram of the data) they are what the rest of the image says of a pixel, and the pixel's own noisy
-    value is accounted for exactly, outside the support too: that is where noise takes half of a pixel's values near its
-    ends, and clipping them costs bits. Only what no noise explains, met in a few large sampling steps, is clipped.
+    The raw network gives logits for each pixel and level, `(n, channels levels, height, width)`. A bias is added to
+    them, the logarithm of a histogram of the data. The logits describe what the rest of the image says about a pixel.
+    The noisy value of the pixel itself enters exactly, through `box_posterior_mean`.
+
+    Values somewhat outside the support are not clipped. Noise moves half of the values at an end of the support
+    outside, and clipping them would worsen the likelihood. Values are clipped only at `REACH` sigma outside, where
+    noised data never lies but a sampler with few large steps may arrive.
     """
 
     edges: Tensor
@@ -63,7 +66,7 @@ class LevelDenoiser(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
-        """Set the bias by points of the data, with one more in each level."""
+        """Set the bias to the log-histogram of the images `x`, with one count added to each level."""
         levels = len(self.bias)
         index = torch.bucketize(x.double(), self.edges[1:-1])
         counts = torch.bincount(index.flatten(), minlength=levels).double()

@@ -23,14 +23,16 @@ from .schedules import Diffusion
 class OdeLikelihood(trilemma.Model.Likelihood):
     """Options of the probability-flow likelihood, and of the variational bound that is reported beside it."""
 
-    steps: int = Field(40, ge=1, description="steps of the fixed-step Runge-Kutta method of order 4")
-    sigma_min: float = Field(0.002, gt=0, description="noise level at which the data is taken to lie (early stopping)")
-    divergence: Literal["auto", "exact", "hutchinson"] = Field(
-        "auto", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
+    steps: int = Field(40, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
+    sigma_min: float = Field(
+        0.002, gt=0, description="lowest noise level of the ODE, which data points are taken to have (early stopping)"
     )
-    probes: int = Field(4, ge=1, description="Rademacher probes of Hutchinson's estimate")
+    divergence: Literal["auto", "exact", "hutchinson"] = Field(
+        "auto", description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions"
+    )
+    probes: int = Field(4, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
     bound_draws: int = Field(
-        0, ge=0, description="noise levels drawn per point for the variational bound; 0: it is not computed"
+        0, ge=0, description="noise levels drawn per point for the variational bound; with 0 there is no bound"
     )
 
 
@@ -40,7 +42,7 @@ def integrate(
     """Carry `u` along the probability-flow ODE through noise levels by the classical Runge-Kutta method.
 
     The ODE is solved in variance-preserving coordinates over ln(sigma). Returns the end points and the integral of the
-    velocity's divergence, of the shape that `divergence` gives.
+    divergence of the velocity. The integral has the shape that `divergence` gives.
     """
 
     def slope(u: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,10 +66,11 @@ def integrate(
 def ode_log_prob(
     denoise: Denoiser, x: Tensor, sigma_max: float, options: OdeLikelihood, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Log-density in nats of each row of `x`, and what a reader must know of how it was computed.
+    """Log-density in nats of each row of `x`, and the details of how it was computed.
 
-    log p(x) = log N(u_T; 0, I) + the integral of div du/dln(sigma) + log|du/dx| at `sigma_min`: the change of variables
-    along an ODE (Chen et al. 2018, eq. 8). At `sigma_max` the distribution of u is taken to be the standard normal.
+    log p(x) = log N(u_T; 0, I) + the integral of div du/dln(sigma) + log|du/dx| at `sigma_min`, by the change of
+    variables along an ODE (Chen et al. 2018, eq. 8). The distribution of u at `sigma_max` is taken to be the standard
+    normal.
     """
     d = x[0].numel()
     exact = options.divergence == "exact" or (options.divergence == "auto" and d <= EXACT_UP_TO)
@@ -91,14 +94,17 @@ def ode_log_prob(
         integral = integrals.mean(0)
         details["probes"] = options.probes
         if options.probes > 1:
-            # Of one point's log-density, root mean square over the points.
+            # The standard error of the log-density of one point, as a root mean square over the points.
             details["probe_standard_error"] = float((integrals.var(0).mean() / options.probes).sqrt())
     log_prior = -0.5 * (end.square().flatten(1).sum(1) + d * math.log(2 * math.pi))
     return log_prior + integral + d * log_scale, details
 
 
 class OdeDensity:
-    """The log-density of a model with a denoiser over all noise levels up to its diffusion's largest: a mixin."""
+    """A mixin that gives a model with a denoiser the log-density of the probability-flow ODE.
+
+    The denoiser must be trained at all noise levels up to the largest of the diffusion.
+    """
 
     likelihood: ClassVar[Any] = "ode"
     diffusion: Diffusion
@@ -108,7 +114,7 @@ class OdeDensity:
         """Options of the probability-flow likelihood."""
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The log-density by the probability-flow ODE, shape `(n,)`; how it was computed is in the details."""
+        """The log-density by the probability-flow ODE, shape `(n,)`. The details say how it was computed."""
         options, sigma_max = ctx.likelihood, self.diffusion.sigma_max
         assert isinstance(options, OdeLikelihood)
         parts = []
@@ -119,6 +125,6 @@ class OdeDensity:
         values = torch.cat(parts)
         if options.bound_draws > 0:
             bound = continuous_bound(self.denoiser, x, options.sigma_min, sigma_max, options.bound_draws, ctx.generator)
-            # A difference of log-densities: the same in every space.
+            # A difference of log-densities is the same in model space and in data space.
             ctx.details["bound_excess"] = float((values - bound.total).mean())
         return values

@@ -1,4 +1,4 @@
-"""The base of the models that are a denoiser and a diffusion: samples and scores are the same for all."""
+"""The base class of models that consist of a denoiser and a diffusion. It draws samples and gives scores."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .denoiser import Denoiser, DenoiserSampler, score
 from .schedules import Diffusion
 
 VALIDATION_DRAWS = 8
-"""Draws of the noise for each validation point: with few, it is noise that chooses among good weights."""
+"""Draws of the noise for each validation point. With few draws, chance would decide which weights are kept."""
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
-    """The points `(n, *shape)`, `times` of each: `(times n, *shape)`."""
+    """The points `(n, *shape)`, each repeated `times` times: `(times n, *shape)`."""
     return x.repeat(times, *[1] * (x.ndim - 1))
 
 
 @torch.no_grad()
 def draw_samples(denoise: Denoiser, diffusion: Diffusion, n: int, ctx: trilemma.Context) -> Tensor:
-    """`n` points by the sampler of the context, `ROWS` of them at a time."""
+    """Draw `n` points with the sampler of the context, `ROWS` points at a time."""
     sampler = ctx.sampler
     assert isinstance(sampler, DenoiserSampler)
     parts = []
@@ -36,15 +36,19 @@ def draw_samples(denoise: Denoiser, diffusion: Diffusion, n: int, ctx: trilemma.
 
 
 class DenoiserModel(trilemma.NeuralModel):
-    """A denoiser with a diffusion. Subclasses set both in `build` and write the loss."""
+    """A model that consists of a denoiser and a diffusion.
 
+    Subclasses set both in `build` and define the loss.
+    """
+
+    family = "diffusion"
     recipe = MLP_RECIPE
     validation_draws: ClassVar[int] = VALIDATION_DRAWS
     diffusion: Diffusion
     denoiser: nn.Module
 
     class Config(MLPConfig):
-        """The network."""
+        """Options of the network."""
 
     def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         return self.loss(repeated(x, self.validation_draws), ctx)

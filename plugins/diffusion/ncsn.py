@@ -19,9 +19,9 @@ from .schedules import DiscreteVarianceExploding
 
 
 class UnconditionalScore(nn.Module):
-    """D(x, sigma) = x + sigma r(x), which is the score r(x)/sigma: the network does not see the noise level.
+    """D(x, sigma) = x + sigma r(x), whose score is r(x)/sigma: the network r does not see the noise level.
 
-    Technique 3 of Song & Ermon 2020.
+    Source: Song & Ermon 2020, Technique 3.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -34,7 +34,7 @@ class UnconditionalScore(nn.Module):
 
 
 def count_noise_levels(d: int, sigma_min: float, sigma_max: float) -> int | None:
-    """The number of noise levels by Technique 2 of Song & Ermon 2020; None where d <= 4, for which it has no solution.
+    """The number of noise levels by Technique 2 of Song & Ermon 2020, or None for d <= 4, where it has no solution.
 
     The ratio gamma of neighboring noise levels solves
     Phi(sqrt(2 d)(gamma - 1) + 3 gamma) - Phi(sqrt(2 d)(gamma - 1) - 3 gamma) = .5.
@@ -47,36 +47,39 @@ def count_noise_levels(d: int, sigma_min: float, sigma_max: float) -> int | None
 
 
 class NcsnConfig(MLPConfig):
-    """The network, the noise levels, and which techniques of NCSNv2 are used. Technique 4 is an option of the sampler,
-    Technique 5 (the average of the weights) one of the recipe (`ema`).
+    """Options of the network, of the noise levels and of the techniques of NCSNv2.
+
+    Technique 4 is an option of the sampler. Technique 5, the average of the weights, is an option of the recipe
+    (`ema`).
     """
 
-    noise_levels: int = Field(30, ge=2, description="number of noise levels, where Technique 2 does not set them")
-    sigma_min: float = Field(0.02, gt=0, description="least noise level")
-    sigma_max: float = Field(4.0, gt=0, description="largest noise level, where Technique 1 does not set it")
+    noise_levels: int = Field(30, ge=2, description="number of noise levels, unless Technique 2 sets it")
+    sigma_min: float = Field(0.02, gt=0, description="lowest noise level")
+    sigma_max: float = Field(4.0, gt=0, description="largest noise level, unless Technique 1 sets it")
     largest_distance: bool = Field(
         False, description="Technique 1: the largest noise level is the largest distance between training points"
     )
-    overlap: bool = Field(False, description="Technique 2: the ratio of noise levels by the overlap of their noise")
+    overlap: bool = Field(False, description="Technique 2: set the ratio of noise levels by the overlap of neighbors")
     unconditional: bool = Field(
-        False, description="Technique 3: a score r(x)/sigma by a network blind to the noise level"
+        False, description="Technique 3: the score is r(x)/sigma, where the network r does not see sigma"
     )
 
 
 class Ncsn(trilemma.NeuralModel):
     """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors.
 
-    The largest noise level may depend on the training points, so that the diffusion follows a buffer of the model.
+    The largest noise level may depend on the training points. It is stored in a buffer, which defines the diffusion.
     """
 
     name = "ncsn"
+    family = "diffusion"
     samplers = (AnnealedLangevin, Langevin)
     recipe = MLP_RECIPE
     expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
     largest: Tensor
 
     class Config(NcsnConfig):
-        """The network and the noise levels."""
+        """Options of the network, of the noise levels and of the techniques of NCSNv2."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
@@ -91,7 +94,7 @@ class Ncsn(trilemma.NeuralModel):
             self.denoiser = NoisePrediction(config.network(info))
 
     def initialize(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        """Set the largest noise level by Technique 1, where it is used."""
+        """Set the largest noise level by Technique 1, if it is used."""
         if self.config.largest_distance:
             self.largest.fill_(largest_distance(train.x.flatten(1)))
 
@@ -103,7 +106,7 @@ class Ncsn(trilemma.NeuralModel):
         return DiscreteVarianceExploding(config.sigma_min, largest, count or config.noise_levels)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """.5 E|sigma s(x + sigma z, sigma) + z|^2 at a noise level drawn uniformly, per coordinate.
+        """.5 E|sigma s(x + sigma z, sigma) + z|^2 per coordinate, at a uniformly drawn noise level.
 
         Source: Song & Ermon 2019, eq. 6 with lambda = sigma^2.
         """
@@ -124,24 +127,27 @@ class Ncsn(trilemma.NeuralModel):
 
 
 class NcsnV2(Ncsn):
-    """NCSNv2 (Song & Ermon 2020): NCSN with its improved techniques, each of which can be switched off."""
+    """NCSNv2 (Song & Ermon 2020): NCSN with improved techniques, each of which can be switched off."""
 
     name = "ncsnv2"
+    family = "diffusion"
 
     class Config(NcsnConfig):
-        """The network and the noise levels."""
+        """Options of the network, of the noise levels and of the techniques of NCSNv2."""
 
         largest_distance: bool = Field(
             True, description="Technique 1: the largest noise level is the largest distance between training points"
         )
-        overlap: bool = Field(True, description="Technique 2: the ratio of noise levels by the overlap of their noise")
+        overlap: bool = Field(
+            True, description="Technique 2: set the ratio of noise levels by the overlap of neighbors"
+        )
         unconditional: bool = Field(
-            True, description="Technique 3: a score r(x)/sigma by a network blind to the noise level"
+            True, description="Technique 3: the score is r(x)/sigma, where the network r does not see sigma"
         )
 
 
 def largest_distance(x: Tensor) -> float:
-    """The largest distance between points `(n, d)`, over the 2,000 that are farthest from the mean."""
+    """The largest distance between points `(n, d)`, searched among the 2,000 that are farthest from the mean."""
     radius = (x - x.mean(0)).norm(dim=1)
     far = x[radius.topk(min(2_000, len(x))).indices]
     return float(torch.cdist(far, far).max())

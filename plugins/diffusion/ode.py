@@ -1,8 +1,9 @@
-"""Samplers by the probability-flow ODE and its relatives over noise levels, as plain functions over a denoiser.
+"""Solvers for the probability-flow ODE over noise levels, and related samplers, as plain functions of a denoiser.
 
-Each takes `u`, of shape `(n, *shape)`, standard normal at the noise level `sigmas[0]`, whatever that is, if it is large
-(variance-preserving coordinates u = x / sqrt(1 + sigma^2)), and noise levels that fall to `sigmas[-1]`. The last step,
-from there to 0, is the denoiser's. Returns points in the coordinates of the data. Vectors and images alike.
+Each takes the state `u`, of shape `(n, *shape)`, and noise levels that fall from `sigmas[0]` to `sigmas[-1]`. `u` is in
+variance-preserving coordinates u = x / sqrt(1 + sigma^2), in which it is standard normal if `sigmas[0]` is large. The
+last step, from `sigmas[-1]` to 0, is one evaluation of the denoiser. Each returns points in the coordinates of the
+data. Vectors and images are treated in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from .denoiser import Denoiser, probability_flow, to_variance_exploding
 class Churn:
     """How much noise is added back at every step (Karras et al. 2022, algorithm 2).
 
-    `amount` is S_churn, shared by the steps; only noise levels in [`low`, `high`] get it; `inflation` is S_noise.
+    `amount` is S_churn, which is divided among the steps. Noise is added only at noise levels in [`low`, `high`], which
+    are S_tmin and S_tmax. `inflation` is S_noise.
     """
 
     amount: float
@@ -81,12 +83,13 @@ def ddim_step(
     *,
     large: bool = False,
 ) -> Tensor:
-    """From `x` at the noise level `sigma` to the next, given x_0 = `clean`. Noise levels have shape `()` or `(n,)`.
+    """Step from `x` at the noise level `sigma` to `sigma_next`, given x_0 = `clean`, `(n, *shape)`.
 
     The next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z with D = `clean` and
     v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
-    x / alpha). At `eta` 1 it draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). `large` draws with the
-    variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2).
+    x / alpha). With `eta` 1 the step draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). With `large` the
+    noise has the variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2). Noise
+    levels have shape `()` or `(n,)`.
     """
     variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
     following = clean + per_point((sigma_next**2 - variance).sqrt() / sigma, x) * (x - clean)
@@ -105,9 +108,9 @@ def ddim(
     *,
     large: bool = False,
 ) -> Tensor:
-    """Steps that go through the estimate of x_0 (`ddim_step`): DDIM (`eta` 0) and ancestral sampling (`eta` 1).
+    """DDIM (`eta` 0) and ancestral sampling (`eta` 1): each step uses the estimate of x_0 (`ddim_step`).
 
-    At `eta` 0 it is Euler's method for dx/dsigma = (x - D)/sigma. Takes len(sigmas) network evaluations.
+    DDIM is Euler's method for dx/dsigma = (x - D)/sigma. Takes len(sigmas) network evaluations.
     """
     x = to_variance_exploding(u, sigmas[0])
     for sigma, sigma_next in pairwise(sigmas):
@@ -118,8 +121,8 @@ def ddim(
 def dpm_solver_2m(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
     """DPM-Solver++(2M), the second-order multistep method (Lu et al. 2022b, algorithm 2).
 
-    Exponential integration over lambda = -ln(sigma), with the denoiser extrapolated from its last two values. Takes
-    len(sigmas) network evaluations.
+    The method integrates exponentially over lambda = -ln(sigma) and extrapolates the denoiser from its last two values.
+    Takes len(sigmas) network evaluations.
     """
     x = to_variance_exploding(u, sigmas[0])
     previous: tuple[Tensor, Tensor] | None = None

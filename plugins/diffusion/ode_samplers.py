@@ -1,4 +1,4 @@
-"""The samplers over noise levels, with their options: by the probability-flow ODE and its relatives."""
+"""Samplers that solve the probability-flow ODE over noise levels, with their options."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint
 from .schedules import Diffusion, geometric_grid, rho_grid
 
 PURE_NOISE = 500.0
-"""Noise level above which data is invisible: solvers need no steps there."""
+"""Above this noise level a point is practically pure noise, and solvers need no steps."""
 
 
 def below_pure_noise(grid: Callable[[int, float], Tensor], steps: int, sigma_max: float) -> Tensor:
-    """`grid(steps, sigma_max)`; from pure noise (a noise level near infinity) the first step goes to 80."""
+    """The noise levels `grid(steps, sigma_max)`. If `sigma_max` is pure noise, the first step goes to 80 at once."""
     if sigma_max <= PURE_NOISE or steps < 2:
         return grid(steps, sigma_max)
     return torch.cat([torch.tensor([sigma_max], dtype=torch.float64), grid(steps - 1, 80.0)])
 
 
 class RhoGrid(trilemma.Config):
-    """The options of a sampler over the rho grid of noise levels (Karras et al. 2022, eq. 5)."""
+    """Options of a sampler over the rho grid of noise levels (Karras et al. 2022, eq. 5)."""
 
-    steps: int = Field(18, ge=1, description="noise levels of the grid")
-    sigma_min: float = Field(0.002, gt=0, description="least noise level")
-    rho: float = Field(7.0, gt=0, description="exponent of the grid: larger puts more noise levels near the least")
+    steps: int = Field(18, ge=1, description="number of noise levels in the grid")
+    sigma_min: float = Field(0.002, gt=0, description="lowest noise level")
+    rho: float = Field(
+        7.0, gt=0, description="exponent of the grid: a larger one puts more noise levels near sigma_min"
+    )
 
     def grid(self, diffusion: Diffusion) -> Tensor:
-        """The noise levels, falling from the diffusion's largest."""
+        """The noise levels, falling from the largest noise level of the diffusion."""
         return below_pure_noise(
             lambda steps, highest: rho_grid(steps, self.sigma_min, highest, self.rho), self.steps, diffusion.sigma_max
         )
 
 
 class Heun(RhoGrid, DenoiserSampler):
-    """Heun's method for the probability-flow ODE on the rho grid of Karras et al. 2022: 2 steps - 1 evaluations."""
+    """Heun's method for the probability-flow ODE (Karras et al. 2022, algorithm 1), with 2 steps - 1 evaluations."""
 
     name = "heun"
 
@@ -54,9 +56,9 @@ class StochasticHeun(RhoGrid, DenoiserSampler):
 
     name = "heun-churn"
     churn: float = Field(10.0, ge=0, description="S_churn, how much noise is added back over all steps")
-    churn_min: float = Field(0.05, ge=0, description="S_tmin, the least noise level that gets noise")
-    churn_max: float = Field(50.0, gt=0, description="S_tmax, the largest noise level that gets noise")
-    inflation: float = Field(1.0, gt=0, description="S_noise, the deviation of the added noise")
+    churn_min: float = Field(0.05, ge=0, description="S_tmin, the lowest noise level at which noise is added")
+    churn_max: float = Field(50.0, gt=0, description="S_tmax, the largest noise level at which noise is added")
+    inflation: float = Field(1.0, gt=0, description="S_noise, the factor on the standard deviation of the added noise")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         churn = Churn(self.churn, self.churn_min, self.churn_max, self.inflation)
@@ -64,7 +66,7 @@ class StochasticHeun(RhoGrid, DenoiserSampler):
 
 
 class Euler(RhoGrid, DenoiserSampler):
-    """Euler's method for dx/dsigma = (x - D)/sigma, which is DDIM on the rho grid: `steps` evaluations."""
+    """Euler's method for dx/dsigma = (x - D)/sigma, which is DDIM on the rho grid, with `steps` evaluations."""
 
     name = "euler"
 
@@ -73,7 +75,7 @@ class Euler(RhoGrid, DenoiserSampler):
 
 
 class Midpoint(RhoGrid, DenoiserSampler):
-    """The explicit midpoint method for the probability-flow ODE: 2 steps - 1 evaluations."""
+    """The explicit midpoint method for the probability-flow ODE, with 2 steps - 1 evaluations."""
 
     name = "midpoint"
 
@@ -82,19 +84,19 @@ class Midpoint(RhoGrid, DenoiserSampler):
 
 
 class DpmSolver2M(DenoiserSampler):
-    """DPM-Solver++(2M), second-order multistep (Lu et al. 2022): `steps` evaluations, evenly spaced in the logarithm of
-    the noise level as in the paper.
+    """DPM-Solver++(2M), a second-order multistep method (Lu et al. 2022b), with `steps` evaluations.
 
-    It stops at a higher noise level than Heun's method: with 15 evaluations better on ring8 and on grid25, by W2, the
-    width of modes and the share of samples near one.
+    The logarithms of the noise levels are evenly spaced, as in the paper. The lowest noise level is higher than in
+    Heun's method, because this gave better samples on ring8 and grid25 with 15 evaluations, by W2, by the width of
+    modes and by the share of samples near a mode.
     """
 
     name = "dpm-solver++2m"
-    steps: int = Field(18, ge=1, description="noise levels of the grid")
-    sigma_min: float = Field(0.015, gt=0, description="least noise level")
+    steps: int = Field(18, ge=1, description="number of noise levels in the grid")
+    sigma_min: float = Field(0.015, gt=0, description="lowest noise level")
 
     def grid(self, diffusion: Diffusion) -> Tensor:
-        """The noise levels, falling in a constant ratio from the diffusion's largest."""
+        """The noise levels, falling in a constant ratio from the largest noise level of the diffusion."""
         return below_pure_noise(
             lambda steps, highest: geometric_grid(steps, self.sigma_min, highest), self.steps, diffusion.sigma_max
         )
@@ -106,13 +108,15 @@ class DpmSolver2M(DenoiserSampler):
 class DormandPrince(DenoiserSampler):
     """The adaptive Dormand-Prince method for the probability-flow ODE (Song et al. 2021, section 4.3).
 
-    Steps are chosen for each sample. The mean and the largest number of evaluations are in the details.
+    The step size is chosen for each sample. The details hold the mean and the largest number of evaluations per sample.
     """
 
     name = "dormand-prince"
     rtol: float = Field(1e-3, gt=0, description="relative tolerance")
     atol: float = Field(1e-3, gt=0, description="absolute tolerance")
-    sigma_min: float = Field(0.002, gt=0, description="noise level at which the ODE stops and a last step denoises")
+    sigma_min: float = Field(
+        0.002, gt=0, description="noise level at which the solver stops, before a last step that denoises"
+    )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         angles = torch.tensor([diffusion.sigma_max, self.sigma_min], dtype=torch.float64).atan().tolist()

@@ -1,4 +1,4 @@
-"""Flow matching on chosen pairs of noise and points: by minibatch optimal transport, and rectified flow."""
+"""Flow matching on chosen pairs of noise and points: minibatch optimal transport and rectified flow."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .ode_samplers import DpmSolver2M
 from .schedules import StraightPath
 
 PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
-"""The training recipe on chosen pairs: the last weights are kept, since the validation loss is that of other pairs."""
+"""The training recipe for chosen pairs. The last weights are kept, because the validation loss uses other pairs."""
 
 
 def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
-    """The noise in the order that pairs it with `x` at least squared distance, within groups of `batch` points.
+    """`noise` in the order that pairs it with `x` at the least total squared distance, in groups of `batch` points.
 
     Minibatch optimal transport (Tong et al. 2024, section 3.3; Pooladian et al. 2023), solved exactly.
     """
@@ -40,13 +40,18 @@ def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
 
 
 class PairedFlowConfig(PathConfig, MLPConfig):
-    """The network and the path of a flow on chosen pairs of noise and points."""
+    """Options of the network and of the path, for a flow on chosen pairs of noise and points."""
 
-    octaves: int = Field(4, ge=0, description="octaves of Fourier features of the point: the paths part sharply")
+    octaves: int = Field(
+        4,
+        ge=0,
+        description="number of octaves in the Fourier features of a point; high, because neighboring paths separate "
+        "sharply",
+    )
 
 
 class Pairs:
-    """Chosen pairs of noise and points, each `(n, *shape)`, that a flow trains on: the latest `size` of them."""
+    """The latest `size` chosen pairs of noise and points, each `(n, *shape)`, that a flow trains on."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -56,13 +61,13 @@ class Pairs:
         return self._pairs is not None
 
     def add(self, noise: Tensor, x: Tensor) -> None:
-        """Add pairs; the oldest beyond `size` go."""
+        """Add pairs, and drop the oldest if there are more than `size`."""
         if self._pairs is not None:
             noise, x = torch.cat([self._pairs[0], noise]), torch.cat([self._pairs[1], x])
         self._pairs = noise[-self._size :], x[-self._size :]
 
     def loss(self, denoise: Denoiser, n: int, edge: float, generator: torch.Generator) -> Tensor:
-        """The flow matching loss of `n` of the pairs, at times of their own."""
+        """The flow matching loss of `n` randomly drawn pairs, each at its own time."""
         assert self._pairs is not None
         noise, x = self._pairs
         rows = torch.randint(len(x), (n,), generator=generator, device=x.device)
@@ -70,10 +75,11 @@ class Pairs:
 
 
 class OtFlowMatching(OdeDensity, DenoiserModel):
-    """Flow matching on pairs by minibatch optimal transport (Tong et al. 2024): straighter paths, fewer steps.
+    """Flow matching on pairs from minibatch optimal transport (Tong et al. 2024), for straighter paths and fewer steps.
 
-    A large minibatch gives straighter paths, and its pairing costs more than a step: pairs are kept, and every step
-    draws from them. The pairing runs outside the graph (POT on the CPU), so its loss cannot be compiled whole.
+    A larger minibatch gives straighter paths, but pairing it costs more than a training step. The pairs are therefore
+    kept, and every step draws from them. The pairing runs outside the autograd graph (POT on the CPU), so that the loss
+    cannot be compiled as a whole.
     """
 
     name = "ot-flow-matching"
@@ -82,11 +88,11 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
     validation_draws = 1
 
     class Config(PairedFlowConfig):
-        """The network and the pairing."""
+        """Options of the network, of the path and of the pairing."""
 
-        ot_batch: int = Field(512, ge=2, description="points among which pairs are chosen, at most those of a step")
-        every: int = Field(16, ge=1, description="steps from one pairing to the next")
-        pool: int = Field(50_000, ge=1, description="pairs that are kept: the latest")
+        ot_batch: int = Field(512, ge=2, description="number of points that are paired at once, at most the batch size")
+        every: int = Field(16, ge=1, description="number of training steps from one pairing to the next")
+        pool: int = Field(50_000, ge=1, description="number of pairs that are kept, the latest ones")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = StraightPath(self.config.highest)
@@ -103,12 +109,12 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
         return flow_matching_loss(self.denoiser, x, noise, path_times(len(x), self.config.edge, ctx.generator))
 
     def paired_noise(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Noise, in the order that pairs it with `x`."""
+        """Noise in the order that pairs it with `x`."""
         return optimal_pairs(x, standard_normal(x, ctx.generator), self.config.ot_batch)
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """A step on the pairs that are kept, to which now and then those of a new minibatch are added."""
-        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+        """Take a step on kept pairs. Every `every` steps the pairs of a new minibatch are added first."""
+        if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
         if not self._pairs or ctx.clock.step % self.config.every == 0:
             self._pairs.add(self.paired_noise(x, ctx), x)
@@ -117,15 +123,15 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
         return {"loss": loss.detach()}
 
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        """Raises UnsupportedError: the noise depends on the point it is paired with, so the flow gives no score."""
         return trilemma.Model.score(self, x, sigma, ctx)
 
 
 class RectifiedFlow(OdeDensity, DenoiserModel):
-    """Rectified flow with one reflow (Liu et al. 2023): flow matching, then again on the pairs that it made.
+    """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
-    The first share of the budget trains the flow; then an average of its weights draws pairs of noise and sample by
-    DPM-Solver++(2M), and the rest of the budget trains on those.
+    In the first share of the budget the flow trains on data. Then an average of its weights draws pairs of noise and
+    sample by DPM-Solver++(2M). In the rest of the budget the flow trains on these pairs.
     """
 
     name = "rectified-flow"
@@ -133,11 +139,11 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
     recipe = PAIRED_RECIPE
 
     class Config(PairedFlowConfig):
-        """The network and the reflow."""
+        """Options of the network, of the path and of the reflow."""
 
         first: float = Field(0.3, gt=0, lt=1, description="share of the budget before the reflow")
-        pairs: int = Field(50_000, ge=1, description="pairs of noise and sample that the reflow trains on")
-        steps: int = Field(25, ge=1, description="evaluations for each pair")
+        pairs: int = Field(50_000, ge=1, description="number of pairs of noise and sample that the reflow trains on")
+        steps: int = Field(25, ge=1, description="number of network evaluations to draw a pair")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = StraightPath(self.config.highest)
@@ -145,7 +151,7 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         self._pairs = Pairs(self.config.pairs)
-        self._teacher: list[AveragedModel] = []  # in a list, so that its weights are none of the model's
+        self._teacher: list[AveragedModel] = []  # in a list, so that its weights are not registered with the model
         super().fit(train, ctx)
         del self._pairs, self._teacher
 
@@ -155,8 +161,8 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
         return flow_matching_loss(self.denoiser, x, noise, path_times(len(x), self.config.edge, ctx.generator))
 
     def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """A step on data, or past the first share of the budget on pairs that the flow made."""
-        if ctx.clock is None:  # outside of `fit`, where the cost of a step is counted
+        """Take a step on data or, after the first share of the budget, on pairs drawn from the flow."""
+        if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
         if not self._teacher:
             self._teacher.append(AveragedModel(self.denoiser, avg_fn=ramped_average))
@@ -172,7 +178,7 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
         return {"loss": loss.detach()}
 
     def make_pairs(self, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
-        """Noise and where the flow carries it."""
+        """Noise and the samples to which the flow carries it, each `(pairs, *shape)`."""
         sampler = DpmSolver2M(steps=self.config.steps)
         noise = torch.randn((self.config.pairs, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
         with torch.no_grad():
@@ -180,10 +186,10 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
         return noise, ends
 
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: paired with data, the noise of a path is not independent of it."""
+        """Raises UnsupportedError: the noise depends on the point it is paired with, so the flow gives no score."""
         return trilemma.Model.score(self, x, sigma, ctx)
 
 
 def ramped_average(average: Tensor, latest: Tensor, count: Tensor | int) -> Tensor:
-    """The running average of weights after `count` of them: soon that of all, later that of the last few hundred."""
+    """The running average of weights after `count` updates: first over most of them, later over the last hundreds."""
     return torch.lerp(latest, average, min(0.998, (1 + int(count)) / (10 + int(count))))

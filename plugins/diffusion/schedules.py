@@ -1,8 +1,8 @@
 """Noise schedules: the coefficients of diffusions as functions of time, and grids of noise levels.
 
 A linear diffusion dx = f(t) x dt + g(t) dw has the marginals x_t = alpha(t) (x_0 + sigma(t) z), z ~ N(0, I). In the
-coordinates x_t / alpha(t) all of them are the variance-exploding diffusion up to a change of time (Karras et al. 2022,
-appendix B). Times and noise levels are tensors of any shape.
+coordinates x_t / alpha(t) every linear diffusion is the variance-exploding diffusion up to a change of time (Karras et
+al. 2022, appendix B). Times and noise levels are tensors of any shape.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Diffusion(ABC):
 
     @abstractmethod
     def squared_diffusion(self, t: Tensor) -> Tensor:
-        """g(t)^2, g the diffusion coefficient."""
+        """g(t)^2, the square of the diffusion coefficient."""
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class Diffusion(ABC):
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """sigma(t), the noise level: the deviation of the marginal given x_0, over alpha(t)."""
+        """sigma(t), the noise level: the standard deviation of x_t given x_0, divided by alpha(t)."""
 
     @property
     def sigma_max(self) -> float:
@@ -75,9 +75,9 @@ class VariancePreserving(Diffusion):
 
 @dataclass(frozen=True)
 class SubVariancePreserving(VariancePreserving):
-    """The sub-VP diffusion: VP's drift with g^2 = beta (1 - exp(-2 integral)), and less variance at every time.
+    """The sub-VP diffusion: the drift of VP with g^2 = beta (1 - exp(-2 integral)), and less variance at every time.
 
-    The deviation of its marginal is alpha sigma = 1 - exp(-integral). Source: Song et al. 2021, eq. 29.
+    The standard deviation of x_t given x_0 is alpha sigma = 1 - exp(-integral). Source: Song et al. 2021, eq. 29.
     """
 
     def squared_diffusion(self, t: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class SubVariancePreserving(VariancePreserving):
 class VarianceExploding(Diffusion):
     """The VE diffusion dx = g(t) dw with the noise level sigma_min (sigma_max / sigma_min)^t.
 
-    At time 0 there is noise of level sigma_min already. Source: Song et al. 2021, eq. 30 and 31.
+    The noise level at time 0 is sigma_min, not 0. Source: Song et al. 2021, eq. 30 and 31.
     """
 
     lowest: float = 0.002
@@ -113,18 +113,19 @@ class VarianceExploding(Diffusion):
 
 
 class DiscreteDiffusion(Diffusion):
-    """A diffusion that is used at finitely many noise levels alone."""
+    """A diffusion that is used only at finitely many noise levels."""
 
     @abstractmethod
     def noise_levels(self) -> Tensor:
-        """The noise levels, falling, float64."""
+        """The noise levels in falling order, float64."""
 
 
 @dataclass(frozen=True)
 class DiscreteVariancePreserving(VariancePreserving, DiscreteDiffusion):
-    """DDPM's chain of `steps` steps x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2).
+    """The chain of DDPM, with `steps` steps x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) z (Ho et al. 2020, eq. 2).
 
-    beta_i rises linearly from beta_min / steps to beta_max / steps: the paper's 1e-4 to .02 at 1,000 steps.
+    beta_i rises linearly from beta_min / steps to beta_max / steps. With 1,000 steps and the default options these are
+    1e-4 and .02, as in the paper.
     """
 
     steps: int = 1000
@@ -136,7 +137,7 @@ class DiscreteVariancePreserving(VariancePreserving, DiscreteDiffusion):
 
 @dataclass(frozen=True)
 class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
-    """NCSN's `steps` noise levels in a constant ratio (Song & Ermon 2019, section 4)."""
+    """The `steps` noise levels of NCSN, in a constant ratio (Song & Ermon 2019, section 4)."""
 
     steps: int = 30
 
@@ -146,9 +147,9 @@ class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
 
 @dataclass(frozen=True)
 class StraightPath(Diffusion):
-    """The path x_t = (1 - s) z + s x_0 of flow matching, with s = 1 - t, so that noise is at time 1 as elsewhere.
+    """The path x_t = (1 - s) z + s x_0 of flow matching with s = 1 - t, so that time 1 is noise as in other diffusions.
 
-    At time 1 there is nothing but noise, of level infinity in the coordinates x_t / s: `highest` stands for it.
+    The noise level (1 - s)/s would be infinite at time 1. Time is rescaled slightly, so that it is `highest` instead.
     """
 
     highest: float = 1e3

@@ -1,4 +1,4 @@
-"""Score matching on a free score network and on an energy network, sampled by Langevin dynamics."""
+"""Score matching with a free score network or with an energy network, sampled by Langevin dynamics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Score = Callable[[Tensor], Tensor]
 
 
 def implicit_objective(score: Score, x: Tensor) -> Tensor:
-    """E[|s|^2 / 2 + tr grad s] (Hyvarinen 2005, theorem 1), the trace by one backward pass per coordinate."""
+    """E[|s|^2 / 2 + tr grad s] (Hyvarinen 2005, theorem 1). The trace takes one backward pass per coordinate."""
     value, divergence = exact_divergence(score, x, differentiable=True)
     return (0.5 * value.square().sum(1) + divergence).mean()
 
@@ -30,7 +30,7 @@ def implicit_objective(score: Score, x: Tensor) -> Tensor:
 def sliced_objective(score: Score, x: Tensor, probes: int, generator: torch.Generator) -> Tensor:
     """E[|s|^2 / 2 + v' (grad s) v] with random signs v: sliced score matching with variance reduction.
 
-    (Song et al. 2019, eq. 8.) `probes` directions for each point.
+    There are `probes` directions v for each point. Source: Song et al. 2019, eq. 8.
     """
     signs = rademacher((probes, *x.shape), x, generator)
     value, estimates = probe_divergence(score, x, signs, differentiable=True)
@@ -38,15 +38,19 @@ def sliced_objective(score: Score, x: Tensor, probes: int, generator: torch.Gene
 
 
 def denoising_objective(score: Score, x: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """E|s(x + sigma z) + z / sigma|^2 / 2, for the score of the distribution smoothed by the noise (Vincent 2011, eq.
-    11).
+    """E|s(x + sigma z) + z / sigma|^2 / 2, which the score of the noised data minimizes.
+
+    Source: Vincent 2011, eq. 11.
     """
     noise = standard_normal(x, generator)
     return 0.5 * (score(x + sigma * noise) + noise / sigma).square().sum(1).mean()
 
 
 class Attracted(nn.Module):
-    """The standard normal's score or energy with a network added, so that far points are drawn back from the start."""
+    """The score or the energy of the standard normal, plus a network.
+
+    The part of the standard normal pulls far points back, also before the network is trained.
+    """
 
     def __init__(self, d: int, outputs: int, config: ScoreConfig) -> None:
         super().__init__()
@@ -60,22 +64,24 @@ class Attracted(nn.Module):
 
 
 class ScoreConfig(trilemma.Config):
-    """The network and the objective."""
+    """Options of the network and of the objective."""
 
     hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
-    octaves: int = Field(2, ge=0, description="octaves of Fourier features of the point")
+    octaves: int = Field(2, ge=0, description="number of octaves in the Fourier features of a point")
     objective: Literal["implicit", "sliced", "denoising"] = Field(
-        "denoising", description="Hyvarinen's with the exact trace, sliced with variance reduction, or denoising"
+        "denoising",
+        description="implicit (Hyvarinen's, with the exact trace), sliced (with variance reduction) or denoising",
     )
     sigma: float = Field(
-        0.1, gt=0, description="noise of the denoising objective: the distribution that is learned is smoothed"
+        0.1, gt=0, description="noise level of the denoising objective, which learns the score of data with this noise"
     )
-    probes: int = Field(1, ge=1, description="directions of the sliced objective")
+    probes: int = Field(1, ge=1, description="number of directions per point in the sliced objective")
 
 
 class ScoreModel(trilemma.NeuralModel):
-    """What both networks share: the objectives and the sampler."""
+    """The base class of both models: it has the objectives and draws the samples."""
 
+    family = "diffusion"
     samplers = (Langevin,)
     recipe = trilemma.Recipe(lr=3e-3, batch_size=256, schedule="cosine", ema=0.998)
 
@@ -84,7 +90,7 @@ class ScoreModel(trilemma.NeuralModel):
         """The learned score at points `(n, d)`, differentiable."""
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The objective of the config, per coordinate."""
+        """The objective that the configuration names, per coordinate."""
         config, d = self.config, x.shape[1]
         with torch.enable_grad():
             if config.objective == "implicit":
@@ -103,12 +109,15 @@ class ScoreModel(trilemma.NeuralModel):
 
 
 class ScoreMatching(ScoreModel):
-    """Score matching with a free score network (implicit, sliced or denoising): no density, Langevin samples."""
+    """Score matching with a free score network (implicit, sliced or denoising), sampled by Langevin dynamics.
+
+    The model has no density.
+    """
 
     name = "score-matching"
 
     class Config(ScoreConfig):
-        """The network and the objective."""
+        """Options of the network and of the objective."""
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.network = Attracted(info.dim, info.dim, self.config)
@@ -121,21 +130,21 @@ class ScoreMatching(ScoreModel):
 class EnergyMatching(ScoreModel):
     """Score matching with an energy network, p(x) = exp(-E(x)) / Z (implicit, sliced or denoising).
 
-    In one and two dimensions Z is the sum over a grid, so that the likelihood is exact up to that quadrature; its kind
-    is `estimate`, and beyond two dimensions it has none.
+    In one and two dimensions Z is computed on a grid. The likelihood is then exact up to the error of this quadrature,
+    and its kind is `estimate`. In more dimensions the model has no likelihood.
     """
 
     name = "energy-matching"
     likelihood = "estimate"
 
     class Config(ScoreConfig):
-        """The network and the objective."""
+        """Options of the network and of the objective."""
 
     class Likelihood(trilemma.Config):
-        """The grid of the normalizer."""
+        """Options of the grid on which the normalizer Z is computed."""
 
         half_side: float = Field(6.0, gt=0, description="the grid spans [-half_side, half_side] in every coordinate")
-        points: int = Field(400, ge=10, description="grid points along a coordinate")
+        points: int = Field(400, ge=10, description="number of grid points along each coordinate")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.network = Attracted(info.dim, 1, self.config)
@@ -157,7 +166,9 @@ class EnergyMatching(ScoreModel):
         options, d = ctx.likelihood, x.shape[1]
         assert isinstance(options, EnergyMatching.Likelihood)
         if d > 2:
-            raise trilemma.UnsupportedError(f"the normalizer of an energy in {d} dimensions needs more than a grid")
+            raise trilemma.UnsupportedError(
+                f"an energy model has no likelihood in {d} dimensions: its normalizer is computed on a grid, in 1 or 2"
+            )
         edge = 2 * options.half_side / options.points
         axis = -options.half_side + edge * (torch.arange(options.points, device=x.device) + 0.5)
         grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)

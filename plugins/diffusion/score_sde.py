@@ -1,6 +1,7 @@
 """Score-based generative modeling through stochastic differential equations (Song et al. 2021).
 
-The denoiser works in variance-exploding coordinates x_t / alpha(t), in which diffusions differ by their time alone.
+The denoiser works in variance-exploding coordinates x_t / alpha(t), in which linear diffusions differ only in their
+time.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from .sde_samplers import SDE_SAMPLERS
 def training_noise_levels(
     n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
 ) -> Tensor:
-    """The noise levels of a batch of `n`, float32, one in each of n equal parts of their distribution.
+    """The noise levels of a batch of `n` points, `(n,)`, float32, one in each of n equal parts of their distribution.
 
-    `variance`: times uniform in [eps, 1]. `likelihood`: times with density proportional to g^2 / (alpha sigma)^2, the
-    importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). As g^2 = alpha^2 d(sigma^2)/dt for every
-    linear diffusion, that is ln(sigma) uniform from sigma(eps) to sigma(1).
+    With the weighting `variance`, times are uniform in [eps, 1]. With `likelihood`, times have a density proportional
+    to g^2 / (alpha sigma)^2, the importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). Because
+    g^2 = alpha^2 d(sigma^2)/dt for every linear diffusion, ln(sigma) is then uniform from ln sigma(eps) to ln sigma(1).
     """
     share = stratified(n, generator).double()
     if weighting == "likelihood":
@@ -47,26 +48,31 @@ def score_sde_loss(
 ) -> Tensor:
     """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).
 
-    Under `variance` the weight is the variance of the perturbation and times are uniform; under `likelihood` the
-    weight is g^2 with importance-sampled times (Song, Durkan, Murray & Ermon 2021, eq. 7): the same residual.
+    With the weighting `variance`, the weight is the variance of the perturbation, and times are uniform. With
+    `likelihood`, the weight is g^2, and times are importance-sampled (Song, Durkan, Murray & Ermon 2021, eq. 7). Both
+    are a mean of the `noise_residual`.
     """
     sigma = training_noise_levels(len(x), diffusion, eps, weighting, generator)
     return noise_residual(denoise, x, standard_normal(x, generator), sigma).mean() / x[0].numel()
 
 
 class SdeConfig(MLPConfig):
-    """The network and the loss of a score SDE."""
+    """Options of the network and of the loss of a score SDE."""
 
     parametrization: Literal["karras", "noise"] = Field(
-        "karras", description="what the network predicts: preconditioned as in EDM, or the noise as in the paper"
+        "karras",
+        description="what the network predicts: karras is the preconditioned network of EDM; noise is the noise, as in "
+        "the paper",
     )
     weighting: Literal["variance", "likelihood"] = Field(
-        "variance", description="weight of the noise levels: the paper's, or that of maximum likelihood (ScoreFlow)"
+        "variance",
+        description="weight of the noise levels in the loss: variance as in the paper, or likelihood for maximum "
+        "likelihood (ScoreFlow)",
     )
 
 
 class LinearBeta(trilemma.Config):
-    """A diffusion with beta linear in time."""
+    """Options of a diffusion whose beta is linear in time."""
 
     beta_min: float = Field(0.1, gt=0, description="beta at time 0")
     beta_max: float = Field(20.0, gt=0, description="beta at time 1")
@@ -79,9 +85,9 @@ class VpSde(OdeDensity, DenoiserModel):
     samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
     class Config(LinearBeta, SdeConfig):
-        """The network and the diffusion."""
+        """Options of the network, of the loss and of the diffusion."""
 
-        eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
+        eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
@@ -89,7 +95,7 @@ class VpSde(OdeDensity, DenoiserModel):
         self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` from the time `eps` on."""
+        """`score_sde_loss` over the times from `eps` to 1."""
         config = self.config
         return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
 
@@ -101,10 +107,10 @@ class SubVpSde(OdeDensity, DenoiserModel):
     samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
     class Config(LinearBeta, SdeConfig):
-        """The network and the diffusion."""
+        """Options of the network, of the loss and of the diffusion."""
 
         eps: float = Field(
-            3e-3, gt=0, lt=1, description="least time seen in training: below, noise drowns in single precision"
+            3e-3, gt=0, lt=1, description="smallest time in training; at smaller times single precision loses the noise"
         )
 
     def build(self, info: trilemma.DataInfo) -> None:
@@ -113,7 +119,7 @@ class SubVpSde(OdeDensity, DenoiserModel):
         self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` from the time `eps` on."""
+        """`score_sde_loss` over the times from `eps` to 1."""
         config = self.config
         return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
 
@@ -125,11 +131,11 @@ class VeSde(OdeDensity, DenoiserModel):
     samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
     class Config(SdeConfig):
-        """The network and the diffusion."""
+        """Options of the network, of the loss and of the diffusion."""
 
         sigma_min: float = Field(0.002, gt=0, description="noise level at time 0")
         sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
-        eps: float = Field(1e-5, gt=0, lt=1, description="least time seen in training")
+        eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
@@ -137,6 +143,6 @@ class VeSde(OdeDensity, DenoiserModel):
         self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` from the time `eps` on."""
+        """`score_sde_loss` over the times from `eps` to 1."""
         config = self.config
         return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)

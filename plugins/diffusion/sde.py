@@ -1,7 +1,8 @@
-"""Samplers by the reverse-time SDE, with fixed steps: plain functions over a denoiser and a linear diffusion.
+"""Samplers that solve the reverse-time SDE with fixed steps, as plain functions of a denoiser and a linear diffusion.
 
-`x` has shape `(n, *shape)` and is drawn at `times[0]`, in the coordinates of the diffusion; time runs down to
-`times[-1]`, where the state is returned. Vectors and images alike; no sample sees another.
+`x` has shape `(n, *shape)`, in the coordinates of the diffusion. It is the state at `times[0]`; time runs down to
+`times[-1]`, and the state there is returned. Vectors and images are treated in the same way, and samples do not depend
+on each other.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ Update = Callable[[Denoiser, Tensor, Diffusion, Tensor, Tensor, torch.Generator]
 
 
 def marginal_score(denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
-    """The score of the marginal at time `t`, of shape `()` or `(n,)`: the denoiser's at x / alpha, over alpha."""
+    """The score of the marginal at time `t`: the score of the denoiser at x / alpha, divided by alpha.
+
+    `t` has shape `()` or `(n,)`.
+    """
     alpha = per_point(diffusion.alpha(t), x)
     return score(denoise, x / alpha, diffusion.sigma(t).to(x)) / alpha
 
@@ -68,10 +72,10 @@ def langevin_correction(
 ) -> Tensor:
     """Langevin steps x + eps score + sqrt(2 eps) z at time `t`, with eps = 2 r (snr deviation)^2.
 
-    The deviation is alpha sigma of the marginal; r is alpha(t)^2 over its value a thousandth of time before (1 for VE),
-    the alpha_i of the paper. Its |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5) is replaced by its
-    expectation for a score of pure noise, the deviation: a norm over the batch would couple samples, a sample's own
-    would bias the distribution.
+    The deviation is alpha sigma, the standard deviation of x_t given x_0. r is alpha(t)^2 / alpha(t - .001)^2, the
+    alpha_i of the paper (1 for VE). The paper uses |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5);
+    here it is replaced by the deviation, its expectation if the score is that of pure noise. The reason: a norm over
+    the batch would couple samples, and the norm of a single sample would bias the samples.
     """
     deviation = diffusion.alpha(t) * diffusion.sigma(t)
     ratio = (diffusion.alpha(t) / diffusion.alpha((t - 1e-3).clamp_min(0))) ** 2
@@ -90,10 +94,11 @@ def predictor_corrector(
     corrector_steps: int = 1,
     snr: float = 0.16,
 ) -> Tensor:
-    """A predictor's step to each next time, then Langevin corrections there (Song et al. 2021, algorithm 1).
+    """At each time, one step of the predictor to the next time and then Langevin corrections.
 
-    Without a predictor the corrector alone follows the times: annealed Langevin dynamics. Takes
-    (len(times) - 1) (1 + corrector_steps) network evaluations, one less at every time without a predictor.
+    Without a predictor the corrector alone follows the times, which is annealed Langevin dynamics. Takes
+    (len(times) - 1) (1 + corrector_steps) network evaluations, or (len(times) - 1) corrector_steps without a predictor.
+    Source: Song et al. 2021, algorithm 1.
     """
     for t, t_next in pairwise(times):
         if predictor is not None:

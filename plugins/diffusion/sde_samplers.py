@@ -1,4 +1,4 @@
-"""The samplers over a diffusion's time, with their options: by the reverse-time SDE, and ancestral sampling."""
+"""Samplers over the time of a diffusion, with their options: by the reverse-time SDE, and ancestral sampling."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from .sde import Update, euler_maruyama_step, predictor_corrector, reverse_diffu
 
 
 def start(noise: Tensor, diffusion: Diffusion) -> Tensor:
-    """The state at time 1: data of unit variance under the marginal, taken to be normal."""
+    """The state at time 1, made from standard normal `noise`: a normal with the variance of the marginal.
+
+    The variance is computed for data of unit variance.
+    """
     one = torch.ones((), dtype=torch.float64)
     return to_variance_exploding(noise, diffusion.sigma(one)) * diffusion.alpha(one).to(noise)
 
 
 class TimeGrid(trilemma.Config):
-    """The options of a sampler over evenly spaced times of the diffusion, from 1 to eps."""
+    """Options of a sampler over evenly spaced times of the diffusion, from 1 to eps."""
 
-    steps: int = Field(100, ge=1, description="steps from time 1 down to eps")
+    steps: int = Field(100, ge=1, description="number of steps from time 1 down to eps")
     eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops")
     denoise: bool = Field(True, description="whether a last step removes the remaining noise (one more evaluation)")
 
@@ -40,7 +43,7 @@ class TimeGrid(trilemma.Config):
         corrector_steps: int = 0,
         snr: float = 0.16,
     ) -> Tensor:
-        """From `noise` to samples by `predictor_corrector` over the times, and the last step where it is asked for."""
+        """Turn `noise` into samples by `predictor_corrector` over the times, with a last step if `denoise` is set."""
         x = predictor_corrector(
             denoise,
             start(noise, diffusion),
@@ -66,7 +69,7 @@ class EulerMaruyama(TimeGrid, DenoiserSampler):
 
 
 class ReverseDiffusion(TimeGrid, DenoiserSampler):
-    """The reverse diffusion predictor alone (Song et al. 2021, appendix E)."""
+    """The reverse diffusion predictor without corrections (Song et al. 2021, appendix E)."""
 
     name = "reverse-diffusion"
 
@@ -75,9 +78,9 @@ class ReverseDiffusion(TimeGrid, DenoiserSampler):
 
 
 class Correction(trilemma.Config):
-    """The options of Langevin corrections."""
+    """Options of Langevin corrections."""
 
-    corrector_steps: int = Field(1, ge=1, description="Langevin steps at every time")
+    corrector_steps: int = Field(1, ge=1, description="number of Langevin steps at every time")
     snr: float = Field(0.16, gt=0, description="signal-to-noise ratio of a Langevin step")
 
 
@@ -94,7 +97,7 @@ class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
 
 
 class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
-    """Langevin corrections alone, at every time: no predictor (Song et al. 2021, table 1, `C2000`)."""
+    """Langevin corrections at every time, without a predictor (Song et al. 2021, table 1, `C2000`)."""
 
     name = "langevin-corrector"
 
@@ -104,15 +107,17 @@ class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
 
 
 class Ancestral(DenoiserSampler):
-    """Ancestral sampling and DDIM over evenly spaced times of the diffusion (Ho et al. 2020; Song et al. 2021).
+    """Ancestral sampling (Ho et al. 2020) and DDIM (Song, Meng & Ermon 2021) over evenly spaced times of the diffusion.
 
-    Takes `steps` evaluations: the last step is the denoiser's.
+    Takes `steps` evaluations, of which the last is the step from time eps to the data.
     """
 
     name = "ancestral"
-    steps: int = Field(100, ge=1, description="times from 1 down to eps")
-    eps: float = Field(1e-3, gt=0, lt=1, description="least time")
-    eta: float = Field(1.0, ge=0, le=1, description="share of the posterior's deviation that is drawn: 0 is DDIM")
+    steps: int = Field(100, ge=1, description="number of times from 1 down to eps")
+    eps: float = Field(1e-3, gt=0, lt=1, description="smallest time")
+    eta: float = Field(
+        1.0, ge=0, le=1, description="noise of a step, as a share of the noise of ancestral sampling: 0 is DDIM"
+    )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         times = torch.linspace(1, self.eps, self.steps, dtype=torch.float64)
@@ -120,18 +125,20 @@ class Ancestral(DenoiserSampler):
 
 
 class GottaGoFast(DenoiserSampler):
-    """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021; steps are chosen for each sample.
+    """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021, which chooses the step size for each sample.
 
-    Two evaluations a step, both counted. The mean and the largest number are in the details.
+    A step takes two evaluations. The details hold the mean and the largest number of evaluations per sample.
     """
 
     name = "gotta-go-fast"
     rtol: float = Field(0.05, gt=0, description="relative tolerance")
     atol: float = Field(0.0078, gt=0, description="absolute tolerance")
-    max_step: float = Field(1.0, gt=0, le=1, description="largest step")
-    eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops and a last step denoises")
+    max_step: float = Field(1.0, gt=0, le=1, description="largest step size, in time")
+    eps: float = Field(1e-3, gt=0, lt=1, description="time at which the solver stops, before a last step that denoises")
     memory: bool = Field(
-        True, description="whether a refused step keeps its noise; the paper draws it anew, which widens the samples"
+        True,
+        description="whether a refused step is tried again with the same noise; the paper draws new noise, which makes "
+        "the samples too wide",
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:

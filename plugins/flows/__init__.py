@@ -1,4 +1,4 @@
-"""Normalizing flows: invertible maps with an exact density."""
+"""Normalizing flows: invertible maps between data and a base distribution, with a density."""
 
 from .cnf import ContinuousFlow
 from .glow import Glow

@@ -1,4 +1,4 @@
-"""Autoregressive layers: the map of each coordinate has parameters that come from the coordinates before it."""
+"""Autoregressive layers: the parameters of the map of a coordinate come from the coordinates before it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .transforms import Elementwise
 
 
 class Autoregressive(Bijection):
-    """One autoregressive layer: `forward` in one pass of the conditioner, `inverse` in one pass per coordinate.
+    """One autoregressive layer: `forward` takes one pass of the conditioner, `inverse` one pass per coordinate.
 
-    (Papamakarios et al. 2017, section 3.1; the other way round it is the layer of Kingma et al. 2016.)
+    Source: Papamakarios et al. 2017, section 3.1. Its inverse is the layer of Kingma et al. 2016.
     """
 
     def __init__(self, elementwise: Elementwise, conditioner: Masked) -> None:
@@ -30,11 +30,11 @@ class Autoregressive(Bijection):
 
     @torch.no_grad()
     def start(self, x: Tensor, parameters: Callable[[Tensor], Tensor]) -> None:
-        """Start at the parameters, `(width, d)`, that a function of the points `x` gives."""
+        """Set the initial parameters to `parameters(x)`, `(width, d)`, for points `x`, `(n, d)`."""
         self.conditioner.layers()[-1].copy_(parameters(x).reshape(-1, 1))
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """`(x, log|det dx/dy|)`. After pass k the first k coordinates of the order are right, whatever the others."""
+        """`(x, log|det dx/dy|)`. After pass k the first k coordinates in the order are correct."""
         x = torch.zeros_like(y)
         log_slopes = torch.zeros_like(y.T)
         for _ in range(y.shape[1]):
@@ -53,7 +53,7 @@ def autoregressive_stack(
     octaves: int = 0,
     dropout: float = 0.0,
 ) -> list[Bijection]:
-    """`transforms` autoregressive layers; the order of the coordinates is reversed from one to the next."""
+    """`transforms` autoregressive layers. Each has the reverse order of coordinates of the layer before it."""
     order = torch.arange(d)
     return [
         Autoregressive(

@@ -1,4 +1,4 @@
-"""Distributions at the latent end of a flow."""
+"""Base distributions of flows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Continuous normalizing flows: the change of variables along an ordinary differential equation.
 
-(Chen et al. 2018; Grathwohl et al. 2019, FFJORD.)
+Sources: Chen et al. 2018; Grathwohl et al. 2019 (FFJORD).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .base import StandardNormal
 from .conditioners import Conditioner
 
 TRAIN_EXACT_UP_TO = 3
-"""Dimensions up to which training takes the exact trace by default: the cost of a step grows with the dimension."""
+"""Largest dimension in which training uses the exact trace by default. Its cost grows with the dimension."""
 
 
 class Velocity(Conditioner):
-    """The field f(x, t): an MLP with SiLU activations, and with it the products J v of its Jacobian with given vectors.
+    """The velocity field f(x, t), an MLP with SiLU activations, together with products J v of its Jacobian.
 
-    The products are carried forward through the layers, so that k of them cost k further passes and are themselves
-    differentiable.
+    The products with the given vectors v are computed forward, layer by layer. k products cost k more passes, and they
+    are differentiable.
     """
 
     def __init__(self, d: int, hidden: Sequence[int]) -> None:
@@ -41,7 +41,10 @@ class Velocity(Conditioner):
         initialize(self.layers, last_gain=0.1)
 
     def forward(self, x: Tensor, t: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """`x` (n, d), time `t` () and `vectors` (k, n, d) to f(x, t) (n, d) and the products (k, n, d)."""
+        """f(x, t), `(n, d)`, and the products J v, `(k, n, d)`.
+
+        The inputs are `x`, `(n, d)`, the time `t`, `()`, and `vectors`, `(k, n, d)`.
+        """
         first, *middle = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         clock = self.time(torch.stack([t, torch.sin(math.pi * t), torch.cos(math.pi * t)]).to(x))
         h = first(x) + clock
@@ -57,7 +60,10 @@ State = tuple[Tensor, Tensor]
 
 
 def runge_kutta(slope: Callable[[Tensor, Tensor], State], x: Tensor, times: Tensor) -> State:
-    """Carry `x` through `times` by the classical Runge-Kutta method; also the integral of the slope's second part."""
+    """Carry `x` through `times` by the classical Runge-Kutta method.
+
+    `slope` gives the velocity and a second value. Returns the end points and the integral of the second value.
+    """
     total = x.new_zeros(())
     for t, t_next in pairwise(times):
         h, middle = (t_next - t).to(x), (t + t_next) / 2
@@ -71,46 +77,51 @@ def runge_kutta(slope: Callable[[Tensor, Tensor], State], x: Tensor, times: Tens
 
 
 class RungeKutta(trilemma.Sampler):
-    """The classical Runge-Kutta method of order 4 with equal steps: four evaluations a step."""
+    """The classical Runge-Kutta method of order 4 with equal steps and four evaluations per step."""
 
     name = "rk4"
-    steps: int = Field(10, ge=1, description="steps from the base distribution to the data")
+    steps: int = Field(10, ge=1, description="number of steps from the base distribution to the data")
 
 
 class ContinuousFlow(trilemma.NeuralModel):
     """Continuous normalizing flow (Chen et al. 2018; FFJORD, Grathwohl et al. 2019), trained by maximum likelihood."""
 
     name = "cnf"
+    family = "flow"
     likelihood = "ode"
     image_space = "logit"
     samplers = (RungeKutta,)
     recipe = trilemma.Recipe(lr=5e-3, batch_size=256, schedule="cosine", ema=0.99, clip=10.0)
 
     class Config(trilemma.Config):
-        """The network and how it is trained."""
+        """Options of the network and of its training."""
 
         hidden: tuple[int, ...] = Field((64, 64, 64), min_length=1, description="widths of the hidden layers")
-        steps: int = Field(5, ge=1, description="Runge-Kutta steps in training")
+        steps: int = Field(5, ge=1, description="number of Runge-Kutta steps in training")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
             "auto",
-            description=f"trace in training; auto: exact up to {TRAIN_EXACT_UP_TO} dimensions, else Hutchinson's",
+            description="trace of the Jacobian in training: exact, Hutchinson's estimate, or auto, which is exact up "
+            f"to {TRAIN_EXACT_UP_TO} dimensions",
         )
 
     class Likelihood(trilemma.Config):
-        """How a log-density is computed."""
+        """Options of the log-density."""
 
-        steps: int = Field(20, ge=1, description="Runge-Kutta steps")
+        steps: int = Field(20, ge=1, description="number of Runge-Kutta steps")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
-            "auto", description=f"exact, Hutchinson's estimate, or auto: exact up to {EXACT_UP_TO} dimensions"
+            "auto", description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions"
         )
-        probes: int = Field(4, ge=1, description="Rademacher probes of Hutchinson's estimate")
+        probes: int = Field(4, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.base = StandardNormal(info.shape)
         self.velocity = Velocity(info.dim, self.config.hidden)
 
     def flow(self, x: Tensor, times: Tensor, vectors: Tensor) -> State:
-        """Carry `x` (n, d) through `times`; also the integral of each v'Jv, `(k, n)`, for vectors `(k, n, d)`."""
+        """The end points of `x`, `(n, d)`, after `times`, and the integrals of v'Jv, `(k, n)`.
+
+        `vectors` holds the v, `(k, n, d)`.
+        """
 
         def slope(y: Tensor, t: Tensor) -> State:
             value, products = self.velocity(y, t, vectors)
@@ -140,15 +151,17 @@ class ContinuousFlow(trilemma.NeuralModel):
         ctx.details.update(_describe(options, exact))
         values, error = self._log_prob(x, options.steps, exact, options.probes, ctx.generator)
         if not exact and options.probes > 1:
-            # Of one point's log-density, root mean square over the points.
+            # The standard error of the log-density of one point, as a root mean square over the points.
             ctx.details["probe_standard_error"] = float(error)
         return values
 
     def _log_prob(
         self, x: Tensor, steps: int, exact: bool, probes: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """log N(x(1); 0, I) + the integral of div f over t in (0, 1) (Grathwohl et al. 2019, eq. 3), and the root mean
-        square standard error of the probes. One set of probes serves the whole path (section 3.1).
+        """The log-density, and its standard error from the probes as a root mean square over the points.
+
+        log p(x) = log N(x(1); 0, I) + the integral of div f over t in (0, 1) (Grathwohl et al. 2019, eq. 3). The same
+        probes are used along the whole path (section 3.1).
         """
         n, d = x.shape
         if exact:
@@ -166,7 +179,7 @@ def _is_exact(divergence: str, x: Tensor, up_to: int) -> bool:
 
 
 def _describe(options: Any, exact: bool) -> dict[str, Any]:
-    """What a reader of a log-density must know."""
+    """The details of how a log-density was computed."""
     details: dict[str, Any] = {"solver": "rk4", "steps": options.steps}
     details["divergence"] = "exact" if exact else "hutchinson"
     if not exact:

@@ -1,7 +1,7 @@
-"""Networks that give the parameters of a flow's layers, with features before points in memory.
+"""Networks that give the parameters of the layers of a flow.
 
-They map points `(n, d)` to parameters `(width, d_out, n)`. With the points last, what runs over parameters or
-coordinates is vectorized over points, however few coordinates there are.
+They map points `(n, d)` to parameters `(width, d_out, n)`. The points are the last dimension, so that operations on
+parameters or coordinates are vectorized over points, also when there are few coordinates.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 RELU_GAIN = 2**0.5
-"""Standard deviation times sqrt(fan-in) that keeps the second moment through a ReLU (He et al. 2015, eq. 10)."""
+"""Standard deviation of weights times sqrt(fan-in) that preserves the second moment after a ReLU (He et al. 2015,
+eq. 10).
+"""
 
 
 class Conditioner(nn.Module):
-    """A network of a flow, whose evaluations count as NFE."""
+    """A network of a flow. Its evaluations count as NFE."""
 
 
 class Perceptron(Conditioner):
     """An MLP with ReLU activations from `n_in` coordinates to `width` parameters of each of `n_out` coordinates.
 
-    It sees each coordinate with its sines and cosines at the frequencies 1, 2, 4, ..., `octaves` of them
-    (Tancik et al. 2020). Its layers are given at each call; with `hold`, it holds layers of its own, which start as
-    `initial` says.
+    Its inputs are the coordinates with their sines and cosines at the frequencies 1, 2, 4, ..., 2^(octaves - 1)
+    (Tancik et al. 2020). The weights and biases of the layers are given at each call. With `hold`, the network has its
+    own, with the values of `initial` at the start.
     """
 
     frequencies: Tensor
@@ -51,9 +53,9 @@ class Perceptron(Conditioner):
         self.held = nn.ParameterList(self.initial(last_gain=last_gain) if hold else [])
 
     def initial(self, *count: int, last_gain: float = 0.0) -> list[Tensor]:
-        """Weight `(*count, out, in)` and bias `(*count, out, 1)` of each layer in turn, to start from.
+        """Initial weight `(*count, out, in)` and bias `(*count, out, 1)` of each layer in turn.
 
-        `last_gain` scales the last layer's weights: 0 starts at parameters 0, the identity.
+        `last_gain` scales the weights of the last layer. With 0 all parameters start at 0, which is the identity.
         """
         gains = [RELU_GAIN] * (len(self.sizes) - 1) + [last_gain]
         layers = []
@@ -62,36 +64,39 @@ class Perceptron(Conditioner):
         return layers
 
     def layers(self) -> list[Tensor]:
-        """Weight `(out, in)` and bias `(out, 1)` of each layer that it holds."""
+        """Weight `(out, in)` and bias `(out, 1)` of each layer that the network holds, in turn."""
         return [*self.held]
 
     def forward(self, x: Tensor, layers: Sequence[Tensor] | None = None) -> Tensor:
-        """Points `(n, n_in)` to `(width, n_out, n)`, by the weight and bias of each layer in turn."""
+        """Map points `(n, n_in)` to parameters `(width, n_out, n)`.
+
+        `layers` holds the weight and the bias of each layer in turn. By default they are those of `layers()`.
+        """
         out = self.through(self.features(x.T), self.layers() if layers is None else layers)
         return out.reshape(self.width, self.n_out, -1)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the first layer sees of points `(n_in, n)`: `(n_in (1 + 2 octaves), n)`."""
+        """The inputs of the first layer, `(n_in (1 + 2 octaves), n)`, from points `(n_in, n)`."""
         if not self.octaves:
             return x
         phases = (self.frequencies.to(x).reshape(-1, 1, 1) * x).flatten(0, 1)
         return torch.cat([x, phases.sin(), phases.cos()])
 
     def through(self, h: Tensor, layers: Sequence[Tensor]) -> Tensor:
-        """Features `(n_features, n)` to the last layer's outputs `(width n_out, n)`."""
+        """Map features `(n_features, n)` to the outputs of the last layer, `(width n_out, n)`."""
         for weight, bias in zip(layers[:-2:2], layers[1:-2:2], strict=True):
             h = F.dropout(torch.relu(weight @ h + bias), self.active_dropout())
         return layers[-2] @ h + layers[-1]
 
     def active_dropout(self) -> float:
-        """The dropout in training, else 0."""
+        """The dropout rate in training, else 0."""
         return self.dropout if self.training else 0.0
 
 
 class Masked(Perceptron):
-    """A masked MLP: the parameters of coordinate i depend on the coordinates before it in `order` alone.
+    """A masked MLP: the parameters of coordinate i depend only on the coordinates before it in `order`.
 
-    `order[i]` is the place of coordinate i. Masks are those of MADE (Germain et al. 2015, eqs. 8 to 10).
+    `order[i]` is the place of coordinate i. The masks are those of MADE (Germain et al. 2015, eqs. 8 to 10).
     """
 
     def __init__(

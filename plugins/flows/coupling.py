@@ -1,4 +1,4 @@
-"""Coupling layers: some coordinates move, by a map whose parameters come from the coordinates that stay."""
+"""Coupling layers: half of the coordinates move, by a map whose parameters come from the half that stays."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .transforms import Elementwise
 T = TypeVar("T")
 
 Halves = tuple[Tensor, Tensor]
-"""The coordinates of points in two parts, `(d // 2, n)` and `(d - d // 2, n)`."""
+"""The coordinates of points in two halves, `(d // 2, n)` and `(d - d // 2, n)`."""
 
 
 class Couplings(Bijection):
     """`count` coupling layers (Dinh et al. 2015, section 3.2) that move the two halves of the coordinates in turn.
 
-    An even layer moves the second half, an odd one the first; an MLP maps the half that stays to the parameters of the
-    elementwise map of the other. With `shuffle` the coordinates change halves, by fixed random permutations, after
-    every second layer. Raises UnsupportedError for d < 2.
+    A layer with an even number moves the second half, a layer with an odd number the first. An MLP maps the half that
+    stays to the parameters of the elementwise map that moves the other half. With `shuffle`, a fixed random permutation
+    of the coordinates comes after every second layer. Raises UnsupportedError for d < 2.
     """
 
     network: type[Perceptron] = Perceptron
-    """The class of the layers' networks."""
+    """The class of the networks of the layers."""
     orders: Tensor | None
 
     def __init__(
@@ -59,8 +59,8 @@ class Couplings(Bijection):
             )
             for number in range(count)
         )
-        # The layers of networks of one size are stacked: an optimizer takes longer over many small tensors than over
-        # their numbers. With halves of two sizes, those of every second layer are.
+        # The weights of networks of the same size are stacked, because an optimizer is faster on few large tensors than
+        # on many small ones. If the halves differ in size, there is one stack for even and one for odd layers.
         self.stacks = 2 if d % 2 and count > 1 else 1
         self.stacked = nn.ParameterList(
             tensor
@@ -91,8 +91,10 @@ class Couplings(Bijection):
 
     @torch.no_grad()
     def start(self, x: Tensor, parameters: Callable[[Tensor], Tensor]) -> None:
-        """Let each layer start at the parameters, `(width, moved)`, that a function of the coordinates it moves gives,
-        points `(n, moved)` that the layers before it make of `x`.
+        """Set the initial parameters of each layer to `parameters(moving)`, `(width, moved)`.
+
+        `moving` holds the coordinates that the layer moves, `(n, moved)`, after the layers before it have mapped the
+        points `x`.
         """
         halves = self.halves(x.T)
         for number, net, layers in self.each(self.stacked):
@@ -105,7 +107,7 @@ class Couplings(Bijection):
         return [net for net in self.nets if isinstance(net, Perceptron)]
 
     def each(self, stacked: Iterable[Tensor]) -> list[tuple[int, Perceptron, Sequence[Tensor]]]:
-        """The number and the network of each coupling layer, with its slices of tensors that are like `stacked`."""
+        """The number and the network of each coupling layer, with its slices of the tensors `stacked`."""
         slices = [tensor.unbind() for tensor in stacked]
         size = len(slices) // self.stacks
         stacks = [[*zip(*slices[i * size : (i + 1) * size], strict=True)] for i in range(self.stacks)]
@@ -120,7 +122,7 @@ class Couplings(Bijection):
         return first, second
 
     def shuffled(self, number: int, halves: Halves, *, back: bool = False) -> Halves:
-        """What layer `number` is given of the halves that the layer before it gives, or the way back."""
+        """The inputs of layer `number`, from the outputs of the layer before it; with `back`, the reverse."""
         if self.orders is None or number % 2 or number == 0:
             return halves
         order = self.orders[number // 2 - 1]
@@ -128,5 +130,8 @@ class Couplings(Bijection):
 
 
 def in_turn(number: int, halves: tuple[T, T]) -> tuple[T, T]:
-    """The half that stays in layer `number` and the one that moves, from the first and the second; or back."""
+    """The half that stays in layer `number` and the half that moves, from the first and the second half.
+
+    Applied to the half that stays and the half that moves, it gives back the first and the second half.
+    """
     return halves[::-1] if number % 2 else halves

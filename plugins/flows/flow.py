@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .base import Base
 
 CHUNK = 2048
-"""Points that a CPU evaluates at once without gradients: what the layers make of them stays in the cache."""
+"""Number of points that a CPU evaluates at once without gradients, so that intermediate results stay in the cache."""
 
 
 class Bijection(nn.Module, ABC):
@@ -31,7 +31,7 @@ class Bijection(nn.Module, ABC):
 
 
 class Inverse(Bijection):
-    """The same map the other way round."""
+    """The inverse of a bijection, as a bijection."""
 
     def __init__(self, layer: Bijection) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Composition(Bijection):
         self.layers = nn.ModuleList(layers)
 
     def parts(self) -> list[Bijection]:
-        """The layers, first to last."""
+        """The layers, from first to last."""
         return [layer for layer in self.layers if isinstance(layer, Bijection)]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,14 +76,14 @@ class Composition(Bijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Initialize each layer from what the layers before it make of `x`."""
+        """Initialize each layer from the outputs of the layers before it on the batch `x`."""
         for layer in self.parts():
             layer.initialize(x)
             x = layer(x)[0]
 
 
 class DensityEstimator(nn.Module, ABC):
-    """A distribution that a flow model trains: densities and draws."""
+    """A distribution that a flow model trains. It gives densities and draws samples."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -95,11 +95,11 @@ class DensityEstimator(nn.Module, ABC):
 
     @abstractmethod
     def initialize(self, x: Tensor) -> None:
-        """Data-dependent initialization from one batch."""
+        """Data-dependent initialization from one batch of points `(n, *shape)`."""
 
 
 class Flow(Composition, DensityEstimator):
-    """A composition of bijections, from data forward to a base distribution."""
+    """A composition of bijections that maps data to a base distribution."""
 
     def __init__(self, layers: Iterable[Bijection], base: Base) -> None:
         super().__init__(layers)
@@ -128,5 +128,5 @@ class Flow(Composition, DensityEstimator):
 
 
 def chunks(x: Tensor) -> tuple[Tensor, ...]:
-    """The points in parts that suit the cache, where there are no gradients; else in one."""
+    """The points in parts of `CHUNK`, on a CPU without gradients; otherwise all points in one part."""
     return (x,) if torch.is_grad_enabled() or x.is_cuda else torch.split(x, CHUNK)

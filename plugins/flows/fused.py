@@ -1,7 +1,7 @@
-"""MLPs and coupling layers with their derivatives written out: the same functions as the plain ones, faster to train.
+"""MLPs and coupling layers with hand-written derivatives. They compute the same functions as the plain ones, faster.
 
-Autograd costs more at each operation than the arithmetic of a small layer. Here an MLP, and a whole stack of coupling
-layers, is one step for autograd. The elementwise maps are in `fused_maps`.
+For a small layer, the overhead of autograd per operation is larger than the arithmetic. Here an MLP is one operation
+for autograd, and so is a whole stack of coupling layers. The elementwise maps are in `fused_maps`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .transforms import Elementwise
 
 
 def is_plain() -> bool:
-    """Whether the code runs as it stands: neither traced by torch.compile nor under a transformation of torch.func."""
+    """Whether the code runs eagerly: not traced by torch.compile, and not under a transformation of torch.func."""
     return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
 
 
 class Written(torch.autograd.Function):
-    """A pure function whose first derivative is written out, and which torch.func.vmap batches.
+    """A pure function with a hand-written first derivative, which torch.func.vmap can batch.
 
     Its gradient cannot be differentiated again.
     """
 
     generate_vmap_rule = True
     derivative: Callable[..., Any]
-    """`backward` as it is written."""
+    """`backward` as the subclass defines it, without the wrapper."""
 
     def __init_subclass__(cls) -> None:
         cls.derivative = cls.backward
@@ -41,14 +41,14 @@ class Written(torch.autograd.Function):
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        # torch binds arguments by name at each call, which takes longer than a small layer.
+        # The `apply` of torch binds arguments by name at each call, which takes longer than a small layer.
         if is_plain():
             return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
         return super().apply(*args)  # type: ignore[no-untyped-call]
 
 
 class Record:
-    """One call of a written function, with what its derivative needs: autograd without its cost for each call."""
+    """One call of a `Written` function with the tensors that its derivative needs, without the overhead of autograd."""
 
     def __init__(self, function: type[Written], *inputs: Any) -> None:
         self.function = function
@@ -64,18 +64,18 @@ class Record:
     def set_materialize_grads(self, value: bool) -> None: ...
 
     def backward(self, *grads: Tensor) -> Any:
-        """Gradients of the inputs, from those of the outputs."""
+        """Gradients of the inputs, from the gradients of the outputs."""
         return self.function.derivative(self, *grads)
 
 
 def mark_kept(ctx: Any, kept: tuple[Tensor, ...]) -> None:
-    """Mark the outputs that a written function keeps for its derivative alone: no gradients, not even 0."""
+    """Mark outputs that a `Written` function returns only for its derivative, so that they get no gradients."""
     ctx.mark_non_differentiable(*kept)
     ctx.set_materialize_grads(False)
 
 
 def zeros_for_none(grads: tuple[Tensor | None, ...], like: Tensor) -> list[Tensor]:
-    """The gradients of outputs of one shape, zeros for outputs that were not used."""
+    """The gradients of outputs that have the shape of `like`, with zeros for outputs that were not used."""
     return [torch.zeros_like(like) if grad is None else grad for grad in grads]
 
 
@@ -84,14 +84,14 @@ def zeros_for_none(grads: tuple[Tensor | None, ...], like: Tensor) -> list[Tenso
 
 @dataclass(frozen=True)
 class FusedElementwise(Elementwise):
-    """An elementwise map whose `forward` is `(params, x, *constants) -> (y, log|dy/dx|, ...)`, a written function."""
+    """An elementwise map whose `forward` is the `Written` function (params, x, *constants) -> (y, log|dy/dx|, ...)."""
 
     function: type[Written]
     constants: tuple[float, ...]
 
 
 def with_derivative(plain: Elementwise, function: type[Written], *constants: float) -> FusedElementwise:
-    """The map `plain` with the written function in the place of its forward direction."""
+    """The map `plain` with a `Written` function in place of its forward direction."""
 
     def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         y, log_slope, *_ = function.apply(params, x, *constants)
@@ -104,8 +104,10 @@ def with_derivative(plain: Elementwise, function: type[Written], *constants: flo
 
 
 class Layers(Written):
-    """Linear layers with ReLU and dropout between them: `(h, dropout, weight, bias, ...)`, h `(n_in, n)`, to
-    `(n_out, n)`. Biases are columns, `(n_out, 1)`.
+    """Linear layers with ReLU and dropout between them.
+
+    The arguments are `(h, dropout, weight, bias, ...)`, with h `(n_in, n)` and biases as columns, `(n_out, 1)`. The
+    output is `(n_out, n)`.
     """
 
     @staticmethod
@@ -137,8 +139,10 @@ class Layers(Written):
 def through_layers(
     grad: Tensor, dropout: float, weights: Sequence[Tensor], inputs: Sequence[Tensor], into: Sequence[Tensor] = ()
 ) -> tuple[Tensor, list[Tensor]]:
-    """The derivative of `Layers`: gradients of its input and of its layers, from that of its output, the layers'
-    weights and what each was given. The layers' gradients lie in the tensors `into`, if there are any.
+    """The derivative of `Layers`: the gradient of its input, and the gradients of its weights and biases.
+
+    `grad` is the gradient of the output, and `inputs` holds the input of each layer. The gradients of weights and
+    biases are written into the tensors `into`, if these are given.
     """
     found = []
     for number in reversed(range(len(weights))):
@@ -146,8 +150,8 @@ def through_layers(
         found.append(torch.sum(grad, 1, keepdim=True, out=of_bias))
         found.append(torch.mm(grad, inputs[number].t(), out=of_weight))
         grad = torch.mm(weights[number].t(), grad)
-        if number > 0:  # a unit that is off, by ReLU or by dropout, is 0 and passes nothing on
-            if into:  # in place: what a step touches should fit the cache
+        if number > 0:  # a unit that ReLU or dropout has set to 0 has no gradient
+            if into:  # in place, so that the tensors of a step fit in the cache
                 torch.ops.aten.threshold_backward.grad_input(grad, inputs[number], 0, grad_input=grad)
             else:
                 grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
@@ -157,7 +161,7 @@ def through_layers(
 
 
 class Octaves(Written):
-    """`(x, frequencies)` to x with its sines and cosines at angular frequencies, `(n_in, n)` to `(n_out, n)`."""
+    """`(x, frequencies)` to x with its sines and cosines at these angular frequencies: `(n_in, n)` to `(n_out, n)`."""
 
     @staticmethod
     def forward(x: Tensor, frequencies: Tensor) -> tuple[Tensor, ...]:
@@ -183,7 +187,7 @@ class Octaves(Written):
 
 
 class FusedPerceptron(Perceptron):
-    """A perceptron with its derivatives written out."""
+    """A perceptron with hand-written derivatives."""
 
     def features(self, x: Tensor) -> Tensor:
         value: Tensor = Octaves.apply(x, self.frequencies.to(x))[0] if self.octaves else x
@@ -195,15 +199,18 @@ class FusedPerceptron(Perceptron):
 
 
 class FusedMasked(Masked, FusedPerceptron):
-    """A masked MLP with its derivatives written out."""
+    """A masked MLP with hand-written derivatives."""
 
 
 Pull = Callable[[Tensor, Sequence[Tensor]], Tensor]
-"""From the gradient of a network's output to that of its input; those of its layers go into the tensors given."""
+"""A function from the gradient of the output of a network to the gradient of its input.
+
+It writes the gradients of weights and biases into the given tensors.
+"""
 
 
 def record(net: Perceptron, x: Tensor, layers: Sequence[Tensor]) -> tuple[Tensor, Pull]:
-    """What a network makes of points `(n_in, n)`, with its derivative."""
+    """The output of a network for points `(n_in, n)`, and its derivative."""
     octaves = Record(Octaves, x, net.frequencies.to(x)) if net.octaves else None
     h = x if octaves is None else octaves.outputs[0]
     dropout = net.active_dropout()
@@ -221,9 +228,9 @@ def record(net: Perceptron, x: Tensor, layers: Sequence[Tensor]) -> tuple[Tensor
 
 
 class FusedCouplings(Couplings):
-    """Coupling layers that are one step for autograd, if their elementwise map has a written derivative.
+    """Coupling layers that are one operation for autograd, if their elementwise map has a hand-written derivative.
 
-    Where the code is traced or transformed, each of their parts is a step.
+    If the code is traced or transformed, each part of the layers is an operation of its own.
     """
 
     network = FusedPerceptron
@@ -237,9 +244,9 @@ class FusedCouplings(Couplings):
 
 
 class Recorded(torch.autograd.Function):
-    """`Couplings` as one step for autograd: `(couplings, x, *stacked) -> (y, log|det dy/dx|)`.
+    """`Couplings` as one operation for autograd: `(couplings, x, *stacked) -> (y, log|det dy/dx|)`.
 
-    Autograd, and a hook of a module, would cost more at each layer than the layer itself.
+    The overhead of autograd and of module hooks at each layer would be larger than the arithmetic of the layer.
     """
 
     @staticmethod

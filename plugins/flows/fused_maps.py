@@ -1,4 +1,4 @@
-"""The elementwise maps of flows with their derivatives written out: the same functions as the plain ones."""
+"""The elementwise maps of flows with hand-written derivatives. They compute the same functions as the plain ones."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ class Additive(Written):
 
 
 def fused_affine(bound: float) -> FusedElementwise:
-    """`affine` with its derivative written out."""
+    """`affine` with a hand-written derivative."""
     return with_derivative(affine(bound), Affine, bound)
 
 
 def fused_additive() -> FusedElementwise:
-    """`additive` with its derivative written out."""
+    """`additive` with a hand-written derivative."""
     return with_derivative(additive(), Additive)
 
 
 class RationalQuadratic(Written):
     """`(params, x, bins, bound) -> (y, log dy/dx)` (Durkan et al. 2019, eqs. 4 and 5).
 
-    Dimensions of size 1 of the parameters are broadcast: their knots are found once.
+    Dimensions of size 1 of the parameters are broadcast, and their knots are computed once.
     """
 
     @staticmethod
@@ -108,7 +108,8 @@ class RationalQuadratic(Written):
         (w, h), (d0, d1) = size.unbind(0), steep.unbind(0)
         grad_y, grad_log = grad * inside, grad_log * inside
 
-        # Of y = y_k + h r and log dy/dx = 2 log s + log top - 2 log den, by num and den, then by d0, d1, s and x.
+        # Derivatives of y = y_k + h r and log dy/dx = 2 log s + log top - 2 log den by num and den, then by d0, d1, s
+        # and x.
         u = 1 - t
         tt, tu, uu, straight = t * t, t * u, u * u, u - t
         through_top, twice = grad_log / top, grad_log + grad_log
@@ -126,11 +127,13 @@ class RationalQuadratic(Written):
         grad_width = torch.addcmul(back * t, of_height, s, value=-1)
         grad_height = torch.addcmul(of_height, grad_y, r)
 
-        # A bin's size moves the lower ends of all bins after it, and shapes its own.
+        # The size of a bin moves the lower ends of all bins after it, and changes the shape of the bin itself.
         at = index.unsqueeze(0)
         of_end, of_size = torch.stack([back, grad_y, grad_width, grad_height]).chunk(2)
         before = (index.to(t) - torch.arange(bins, device=t.device).reshape(-1, *[1] * index.ndim)).clamp(0, 1)
-        mean = torch.addcmul(of_end * (end + bound), of_size, size) / (-2 * bound)  # over the softmax, and its sign
+        mean = torch.addcmul(of_end * (end + bound), of_size, size) / (
+            -2 * bound
+        )  # the mean over the softmax, with its sign
         of_sizes = torch.addcmul(mean.unsqueeze(1), before, of_end.unsqueeze(1))
         of_sizes.scatter_add_(1, at.expand(2, 1, *index.shape), of_size.unsqueeze(1))
         of_sizes = of_sizes.sum_to_size(sizes.shape) * sizes * (shrink * shrink)
@@ -141,5 +144,5 @@ class RationalQuadratic(Written):
 
 
 def fused_rational_quadratic(bins: int, bound: float) -> FusedElementwise:
-    """`rational_quadratic` with its derivative written out."""
+    """`rational_quadratic` with a hand-written derivative."""
     return with_derivative(rational_quadratic(bins, bound), RationalQuadratic, bins, bound)

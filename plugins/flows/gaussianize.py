@@ -1,4 +1,4 @@
-"""The spline that takes a sample to a standard normal one: where spline layers start."""
+"""The spline that maps a sample to a standard normal one. Spline layers start from it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch.nn import functional as F
 from .spline import LOG_SLOPE
 
 GAP = 100
-"""A gap is a spacing of neighboring points this many times the typical spacing there."""
+"""A gap is a spacing of neighboring points that is larger than the typical spacing there by more than this factor."""
 
 
 def gaussianizing_spline(x: Tensor, bins: int, bound: float) -> Tensor:
-    """Raw parameters `(3 bins - 1, d)` of splines that take each coordinate of a sample `(n, d)` roughly to N(0, 1).
+    """Raw parameters `(3 bins - 1, d)` of splines that map each coordinate of a sample `(n, d)` roughly to N(0, 1).
 
     Knots lie at quantiles of the sample and of N(0, 1), as in one layer of a Gaussianization flow (Meng et al. 2020,
-    section 4.1), closer together where the density is high, but less so than the points are: a density f of points
-    gets a density f^0.3 of knots, since the sides of a peak are as hard to fit as its top. Both ends of a gap between
-    peaks get one, and almost no mass between them.
+    section 4.1). Where points have the density f, knots have a density proportional to f^0.3, because the sides of a
+    peak are as hard to fit as its top. Both ends of a gap between peaks get a knot, and the gap gets almost no mass.
     """
     inner = 0.99 * bound
     x = x.double().clamp(-inner, inner).sort(0).values
@@ -47,7 +46,7 @@ def _smooth(spacings: Tensor) -> Tensor:
 
 
 def _knot_ranks(typical: Tensor, gap: Tensor, bins: int) -> Tensor:
-    """The ranks of the points at which the `bins - 1` inner knots lie, first to last, `(bins - 1, d)`."""
+    """The ranks of the points at which the `bins - 1` inner knots lie, in rising order, `(bins - 1, d)`."""
     effort = typical**0.7
     share = 2 / (bins - 2) if bins > 2 else 0.0
     two_knots = share * effort.sum(0) / (1 - share * gap.sum(0)).clamp_min(0.5)
@@ -60,8 +59,9 @@ def _knot_ranks(typical: Tensor, gap: Tensor, bins: int) -> Tensor:
 
 
 def _apart(knots: Tensor) -> Tensor:
-    """The knots `(bins + 1, d)`, those too close to the one before them for a spline moved on, the others where they
-    are: the distances that a spline can have differ by a bounded factor.
+    """The knots `(bins + 1, d)`, where a knot that is too close to the one before it is moved up.
+
+    This is needed because the sizes of the bins of a spline can differ only by a bounded factor.
     """
     least = knots.diff(dim=0).amax(0) * math.exp(-0.9 * LOG_SLOPE)
     steps = least * torch.arange(len(knots), dtype=knots.dtype, device=knots.device).unsqueeze(1)
@@ -69,16 +69,16 @@ def _apart(knots: Tensor) -> Tensor:
 
 
 def _shares_below(knots: Tensor, x: Tensor, gap: Tensor) -> Tensor:
-    """The shares, in (0, 1), of the sorted points `x` `(n, d)` below each knot; nearly equal at both ends of a gap."""
+    """The share of the sorted points `x`, `(n, d)`, below each knot, in (0, 1), nearly equal at both ends of a gap."""
     n, points, at = len(x), x.T.contiguous(), knots.T.contiguous()
     below, up_to = (torch.searchsorted(points, at, right=right).T for right in (False, True))
     before, after = (F.pad(gap, pad).gather(0, below.clamp_max(n - 1)).double() for pad in ((0, 0, 1, 0), (0, 0, 0, 1)))
-    # A point is half below itself; the one before a gap nearly all, so that the gap gets no mass.
+    # A point counts as half below itself. The point before a gap counts almost fully, so that the gap gets no mass.
     part = 0.5 + 0.49 * (after - before)
     return ((below + part * (up_to > below)) / n).clamp(0.5 / n, 1 - 0.5 / n)
 
 
 def _soft_clip_inverse(y: Tensor, bound: float) -> Tensor:
-    """The x with soft_clip(x) = y, y brought into 0.9 of the open interval (-bound, bound) that it can have."""
+    """The x with soft_clip(x) = y, after y is clipped to 0.9 of the range (-bound, bound) of the soft clip."""
     y = y.clamp(-0.9 * bound, 0.9 * bound)
     return y / (1 - y.abs() / bound)

@@ -15,15 +15,15 @@ from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOp
 
 
 class Glow(FlowModel):
-    """Glow (Kingma & Dhariwal 2018) on vectors: steps of actnorm, LU-decomposed linear map and affine coupling."""
+    """Glow (Kingma & Dhariwal 2018) on vectors, with steps of actnorm, LU-decomposed linear map and affine coupling."""
 
     name = "glow"
     recipe = RECIPE
 
     class Config(AffineOptions, LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
-        transforms: int = Field(8, ge=2, description="steps")
+        transforms: int = Field(8, ge=2, description="number of steps of actnorm, linear map and coupling")
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim

@@ -15,7 +15,7 @@ from .transforms import Elementwise, Pure
 
 
 class Squeeze(Bijection):
-    """Each 2x2 block of pixels becomes four channels (Dinh et al. 2017, section 3.6)."""
+    """Turns each 2x2 block of pixels into four channels (Dinh et al. 2017, section 3.6)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(n, c, h, w)` to `(n, 4c, h/2, w/2)`."""
@@ -27,7 +27,7 @@ class Squeeze(Bijection):
 
 
 class Flatten(Bijection):
-    """Images of one shape as vectors."""
+    """Turns images of one shape into vectors."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -43,8 +43,10 @@ class Flatten(Bijection):
 
 
 class FactorOut(Bijection):
-    """The multiscale architecture: half of the channels are latent already, the others go on through `rest`
-    (Dinh et al. 2017, section 3.6). `rest` gives flat points, and so does this, `(n, c h w)`.
+    """A step of the multiscale architecture (Dinh et al. 2017, section 3.6): it factors out half of the channels.
+
+    The second half of the channels becomes latent, and the first half goes through `rest`. The output is flat,
+    `(n, c h w)`, as the output of `rest` must be.
     """
 
     def __init__(self, rest: Bijection, shape: tuple[int, ...]) -> None:
@@ -66,17 +68,17 @@ class FactorOut(Bijection):
         return torch.cat([going, done.reshape(-1, channels // 2, height, width)], dim=1), logdet
 
     def initialize(self, x: Tensor) -> None:
-        """Initialize what follows."""
+        """Initialize `rest` from the first half of the channels."""
         self.rest.initialize(x.chunk(2, dim=1)[0])
 
 
 def points_last(x: Tensor) -> Tensor:
-    """`(n, c, h, w)` to `(c, h, w, n)`, so that what runs over parameters or channels is vectorized over points."""
+    """`(n, c, h, w)` to `(c, h, w, n)`, so that operations on parameters or channels are vectorized over points."""
     return x.movedim(0, -1).contiguous()
 
 
 class PixelwiseSpline(Bijection):
-    """One spline for each place and channel, the same for all images: it takes marginals to normal ones."""
+    """One spline for each place and channel, the same for all images. It starts by making marginals normal."""
 
     def __init__(self, shape: tuple[int, ...], bins: int, bound: float) -> None:
         super().__init__()
@@ -105,8 +107,8 @@ class PixelwiseSpline(Bijection):
 class Convolutional(Conditioner):
     """A 3x3 convolution plus a dense bottleneck that mixes all places, then a 1x1 convolution.
 
-    From `(c_in, h, w, n)` to `(width, c_out, h, w, n)`; it starts at 0. A bias for each place tells places apart.
-    Dropout acts on the units of the bottleneck and on whole channels.
+    Maps `(c_in, h, w, n)` to `(width, c_out, h, w, n)`. The output is 0 at the start. Each place has a bias, so that
+    the network can distinguish places. Dropout acts on the units of the bottleneck and on whole channels.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Convolutional(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         c, h, w, n = x.shape
-        # With points last, a row of all images is one row, in which neighbors lie n apart.
+        # Points are last, so that the rows of all images form one row, in which neighboring pixels lie n apart.
         row = x.reshape(1, c, h, w * n)
         local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place.view(-1, 1)
         units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
@@ -140,7 +142,7 @@ class Convolutional(Conditioner):
         return value.view(self.width, -1, h, w, n)
 
     def _kept(self, like: Tensor) -> Tensor:
-        """A mask of inverted dropout. From uniform numbers: those of a Bernoulli distribution are drawn one by one."""
+        """A mask of inverted dropout, made from uniform numbers because torch draws Bernoulli numbers one by one."""
         return (torch.rand_like(like) >= self.dropout).to(like) / (1 - self.dropout)
 
 

@@ -1,6 +1,6 @@
 """Linear layers of Glow (Kingma & Dhariwal 2018): activation normalization and invertible mixing of channels.
 
-The channels are dimension 1 of points `(n, c, *places)`; for vectors there is one place and the channels are the
+The channels are dimension 1 of points `(n, c, *places)`. For vectors there is one place, and the channels are the
 coordinates.
 """
 
@@ -16,11 +16,11 @@ from .flow import Bijection
 from .transforms import soft_clip
 
 MAX_LOG_SCALE = 6.0
-"""Bound of the soft clip on log-scales: scales lie within a factor of 400 of 1."""
+"""Bound of the soft clip on log-scales, so that scales lie between 1/400 and 400."""
 
 
 class ActNorm(Bijection):
-    """y = x exp(s) + b, one scale and shift for each channel (table 1).
+    """y = x exp(s) + b, with one scale and one shift for each channel (table 1).
 
     `initialize` gives every channel of the first batch mean 0 and variance 1 (section 3.1).
     """
@@ -42,10 +42,10 @@ class ActNorm(Bijection):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Normalize this batch."""
+        """Set scales and shifts so that each channel of this batch has mean 0 and variance 1."""
         values = x.transpose(0, 1).flatten(1)
         wanted = -(values.std(1) + 1e-6).log().clamp(-MAX_LOG_SCALE / 2, MAX_LOG_SCALE / 2)
-        self.log_scale.copy_(wanted / (1 - wanted.abs() / MAX_LOG_SCALE))  # the soft clip's inverse
+        self.log_scale.copy_(wanted / (1 - wanted.abs() / MAX_LOG_SCALE))  # the inverse of the soft clip
         self.shift.copy_(-values.mean(1) * wanted.exp())
 
     def _log_scale(self) -> Tensor:
@@ -56,7 +56,7 @@ class ActNorm(Bijection):
 
 
 class Scaling(Bijection):
-    """y = x exp(s), one scale for each coordinate (Dinh et al. 2015, section 3.3)."""
+    """y = x exp(s), with one scale for each coordinate (Dinh et al. 2015, section 3.3)."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
@@ -76,8 +76,8 @@ class Scaling(Bijection):
 class LULinear(Bijection):
     """y = W x over the channels with W = P L (U + diag(s)): the LU-decomposed 1x1 convolution (eqs. 9 to 11).
 
-    P is a fixed permutation, L unit lower triangular, U strictly upper triangular; the signs of s are fixed. W starts
-    as a random rotation.
+    P is a fixed permutation, L is unit lower triangular, and U is strictly upper triangular. The signs of s are fixed.
+    W starts as a random rotation.
     """
 
     permutation: Tensor

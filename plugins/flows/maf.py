@@ -1,4 +1,4 @@
-"""Masked and inverse autoregressive flows: one layer, in its two directions."""
+"""Masked and inverse autoregressive flows: the same layer in its two directions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class MAF(FlowModel):
     recipe = RECIPE
 
     class Config(AffineOptions, LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
         transforms: int = Field(
-            8, ge=1, description="autoregressive layers, each in the reverse order of the one before"
+            8, ge=1, description="number of autoregressive layers, each with the reverse order of the one before"
         )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
@@ -32,19 +32,20 @@ class MAF(FlowModel):
 
 
 class IAF(FlowModel):
-    """Inverse autoregressive flow (Kingma et al. 2016): sampling in one pass, density in one for each coordinate.
+    """Inverse autoregressive flow (Kingma et al. 2016): samples in one pass, density in one pass per coordinate.
 
-    Maximum likelihood trains it through the slow direction; the reverse KL, its use in the paper, through the fast one.
+    Training by maximum likelihood uses the slow direction. Training by the reverse KL, as in the paper, uses the fast
+    direction.
     """
 
     name = "iaf"
     recipe = RECIPE
 
     class Config(AffineOptions, LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
         transforms: int = Field(
-            4, ge=1, description="autoregressive layers, each in the reverse order of the one before"
+            4, ge=1, description="number of autoregressive layers, each with the reverse order of the one before"
         )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
@@ -52,7 +53,7 @@ class IAF(FlowModel):
 
 
 def affine_layers(info: trilemma.DataInfo, config: MAF.Config | IAF.Config) -> list[Bijection]:
-    """The affine autoregressive layers that both flows are made of."""
+    """The affine autoregressive layers of MAF and, inverted, of IAF."""
     dropout, elementwise = dropout_for(info, config.dropout), fused_affine(config.bound)
     return autoregressive_stack(
         info.dim, config.transforms, elementwise, config.hidden, FusedMasked, octaves=config.octaves, dropout=dropout

@@ -1,4 +1,4 @@
-"""What all flows share as models: the training objectives, sampling, densities."""
+"""The base class of flow models, with the training objectives, and options that flows share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .conditioners import Conditioner
 from .flow import DensityEstimator
 
 START_NUMBERS = 8192
-"""Data-dependent starts look at training points with this many coordinates in all, and at 512 points at least."""
+"""Data-dependent initialization uses training points with about this many coordinates in total, at least 512 points."""
 
 
 class FlowConfig(trilemma.Config):
@@ -26,42 +26,48 @@ class FlowConfig(trilemma.Config):
 
     objective: Literal["likelihood", "reverse-kl", "regularized"] = Field(
         "likelihood",
-        description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], needs a dataset of known density; "
-        "regularized: the first plus `reverse_kl_weight` times the second",
+        description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], which needs a dataset with a known "
+        "density; regularized: the first plus `reverse_kl_weight` times the second",
     )
     reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularized objective")
     base_components: int = Field(
-        1, ge=1, description="components of the base distribution: 1 is N(0, I), more a learned mixture of Gaussians"
+        1,
+        ge=1,
+        description="components of the base distribution: 1 is N(0, I), more are a learned mixture of Gaussians",
     )
     compile: bool = Field(
         False,
-        description="train with torch.compile, which needs a C++ compiler: the first step costs tens of seconds of the "
-        "budget, so that it pays for long budgets only",
+        description="whether to train with torch.compile, which needs a C++ compiler; the first step takes tens of "
+        "seconds of the budget, so that this is worth it only for long budgets",
     )
 
     @model_validator(mode="after")
     def _reverse_kl_is_differentiable(self) -> FlowConfig:
         if self.objective != "likelihood" and self.base_components > 1:
-            raise ValueError("the reverse KL has no gradient for the weights of a mixture: base_components must be 1")
+            raise ValueError(
+                "the reverse KL has no gradient for the weights of a mixture: set base_components to 1, or objective "
+                "to likelihood"
+            )
         return self
 
 
 class ConditionedConfig(FlowConfig):
-    """Options of a flow whose layers are steered by conditioners."""
+    """Options of a flow whose layers get their parameters from conditioners."""
 
-    octaves: int = Field(2, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
+    octaves: int = Field(2, ge=0, description="number of octaves in the Fourier features of the conditioner inputs")
     dropout: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description=f"dropout in the conditioners; default: 0.4 below {PLENTY} training points per coordinate, else 0",
+        description="dropout rate in the conditioners; default: 0.4 with fewer than "
+        f"{PLENTY} training points per coordinate, else 0",
     )
 
 
 class LayersOptions(trilemma.Config):
-    """Options of a flow that has as many layers for any dimension."""
+    """Options of a flow whose number of layers does not depend on the dimension."""
 
-    transforms: int = Field(8, ge=1, description="layers")
+    transforms: int = Field(8, ge=1, description="number of layers")
     hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
 
 
@@ -76,11 +82,13 @@ RECIPE = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="onecycle", ema=0.998
 
 
 class FlowModel(trilemma.NeuralModel):
-    """A normalizing flow as a model: subclasses make the flow.
+    """The base class of normalizing flows as models. Subclasses define `make`, which makes the flow.
 
-    With the objectives that need the distribution, weights are still kept by their likelihood of the validation data.
+    The weights that are kept are always chosen by the likelihood of the validation data, also for the objectives that
+    train with the density of the true distribution.
     """
 
+    family = "flow"
     likelihood = "exact"
     image_space = "logit"
 
@@ -93,10 +101,10 @@ class FlowModel(trilemma.NeuralModel):
 
     @abstractmethod
     def make(self, info: trilemma.DataInfo) -> DensityEstimator:
-        """The flow for a data shape."""
+        """The flow for data of this shape."""
 
     def base(self, info: trilemma.DataInfo) -> Base:
-        """The base distribution that the configuration asks for."""
+        """The base distribution that the configuration names."""
         components: int = self.config.base_components
         return StandardNormal(info.shape) if components == 1 else NormalMixture(info.dim, components)
 
@@ -127,9 +135,11 @@ class FlowModel(trilemma.NeuralModel):
         return -values.mean()
 
     def reverse_kl(self, n: int, ctx: trilemma.Context) -> Tensor:
-        """E_q[log q(x) - log p(x)] up to a constant, by `n` draws of the flow (Rezende & Mohamed 2015, eq. 15)."""
+        """E_q[log q(x) - log p(x)] up to a constant, from `n` samples of the flow (Rezende & Mohamed 2015, eq. 15)."""
         if ctx.truth is None:
-            raise trilemma.UnsupportedError("the reverse KL needs a dataset with a known density")
+            raise trilemma.UnsupportedError(
+                "the reverse KL needs a dataset with a known density: use the objective 'likelihood' for this dataset"
+            )
         x, log_q = self.flow.sample(n, ctx.generator)
         log_p = ctx.truth.log_prob(x.cpu()).to(x)
         return (log_q - log_p).mean()
@@ -147,5 +157,5 @@ class FlowModel(trilemma.NeuralModel):
 
 
 def starting_points(train: trilemma.Split) -> Tensor:
-    """The training points that data-dependent starts are made from."""
+    """The training points that data-dependent initialization uses."""
     return train.x[: max(512, START_NUMBERS // train.x[0].numel())]

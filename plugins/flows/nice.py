@@ -15,15 +15,15 @@ from .model import RECIPE, ConditionedConfig, FlowModel, LayersOptions
 
 
 class NICE(FlowModel):
-    """NICE (Dinh et al. 2015): volume-preserving additive couplings, then a diagonal scaling."""
+    """NICE (Dinh et al. 2015), with volume-preserving additive couplings and then a diagonal scaling."""
 
     name = "nice"
     recipe = RECIPE
 
     class Config(LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
-        transforms: int = Field(8, ge=2, description="coupling layers")
+        transforms: int = Field(8, ge=2, description="number of coupling layers")
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim

@@ -22,32 +22,36 @@ from .gaussianize import gaussianizing_spline
 from .model import RECIPE, ConditionedConfig, FlowModel
 
 FEW = 4
-"""Coordinates up to which an architecture is chosen for sharp distributions of few coordinates."""
+"""Up to this many coordinates, the default architecture is the one for sharp distributions in few dimensions."""
 
 
 class SplineOptions(trilemma.Config):
-    """Architecture of a neural spline flow."""
+    """Options of the architecture of a neural spline flow."""
 
     transforms: int | None = Field(
-        None, ge=2, description=f"layers; default: 2 up to {FEW} coordinates, where few fine splines are best, else 6"
+        None,
+        ge=2,
+        description=f"number of layers; default: 2 up to {FEW} coordinates, where few fine splines are best, else 6",
     )
     hidden: tuple[int, ...] | None = Field(
         None,
         description=f"widths of the conditioners' hidden layers; default: 32-32 up to {FEW} coordinates, else 64-64",
     )
-    octaves: int = Field(0, ge=0, description="octaves of Fourier features that a conditioner sees of each coordinate")
-    bins: int | None = Field(None, ge=2, description=f"bins of a spline; default: 48 up to {FEW} coordinates, else 8")
-    bound: float = Field(4.0, gt=0, description="a spline acts on [-bound, bound], the identity outside")
+    octaves: int = Field(0, ge=0, description="number of octaves in the Fourier features of the conditioner inputs")
+    bins: int | None = Field(
+        None, ge=2, description=f"number of bins of a spline; default: 48 up to {FEW} coordinates, else 8"
+    )
+    bound: float = Field(4.0, gt=0, description="splines act on [-bound, bound] and are the identity outside")
 
     def filled(self, d: int) -> Self:
-        """With the defaults for `d` coordinates in the place of None."""
+        """A copy of the options in which each None is replaced by the default for `d` coordinates."""
         few, chosen = d <= FEW, self.model_dump(exclude_none=True)
         defaults = {"transforms": 2 if few else 6, "hidden": (32, 32) if few else (64, 64), "bins": 48 if few else 8}
         return self.model_copy(update={key: value for key, value in defaults.items() if key not in chosen})
 
 
 class SplineFlow(Flow):
-    """A flow of spline layers, which start from splines that take the marginals of the data to normal ones."""
+    """A flow of spline layers, which start as splines that map the marginals of the data to normal ones."""
 
     def __init__(
         self, layers: Iterable[Bijection], base: Base, config: CouplingSpline.Config | AutoregressiveSpline.Config
@@ -57,9 +61,9 @@ class SplineFlow(Flow):
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
-        """Start each layer from what the layers before it make of the batch."""
+        """Initialize each layer from the outputs of the layers before it on the batch `x`."""
         bins, bound = self.config.bins, self.config.bound
-        if self.config.objective == "reverse-kl" or bins is None:  # the data plays no part
+        if self.config.objective == "reverse-kl" or bins is None:  # the reverse KL does not use the data
             return
         for layer in self.parts():
             if isinstance(layer, Couplings | Autoregressive):
@@ -74,7 +78,7 @@ class CouplingSpline(FlowModel):
     recipe = RECIPE
 
     class Config(SplineOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
     def make(self, info: trilemma.DataInfo) -> SplineFlow:
         self.config = config = self.config.filled(info.dim)
@@ -96,7 +100,7 @@ class AutoregressiveSpline(FlowModel):
     recipe = RECIPE
 
     class Config(SplineOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
     def make(self, info: trilemma.DataInfo) -> SplineFlow:
         self.config = config = self.config.filled(info.dim)

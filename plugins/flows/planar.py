@@ -17,7 +17,7 @@ from .rootfind import solve_increasing
 class Planar(Bijection):
     """y = x + u tanh(w'x + b) (eq. 10), with u corrected so that w'u > -1 (appendix A.1).
 
-    The inverse needs s = w'x alone, the root of s + w'u tanh(s + b) = w'y, which is found numerically.
+    The inverse needs only s = w'x. It is the root of s + w'u tanh(s + b) = w'y, which is found numerically.
     """
 
     def __init__(self, d: int) -> None:
@@ -56,7 +56,7 @@ class Planar(Bijection):
 class Radial(Bijection):
     """y = x + beta (x - x_0) / (alpha + r) with r = |x - x_0| (eq. 14), alpha > 0 and beta > -alpha (appendix A.2).
 
-    r' = |y - x_0| = r (1 + beta / (alpha + r)) is a quadratic equation for r, so that the inverse has a closed form.
+    r' = |y - x_0| = r (1 + beta / (alpha + r)) is a quadratic equation in r, so that the inverse has a closed form.
     """
 
     def __init__(self, d: int) -> None:
@@ -79,7 +79,7 @@ class Radial(Bijection):
         rho = torch.linalg.vector_norm(offset, dim=1)
         b = alpha + beta - rho
         root = (b.square() + 4 * alpha * rho).sqrt()
-        # Both forms are the positive root of r^2 + b r - alpha rho; each is free of cancellation where it is used.
+        # Both forms are the positive root of r^2 + b r - alpha rho. Each is used where it is free of cancellation.
         r = torch.where(b > 0, 2 * alpha * rho / (b + root).clamp_min(1e-30), (root - b) / 2)
         return self.center + offset / (1 + beta / (alpha + r)).unsqueeze(1), -self._logdet(r, y.shape[1])
 
@@ -94,24 +94,24 @@ class Radial(Bijection):
 
 
 class PlanarConfig(FlowConfig):
-    """Architecture of the flow."""
+    """Options of planar and radial flows."""
 
-    transforms: int = Field(32, ge=1, description="layers")
+    transforms: int = Field(32, ge=1, description="number of layers")
 
 
 class PlanarFlow(FlowModel):
     """Planar flow (Rezende & Mohamed 2015): a composition of expansions and contractions along hyperplanes.
 
-    A layer has a closed form in one direction only. Under maximum likelihood that is the direction from data to the
-    base distribution, and samples are drawn by a numerical inverse, exact to rounding; under the reverse KL, as in the
-    paper, it is the direction from the base distribution to samples, and densities of data take the numerical inverse.
+    A layer has a closed form in one direction only. Under maximum likelihood this is the direction from data to the
+    base distribution, and samples need a numerical inverse, which is exact up to rounding. Under the reverse KL, as in
+    the paper, it is the direction from the base distribution to samples, and densities of data need the inverse.
     """
 
     name = "planar"
     recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="onecycle", ema=0.998)
 
     class Config(PlanarConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         return Flow(_turned(self.config, [Planar(info.dim) for _ in range(self.config.transforms)]), self.base(info))
@@ -120,19 +120,20 @@ class PlanarFlow(FlowModel):
 class RadialFlow(FlowModel):
     """Radial flow (Rezende & Mohamed 2015): a composition of expansions and contractions around points.
 
-    The layers run from data to the base distribution under maximum likelihood, the other way under the reverse KL.
+    The layers map data to the base distribution under maximum likelihood, and the base distribution to samples under
+    the reverse KL.
     """
 
     name = "radial"
     recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="onecycle", ema=0.998)
 
     class Config(PlanarConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         return Flow(_turned(self.config, [Radial(info.dim) for _ in range(self.config.transforms)]), self.base(info))
 
 
 def _turned(config: FlowConfig, layers: list[Bijection]) -> list[Bijection]:
-    """The layers, the other way round where training draws samples."""
+    """The layers, inverted under the reverse KL, whose training draws samples."""
     return [Inverse(layer) for layer in layers] if config.objective == "reverse-kl" else layers

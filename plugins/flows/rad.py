@@ -1,4 +1,4 @@
-"""A mixture flow with discrete latents: real and discrete (RAD) (Dinh et al. 2019)."""
+"""RAD, a mixture flow with real and discrete latent variables (Dinh et al. 2019)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOp
 
 
 class Fold(nn.Module):
-    """A piecewise-invertible map that folds the line of one coordinate in three, and the choice of a piece.
+    """A map that is invertible on each of three pieces of one coordinate, with a random choice of the piece.
 
-    On x < -a, |x| <= a and x > a the map is x + a(1 + b), -b x and x - a(1 + b): continuous, onto the line, and three
-    to one where |z| < a b. A gating network gives the probabilities of the pieces there. A piece's share vanishes where
-    it ends, so that the density is continuous (Dinh et al. 2019, on boundaries).
+    On the pieces x < -a, |x| <= a and x > a the map is z = x + a(1 + b), z = -b x and z = x - a(1 + b). It is
+    continuous and onto, and each z with |z| < a b has three preimages. A gating network gives the probabilities of the
+    pieces for these z. The probability of a piece vanishes where the piece ends, so that the density is continuous
+    (Dinh et al. 2019, on boundaries).
     """
 
     def __init__(self, d: int, coordinate: int, hidden: Sequence[int]) -> None:
@@ -35,7 +36,7 @@ class Fold(nn.Module):
         self.gate = FusedPerceptron(d, 1, 3, hidden)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Points `(n, d)` to z and log|det dz/dx| + log p(k | z), with k the piece of each point."""
+        """z, `(n, d)`, and log|det dz/dx| + log p(k | z), `(n,)`, for points `(n, d)`. k is the piece of a point."""
         edge, slope = self.log_edge.exp(), self.log_slope.exp()
         line = x[:, self.coordinate]
         piece = (line >= -edge).long() + (line > edge).long()
@@ -46,7 +47,7 @@ class Fold(nn.Module):
         return z, share + torch.where(piece == 1, self.log_slope, 0.0)
 
     def draw(self, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A preimage of each z, its piece drawn from the gate; also what `forward` gives as second for it."""
+        """A preimage of each z, on a piece drawn from the gate, and the second output of `forward` for it."""
         edge, slope = self.log_edge.exp(), self.log_slope.exp()
         shares = self._log_shares(z)
         piece = torch.multinomial(shares.exp().T, 1, generator=generator).T
@@ -60,7 +61,7 @@ class Fold(nn.Module):
         return torch.cat([before, line.unsqueeze(1), after], dim=1)
 
     def _log_shares(self, z: Tensor) -> Tensor:
-        """log p(k | z), `(3, n)`: outside the fold all on the one piece that reaches there."""
+        """log p(k | z), `(3, n)`. Outside of the fold, one piece has probability 1."""
         reach = (self.log_edge + self.log_slope).exp()
         place = (z[:, self.coordinate] / reach + 1) / 2  # 0 where the first piece is alone, 1 where the last is
         inside = place.clamp(1e-6, 1 - 1e-6)
@@ -72,28 +73,29 @@ class Fold(nn.Module):
 
 
 class FoldedFlow(DensityEstimator):
-    """Flows and folds in turn, from data to a base distribution: p(x) = the base's density at z |det dz/dx| prod p(k |
-    z).
+    """Flows and folds in turn, from data to a base distribution.
+
+    The density is p(x) = p_z(z) |det dz/dx| times the product over the folds of p(k | z).
     """
 
-    def __init__(self, chains: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
+    def __init__(self, flows: Sequence[Bijection], folds: Sequence[Fold], base: Base) -> None:
         super().__init__()
-        self.first = chains[0]
+        self.first = flows[0]
         self.folds = nn.ModuleList(folds)
-        self.chains = nn.ModuleList(chains[1:])
+        self.chains = nn.ModuleList(flows[1:])
         self.base = base
 
     def stages(self) -> list[tuple[Fold, Bijection]]:
-        """A fold and the flow after it, in order."""
+        """Each fold with the flow after it, in order."""
         pairs = zip(self.folds, self.chains, strict=True)
-        return [(fold, chain) for fold, chain in pairs if isinstance(fold, Fold) and isinstance(chain, Bijection)]
+        return [(fold, flow) for fold, flow in pairs if isinstance(fold, Fold) and isinstance(flow, Bijection)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in nats, shape `(n,)`."""
         x, total = self.first(x)
-        for fold, chain in self.stages():
+        for fold, flow in self.stages():
             x, share = fold(x)
-            x, logdet = chain(x)
+            x, logdet = flow(x)
             total = total + share + logdet
         value: Tensor = total + self.base.log_prob(x)
         return value
@@ -102,43 +104,43 @@ class FoldedFlow(DensityEstimator):
         """`n` points and their log-densities."""
         x = self.base.sample(n, generator)
         log_prob = self.base.log_prob(x)
-        for fold, chain in reversed(self.stages()):
-            x, logdet = chain.inverse(x)
+        for fold, flow in reversed(self.stages()):
+            x, logdet = flow.inverse(x)
             x, share = fold.draw(x, generator)
             log_prob = log_prob - logdet + share
         x, logdet = self.first.inverse(x)
         return x, log_prob - logdet
 
     def initialize(self, x: Tensor) -> None:
-        """Nothing depends on the data."""
+        """Do nothing: the initialization does not depend on the data."""
 
 
 class RAD(FlowModel):
-    """Real and discrete (RAD) mixture flow (Dinh et al. 2019): affine couplings with folds between them."""
+    """Real and discrete (RAD) mixture flow (Dinh et al. 2019), with folds between affine couplings."""
 
     name = "rad"
     recipe = RECIPE
 
     class Config(AffineOptions, LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture."""
 
-        folds: int = Field(2, ge=1, description="folds, of the coordinates in turn")
-        transforms: int = Field(2, ge=2, description="coupling layers before, between and after the folds")
+        folds: int = Field(2, ge=1, description="number of folds; they fold the coordinates in turn")
+        transforms: int = Field(2, ge=2, description="number of coupling layers before the first and after each fold")
 
         @model_validator(mode="after")
         def _likelihood_only(self) -> RAD.Config:
             if self.objective != "likelihood":
-                raise ValueError("draws of a mixture flow are not differentiable: its objective is the likelihood")
+                raise ValueError("samples of a mixture flow are not differentiable: set objective to likelihood")
             return self
 
     def make(self, info: trilemma.DataInfo) -> DensityEstimator:
         config, d = self.config, info.dim
         dropout = dropout_for(info, config.dropout)
-        chains = [
+        flows = [
             FusedCouplings(
                 d, config.transforms, fused_affine(config.bound), config.hidden, octaves=config.octaves, dropout=dropout
             )
             for _ in range(config.folds + 1)
         ]
         folds = [Fold(d, i % d, config.hidden) for i in range(config.folds)]
-        return FoldedFlow(chains, folds, self.base(info))
+        return FoldedFlow(flows, folds, self.base(info))

@@ -14,15 +14,15 @@ from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOp
 
 
 class RealNVP(FlowModel):
-    """RealNVP (Dinh et al. 2017): affine coupling layers with MLP conditioners on vectors and flattened images."""
+    """RealNVP (Dinh et al. 2017), with affine coupling layers and MLP conditioners, on vectors and flattened images."""
 
     name = "realnvp"
     recipe = RECIPE
 
     class Config(AffineOptions, LayersOptions, ConditionedConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
-        transforms: int = Field(8, ge=2, description="coupling layers")
+        transforms: int = Field(8, ge=2, description="number of coupling layers")
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         config, d = self.config, info.dim

@@ -11,10 +11,10 @@ Monotone = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def solve_increasing(function: Monotone, target: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The s with `function(s)[0] == target`, elementwise; `function` gives values and derivatives, which are positive.
+    """The s with `function(s)[0] == target`, elementwise. `function` gives values and derivatives, which are positive.
 
-    Bisection between `low` and `high` to the last bits, then two steps of Newton's method. The last of them carries the
-    gradient: it is that of the implicit function theorem.
+    Bisection between `low` and `high` to nearly full precision is followed by two steps of Newton's method. The last
+    step carries the gradient, which is the gradient of the implicit function theorem.
     """
     with torch.no_grad():
         for _ in range(60 if target.dtype == torch.float64 else 34):

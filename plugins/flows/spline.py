@@ -10,46 +10,47 @@ from torch import Tensor
 from .transforms import Elementwise, soft_clip
 
 LOG_SLOPE = 6.907755278982137
-"""ln 1000: knots have slopes in (1/1000, 1000); bins of one spline differ in size by less than a factor of 1000."""
+"""ln 1000. Slopes at knots lie in (1/1000, 1000), and the sizes of bins of a spline differ by a factor below 1000."""
 
 LOG_SIZE = LOG_SLOPE / 2
-"""Bound of the soft clip on the logarithms of the bins' sizes."""
+"""Bound of the soft clip on the logarithms of the sizes of bins."""
 
 
 class Knots(NamedTuple):
-    """The knots of a spline for each of some points `(*shape)`."""
+    """The knots of the splines of points `(*shape)`."""
 
     sizes: Tensor
     """Widths and heights of the bins, `(2, bins, *shape)`."""
     ends: Tensor
-    """Lower ends of the bins, x and y, `(2, bins, *shape)`."""
+    """Lower ends of the bins in x and in y, `(2, bins, *shape)`."""
     raw_slopes: Tensor
-    """Slopes at all knots before the soft clip and exp, `(bins + 1, *shape)`."""
+    """Slopes at all knots, before the soft clip and exp, `(bins + 1, *shape)`."""
 
 
 class Bin(NamedTuple):
     """The bins in which points `(*shape)` lie."""
 
     number: Tensor
-    """Their numbers, `(*shape)`."""
+    """The numbers of the bins, `(*shape)`."""
     end: Tensor
-    """Their lower ends (x_k, y_k), `(2, *shape)`."""
+    """The lower ends (x_k, y_k) of the bins, `(2, *shape)`."""
     size: Tensor
-    """Their widths and heights (w_k, h_k), `(2, *shape)`."""
+    """The widths and heights (w_k, h_k) of the bins, `(2, *shape)`."""
     raw_slope: Tensor
-    """The slopes at their two ends before the soft clip and exp, `(2, *shape)`."""
+    """The slopes at the two ends of the bins, before the soft clip and exp, `(2, *shape)`."""
 
 
 def split(params: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """From raw parameters `(3 bins - 1, *shape)`: the raw widths and heights of the bins, `(2, bins, *shape)`, and the
-    raw slopes at the inner knots, `(bins - 1, *shape)`.
+    """The raw sizes of the bins and the raw slopes at the inner knots, from raw parameters `(3 bins - 1, *shape)`.
+
+    The sizes, widths and heights, have shape `(2, bins, *shape)`, the slopes `(bins - 1, *shape)`.
     """
     raw_sizes, raw_slopes = params.tensor_split([2 * bins])
     return raw_sizes.reshape(2, bins, *params.shape[1:]), raw_slopes
 
 
 def place(log_sizes: Tensor, raw_slopes: Tensor, bound: float) -> Knots:
-    """The knots on [-bound, bound]. At the two outer ones, where the identity takes over, the slope is 1."""
+    """The knots on [-bound, bound]. The slope at the two outer knots is 1, as the spline is the identity outside."""
     sizes = torch.softmax(log_sizes, dim=1) * (2 * bound)
     bins = sizes.shape[1]
     earlier = sizes.new_ones((bins, bins)).tril(-1).expand(2, -1, -1)  # much faster than a cumulative sum
@@ -59,8 +60,8 @@ def place(log_sizes: Tensor, raw_slopes: Tensor, bound: float) -> Knots:
 
 
 def find(along: int, values: Tensor, knots: Knots) -> Bin:
-    """The bins of x (`along` 0) or y (1). The shapes of the knots are broadcast against those of the values."""
-    index = (values >= knots.ends[along, 1:]).sum(0)  # none lies beyond the last
+    """The bins in which values of x (`along` 0) or y (`along` 1) lie. Knots and values are broadcast."""
+    index = (values >= knots.ends[along, 1:]).sum(0)  # no value lies beyond the last bin
     at = index.unsqueeze(0)
     pair = at.expand(2, 1, *values.shape)
     end, size = (part.expand(2, -1, *values.shape).gather(1, pair).squeeze(1) for part in (knots.ends, knots.sizes))
@@ -69,7 +70,7 @@ def find(along: int, values: Tensor, knots: Knots) -> Bin:
 
 
 def spline(params: Tensor, x: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor]:
-    """`(y, log dy/dx)` (eqs. 4 and 5)."""
+    """`(y, log dy/dx)` of the spline with raw parameters `params` (eqs. 4 and 5)."""
     inside, clamped = x.abs() < bound, x.clamp(-bound, bound)
     (left, bottom), (w, h), (d0, d1) = bins_of(0, clamped, params, bins, bound)
     share, slope = evaluate(h / w, d0, d1, theta=(clamped - left) / w)
@@ -91,15 +92,16 @@ def spline_inverse(params: Tensor, y: Tensor, bins: int, bound: float) -> tuple[
 
 
 def bins_of(along: int, values: Tensor, params: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(x_k, y_k), (w_k, h_k) and the two slopes of the bins of x (`along` 0) or y (1), each `(2, *shape)`."""
+    """(x_k, y_k), (w_k, h_k) and the two slopes of the bins of x (`along` 0) or y (`along` 1), each `(2, *shape)`."""
     raw_sizes, raw_slopes = split(params, bins)
     found = find(along, values, place(soft_clip(raw_sizes, LOG_SIZE), raw_slopes, bound))
     return found.end, found.size, soft_clip(found.raw_slope, LOG_SLOPE).exp()
 
 
 def evaluate(s: Tensor, d0: Tensor, d1: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """(y - y_k) / h_k and dy/dx (eqs. 4 and 5), at the place `theta` in (0, 1) of a bin whose mean slope is s and whose
-    slopes at the two ends are d0 and d1.
+    """(y - y_k) / h_k and dy/dx (eqs. 4 and 5) at the place `theta` in (0, 1) of a bin.
+
+    The mean slope of the bin is s, and the slopes at its two ends are d0 and d1.
     """
     rising, mixed, falling = theta.square(), theta * (1 - theta), (1 - theta).square()
     denominator = s + (d1 + d0 - 2 * s) * mixed
@@ -108,7 +110,7 @@ def evaluate(s: Tensor, d0: Tensor, d1: Tensor, theta: Tensor) -> tuple[Tensor, 
 
 
 def rational_quadratic(bins: int, bound: float) -> Elementwise:
-    """A spline of `bins` bins on [-bound, bound] and the identity outside it, where densities therefore stay finite."""
+    """A spline of `bins` bins on [-bound, bound]. It is the identity outside, so that densities stay finite there."""
 
     def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return spline(params, x, bins, bound)

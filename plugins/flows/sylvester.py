@@ -14,10 +14,11 @@ from .rootfind import solve_increasing
 
 
 class Sylvester(Bijection):
-    """y = x + Q R tanh(S Q'x + b), Q with M orthonormal columns, R and S upper triangular (eq. 13).
+    """y = x + Q R tanh(S Q'x + b), where Q has M orthonormal columns, and R and S are upper triangular (eq. 13).
 
-    Q is the matrix exponential of a skew matrix. R_ii S_ii > -1 makes it invertible (theorem 2); the coordinates of Q'x
-    follow from those of Q'y one by one, last first, each the root of an increasing function.
+    Q consists of columns of the matrix exponential of a skew-symmetric matrix. The map is invertible because
+    R_ii S_ii > -1 (theorem 2). The inverse computes the coordinates of Q'x from those of Q'y one by one, starting with
+    the last. Each is the root of an increasing function.
     """
 
     def __init__(self, d: int, columns: int) -> None:
@@ -29,7 +30,7 @@ class Sylvester(Bijection):
         self.bias = nn.Parameter(torch.randn(self.columns))
 
     def factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Q `(d, M)`, R and S `(M, M)`; the diagonals of R and S lie in (-1, 1)."""
+        """Q `(d, M)`, R and S `(M, M)`. The diagonals of R and S lie in (-1, 1)."""
         q = torch.linalg.matrix_exp(self.skew - self.skew.T)[:, : self.columns]
         r, s = (m.triu(1) + torch.diag(torch.tanh(m.diagonal()) * (1 - 5e-4)) for m in (self.outer, self.inner))
         return q, r, s
@@ -72,18 +73,20 @@ class Sylvester(Bijection):
 class SylvesterFlow(FlowModel):
     """Sylvester flow (van den Berg et al. 2018): planar flows with a bottleneck of several units, not amortized.
 
-    The closed-form direction runs from data to the base distribution under maximum likelihood, from the base
-    distribution to samples under the reverse KL; the other direction is solved numerically, exact to rounding.
+    The direction with a closed form is from data to the base distribution under maximum likelihood, and from the base
+    distribution to samples under the reverse KL. The other direction is solved numerically, exactly up to rounding.
     """
 
     name = "sylvester"
     recipe = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="onecycle", ema=0.998)
 
     class Config(FlowConfig):
-        """Architecture of the flow."""
+        """Options of the architecture and of the training objective."""
 
-        transforms: int = Field(16, ge=1, description="layers")
-        columns: int = Field(16, ge=1, description="units of a layer's bottleneck, at most the number of coordinates")
+        transforms: int = Field(16, ge=1, description="number of layers")
+        columns: int = Field(
+            16, ge=1, description="number of units in the bottleneck of a layer, at most the number of coordinates"
+        )
 
     def make(self, info: trilemma.DataInfo) -> Flow:
         layers: list[Bijection] = [Sylvester(info.dim, self.config.columns) for _ in range(self.config.transforms)]

@@ -1,8 +1,9 @@
 """Invertible maps of single coordinates, as pure functions of their parameters.
 
-A pair of functions `(params, x) -> (y, log|dy/dx|)` and its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any
-shape, `params` has shape `(width, *x.shape)`: `width` numbers for each coordinate, and the log-derivative is that of
-each coordinate. The parameters lead, so that what runs over them (softmax, sums) is vectorized over the rest.
+A map is a function `(params, x) -> (y, log|dy/dx|)` with its inverse `(params, y) -> (x, log|dx/dy|)`. `x` has any
+shape, and so has the log-derivative, which is given for each coordinate. `params` has shape `(width, *x.shape)`, which
+is `width` numbers for each coordinate. The dimension of the parameters comes first, so that operations on it (softmax,
+sums) are vectorized over the other dimensions.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Pure = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Elementwise:
-    """An invertible map of single coordinates: its two directions and how many parameters a coordinate has."""
+    """An invertible map of single coordinates: its two directions and its number of parameters per coordinate."""
 
     forward: Pure
     inverse: Pure
@@ -31,7 +32,7 @@ def soft_clip(x: Tensor, bound: float) -> Tensor:
 
 
 def shrinkage(x: Tensor, bound: float) -> Tensor:
-    """What the soft clip multiplies `x` by; its square is the clip's slope."""
+    """The factor by which the soft clip multiplies `x`. Its square is the slope of the soft clip."""
     return torch.rsub(x.abs(), 1, alpha=-1 / bound).reciprocal()
 
 
@@ -55,7 +56,7 @@ def affine(bound: float) -> Elementwise:
 
 
 def additive() -> Elementwise:
-    """y = x + t with t = params[0]: keeps volumes (Dinh et al. 2015, eq. 5)."""
+    """y = x + t with t = params[0], which preserves volume (Dinh et al. 2015, eq. 5)."""
 
     def forward(params: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return x + params[0], torch.zeros_like(x)

@@ -80,6 +80,7 @@ class Game(nn.Module, ABC):
 class AdversarialModel(trilemma.NeuralModel):
     """A model trained by a game of two players: make `game` in `build`."""
 
+    family = "adversarial"
     recipe = trilemma.Recipe(
         lr=2e-3, betas=(0.0, 0.99), batch_size=256, warmup=0, clip=None, ema=0.995, keep="last", validations=0
     )

@@ -1,4 +1,4 @@
-"""The divergence of a vector field: exact, or by random probes."""
+"""The divergence of a vector field, exact or estimated with random probes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 EXACT_UP_TO = 16
-"""Dimensions up to which `auto` takes the exact divergence, whose cost grows with the dimension."""
+"""Largest dimension in which `auto` computes the exact divergence. Its cost grows with the dimension."""
 
 VectorField = Callable[[Tensor], Tensor]
 
@@ -16,7 +16,8 @@ VectorField = Callable[[Tensor], Tensor]
 def exact_divergence(field: VectorField, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
     """`field(x)` and its divergence at each point, shape `(n,)`, by one backward pass per coordinate.
 
-    The field must treat points independently. `differentiable` keeps the graph, for losses with a divergence in them.
+    The value of the field at a point must not depend on the other points. `differentiable` keeps the autograd graph,
+    for losses that contain a divergence.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -36,7 +37,7 @@ def probe_divergence(
 ) -> tuple[Tensor, Tensor]:
     """`field(x)` and Hutchinson's estimates v' J v of its divergence, one row for each probe, shape `(probes, n)`.
 
-    `probes` has shape `(probes, *x.shape)`, each entry independent with mean 0 and variance 1 (Hutchinson 1990).
+    `probes` has shape `(probes, *x.shape)`. Its entries are independent, with mean 0 and variance 1 (Hutchinson 1990).
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""Networks that several families share, and their initialization."""
+"""Multilayer perceptrons that several families share, and their initialization."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from torch import Tensor, nn
 import trilemma
 
 PLENTY = 100
-"""Training points per coordinate below which points are scarce: networks learn them by heart within short budgets."""
+"""Training points are scarce below this number per coordinate: a network then overfits within a short budget."""
 
 MLP_RECIPE = trilemma.Recipe(lr=1e-2, batch_size=512, schedule="cosine", ema=0.998)
 """The training recipe of noise-conditioned MLPs on vectors."""
 
 SILU_GAIN = 1.68
-"""Standard deviation times sqrt(fan-in) that keeps the second moment through a SiLU: 1 / sqrt(E[silu(z)^2])."""
+"""Standard deviation of weights times sqrt(fan-in) that preserves the second moment after a SiLU:
+1 / sqrt(E[silu(z)^2]).
+"""
 
 
 def scarce(info: trilemma.DataInfo) -> bool:
-    """Whether training points are few for their dimension."""
+    """Whether there are fewer than `PLENTY` training points per coordinate."""
     return info.n_train < PLENTY * info.dim
 
 
 def dropout_for(info: trilemma.DataInfo, chosen: float | None, where_scarce: float = 0.4) -> float:
-    """The chosen dropout; by default `where_scarce` where training points are few for their dimension, else 0."""
+    """The dropout rate `chosen`. If it is None: `where_scarce` if training points are scarce, else 0."""
     if chosen is not None:
         return chosen
     return where_scarce if scarce(info) else 0.0
 
 
 def initialize(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = SILU_GAIN) -> None:
-    """Draw the weights of linear layers from N(0, gain^2 / fan_in), the last by a gain of its own; zero the biases."""
+    """Draw the weights of linear layers from N(0, gain^2 / fan_in) and set the biases to 0.
+
+    The last linear layer uses `last_gain` instead of `gain`.
+    """
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     for layer in linear:
         std = (last_gain if layer is linear[-1] else gain) / math.sqrt(layer.in_features)
@@ -44,9 +49,9 @@ def initialize(network: nn.Module, last_gain: float = SILU_GAIN, gain: float = S
 
 
 class FourierFeatures(nn.Module):
-    """Appends to the coordinates their sines and cosines at the angular frequencies 1, 2, 4, ..., `octaves` of them.
+    """Appends the sines and cosines of the coordinates at the angular frequencies 1, 2, 4, ..., 2^(octaves - 1).
 
-    `(n, d)` to `(n, width(d))`. Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
+    Maps `(n, d)` to `(n, width(d))`. Source: Tancik et al. 2020, with the fixed octaves of Mildenhall et al. 2020.
     """
 
     frequencies: Tensor
@@ -79,7 +84,7 @@ def mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 class NoiseConditionedMLP(nn.Module):
     """The raw network F(x, c) of a denoiser on vectors: an MLP over Fourier features of the point and the noise label.
 
-    Takes points `(n, d)` and labels `(n,)`, gives `(n, d)`.
+    Maps points `(n, d)` and noise labels `(n,)` to `(n, d)`.
     """
 
     LABEL_OCTAVES = 3
@@ -100,9 +105,9 @@ class MLPConfig(trilemma.Config):
     """The size of a noise-conditioned MLP."""
 
     hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
-    octaves: int = Field(3, ge=0, description="octaves of Fourier features of the point")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the network")
+    octaves: int = Field(3, ge=0, description="number of octaves in the Fourier features of a point")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in the network")
 
     def network(self, info: trilemma.DataInfo) -> NoiseConditionedMLP:
-        """A noise-conditioned MLP for a data shape."""
+        """A noise-conditioned MLP for points of this shape."""
         return NoiseConditionedMLP(info.dim, self.hidden, octaves=self.octaves, dropout=self.dropout)

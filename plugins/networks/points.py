@@ -1,4 +1,4 @@
-"""Batches of points `(n, *shape)`: values for each point, noise, stratified draws."""
+"""Functions on batches of points `(n, *shape)`: values for each point, noise, stratified draws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 ROWS = 2_000
-"""Points that a network evaluates at a time when it samples: bounds memory, and is faster than more."""
+"""Number of points that a network evaluates at once in sampling. It bounds memory, and larger batches are slower."""
 
 
 def per_point(values: Tensor, x: Tensor) -> Tensor:
@@ -20,11 +20,11 @@ def standard_normal(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def rademacher(shape: tuple[int, ...], x: Tensor, generator: torch.Generator) -> Tensor:
-    """Independent signs, of the type and device of `x`."""
+    """Independent random signs, -1 or 1, of the given shape, with the type and device of `x`."""
     return 2 * torch.randint(0, 2, shape, generator=generator, device=x.device).to(x) - 1
 
 
 def stratified(n: int, generator: torch.Generator) -> Tensor:
-    """`n` numbers in (0, 1), one drawn uniformly from each of n equal parts, in rising order."""
+    """`n` numbers in (0, 1) in rising order, one drawn uniformly from each of n equal parts."""
     device = generator.device
     return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n

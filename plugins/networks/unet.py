@@ -20,11 +20,11 @@ UNET_RECIPE = trilemma.Recipe(
 LABEL_OCTAVES = 3
 LABEL_WIDTH = 64
 DENSE_WIDTH = 128
-DENSE_UP_TO = 2048  # features of the coarsest level up to which a dense layer sees them all
+DENSE_UP_TO = 2048  # largest number of features at the coarsest level for which it has a dense block
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(dropout(silu(scale norm(conv(silu(norm x))) + shift))), with scale and shift by the noise label."""
+    """x + conv(dropout(silu(scale norm(conv(silu(norm x))) + shift))), with scale and shift from the noise label."""
 
     def __init__(self, channels_in: int, channels: int, dropout: float) -> None:
         super().__init__()
@@ -47,7 +47,10 @@ class ResidualBlock(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """x + a two-layer perceptron over all pixels and channels: at the coarsest level it is cheaper than attention."""
+    """Adds to x a two-layer perceptron over all pixels and channels.
+
+    At the coarsest level, where it is used, it is cheaper than attention.
+    """
 
     def __init__(self, shape: tuple[int, int, int], dropout: float) -> None:
         super().__init__()
@@ -67,11 +70,12 @@ class DenseBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """The raw network F(x, c) on images `(n, channels, height, width)` with labels `(n,)`; `outputs` channels come out.
+    """The raw network F(x, c) of a denoiser on images: a U-Net (Ronneberger et al. 2015).
 
-    One level for each entry of `widths`, halving the side in between (Ronneberger et al. 2015), `blocks` residual
-    blocks at each; a learned bias for each position; a dense block at the coarsest level where it is small. The last
-    layer starts at zero.
+    Maps images `(n, channels, height, width)` and noise labels `(n,)` to `(n, outputs, height, width)`. There is one
+    level for each entry of `widths`, with `blocks` residual blocks, and the side is halved from level to level. Each
+    position has a learned bias. The coarsest level has a dense block if it has at most `DENSE_UP_TO` features, else a
+    residual block. The last layer starts at zero.
     """
 
     def __init__(
@@ -87,7 +91,9 @@ class UNet(nn.Module):
         channels, height, width = shape
         scale = 2 ** (len(widths) - 1)
         if height % scale or width % scale:
-            raise ValueError(f"images of {height} x {width} pixels cannot be halved {len(widths) - 1} times")
+            raise ValueError(
+                f"images of {height} x {width} pixels cannot be halved {len(widths) - 1} times: give fewer `widths`"
+            )
         features = FourierFeatures(LABEL_OCTAVES)
         self.label = nn.Sequential(features, mlp((features.width(1), LABEL_WIDTH, LABEL_WIDTH)), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
@@ -137,10 +143,10 @@ class UNetConfig(trilemma.Config):
 
     widths: tuple[int, ...] = Field((24, 48), description="channels of each level of the U-Net")
     blocks: int = Field(2, ge=1, description="residual blocks at each level of the U-Net")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout in the network")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate in the network")
 
     def network(self, info: trilemma.DataInfo, outputs: int | None = None) -> UNet:
-        """A U-Net from images to as many channels, or to `outputs` of them."""
+        """A U-Net for images of this shape. It has `outputs` output channels, by default as many as the images."""
         channels, height, width = info.shape
         shape = channels, height, width
         return UNet(shape, outputs or channels, widths=self.widths, blocks=self.blocks, dropout=self.dropout)

@@ -126,6 +126,7 @@ class SobolevDescent(trilemma.NeuralModel):
     """
 
     name = "sobolev-descent"
+    family = "descent"
     samplers = (Transport,)
     recipe = trilemma.Recipe(
         lr=1e-3, batch_size=512, betas=(0.5, 0.9), schedule="constant", clip=None, ema=None, keep="last", validations=0

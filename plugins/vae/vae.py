@@ -41,6 +41,7 @@ class Vae(trilemma.NeuralModel):
     """
 
     name = "vae"
+    family = "autoencoder"
     likelihood = "bound"
     image_space = "logit"
     recipe = trilemma.Recipe(lr=3e-3, batch_size=512, schedule="cosine", ema=0.998)

@@ -29,7 +29,7 @@ BRITISH = [
 ]
 """Stems of British spellings, with a hyphen that keeps them out of their own search."""
 
-SPELLINGS = re.compile("|".join(rf"{stem.replace('-', '')}(?!m|t|k)" for stem in BRITISH), re.I)
+SPELLINGS = re.compile("|".join(rf"{stem.replace('-', '')}(?!m|t|k|danus)" for stem in BRITISH), re.I)
 DISTRIBUTIONS = re.compile(r"\b{}s?\b".format("la" + "w"), re.I)
 
 

@@ -122,6 +122,7 @@ def test_everything_built_in_is_right_and_says_what_it_gives() -> None:
     registry.load_everything()
     assert registry.warnings() == []
     assert all(metric.quantities for metric in registry.classes("metrics").values())
+    assert all(model.family for model in registry.classes("models").values())
 
 
 MISTAKEN = '''

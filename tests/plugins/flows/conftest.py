@@ -1,4 +1,4 @@
-"""What tests of flows share: random numbers, weights far from the identity, every flow trained for a moment."""
+"""Fixtures of the tests of flows: random numbers, random weights, and every flow after a short training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def normal() -> Callable[..., Tensor]:
 
 @pytest.fixture(scope="session")
 def scatter() -> Callable[[nn.Module], None]:
-    """Draws the weights that are zero at the start, so that no layer is the identity."""
+    """A function that draws the weights that start at zero, so that no layer is the identity."""
 
     def draw(module: nn.Module) -> None:
         for parameter in module.parameters():
@@ -48,7 +48,7 @@ class Family:
         return trilemma.DataInfo(name="toy", kind="image", shape=(1, 4, 4), n_train=20_000, levels=17)
 
     def context(self, name: str, d: int = 2, seed: int = 0, **fields: object) -> trilemma.Context:
-        """The context of the model's defaults."""
+        """A context with the defaults of the model."""
         model = self.by_name[name]
         return trilemma.Context(
             info=self.info(name, d),
@@ -77,7 +77,7 @@ class Family:
         return model
 
     def random_flow(self, name: str, d: int, dtype: torch.dtype) -> Flow:
-        """The model's flow; weights that start at zero are drawn at random, so that no layer is the identity."""
+        """The flow of the model. Weights that start at zero are drawn at random, so that no layer is the identity."""
         torch.manual_seed(0)
         model = self.by_name[name]()
         model.build(self.info(name, d))

@@ -44,7 +44,7 @@ def bijections(scatter: Callable[..., None], d: int) -> list[Bijection]:
 
 
 @pytest.mark.parametrize("index", range(9))
-def test_layers_invert_with_autograds_determinant(
+def test_layers_invert_and_their_determinants_agree_with_autograd(
     normal: Callable[..., Tensor], scatter: Callable[..., None], index: int
 ) -> None:
     layer, x = bijections(scatter, 4)[index], normal(6, 4, seed=3)
@@ -111,7 +111,7 @@ def test_factored_out_channels_come_back(normal: Callable[..., Tensor]) -> None:
     assert torch.equal(Squeeze().inverse(squeezed)[0], x)
 
 
-def test_a_mixture_base_is_its_own_closed_form() -> None:
+def test_a_mixture_base_agrees_with_the_closed_form() -> None:
     torch.manual_seed(0)
     base = NormalMixture(2, 3)
     nn.init.normal_(base.logits)

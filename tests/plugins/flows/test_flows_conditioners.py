@@ -31,7 +31,7 @@ def test_dropout_passes_gradients_through_the_units_that_are_on(normal: Callable
 
 
 @pytest.mark.parametrize("octaves", [0, 2])
-def test_masks_let_a_coordinate_see_those_before_it_alone(normal: Callable[..., Tensor], octaves: int) -> None:
+def test_masks_let_a_coordinate_depend_only_on_those_before_it(normal: Callable[..., Tensor], octaves: int) -> None:
     torch.manual_seed(0)
     order = torch.tensor([2, 0, 3, 1])
     net = FusedMasked(order, 3, (16, 16), octaves=octaves, last_gain=1.0).double()
@@ -50,7 +50,7 @@ def test_a_perceptron_gives_points_last(normal: Callable[..., Tensor]) -> None:
 
 
 @pytest.mark.parametrize("size", [(4, 4), (2, 3)])
-def test_a_convolutional_conditioner_with_points_last_is_its_definition(
+def test_a_convolutional_conditioner_with_points_last_agrees_with_its_definition(
     normal: Callable[..., Tensor], size: tuple[int, int]
 ) -> None:
     net = Convolutional(3, 2, size, width=5, hidden=6, dense=7, dropout=0.4).double().eval()
@@ -63,7 +63,7 @@ def test_a_convolutional_conditioner_with_points_last_is_its_definition(
     torch.testing.assert_close(net(x.movedim(0, -1)), wanted.movedim(0, -1))
 
 
-def test_a_velocitys_products_are_those_of_its_jacobian(normal: Callable[..., Tensor]) -> None:
+def test_a_velocity_gives_products_with_its_jacobian(normal: Callable[..., Tensor]) -> None:
     torch.manual_seed(0)
     net = Velocity(3, (16, 16)).double()
     x, vectors, t = normal(5, 3), normal(2, 5, 3, seed=1), torch.tensor(0.3, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Coupling layers: inverses, what they move, where they start, and flows of them in chunks."""
+"""Coupling layers: their inverses, the coordinates that they move, their initialization, and flows in chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The densities of trained flows: their mass, their draws, their gain over a Gaussian."""
+"""The densities of trained flows: their mass, their samples, their gain over a Gaussian."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folds of RAD, three to one: pieces, shares, draws."""
+"""The folds of RAD: pieces, probabilities of the pieces, draws."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_piece_of_a_fold_inverts() -> None:
     assert (pieces.sum(1) > 100).all()
     assert found[
         share > math.log(0.3)
-    ].all()  # what comes with probability 0.2 fails to come 60 times by 2 in a million
+    ].all()  # an event of probability 0.2 fails 60 times in a row with a probability of 2 in a million
 
 
 def test_shares_of_the_pieces_add_up_to_one() -> None:

@@ -1,4 +1,4 @@
-"""Fused layers against plain ones: the same values, the same gradients; and what tracing and vmap make of them."""
+"""Fused layers have the values and gradients of the plain ones, also when they are traced or batched by vmap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAPS = {
 
 
 def assert_equal(plain: nn.Module, fused: nn.Module, x: Tensor) -> None:
-    """The same outputs, and the same gradients of a function of them for the inputs and all parameters."""
+    """The outputs are equal, and so are the gradients of a function of them by the inputs and all parameters."""
     (values, gradients), (wanted, wanted_gradients) = (outputs_and_gradients(layer, x) for layer in (fused, plain))
     assert gradients.keys() == wanted_gradients.keys()
     torch.testing.assert_close(values, wanted, atol=1e-10, rtol=1e-10)
@@ -105,30 +105,30 @@ def test_a_fused_perceptron_equals_a_plain_one(normal: Callable[..., Tensor], oc
     assert_equal(*nets, normal(9, 3))
 
 
-# Written derivatives against finite differences
+# Hand-written derivatives against finite differences
 
 
 @pytest.mark.parametrize("bins", [2, 8])
-def test_the_splines_written_out_derivatives(normal: Callable[..., Tensor], bins: int) -> None:
+def test_the_hand_written_derivatives_of_the_spline(normal: Callable[..., Tensor], bins: int) -> None:
     params = normal(3 * bins - 1, 2, 9, seed=1).requires_grad_()
     x = normal(2, 9, seed=2, scale=2.0).requires_grad_()
     forward = fused_rational_quadratic(bins, 3.0).forward
     assert torch.autograd.gradcheck(forward, (params, x))
 
 
-def test_the_affine_maps_written_out_derivatives(normal: Callable[..., Tensor]) -> None:
+def test_the_hand_written_derivatives_of_the_affine_map(normal: Callable[..., Tensor]) -> None:
     params, x = normal(2, 3, 5, scale=3.0).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(fused_affine(2.0).forward, (params, x))
     assert torch.autograd.gradcheck(fused_affine(2.0).inverse, (params, x))
 
 
-def test_the_additive_maps_written_out_derivatives(normal: Callable[..., Tensor]) -> None:
+def test_the_hand_written_derivatives_of_the_additive_map(normal: Callable[..., Tensor]) -> None:
     params, x = normal(1, 3, 5).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(fused_additive().forward, (params, x))
 
 
 @pytest.mark.parametrize("octaves", [0, 2])
-def test_a_perceptrons_written_out_derivatives(normal: Callable[..., Tensor], octaves: int) -> None:
+def test_the_hand_written_derivatives_of_a_perceptron(normal: Callable[..., Tensor], octaves: int) -> None:
     torch.manual_seed(0)
     net = FusedPerceptron(2, 3, 2, (8, 8), octaves=octaves, last_gain=1.0).double()
     names, weights = zip(*net.named_parameters(), strict=True)

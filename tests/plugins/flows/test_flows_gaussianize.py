@@ -1,4 +1,4 @@
-"""The spline that takes a sample to a normal one."""
+"""The spline that maps a sample to a normal one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trilemma.plugins.flows.spline import rational_quadratic
 
 
 def peaks(n: int, seed: int) -> Tensor:
-    """Two coordinates that are sharp: five peaks far apart, and two unequal ones."""
+    """Two coordinates with sharp peaks: five peaks far apart, and two unequal peaks."""
     generator = torch.Generator().manual_seed(seed)
     first = torch.randint(5, (n,), generator=generator) - 2.0
     second = (torch.rand(n, generator=generator) < 0.2).float()

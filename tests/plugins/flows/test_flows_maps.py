@@ -89,7 +89,7 @@ def reference_spline(params: Tensor, x: Tensor, bins: int, bound: float) -> floa
 @pytest.mark.parametrize("kind", [rational_quadratic, fused_rational_quadratic], ids=["plain", "fused"])
 @given(seed=st.integers(0, 2**31), bins=st.integers(2, 12))
 @settings(max_examples=25, deadline=None)
-def test_the_spline_is_that_of_the_paper(normal: Callable[..., Tensor], kind: Kind, seed: int, bins: int) -> None:
+def test_the_spline_agrees_with_the_paper(normal: Callable[..., Tensor], kind: Kind, seed: int, bins: int) -> None:
     params, x = normal(3 * bins - 1, 6, seed=seed, scale=2.0), normal(6, seed=seed + 1, scale=2.0)
     y, log_slope = kind(bins, 3.0).forward(params, x)
     expected = [reference_spline(params[:, i], x[i], bins, 3.0) for i in range(6)]

@@ -48,7 +48,7 @@ def test_reverse_kl_trains_against_a_density(family: Any, name: str, objective: 
     assert floor - 0.05 < after < floor + left * (before - floor)
 
 
-def test_the_reverse_kl_needs_a_distribution_and_a_plain_base(family: Any) -> None:
+def test_the_reverse_kl_needs_a_density_and_a_normal_base(family: Any) -> None:
     model = MAF(MAF.Config(objective="reverse-kl"))
     model.build(family.info("maf"))
     with pytest.raises(trilemma.UnsupportedError, match="known density"):
@@ -72,7 +72,7 @@ def test_a_mixture_base_trains_and_integrates_to_one(family: Any) -> None:
 
 
 class TwoMoons:
-    """The first energy of Rezende & Mohamed 2015, table 1, as a distribution without its constant."""
+    """The first energy of Rezende & Mohamed 2015, table 1, as an unnormalized distribution."""
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
@@ -88,7 +88,7 @@ def test_planar_flows_improve_with_depth(family: Any, objective: str) -> None:
     losses = []
     steps = (
         4_000 if objective == "reverse-kl" else 1_500
-    )  # a flow finds the distribution's second mode late, a short one never
+    )  # a deep flow finds the second mode late, a shallow flow never does
     for depth in (2, 8, 32):
         kind = family.by_name["planar"]
         model = kind(kind.Config(transforms=depth, objective=objective))

@@ -29,7 +29,7 @@ def two_blobs(n: int, seed: int) -> Tensor:
 
 
 def random_flow(d: int, seed: int = 0, **config: object) -> RealNVP:
-    """A flow whose layers are far from the identity: the last layers, zero at the start, are drawn at random."""
+    """A flow whose layers are far from the identity, because the last layers are drawn at random instead of 0."""
     torch.manual_seed(seed)
     model = RealNVP(RealNVP.Config(**config))  # type: ignore[arg-type]
     model.build(vector_info(d))
@@ -86,7 +86,7 @@ def test_far_points_have_finite_densities(d: int) -> None:
 
 
 def mass(model: trilemma.Model, low: float, high: float, points: int) -> float:
-    """The model's mass on a square, by the midpoint rule."""
+    """The mass of the model on a square, by the midpoint rule."""
     edge = (high - low) / points
     axis = low + edge * (torch.arange(points) + 0.5)
     grid = torch.cartesian_prod(axis, axis)
@@ -98,7 +98,7 @@ def test_density_has_unit_mass(trained: RealNVP) -> None:
     assert mass(trained, -6, 6, 300) == pytest.approx(1, abs=1e-2)
 
 
-def test_training_reaches_the_distribution(trained: RealNVP) -> None:
+def test_trained_density_is_close_to_the_true_density(trained: RealNVP) -> None:
     x = two_blobs(4_000, 3)
     components = torch.stack([((x - c) / 0.35).square().sum(1) for c in torch.tensor([[-1.0, -0.8], [1.0, 0.8]])])
     truth = torch.logsumexp(-0.5 * components, 0) - math.log(2 * 2 * math.pi * 0.35**2)

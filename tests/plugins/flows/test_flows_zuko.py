@@ -1,4 +1,4 @@
-"""Couplings and autoregressive layers with the weights of zuko's: the same densities."""
+"""Couplings and autoregressive layers have the densities of zuko with the same weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def linear_layers(network: nn.Module) -> list[nn.Module]:
 
 
 def copy_mlp(width: int, layers: Iterable[Tensor], theirs: nn.Module) -> None:
-    """Zuko orders the last layer's outputs by coordinate, then parameter; ours the other way round."""
+    """Copy the layers of zuko. Its last layer orders outputs by coordinate, then parameter; ours the other way."""
     values = [layer.get_parameter(name).data for layer in linear_layers(theirs) for name in ("weight", "bias")]
     values[-2:] = [v.reshape(-1, width, *v.shape[1:]).transpose(0, 1).reshape(v.shape) for v in values[-2:]]
     for one, other in zip(layers, values, strict=True):

@@ -1,10 +1,10 @@
-"""Langevin dynamics: its stationary distribution, the known failure between far modes, and the control on the true
-score.
-"""
+"""Langevin dynamics: its stationary distribution, its known failure between far modes, its sampler, and the control."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,14 +14,10 @@ import trilemma
 from trilemma.plugins.controls.langevin import LangevinMonteCarlo
 from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
 from trilemma.plugins.diffusion.langevin_samplers import Langevin
-from trilemma.plugins.diffusion.schedules import geometric_grid
+from trilemma.plugins.diffusion.schedules import DiscreteVarianceExploding, geometric_grid
 
 CENTERS = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.2, 0.8], dtype=torch.float64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 class TwoModes:
@@ -42,7 +38,7 @@ class TwoModes:
         return terms.logsumexp(1) - math.log(2 * math.pi)
 
 
-def test_step_has_the_stationary_variance_of_the_discrete_chain() -> None:
+def test_step_has_the_stationary_variance_of_the_discrete_chain(generator: Callable[..., torch.Generator]) -> None:
     # For N(0, 1) and step h, x <- (1 - h) x + sqrt(2 h) z has variance 2 h / (1 - (1 - h)^2) = 1 / (1 - h/2).
     x = torch.randn((40_000, 1), generator=generator(), dtype=torch.float64)
     end = langevin(lambda y: -y, x, 0.4, 40, generator(1))
@@ -53,7 +49,7 @@ def share_of_the_heavier(x: Tensor) -> float:
     return float((x.sum(1) > 0).double().mean())
 
 
-def test_plain_langevin_gets_the_weights_wrong_and_annealed_right() -> None:
+def test_plain_langevin_gets_the_weights_wrong_and_annealed_right(generator: Callable[..., torch.Generator]) -> None:
     distribution, n = TwoModes(), 3_000
     start = 8 * (2 * torch.rand((n, 2), generator=generator(), dtype=torch.float64) - 1)
 
@@ -69,7 +65,7 @@ def test_plain_langevin_gets_the_weights_wrong_and_annealed_right() -> None:
     assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
 
 
-def test_last_denoise_takes_away_the_noise_of_the_least_noise_level() -> None:
+def test_last_step_removes_the_noise_of_the_lowest_noise_level(generator: Callable[..., torch.Generator]) -> None:
     # For data at one point, the denoiser is that point.
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return torch.ones_like(x)
@@ -88,28 +84,39 @@ def test_last_denoise_takes_away_the_noise_of_the_least_noise_level() -> None:
         assert float(end.std()) == pytest.approx(deviation, abs=0.03)
 
 
-def context(truth: trilemma.Truth | None, sampler: trilemma.Sampler) -> trilemma.Context:
-    info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=10)
-    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(), sampler=sampler, truth=truth)
-
-
-def test_control_follows_the_true_score_and_stays_where_it_starts() -> None:
+def test_control_follows_the_true_score_and_stays_where_it_starts(context: Callable[..., trilemma.Context]) -> None:
     model, one_sided = LangevinMonteCarlo(), Langevin(steps=300, step=0.05, start_mean=5.0)
-    x = model.sample(3_000, context(TwoModes(), one_sided))
+    x = model.sample(3_000, context(truth=TwoModes(), sampler=one_sided))
     assert share_of_the_heavier(x) == 1
     torch.testing.assert_close(x.mean(0), torch.full((2,), 5.0), atol=0.08, rtol=0)
     torch.testing.assert_close(x.std(0), torch.ones(2), atol=0.08, rtol=0)
 
 
-def test_control_moves_by_noise_alone_where_the_density_is_zero() -> None:
+def test_control_moves_by_noise_alone_where_the_density_is_zero(context: Callable[..., trilemma.Context]) -> None:
     class Square(TwoModes):
         def log_prob(self, x: Tensor) -> Tensor:
             return torch.where((x.abs() < 1).all(1), 0.0, -torch.inf) + 0 * x.sum(1)
 
-    x = LangevinMonteCarlo().sample(500, context(Square(), Langevin(steps=10, step=0.01, start_std=0.0)))
+    x = LangevinMonteCarlo().sample(500, context(truth=Square(), sampler=Langevin(steps=10, step=0.01, start_std=0.0)))
     assert float(x.std()) == pytest.approx(math.sqrt(2 * 0.01 * 10), rel=0.1)
 
 
-def test_control_needs_the_distribution() -> None:
+def test_control_needs_the_true_distribution(context: Callable[..., trilemma.Context]) -> None:
     with pytest.raises(trilemma.UnsupportedError):
-        LangevinMonteCarlo().sample(3, context(None, Langevin()))
+        LangevinMonteCarlo().sample(3, context(truth=None, sampler=Langevin()))
+
+
+def test_one_sampler_follows_scores_and_denoisers(
+    gaussian: Any, generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
+    sampler, sigmas = Langevin(steps=200, step=0.05, start_mean=3.0, start_std=0.5), DiscreteVarianceExploding(0.1, 9.0)
+    noise, denoise = torch.randn((2_000, 3), generator=generator(), dtype=torch.float64), gaussian.denoiser()
+    ctx = context(shape=(3,), sampler=sampler)
+    drawn = sampler.draw(denoise, noise, sigmas, ctx)
+    assert denoise.calls == 200
+    # `draw` follows the score of the data at the lowest noise level.
+    precision = torch.linalg.inv(gaussian.covariance + 0.1**2 * torch.eye(3))
+    found = sampler.run(lambda x: -x @ precision, noise, context(shape=(3,)).generator)
+    torch.testing.assert_close(found, drawn)
+    still = Langevin(steps=1, step=1e-12, start_mean=3.0, start_std=0.5)
+    torch.testing.assert_close(still.run(torch.zeros_like, noise, ctx.generator), 3 + 0.5 * noise, atol=1e-4, rtol=0)

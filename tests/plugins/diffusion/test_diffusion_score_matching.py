@@ -1,8 +1,9 @@
-"""Score matching: the objectives against what they stand for, and both networks after training."""
+"""Score matching: the objectives against the Fisher divergence, and both networks after training."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,29 +22,23 @@ from trilemma.plugins.diffusion.score_matching import (
 COVARIANCE = torch.tensor([[1.0, 0.5], [0.5, 0.8]], dtype=torch.float64)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def gaussian(n: int, seed: int) -> Tensor:
-    return torch.randn((n, 2), generator=generator(seed), dtype=torch.float64) @ torch.linalg.cholesky(COVARIANCE).T
-
-
-def context(d: int = 2, **fields: object) -> trilemma.Context:
-    info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
-    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
+def correlated(n: int, seed: int) -> Tensor:
+    return (
+        torch.randn((n, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        @ torch.linalg.cholesky(COVARIANCE).T
+    )
 
 
 def fisher_differences(objective: object, x: Tensor, precision: Tensor) -> tuple[float, float]:
-    """How much the objective of a wrong linear score exceeds that of the right one: as found, and as it should be."""
+    """The excess of the objective for a wrong linear score over the right one: as computed, and in closed form."""
     wrong = torch.tensor([[1.5, -0.2], [-0.2, 0.7]], dtype=torch.float64)
     found = objective(lambda y: -y @ wrong, x) - objective(lambda y: -y @ precision, x)  # type: ignore[operator]
     gap = wrong - precision
     return float(found), float(0.5 * (gap @ torch.linalg.inv(precision) @ gap.T).trace())
 
 
-def test_objectives_differ_by_the_fisher_divergence() -> None:
-    x = gaussian(100_000, 1)
+def test_objectives_differ_by_the_fisher_divergence(generator: Callable[..., torch.Generator]) -> None:
+    x = correlated(100_000, 1)
     precision = torch.linalg.inv(COVARIANCE)
     for objective in (implicit_objective, lambda s, y: sliced_objective(s, y, 2, generator(2))):
         found, expected = fisher_differences(objective, x, precision)
@@ -53,8 +48,8 @@ def test_objectives_differ_by_the_fisher_divergence() -> None:
     assert found == pytest.approx(expected, rel=0.05)
 
 
-def test_sliced_objective_averages_to_the_implicit_one() -> None:
-    x = gaussian(50, 1)
+def test_sliced_objective_averages_to_the_implicit_one(generator: Callable[..., torch.Generator]) -> None:
+    x = correlated(50, 1)
     weight = torch.randn((2, 2), generator=generator(4), dtype=torch.float64)
 
     def score(y: Tensor) -> Tensor:
@@ -64,8 +59,8 @@ def test_sliced_objective_averages_to_the_implicit_one() -> None:
     assert float(many) == pytest.approx(float(implicit_objective(score, x)), abs=0.02)
 
 
-def test_objectives_have_gradients_in_the_parameters() -> None:
-    x = gaussian(30, 1)
+def test_objectives_have_gradients_in_the_parameters(generator: Callable[..., torch.Generator]) -> None:
+    x = correlated(30, 1)
     for objective in (implicit_objective, lambda s, y: sliced_objective(s, y, 1, generator())):
         scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
         # E|a x|^2 / 2 - 2 a has the derivative a |x|^2 - 2.
@@ -74,39 +69,43 @@ def test_objectives_have_gradients_in_the_parameters() -> None:
         assert float(scale.grad) == pytest.approx(float(0.7 * x.square().sum(1).mean() - 2))
 
 
-def trained(kind: type[ScoreMatching] | type[EnergyMatching], objective: str) -> ScoreMatching | EnergyMatching:
+def trained(
+    kind: type[ScoreMatching] | type[EnergyMatching], objective: str, context: Callable[..., trilemma.Context]
+) -> ScoreMatching | EnergyMatching:
     model = kind(kind.Config(hidden=(48, 48), octaves=0, objective=objective, sigma=0.15))  # type: ignore[arg-type]
     recipe = kind.recipe.model_copy(update={"batch_size": 128})
     clock = trilemma.Clock(trilemma.Budget(steps=300))
-    model.fit(trilemma.Split(gaussian(4_000, 1).float()), context(clock=clock, recipe=recipe))
+    model.fit(trilemma.Split(correlated(4_000, 1).float()), context(clock=clock, recipe=recipe))
     return model
 
 
 @pytest.mark.parametrize("objective", ["implicit", "sliced", "denoising"])
 @pytest.mark.parametrize("kind", [ScoreMatching, EnergyMatching])
-def test_trained_score_is_that_of_the_distribution(kind: type[ScoreMatching], objective: str) -> None:
-    model = trained(kind, objective)
-    x = gaussian(1_000, 2).float()
+def test_trained_score_is_close_to_the_true_score(
+    context: Callable[..., trilemma.Context], kind: type[ScoreMatching], objective: str
+) -> None:
+    model = trained(kind, objective, context)
+    x = correlated(1_000, 2).float()
     error = model.score_of(x).detach() + x @ torch.linalg.inv(COVARIANCE).float()
     assert float(error.square().sum(1).mean()) < 0.35  # the score itself has mean square 3.6
     samples = model.sample(2_000, context(sampler=Langevin(steps=400, step=0.01)))
     torch.testing.assert_close(samples.double().T.cov(), COVARIANCE, atol=0.2, rtol=0)
 
 
-def test_energy_has_a_normalized_density() -> None:
-    model = trained(EnergyMatching, "denoising")
+def test_energy_has_a_normalized_density(context: Callable[..., trilemma.Context]) -> None:
+    model = trained(EnergyMatching, "denoising", context)
     ctx = context(likelihood=EnergyMatching.Likelihood())
     edge = 0.05
     axis = -7 + edge * (torch.arange(280) + 0.5)
     mass = model.log_prob(torch.cartesian_prod(axis, axis), ctx).exp().sum() * edge**2
     assert float(mass) == pytest.approx(1, abs=5e-3)
     assert ctx.details["method"] == "grid normalizer"
-    x = gaussian(2_000, 5)
+    x = correlated(2_000, 5)
     truth = torch.distributions.MultivariateNormal(torch.zeros(2).double(), COVARIANCE).log_prob(x)
     assert -0.02 < float((truth - model.log_prob(x.float(), ctx)).mean()) < 0.1
 
 
-def test_energy_score_is_minus_its_gradient() -> None:
+def test_energy_score_is_minus_its_gradient(context: Callable[..., trilemma.Context]) -> None:
     model = EnergyMatching()
     model.prepare(context().info)
     x, h = torch.tensor([[0.3, -0.8]]), 1e-2
@@ -116,9 +115,9 @@ def test_energy_score_is_minus_its_gradient() -> None:
         assert float(model.score_of(x)[0, i]) == pytest.approx(-float(slope), abs=2e-2)
 
 
-def test_energy_has_no_normalizer_beyond_the_plane() -> None:
+def test_energy_has_no_likelihood_beyond_two_dimensions(context: Callable[..., trilemma.Context]) -> None:
     model = EnergyMatching(EnergyMatching.Config(hidden=(8,)))
-    model.prepare(context(3).info)
+    model.prepare(context(shape=(3,)).info)
     with pytest.raises(trilemma.UnsupportedError, match="3 dimensions"):
-        model.log_prob(torch.zeros((2, 3)), context(3, likelihood=EnergyMatching.Likelihood()))
+        model.log_prob(torch.zeros((2, 3)), context(shape=(3,), likelihood=EnergyMatching.Likelihood()))
     assert math.isfinite(float(model.energy(torch.full((1, 3), 1e3))))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +14,7 @@ from torch import Tensor, nn
 import trilemma
 from trilemma.harness.evaluation.cost import training_step_flops
 from trilemma.plugins.diffusion.denoiser import VelocityPrediction
-from trilemma.plugins.diffusion.flow_matching import (
-    FlowEuler,
-    FlowMatching,
-    FlowMultistep,
-    flow_matching_loss,
-)
+from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowMultistep, flow_matching_loss
 from trilemma.plugins.diffusion.model import DenoiserModel
 from trilemma.plugins.diffusion.ode import ddim
 from trilemma.plugins.diffusion.ode_samplers import Heun
@@ -25,18 +22,8 @@ from trilemma.plugins.diffusion.paired_flows import OtFlowMatching, RectifiedFlo
 from trilemma.plugins.diffusion.schedules import StraightPath
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def context(**fields: object) -> trilemma.Context:
-    info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=4_000)
-    fields.setdefault("likelihood", FlowMatching.Likelihood())
-    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
-
-
 class Field(nn.Module):
-    """A raw network that is a known vector field of the point alone."""
+    """A raw network that is a known vector field and depends only on the point."""
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         return torch.stack([x[:, 1].sin(), 0.5 * x[:, 0]], dim=1)
@@ -53,7 +40,7 @@ def test_path_has_the_marginals_of_straight_interpolation() -> None:
     torch.testing.assert_close(slope, 2 * path.drift(time) * variance + path.squared_diffusion(time))
 
 
-def test_loss_is_the_squared_error_of_the_velocity() -> None:
+def test_loss_is_the_squared_error_of_the_velocity(generator: Callable[..., torch.Generator]) -> None:
     x, z = (torch.randn((50, 2), generator=generator(k), dtype=torch.float64) for k in (1, 2))
     share = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
     s = share.unsqueeze(1)
@@ -61,22 +48,26 @@ def test_loss_is_the_squared_error_of_the_velocity() -> None:
     torch.testing.assert_close(flow_matching_loss(VelocityPrediction(Field()), x, z, share), expected)
 
 
-def test_euler_steps_of_the_velocity_are_ddim() -> None:
+def test_euler_steps_of_the_velocity_are_ddim(
+    generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
     z, steps = torch.randn((20, 2), generator=generator(), dtype=torch.float64), 8
     x = z
     for _ in range(steps):
         x = x + Field()(x, z[:, 0]) / steps
     sampler = FlowEuler(steps=steps)
-    found = sampler.draw(VelocityPrediction(Field()), z, StraightPath(1e5), context(sampler=sampler))
+    found = sampler.draw(VelocityPrediction(Field()), z, StraightPath(1e5), context(FlowMatching, sampler=sampler))
     torch.testing.assert_close(found, x, atol=2e-4, rtol=0)  # time starts at 1e-5
 
 
-def test_multistep_has_order_two_along_the_path() -> None:
+def test_multistep_has_order_two_along_the_path(
+    generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
     z = torch.randn((20, 2), generator=generator(), dtype=torch.float64)
     denoise, path = VelocityPrediction(Field()), StraightPath(1e8)
 
     def end(kind: type[FlowEuler] | type[FlowMultistep], steps: int) -> Tensor:
-        return kind(steps=steps).draw(denoise, z, path, context())
+        return kind(steps=steps).draw(denoise, z, path, context(FlowMatching))
 
     fine = ddim(denoise, z, path.sigma(1 - torch.arange(20_000, dtype=torch.float64) / 20_000))
     errors = [float((end(FlowMultistep, steps) - fine).abs().max()) for steps in (10, 20, 40)]
@@ -86,7 +77,7 @@ def test_multistep_has_order_two_along_the_path() -> None:
     assert errors[2] < euler[2]
 
 
-def test_optimal_pairs_have_the_least_cost_and_keep_every_noise() -> None:
+def test_optimal_pairs_have_the_least_cost_and_keep_every_noise(generator: Callable[..., torch.Generator]) -> None:
     x, z = (torch.randn((10, 2), generator=generator(k)) for k in (1, 2))
     paired = optimal_pairs(x, z, 5)
     for rows in (slice(0, 5), slice(5, 10)):
@@ -95,60 +86,65 @@ def test_optimal_pairs_have_the_least_cost_and_keep_every_noise() -> None:
         assert torch.equal(paired[rows].sort(0).values, z[rows].sort(0).values)
 
 
-def pair(n: int, seed: int) -> Tensor:
-    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
-    x = torch.randn((n, 2), generator=generator(seed))
-    side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
-    return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
+@pytest.fixture
+def train(context: Callable[..., trilemma.Context], pair: Any) -> Callable[..., DenoiserModel]:
+    """A function that trains a model on the two modes."""
 
+    def run(kind: type[DenoiserModel], steps: int, **options: object) -> DenoiserModel:
+        model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
+        recipe = kind.recipe.model_copy(update={"batch_size": 256})
+        clock = trilemma.Clock(trilemma.Budget(steps=steps))
+        model.fit(trilemma.Split(pair.points(4_000, 1)), context(kind, clock=clock, recipe=recipe))
+        return model
 
-def pair_log_prob(x: Tensor) -> Tensor:
-    first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
-    return first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
-
-
-def train(kind: type[DenoiserModel], steps: int, **options: object) -> DenoiserModel:
-    model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
-    recipe = kind.recipe.model_copy(update={"batch_size": 256})
-    clock = trilemma.Clock(trilemma.Budget(steps=steps))
-    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=recipe))
-    return model
+    return run
 
 
 @pytest.mark.parametrize(
     ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
 )
-def test_training_reaches_the_distribution(kind: type[DenoiserModel], options: dict[str, object]) -> None:
+def test_trained_density_is_close_to_the_true_density(
+    train: Callable[..., DenoiserModel],
+    context: Callable[..., trilemma.Context],
+    pair: Any,
+    kind: type[DenoiserModel],
+    options: dict[str, object],
+) -> None:
     model = train(kind, 600, **options)
-    x = pair(2_000, 3)
-    ratio = model.log_prob(x, context()) - pair_log_prob(x)
+    x = pair.points(2_000, 3)
+    ratio = model.log_prob(x, context(FlowMatching)) - pair.log_prob(x)
     assert ratio.exp().mean() == pytest.approx(1, abs=0.06)
     assert -0.02 < -ratio.mean() < 0.12
-    samples = model.sample(3_000, context(sampler=Heun()))
+    samples = model.sample(3_000, context(FlowMatching, sampler=Heun()))
     assert float((samples[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
     assert float(samples[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.08)
-    # Straighter paths: two Euler steps come closer to the flow's own end for both kinds of pairs.
-    ends = [model.sample(2_000, context(sampler=sampler)) for sampler in (FlowEuler(steps=2), FlowEuler(steps=60))]
+    # Both kinds of pairs give straighter paths: two Euler steps come closer to the end of the flow.
+    ends = [
+        model.sample(2_000, context(FlowMatching, sampler=sampler))
+        for sampler in (FlowEuler(steps=2), FlowEuler(steps=60))
+    ]
     bend = float((ends[0] - ends[1]).square().mean().sqrt())
     assert bend > 0.3 if kind is FlowMatching else bend < 0.3
 
 
 @pytest.mark.parametrize("kind", [FlowMatching, OtFlowMatching, RectifiedFlow])
-def test_the_cost_of_a_step_is_counted_after_training(kind: type[DenoiserModel]) -> None:
-    model, x = train(kind, 4), pair(64, 4)
-    flops, _ = training_step_flops(model, x, context())
+def test_the_cost_of_a_step_is_counted_after_training(
+    train: Callable[..., DenoiserModel], context: Callable[..., trilemma.Context], pair: Any, kind: type[DenoiserModel]
+) -> None:
+    model, x = train(kind, 4), pair.points(64, 4)
+    flops, _ = training_step_flops(model, x, context(FlowMatching))
     weights = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
     assert flops > 2 * len(x) * 2 * weights  # forward, and backward once at least
 
 
-def test_scores_are_only_those_of_independent_pairs() -> None:
+def test_only_flows_on_independent_pairs_give_scores(context: Callable[..., trilemma.Context]) -> None:
     sigma, x = torch.tensor(1.0), torch.zeros((3, 2))
     model: DenoiserModel
     for kind in (OtFlowMatching, RectifiedFlow):
         model = kind()
-        model.prepare(context().info)
+        model.prepare(context(FlowMatching).info)
         with pytest.raises(trilemma.UnsupportedError):
-            model.score(x, sigma, context())
+            model.score(x, sigma, context(FlowMatching))
     model = FlowMatching()
-    model.prepare(context().info)
-    assert model.score(x, sigma, context()).shape == (3, 2)
+    model.prepare(context(FlowMatching).info)
+    assert model.score(x, sigma, context(FlowMatching)).shape == (3, 2)

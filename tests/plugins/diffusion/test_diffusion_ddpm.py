@@ -1,8 +1,10 @@
-"""DDPM: its chain, its bound, and what its samplers cost."""
+"""DDPM: its chain, its bound, and the cost of its samplers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -15,24 +17,7 @@ from trilemma.plugins.diffusion.langevin_samplers import StridedAncestral, Strid
 from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def context(**fields: object) -> trilemma.Context:
-    info = trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=4_000)
-    fields.setdefault("likelihood", Ddpm.Likelihood())
-    return trilemma.Context(info=info, device=torch.device("cpu"), generator=generator(3), **fields)  # type: ignore[arg-type]
-
-
-def pair(n: int, seed: int) -> Tensor:
-    """Two Gaussians of deviation .4 at -.9 and .9 on the first axis, the second axis standard normal."""
-    x = torch.randn((n, 2), generator=generator(seed))
-    side = 2.0 * torch.randint(0, 2, (n,), generator=generator(seed + 50)) - 1
-    return torch.stack([0.9 * side + 0.4 * x[:, 0], x[:, 1]], dim=1)
-
-
-def test_chain_is_the_papers() -> None:
+def test_chain_agrees_with_the_paper() -> None:
     chain = DiscreteVariancePreserving(0.1, 20.0, 1000)
     sigmas = chain.noise_levels()
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -55,7 +40,9 @@ def test_strided_noise_levels_keep_both_ends() -> None:
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
-def test_bound_over_two_noise_levels_is_its_kl_divergence(variance: Variance) -> None:
+def test_bound_over_two_noise_levels_is_its_kl_divergence(
+    generator: Callable[..., torch.Generator], variance: Variance
+) -> None:
     # KL(q(x_s | x_t, x_0) | p(x_s | x_t)) between Gaussians whose means differ by D for x_0, averaged over x_t.
     t, s = 3.0, 1.0
     x = torch.tensor([[0.5, -1.0]], dtype=torch.float64).expand(40_000, 2)
@@ -74,16 +61,18 @@ def test_bound_over_two_noise_levels_is_its_kl_divergence(variance: Variance) ->
 
 
 @pytest.fixture(scope="module")
-def trained() -> Ddpm:
+def trained(context: Callable[..., trilemma.Context], pair: Any) -> Ddpm:
     model = Ddpm(Ddpm.Config(hidden=(64, 64), steps=400, parametrization="karras"))
     recipe = Ddpm.recipe.model_copy(update={"batch_size": 256})
-    clock = trilemma.Clock(trilemma.Budget(steps=2_000))
-    model.fit(trilemma.Split(pair(4_000, 1)), context(clock=clock, recipe=recipe))
+    clock = trilemma.Clock(trilemma.Budget(steps=1_200))
+    model.fit(trilemma.Split(pair.points(4_000, 1)), context(Ddpm, clock=clock, recipe=recipe))
     return model
 
 
-def test_bound_lies_below_the_true_density_and_tells_its_terms(trained: Ddpm) -> None:
-    x, ctx = pair(2_000, 2), context(likelihood=Ddpm.Likelihood(draws=4))
+def test_bound_lies_below_the_true_density_and_reports_its_terms(
+    context: Callable[..., trilemma.Context], pair: Any, trained: Ddpm
+) -> None:
+    x, ctx = pair.points(2_000, 2), context(likelihood=Ddpm.Likelihood(draws=4))
     values = trained.log_prob(x, ctx)
     first = torch.stack([-0.5 * ((x[:, 0] - c) / 0.4) ** 2 for c in (-0.9, 0.9)]).logsumexp(0)
     truth = first - math.log(2 * 0.4 * 2 * math.pi) - 0.5 * x[:, 1] ** 2
@@ -95,8 +84,8 @@ def test_bound_lies_below_the_true_density_and_tells_its_terms(trained: Ddpm) ->
 @pytest.mark.parametrize(
     "sampler", [StridedAncestral(), StridedAncestral(steps=40, variance="large"), StridedDdim(steps=40)]
 )
-def test_samples_follow_the_distribution_at_the_stated_cost(
-    trained: Ddpm, sampler: StridedAncestral | StridedDdim
+def test_samples_follow_the_true_distribution_at_the_stated_cost(
+    context: Callable[..., trilemma.Context], trained: Ddpm, sampler: StridedAncestral | StridedDdim
 ) -> None:
     rows = 0
 
@@ -106,7 +95,7 @@ def test_samples_follow_the_distribution_at_the_stated_cost(
 
     (network,) = trained.networks()
     handle = network.register_forward_pre_hook(count)
-    x = trained.sample(4_000, context(sampler=sampler))
+    x = trained.sample(4_000, context(Ddpm, sampler=sampler))
     handle.remove()
     assert rows == 4_000 * sampler.steps
     assert float((x[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)

@@ -1,0 +1,55 @@
+"""Variational bounds of the log-density."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from trilemma.plugins.diffusion.bounds import continuous_bound, discrete_bound
+from trilemma.plugins.diffusion.schedules import geometric_grid
+
+
+def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density(
+    gaussian: Any, generator: Callable[..., torch.Generator]
+) -> None:
+    x = gaussian.points(16_000, 9)
+    truth = gaussian.log_prob(x, 0.0).mean()
+    denoise = gaussian.denoiser()
+    fine = continuous_bound(denoise, x, 0.01, 80.0, 6, generator())
+    assert -0.04 < float(fine.total.mean() - truth) < 0.02
+    # The bound over finitely many steps is looser, by an amount inversely proportional to their number.
+    costs = [
+        float(fine.total.mean() - discrete_bound(denoise, x, geometric_grid(n, 0.01, 80.0), generator()).total.mean())
+        for n in (31, 61, 121)
+    ]
+    assert costs[2] > 0.3
+    for first, second in itertools.pairwise(costs):
+        assert first / second == pytest.approx(2, abs=0.35)
+
+
+def test_terms_of_the_bound_add_up_and_prior_vanishes_at_high_noise_levels(
+    gaussian: Any, generator: Callable[..., torch.Generator]
+) -> None:
+    x = gaussian.points(50)
+    bound = discrete_bound(gaussian.denoiser(), x, geometric_grid(10, 0.01, 300.0), generator())
+    torch.testing.assert_close(bound.total, -(bound.prior + bound.diffusion + bound.reconstruction))
+    assert 0 < bound.means()["prior"] < 1e-3
+    distribution = torch.distributions.Normal(0.0, math.sqrt(1 + 2.0**2))
+    posterior = torch.distributions.Normal(x, 2.0)
+    expected = torch.distributions.kl_divergence(posterior, distribution).sum(1)
+    coarse = discrete_bound(gaussian.denoiser(), x, torch.tensor([2.0, 1.0]).double(), generator())
+    torch.testing.assert_close(coarse.prior, expected)
+
+
+def test_bound_of_a_worse_denoiser_is_lower(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
+    x = gaussian.points(2_000)
+    good = continuous_bound(gaussian.denoiser(), x, 0.01, 80.0, 2, generator())
+    poor = continuous_bound(gaussian.denoiser(torch.eye(3).double()), x, 0.01, 80.0, 2, generator())
+    # The excess is the KL divergence from the data to N(0, I), for which the poor denoiser is exact.
+    kl = 0.5 * (gaussian.covariance.trace() - 3 - gaussian.covariance.logdet())
+    assert float(good.total.mean() - poor.total.mean()) == pytest.approx(float(kl), abs=0.06)
