@@ -80,6 +80,9 @@ def _preload() -> None:
 
         import trilemma.harness.execution.worker
 
+        torch.use_deterministic_algorithms(
+            True, warn_only=True
+        )  # loads torch's compiler: 0.7 s, once instead of in each
         Registry(builtin_only=True).load_everything()
         del ot, scipy, sklearn, torch, trilemma
     gc.collect()

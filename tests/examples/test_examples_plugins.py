@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from trilemma.harness.cli import main
+from trilemma.harness.plugins import Registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TINY = """
@@ -54,36 +58,55 @@ def installed(package: Path) -> Path:
     return target
 
 
-def rows(text: str, **wanted: Any) -> list[dict[str, Any]]:
-    return [row for row in json.loads(text) if all(row[key] == value for key, value in wanted.items())]
+QUESTIONS = """
+import contextlib, io, json
+import pytest
+from click.testing import CliRunner
+from trilemma.harness.cli import main
+
+def ask(*words):
+    return json.loads(CliRunner().invoke(main, words).stdout)
+
+models = ask("list", "models", "--json")
+done = ask("run", "tiny.toml", "--models", "gauss,gaussian", "--out", "run", "--json")
+with contextlib.redirect_stdout(io.StringIO()) as tested:
+    pytest.main(["-p", "no:cacheprovider", "tests"])
+print(json.dumps({"models": models, "run": done, "tests": tested.getvalue()}))
+"""
 
 
-def test_the_package_is_listed_with_its_distribution(package: Path, installed: Path) -> None:
-    (gauss,) = rows(python("-m", "trilemma", "list", "models", "--json", where=package, path=installed), name="gauss")
+@pytest.fixture(scope="module")
+def answers(package: Path, installed: Path) -> dict[str, Any]:
+    """Where the package is installed: the list of models, a run of the tiny suite, the package's own tests."""
+    found: dict[str, Any] = json.loads(python("-c", QUESTIONS, where=package, path=installed))
+    return found
+
+
+def test_the_package_is_listed_with_its_distribution(answers: dict[str, Any]) -> None:
+    (gauss,) = [row for row in answers["models"] if row["name"] == "gauss"]
     assert gauss["plugin"] == "trilemma-gauss"
     assert gauss["likelihood"] == "exact"
     assert gauss["description"] == "A single full-covariance Gaussian fitted by maximum likelihood."
-    assert not rows(python("-m", "trilemma", "list", "models", "--json", where=package), name="gauss")
+    assert "gauss" not in Registry().classes("models"), "and only where it is installed"
 
 
-def test_the_package_runs_and_agrees_with_the_built_in_gaussian(package: Path, installed: Path) -> None:
-    command = ("run", "tiny.toml", "--models", "gauss,gaussian", "--out", "run", "--json")
-    done = json.loads(python("-m", "trilemma", *command, where=package, path=installed))
-    assert done["outcomes"] == {"ok": 2}
-    values = {row["model"]: row["value"] for row in done["results"] if row["metric"] == "nll"}
+def test_the_package_runs_and_agrees_with_the_built_in_gaussian(answers: dict[str, Any]) -> None:
+    assert answers["run"]["outcomes"] == {"ok": 2}
+    values = {row["model"]: row["value"] for row in answers["run"]["results"] if row["metric"] == "nll"}
     assert values["gauss"] == pytest.approx(values["gaussian"], abs=1e-4)
 
 
-def test_the_packages_own_test_passes(package: Path, installed: Path) -> None:
-    assert "1 passed" in python("-m", "pytest", "-p", "no:cacheprovider", "tests", where=package, path=installed)
+def test_the_packages_own_test_passes(answers: dict[str, Any]) -> None:
+    assert "1 passed" in answers["tests"]
 
 
 def test_the_single_file_runs_at_every_sampler_setting(tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(
         TINY.replace('{ name = "gaussian" }', '{ name = "my-model", samplers = [{ name = "euler", steps = [1, 4] }] }')
     )
-    command = ("run", "tiny.toml", "--plugin", EXAMPLES / "my_model.py", "--out", "run", "--json")
-    done = json.loads(python("-m", "trilemma", *command, where=tmp_path))
+    words = ("run", suite, "--plugin", EXAMPLES / "my_model.py", "--out", tmp_path / "run", "--json")
+    done = json.loads(CliRunner().invoke(main, [str(word) for word in words]).stdout)
     assert set(done["outcomes"]) <= {"ok", "unsupported"}
     nfe = {row["sampler"]: row["nfe"] for row in done["results"] if row["metric"] == "w2"}
     assert nfe == {"euler(steps=1)": 1.0, "euler(steps=4)": 4.0}

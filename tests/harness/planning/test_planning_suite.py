@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from trilemma import SuiteError
-from trilemma.harness.api import make_runner, parse_budget
-from trilemma.harness.errors import TrilemmaError
 from trilemma.harness.planning.resolve import Resolved, resolve
 from trilemma.harness.planning.suite import builtin_suites, read_document
-from trilemma.harness.planning.toml_lines import line_numbers
 from trilemma.harness.plugins import Registry
 
 GOOD = """
@@ -184,15 +177,6 @@ def test_wrong_assignments_name_themselves(assignment: str, message: str, regist
         _resolve(GOOD, registry, tmp_path, assignment)
 
 
-def test_selection_keeps_a_suites_entries_and_adds_names_that_it_lacks(tmp_path: Path) -> None:
-    runner = make_runner("smoke", models=["vp-sde", "kde"], datasets=["moons"], seeds=3, budget="7steps", out=tmp_path)
-    assert [m.label for m in runner.resolved.models] == ["vp-sde", "kde"]
-    assert [s.label for s in runner.resolved.models[0].samplers] == ["heun(steps=10)"]
-    assert [d.label for d in runner.resolved.datasets] == ["moons"]
-    assert runner.resolved.suite.seed_list == [0, 1, 2]
-    assert runner.resolved.suite.budget.steps == 7
-
-
 def test_unknown_suite_names_the_built_in_ones() -> None:
     with pytest.raises(SuiteError, match=r"no suite 'quik'.*quick, .*smoke"):
         read_document("quik")
@@ -201,83 +185,3 @@ def test_unknown_suite_names_the_built_in_ones() -> None:
 @pytest.mark.parametrize("name", sorted(builtin_suites()))
 def test_built_in_suites_are_valid(name: str, registry: Registry) -> None:
     assert resolve(read_document(name), registry).suite.name == name
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("10s", {"seconds": 10.0}), ("2.5 s", {"seconds": 2.5}), ("200", {"steps": 200}), ("30 steps", {"steps": 30})],
-)
-def test_budgets(text: str, expected: dict[str, Any]) -> None:
-    assert parse_budget(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "ten", "10h", "1.5steps", "1.2.3s"])
-def test_wrong_budgets(text: str) -> None:
-    with pytest.raises(TrilemmaError, match="10s"):
-        parse_budget(text)
-
-
-# Line numbers
-
-
-KEYS = st.text("abcdefgh-_0123456789", min_size=1, max_size=6)
-LEAVES = st.one_of(
-    st.integers(-5, 5),
-    st.booleans(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text("ab\"\\ #[]{}=,\n'é", max_size=8),
-)
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3))
-
-
-def _dump(value: Any, rng: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        import json
-
-        return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        newline = "\n  " if rng else ""
-        return "[" + newline + f",{newline} ".join(_dump(v, rng) for v in value) + newline + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f'"{k}" = {_dump(v, False)}' for k, v in value.items()) + " }"
-    return repr(value)
-
-
-def _paths(value: Any, base: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = {base} if base else set()
-    for key, inner in items:
-        found |= _paths(inner, (*base, key))
-    return found
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.dictionaries(KEYS, VALUES, max_size=4),
-    st.lists(st.dictionaries(KEYS, VALUES, max_size=3), max_size=3),
-    st.booleans(),
-)
-def test_every_path_of_a_document_has_a_line(
-    top: dict[str, Any], tables: list[dict[str, Any]], multiline: bool
-) -> None:
-    lines = [f'"{key}" = {_dump(value, multiline)} # note = [1]' for key, value in top.items() if key != "tables"]
-    for table in tables:
-        lines += ["[[tables]]", *(f'"{key}" = {_dump(value, multiline)}' for key, value in table.items())]
-    text = "\n".join(lines)
-    parsed = tomllib.loads(text)
-    found = line_numbers(text)
-    assert _paths(parsed) <= set(found)
-    for key in top:
-        if key != "tables":
-            assert text.splitlines()[found[(key,)] - 1].startswith(f'"{key}" =')
-
-
-def test_lines_of_nested_arrays_and_dotted_keys() -> None:
-    text = 'a.b = [[1, 2],\n [3,\n 4]]\n[x.y]\nz = """\n[[no]]\n"""\n[[x.y.list]]\nq = { r = [\n1,\n] }\n'
-    lines = line_numbers(text)
-    assert lines[("a", "b", 1, 1)] == 3
-    assert lines[("x", "y", "z")] == 5
-    assert lines[("x", "y", "list", 0, "q", "r", 0)] == 10
-    assert ("no",) not in lines

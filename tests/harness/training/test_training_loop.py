@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import trilemma
 from trilemma import Budget, Clock, Context, DataInfo, DivergedError, NeuralModel, Recipe, Split, Update
 from trilemma.harness.training.loop import batches, learning_rate
 
@@ -184,8 +183,3 @@ def test_batches_visit_every_point_once_in_a_pass() -> None:
     for _ in range(3):
         assert sorted(torch.cat([next(order), next(order)]).tolist()) == list(range(10))
     assert len(next(batches(3, 100, torch.Generator()))) == 3
-
-
-def test_the_public_face_has_what_an_author_needs() -> None:
-    for name in trilemma.__all__:
-        assert getattr(trilemma, name) is not None

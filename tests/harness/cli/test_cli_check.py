@@ -1,0 +1,63 @@
+"""`trilemma check`: what it prints and how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from trilemma.harness.cli import main
+
+
+def test_the_command_checks_models_datasets_and_metrics() -> None:
+    found = CliRunner().invoke(main, ["check", "gaussian", "ring8", "energy"])
+    assert found.exit_code == 0, found.output
+    for text in ("model gaussian", "dataset ring8", "metric energy", "passed   mass", "passed   entropy", "n = 100"):
+        assert text in found.stdout
+    assert "failed" not in found.output
+
+
+def test_a_plugin_file_that_fails_gives_exit_code_1(tmp_path: Path) -> None:
+    file = tmp_path / "bad.py"
+    file.write_text(
+        "import torch, trilemma\n"
+        "class Bad(trilemma.Model):\n"
+        "    name = 'bad'\n"
+        "    def fit(self, train, ctx): pass\n"
+        "    def sample(self, n, ctx): return torch.randn(n, 2)\n"
+        "@trilemma.hookimpl\n"
+        "def trilemma_models(): return [Bad]\n"
+    )
+    found = CliRunner().invoke(main, ["check", "bad", "--plugin", str(file), "--json"])
+    assert found.exit_code == 1
+    records = {record["check"]: record for record in json.loads(found.stdout)}
+    assert records["documented"]["status"] == "failed"
+    assert records["samplers"]["status"] == "passed"
+    assert records["sample-deterministic"]["message"].endswith("use the given generator instead")
+    plain = CliRunner().invoke(main, ["check", "bad", "--plugin", str(file)])
+    assert "has no docstring" in plain.stdout
+
+
+def test_options_of_the_plugin_can_be_set() -> None:
+    found = CliRunner().invoke(main, ["check", "ring8", "--set", "modes=3", "--set", "n_test=500"])
+    assert found.exit_code == 0, found.output
+    assert "3 modes" in found.stdout
+    wrong = CliRunner().invoke(main, ["check", "ring8", "--set", "mode=3"])
+    assert wrong.exit_code == 2
+    assert "mode" in wrong.output
+    assert CliRunner().invoke(main, ["check", "ring8", "--set", "modes"]).exit_code == 2
+
+
+def test_an_unknown_name_is_suggested() -> None:
+    found = CliRunner().invoke(main, ["check", "rign8"])
+    assert found.exit_code == 2
+    assert "did you mean 'ring8'?" in found.output
+
+
+def test_data_that_is_not_there_is_skipped() -> None:
+    found = CliRunner().invoke(main, ["check", "file", "--json"])
+    records = {record["check"]: record for record in json.loads(found.stdout)}
+    assert found.exit_code == 0
+    assert records["card"]["status"] == "skipped"
+    assert "not available" in records["card"]["message"]

@@ -1,0 +1,61 @@
+"""What is there: `trilemma list`, `info`, `plugins`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from trilemma.harness.planning.suite import builtin_suites
+from trilemma.harness.plugins import Registry
+
+Command = Callable[..., Result]
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets", "metrics", "suites"])
+def test_list(kind: str, command: Command) -> None:
+    rows = json.loads(command("list", kind, "--json").stdout)
+    assert len(rows) >= 2
+    assert all(row["name"] and row["description"] for row in rows)
+    table = command("list", kind).stdout
+    assert all(row["name"] in table for row in rows)
+
+
+def names() -> list[str]:
+    """Every model, metric and suite, and two datasets."""
+    registry = Registry(builtin_only=True)
+    return [*registry.classes("models"), *registry.classes("metrics"), *builtin_suites(), "ring8", "digits"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_info(name: str, command: Command) -> None:
+    record: dict[str, Any] = json.loads(command("info", name, "--json").stdout)
+    assert record["name"] == name
+    for option in record.get("options", []):
+        assert option["description"], f"option {option['option']} of {name} is not described"
+    text = command("info", name)
+    assert text.exit_code == 0
+    assert name in text.stdout
+
+
+def test_info_on_nothing_has_a_suggestion(command: Command) -> None:
+    result = command("info", "rignvp")
+    assert result.exit_code == 2
+    assert "did you mean" in result.stderr
+
+
+def test_plugins_lists_what_each_brings(command: Command) -> None:
+    rows = {row["name"]: row for row in json.loads(command("plugins", "--json").stdout)}
+    assert rows["models"]["distribution"] == "trilemma"
+    assert "realnvp" in rows["models"]["provides"]["models"]
+    assert rows["reports"]["provides"]["commands"] == ["report"]
+    assert command("plugins").exit_code == 0
+
+
+def test_doctor_finds_this_machine_fit(command: Command) -> None:
+    checks = json.loads(command("doctor", "--json").stdout)
+    assert {row["check"] for row in checks} >= {"python", "disk", "plugins", "cell processes"}
+    assert [row for row in checks if not row["ok"]] == []

@@ -1,0 +1,74 @@
+"""What the tests of the harness share: a tiny suite, one finished run of it, commands in this process, bad plugins."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from trilemma.harness.cli import main
+
+TINY = """
+name = "tiny"
+budget = { steps = 5 }
+datasets = [{ name = "ring8", config = { n_train = 200, n_valid = 50, n_test = 100 } }]
+models = [{ name = "gaussian" }, { name = "realnvp", config = { transforms = [2, 3] } }]
+metrics = { nll = { n = 50 }, wasserstein = { n = 50, draws = 2 } }
+"""
+
+
+def invoke(*arguments: object) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Result]:
+    """`invoke`."""
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def tiny() -> str:
+    """The text of the tiny suite."""
+    return TINY
+
+
+@pytest.fixture
+def tiny_suite() -> dict[str, Any]:
+    """The tiny suite."""
+    return tomllib.loads(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the tiny suite."""
+    file = tmp_path_factory.mktemp("tiny") / "tiny.toml"
+    file.write_text(TINY)
+    return file
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_file: Path) -> Path:
+    """The directory of a finished run of the tiny suite, which no test changes."""
+    out = tiny_file.with_name("run")
+    result = invoke("run", tiny_file, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+@pytest.fixture
+def finished_copy(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to go on with."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def bad_plugins() -> Path:
+    """The plugin file whose models misbehave."""
+    return Path(__file__).with_name("bad_plugins.py")

@@ -1,0 +1,112 @@
+"""How a run is stopped or refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import trilemma
+from trilemma.harness.api import make_runner
+from trilemma.harness.execution import supervisor
+from trilemma.harness.store.store import Store
+
+Suite = dict[str, Any]
+Suites = Callable[..., Suite]
+Run = Callable[..., pd.DataFrame]
+Outcomes = Callable[[pd.DataFrame], dict[str, str]]
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path, suite: Suites, run: Run) -> None:
+    with (
+        Store(tmp_path).writing(),
+        pytest.raises(trilemma.StoreError, match="another run is using"),
+    ):
+        run(suite("well"), tmp_path)
+
+
+def test_an_unknown_device_is_refused_before_anything_runs(tmp_path: Path, suite: Suites, run: Run) -> None:
+    with pytest.raises(trilemma.TrilemmaError, match="no device 'tpu'"):
+        run(suite("well"), tmp_path / "out", device="tpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_finished_cells(tmp_path: Path, outcomes: Outcomes, bad_plugins: Path) -> None:
+    file, out = tmp_path / "suite.toml", tmp_path / "out"
+    file.write_text(
+        'name = "slow"\nbudget = { steps = 5 }\nmetrics = { nll = { n = 20 } }\n'
+        'datasets = [{ name = "ring8", config = { n_train = 100, n_test = 50 } }]\n'
+        'models = [{ name = "well" }, { name = "slow" }]\n'
+    )
+    command = [sys.executable, "-m", "trilemma", "run", file, "--plugin", bad_plugins, "--out", out, "-j", "1"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_until_it_fits("slow", out)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert outcomes(trilemma.load_results(out)) == {"well": "ok", "slow": "interrupted"}
+    assert (out / "report.html").exists()
+    assert not _children_of(out)
+
+
+def test_a_second_ctrl_c_stops_at_once_what_ignores_the_first(
+    tmp_path: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
+) -> None:
+    runner = make_runner(suite("well", "sleeps"), out=tmp_path, plugins=[bad_plugins], jobs=1)
+    sent = []
+
+    def press_twice() -> None:
+        _wait_until_it_fits("sleeps", tmp_path)
+        for _ in range(2):
+            time.sleep(0.5)  # in the first it comes to ignore TERM
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    user = threading.Thread(target=press_twice)
+    user.start()
+    try:
+        runner.run()
+    except KeyboardInterrupt:
+        pytest.fail("the run did not take the signal for itself")
+    took = time.monotonic() - sent[-1]
+    user.join()
+    assert len(sent) == 2, "the process ended after the first"
+    assert took < supervisor.GRACE_SECONDS - 1
+    assert runner.interrupted
+    assert outcomes(trilemma.load_results(tmp_path)) == {"well": "ok", "sleeps": "interrupted"}
+    assert not _children_of(tmp_path)
+
+
+def _wait_until_it_fits(model: str, out: Path) -> None:
+    """Wait until the cell of a model is in its fit, for at most 90 seconds."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        for events in out.glob("tmp/job-*/events.jsonl"):
+            with contextlib.suppress(FileNotFoundError):  # the cell has ended meanwhile
+                job = json.loads(events.with_name("job.json").read_text())
+                if job.get("model", {}).get("name") == model and '"fit"' in events.read_text():
+                    return
+        time.sleep(0.05)
+
+
+def _children_of(out: Path) -> list[str]:
+    """Processes that still have the run's log open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            if os.readlink(link).startswith(str(out)):
+                found.append(str(link))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,75 @@
+"""One directory, several commands: what a later one adds, what it supersedes, and what it may not hide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from click.testing import Result
+
+import trilemma
+
+Suite = dict[str, Any]
+Command = Callable[..., Result]
+
+
+def test_a_run_of_a_subset_adds_to_the_report_and_hides_nothing(
+    finished_copy: Path, tiny_suite: Suite, command: Command
+) -> None:
+    again = trilemma.run(tiny_suite, out=finished_copy, models=["gaussian", "kde"])
+    assert list(dict.fromkeys(again["label"])) == ["gaussian", "realnvp(transforms=2)", "realnvp(transforms=3)", "kde"]
+    assert set(again.loc[again["selected"], "label"]) == {"gaussian", "kde"}
+    assert not again["superseded"].any()
+    for report in ("report.html", "report.md", "results.csv"):
+        text = (finished_copy / report).read_text()
+        assert all(label in text for label in ("realnvp(transforms=2)", "kde", "gaussian")), report
+    page = (finished_copy / "report.md").read_text()
+    assert "▸ kde" in page
+    assert "▸ realnvp" not in page
+    shown = command("results", finished_copy).output
+    assert "realnvp(transforms=2)" in shown
+
+
+def test_a_failure_of_an_earlier_command_is_shown_but_is_not_this_commands_failure(
+    tmp_path: Path, command: Command, bad_plugins: Path
+) -> None:
+    file, out = tmp_path / "suite.toml", tmp_path / "out"
+    file.write_text(
+        'name = "two"\nbudget = { steps = 5 }\nmetrics = { nll = { n = 20 } }\n'
+        'datasets = [{ name = "ring8", config = { n_train = 100, n_test = 50 } }]\n'
+        'models = [{ name = "well" }, { name = "raises" }]\n'
+    )
+    arguments = ("run", file, "--out", out, "--plugin", bad_plugins)
+    assert command(*arguments).exit_code == 1
+    second = command(*arguments, "--models", "well")
+    assert second.exit_code == 0
+    assert "raises" in second.output
+    assert command(*arguments).exit_code == 1
+
+
+def test_newer_options_of_a_metric_supersede_its_older_values_only(finished_copy: Path, tiny_suite: Suite) -> None:
+    changed = {**tiny_suite, "metrics": {"wasserstein": {"n": 40, "draws": 2}}}
+    trilemma.run(changed, out=finished_copy, models=["gaussian"])
+    frame = trilemma.load_results(finished_copy, superseded=True)
+    w2 = frame[(frame["metric"] == "w2") & (frame["label"] == "gaussian")]
+    assert w2.set_index("n")["superseded"].to_dict() == {50.0: True, 40.0: False}
+    assert not frame.loc[frame["metric"] == "nll", "superseded"].any()
+    table = trilemma.summary_rows(frame)
+    assert table.loc[(table["metric"] == "w2") & (table["label"] == "gaussian"), "n"].tolist() == [40.0]
+    assert "older results" in (finished_copy / "report.md").read_text()
+
+
+def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite: Suite) -> None:
+    table = tmp_path / "table.csv"
+    values = {**tiny_suite, "datasets": [{"name": "file", "config": {"path": str(table)}}]}
+    rows = [[0.1 * i, (0.3 * i) % 1] for i in range(300)]
+    for factor in (1, 2):
+        table.write_text("\n".join(f"{factor * a},{b}" for a, b in rows))
+        current = trilemma.run(values, out=tmp_path / "out")
+    frame = trilemma.load_results(tmp_path / "out", superseded=True)
+    pd.testing.assert_frame_equal(frame[~frame["superseded"]].reset_index(drop=True), current)
+    counts = frame.drop_duplicates("cell").groupby("label")["superseded"].sum()
+    assert counts.to_dict() == {"gaussian": 1, "realnvp(transforms=2)": 1, "realnvp(transforms=3)": 1}
+    assert frame["superseded"].sum() == (~frame["superseded"]).sum()

@@ -1,0 +1,111 @@
+"""NLL and its gaps, on models and distributions with closed forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.metrics import nll
+from trilemma.plugins.metrics.nll import Nll
+
+
+def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_zero(known: Any) -> None:
+    found = known.results(Nll(), known.evaluate(known.Gauss(), known.Normal()))
+    nats = found["nll"]
+    assert nats.unit == "nats"
+    assert nats.n == 1000
+    assert nats.likelihood == "exact"
+    assert nats.details["method"] == "closed form"
+    assert nats.ci_low < known.Normal().entropy < nats.ci_high
+    gap = found["nll_gap"]
+    assert abs(gap.value) < 0.01, "only the standardization by the training split separates model and distribution"
+    assert gap.floor == 0
+    assert gap.ci_high - gap.ci_low < (nats.ci_high - nats.ci_low) / 5, "the gap is paired"
+    assert gap.details["mass"] == pytest.approx(1, abs=0.05)
+    assert found["generalization_gap"].n == 600
+    assert found["nll"].floor == pytest.approx(found["nll"].value - gap.value)
+
+
+def test_the_gap_of_a_wider_model_is_its_kullback_leibler_divergence(known: Any) -> None:
+    distribution = known.Normal(known.Normal.Config(n_train=100_000, n_test=20_000))
+    gap = known.results(
+        Nll(Nll.Config(n=20_000)), known.evaluate(known.Gauss(known.Gauss.Config(scale=1.5)), distribution)
+    )["nll_gap"]
+    divergence = 2 * (math.log(1.5) + 0.5 / 1.5**2 - 0.5)
+    assert gap.n == 20_000
+    assert gap.value == pytest.approx(divergence, abs=0.02)
+
+
+def test_a_uniform_model_of_images_has_log2_of_the_levels(known: Any) -> None:
+    class Box(known.Gauss):
+        """The uniform distribution over all levels of `Levels`."""
+
+        name = "box"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            return torch.full((len(x),), -2 * math.log(float(x.max() - x.min())))
+
+    found = known.results(Nll(), known.evaluate(Box(), known.Levels()))
+    assert found["nll"].unit == "bits/dim"
+    assert found["nll"].value == pytest.approx(math.log2(4), abs=0.02)
+    assert found["nll"].details["bound"] == "uniform dequantization bound"
+    assert found["nll"].n == 270
+    assert "nll_gap" not in found
+
+
+def test_memorizing_shows_in_the_generalization_gap() -> None:
+    rng = np.random.default_rng(0)
+    test, train = rng.normal(-5, 1, 500), rng.normal(-2, 1.2, 500)
+    value, low, high = nll.generalization_gap(test=test, train=train)
+    assert value == pytest.approx(train.mean() - test.mean())
+    error = math.sqrt(test.var(ddof=1) / 500 + train.var(ddof=1) / 500)
+    assert high - low == pytest.approx(2 * 1.962 * error, rel=1e-3)
+
+
+def test_points_without_mass_give_an_infinite_nll_and_no_interval(known: Any) -> None:
+    class OutOfReach(known.Gauss):
+        """A density without mass at negative points."""
+
+        name = "out-of-reach"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            return torch.where(x.min(1).values < 0, -torch.inf, 0.0)
+
+    result = known.results(Nll(), known.evaluate(OutOfReach(), known.Normal()))["nll"]
+    assert result.value == math.inf
+    assert result.ci_low is None
+    assert 0 < result.details["points_without_mass"] < result.n
+
+
+def test_models_without_a_likelihood_are_unsupported(known: Any) -> None:
+    with pytest.raises(trilemma.UnsupportedError):
+        Nll().compute(known.evaluate(known.Blind(), known.Normal()))
+
+
+def test_the_mass_of_a_density_is_checked_where_no_distribution_is_known(known: Any) -> None:
+    class Table(trilemma.Dataset):
+        """Points of a distribution that nobody knows."""
+
+        name = "table"
+
+        def load(self) -> trilemma.Splits:
+            drawn = [known.Normal().sample(n, torch.Generator().manual_seed(n)) for n in (600, 300, 2000)]
+            return trilemma.Splits(*drawn)
+
+    class Double(known.Gauss):
+        """A density that integrates to 2."""
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            return super().log_prob(x, ctx) + math.log(2)
+
+    for model, mass in ((known.Gauss(), 1), (Double(), 2)):
+        details = known.results(Nll(), known.evaluate(model, Table()))["nll"].details
+        low, high = details["mass_ci"]
+        assert low - 0.02 <= mass <= high + 0.02
+        assert details["mass"] == pytest.approx(mass, rel=0.1)
