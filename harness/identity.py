@@ -143,6 +143,7 @@ class Reach:
             if len(path) > 1 and _is_model_class(where, path[0]):
                 self._of_model.add(path[1])
             return
+        self._everything(where)  # a module that is used as an object
 
     # Taking in code
 
@@ -167,8 +168,11 @@ class Reach:
             self._any |= found.any_member
             if found.opaque:
                 self._imports_of(source)
-        for name in found.names - local.keys():
-            self._name(source.name, name)
+        for name in found.names:
+            if name in local:
+                self._imported(*local[name])
+            else:
+                self._name(source.name, name)
         for chain in found.chains:
             if chain[0] not in ("self", "cls"):
                 self._chain(source, chain, local)

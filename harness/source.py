@@ -151,10 +151,15 @@ class Module:
                         self.definitions.setdefault(name, []).append(statement)
 
     def imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
-        """Yield (module, name in the module or "" for the module itself, local name) for each imported name."""
+        """Yield (module, name in the module or "" for the module itself, local name) for each imported name.
+
+        `import a.b` gives the name `a` to the module a, and loads a.b, which stands here under its dotted name.
+        """
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield (alias.name, "", alias.asname) if alias.asname else (alias.name.split(".")[0], "", alias.name)
+                yield alias.name, "", alias.asname or alias.name
+                if not alias.asname and "." in alias.name:
+                    yield alias.name.split(".")[0], "", alias.name.split(".")[0]
             return
         base = node.module or ""
         if node.level:
