@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import trilemma
 from trilemma.harness.cli import main
 from trilemma.harness.plugins import Registry
 
@@ -28,9 +29,11 @@ metrics = { nll = { n = 100 }, wasserstein = { n = 100, draws = 2 } }
 
 
 def python(*arguments: object, where: Path, path: Path | None = None) -> str:
-    """Standard output of a Python process in a folder, with `path` on its import path; it must succeed."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env |= {"OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": str(path)} if path else {})
+    """Standard output of a Python process in a folder, which must succeed; it imports the trilemma that is under test,
+    and what is in `path`.
+    """
+    folders = [*([path] if path else []), Path(trilemma.__file__).parents[1]]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, folders))}
     command = [sys.executable, *(str(argument) for argument in arguments)]
     done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,7 +68,9 @@ from click.testing import CliRunner
 from trilemma.harness.cli import main
 
 def ask(*words):
-    return json.loads(CliRunner().invoke(main, words).stdout)
+    answer = CliRunner().invoke(main, words)
+    assert answer.exit_code == 0, answer.output
+    return json.loads(answer.stdout)
 
 models = ask("list", "models", "--json")
 done = ask("run", "tiny.toml", "--models", "gauss,gaussian", "--out", "run", "--json")
