@@ -5,15 +5,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from .source import Definition, Mentions, Module, bare_name, dump, is_text, mentions, module
+from .members import ReachedClass, is_local, is_model_class, traits
+from .source import Definition, Mentions, Module, dump, mentions, module
 
 OWN = "trilemma.harness"
-MODEL = (f"{OWN}.contracts.model", "Model")
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,9 @@ class Provenance:
 
 class Reach:
     """The definitions that a computation reaches from its roots, in the top-level packages of `scope`.
+
+    In scope are also the packages of plugins that a root inherits from, and all code that was not installed, such as a
+    module beside a plugin file.
 
     Every name that appears in reached code is followed. A member of a class is reached if the class is reached and
     reached code uses the name of the member as an attribute. For members of a *model* class the rule is stricter: they
@@ -43,19 +45,54 @@ class Reach:
     def __init__(self, scope: Iterable[str]) -> None:
         self._scope = {"trilemma", *scope}
         self._found: dict[Definition, list[ast.stmt]] = {}
-        self._classes: dict[Definition, _Class] = {}
+        self._classes: dict[Definition, ReachedClass] = {}
         self._attributes: set[str] = set()
         self._of_model: set[str] = set()
+        self._of_root: set[tuple[str, str]] = set()
         self._escaped = self._any = False
 
     def add(self, thing: type[Any], *, whole: bool = False) -> Reach:
         """Reach a class; with `whole`, also all its members and the members of its bases in scope."""
+        for base in thing.__mro__:
+            if any(parent.__module__.startswith(f"{OWN}.") for parent in base.__mro__):
+                self._scope.add(base.__module__.split(".")[0])
+        if is_model_class(thing):
+            self._of_root |= {(base.__module__, base.__qualname__) for base in thing.__mro__}
+        home = module(thing.__module__) if self._in_scope(thing.__module__) else None
+        if home is not None and thing.__qualname__.split(".")[0] not in home.definitions:
+            whole = True  # made by a call of `type`, or renamed: its source cannot be told
+            self._imports_of(home)
         for base in thing.__mro__ if whole else (thing,):
             if self._in_scope(base.__module__):
                 self._name(base.__module__, base.__qualname__.split(".")[0])
                 if whole and (known := self._classes.get((base.__module__, base.__qualname__, ""))):
                     known.whole = True
         return self
+
+    def add_code(self, where: str) -> Reach:
+        """Cover the code of `module:function` or `module:Class.method`, without what it reaches."""
+        home, _, name = where.partition(":")
+        source = module(home)
+        assert source is not None
+        outer, _, inner = name.partition(".")
+        code = source.definitions[outer]
+        if inner:
+            code = [s for part in code for s in getattr(part, "body", ()) if getattr(s, "name", "") == inner]
+        assert code, f"{where} does not exist"
+        self._found[home, outer, f"code of {inner}"] = code
+        return self
+
+    def add_attributes(self, names: Iterable[str]) -> Reach:
+        """Reach the members of models with these names."""
+        self._of_model |= set(names)
+        return self
+
+    @property
+    def of_model(self) -> frozenset[str]:
+        """The names of all members of models that reached code uses."""
+        while self._members():
+            pass
+        return frozenset(self._of_model)
 
     def add_name(self, where: str, *, whole: bool = False) -> Reach:
         """Reach `module:name`; with `whole`, also all members if it is a class."""
@@ -84,7 +121,8 @@ class Reach:
     # Following names
 
     def _in_scope(self, name: str) -> bool:
-        return name.split(".")[0] in self._scope
+        package = name.split(".")[0]
+        return package in self._scope or is_local(package)
 
     def _name(self, where: str, name: str) -> None:
         """Reach a top-level name of a module, wherever it is defined."""
@@ -92,9 +130,8 @@ class Reach:
         key = (where, name, "")
         if source is None or key in self._found:
             return
+        self._import(where)
         if name in source.definitions:
-            if (where, "", "") not in self._found:  # what the module does when it is imported
-                self._take((where, "", ""), source, source.loose, None)
             statements = source.definitions[name]
             classes = [s for s in statements if isinstance(s, ast.ClassDef)]
             if classes:
@@ -112,6 +149,15 @@ class Reach:
             home, qualified = getattr(made, "__module__", None), getattr(made, "__qualname__", None)
             if home and qualified and home != where:
                 self._name(home, qualified.split(".")[0])
+
+    def _import(self, where: str) -> None:
+        """Reach what a module, and the packages that it is in, do when they are imported."""
+        parts = where.split(".")
+        for count in range(1, len(parts) + 1):
+            package = ".".join(parts[:count])
+            source = module(package)
+            if source is not None and (package, "", "") not in self._found:
+                self._take((package, "", ""), source, source.loose, None)
 
     def _imported(self, where: str, name: str) -> None:
         if not name or (module(f"{where}.{name}") is not None and (module(where) is None or name not in _names(where))):
@@ -131,7 +177,7 @@ class Reach:
         where, name = local.get(root) or source.imports.get(root) or ("", "")
         if not where:
             self._name(source.name, root)
-            if _is_model_class(source.name, root):
+            if is_model_class(getattr(sys.modules.get(source.name), root, None)):
                 self._of_model.add(rest[0])
             return
         path = [*([name] if name else []), *rest]
@@ -140,19 +186,22 @@ class Reach:
                 where, path = f"{where}.{path[0]}", path[1:]
                 continue
             self._name(where, path[0])
-            if len(path) > 1 and _is_model_class(where, path[0]):
+            if len(path) > 1 and is_model_class(getattr(sys.modules.get(where), path[0], None)):
                 self._of_model.add(path[1])
             return
         self._everything(where)  # a module that is used as an object
 
     # Taking in code
 
-    def _take(self, key: Definition, source: Module, statements: list[ast.stmt], owner: _Class | None) -> None:
+    def _take(self, key: Definition, source: Module, statements: list[ast.stmt], owner: ReachedClass | None) -> None:
         self._found[key] = [*self._found.get(key, []), *statements]
+        if owner is not None:
+            owner.note(statements)
+            self._escaped |= owner.is_model and not source.name.startswith(OWN) and owner.hides_self(statements)
         for statement in statements:
             self._follow(source, mentions(statement), owner)
 
-    def _follow(self, source: Module, found: Mentions, owner: _Class | None) -> None:
+    def _follow(self, source: Module, found: Mentions, owner: ReachedClass | None) -> None:
         local: dict[str, tuple[str, str]] = {}
         for node in found.imports:
             for where, name, alias in source.imported(node):
@@ -164,6 +213,8 @@ class Reach:
         if owner is not None and owner.is_model:
             self._of_model |= found.of_self
         if not source.name.startswith(OWN):
+            if owner is None:
+                self._of_model |= found.of_self  # a function that is set as a method, or wraps one
             self._escaped |= found.self_escapes and owner is not None and owner.is_model
             self._any |= found.any_member
             if found.opaque:
@@ -179,7 +230,8 @@ class Reach:
 
     def _class(self, key: Definition, source: Module, node: ast.ClassDef) -> None:
         where, name, _ = key
-        known = _Class(node, *_traits(where, name, frozenset(self._scope)))
+        is_model, implicit = traits(where, name, frozenset(self._scope))
+        known = ReachedClass(node, is_model or (where, name) in self._of_root, implicit)
         self._classes[key] = known
         self._found[key] = []
         header = [*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)]
@@ -194,7 +246,7 @@ class Reach:
             if known.is_model and self._escaped:
                 wanted = wanted | self._attributes
             for member in list(known.members):
-                if known.whole or self._any or member in wanted or known.is_implicit(member):
+                if known.whole or self._any or member in wanted or known.is_wanted(member):
                     source = module(where)
                     assert source is not None
                     self._take((where, name, member), source, known.members.pop(member), known)
@@ -216,61 +268,6 @@ class Reach:
                 waiting += [home, f"{home}.{name}"]
 
 
-class _Class:
-    """A reached class, with the members that are not reached yet."""
-
-    def __init__(self, node: ast.ClassDef, is_model: bool, implicit: frozenset[str] | None) -> None:
-        self.is_model, self.whole = is_model, False
-        self._implicit = implicit
-        self.members: dict[str, list[ast.stmt]] = {}
-        self.shared: list[ast.stmt] = []
-        for statement in node.body:
-            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                self.members.setdefault(statement.name, []).append(statement)
-            elif is_model and (names := list(_assigned(statement))):
-                for name in names:
-                    self.members.setdefault(name, []).append(statement)
-            elif not is_text(statement):
-                self.shared.append(statement)
-
-    def is_implicit(self, member: str) -> bool:
-        """Whether Python, a base class of another package or a decorator may call the member."""
-        if self._implicit is None or member in self._implicit or (member.startswith("__") and member.endswith("__")):
-            return True
-        functions = [s for s in self.members[member] if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef)]
-        return any(bare_name(d) not in _PLAIN_DECORATORS for s in functions for d in s.decorator_list)
-
-
-_PLAIN_DECORATORS = {
-    *("property", "cached_property", "staticmethod", "classmethod", "abstractmethod", "override", "setter", "cache"),
-    *("no_grad", "enable_grad", "contextmanager", "once_differentiable"),
-}
-
-
-def _assigned(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, ast.ClassDef):
-        yield statement.name
-    elif isinstance(statement, ast.Assign):
-        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
-    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-        yield statement.target.id
-
-
 def _names(where: str) -> set[str]:
     source = module(where)
     return set() if source is None else {*source.definitions, *source.imports}
-
-
-def _is_model_class(where: str, name: str) -> bool:
-    made = getattr(sys.modules.get(where), name, None)
-    return isinstance(made, type) and any((base.__module__, base.__qualname__) == MODEL for base in made.__mro__)
-
-
-@cache
-def _traits(where: str, name: str, scope: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
-    """Whether a class is a model, and the member names of its bases in other packages (None if not known)."""
-    made = getattr(sys.modules.get(where), name, None)
-    if not isinstance(made, type):
-        return False, None
-    outside = [base for base in made.__mro__ if base.__module__.split(".")[0] not in scope and base is not object]
-    return _is_model_class(where, name), frozenset(member for base in outside for member in vars(base))

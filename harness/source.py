@@ -1,6 +1,6 @@
 """Parsed source code: the definitions of a module, and the names that the code of a definition uses.
 
-Comments, docstrings, annotations of functions and descriptions of options do not count as code.
+Comments, docstrings, annotations of functions, descriptions of options and texts of errors do not count as code.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Reader(ast.NodeVisitor):
 
 
 class _Bare(ast.NodeTransformer):
-    """Removes docstrings, annotations of functions, and descriptions of options from the code."""
+    """Removes docstrings, annotations of functions, descriptions of options, and texts of errors from the code."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         node.returns = None
@@ -107,6 +107,11 @@ class _Bare(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> Any:
         return self._without_docstring(node)
+
+    def visit_Raise(self, node: ast.Raise) -> Any:
+        if isinstance(node.exc, ast.Call):
+            node.exc.args = [argument for argument in node.exc.args if not _is_message(argument)]
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> Any:
         if bare_name(node.func) == "Field":
@@ -206,6 +211,10 @@ def forget() -> None:
 
 
 # Statements
+
+
+def _is_message(node: ast.expr) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Card(records.Config):
     citation: str = ""
     parameters: dict[str, Any] = {}
     levels: int | None = None
+    logit_alpha: float | None = None
     entropy: float | None = None
     entropy_error: float | None = None
     notes: str = ""
@@ -169,6 +170,7 @@ class Dataset(ABC):
             citation=self.citation,
             parameters=self.config.model_dump(mode="json"),
             levels=self.levels,
+            logit_alpha=self.logit_alpha,
             entropy=self.entropy,
             entropy_error=self.entropy_error,
             notes=(type(self).__doc__ or "").strip(),

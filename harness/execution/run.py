@@ -168,6 +168,7 @@ class Runner:
             "cell": cell.describe(),
             "model": asdict(cell.model),
             "dataset": asdict(cell.dataset),
+            "data_sha256": cell.data_sha256,
             "seed": cell.seed,
             "budget": cell.budget,
             "train": todo.train,

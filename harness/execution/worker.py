@@ -20,7 +20,7 @@ from ..contracts.metric import Metric
 from ..contracts.model import Model
 from ..contracts.recipe import Recipe
 from ..contracts.result import Result
-from ..errors import DivergedError, UnsupportedError
+from ..errors import DataError, DivergedError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..plugins import Registry
 from ..store.store import Store
@@ -102,6 +102,8 @@ class CellWorker:
         try:
             self.events.phase(phase)
             self.dataset = make_dataset(self.job, self.registry)
+            if self.dataset.checksum != self.job["data_sha256"]:
+                raise DataError("the data is not the data that this run was planned with; run the command again")
             model = self._model()
             self.prepared = prepare(model, self.dataset)
             phase = "fit"

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..errors import Problem, SuiteError
 from .resolve import Choice, MetricChoice, ModelChoice, Resolved
 
 
@@ -35,6 +36,7 @@ class Cell:
     budget: dict[str, Any]
     device: str
     data_error: str = ""
+    data_sha256: str = ""
     evaluations: tuple[PlannedEvaluation, ...] = field(default=())
 
     @property
@@ -58,12 +60,13 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     """The cells of a suite. `cards` maps data ids to dataset cards (or `{"error": message}`).
 
     The training identity of a cell covers the model with its options and recipe, the source code that training reaches,
-    the checksum of the data, the seed, the budget and the class of device. For a model that gets the true distribution
-    it also covers the source code of the dataset. The evaluation identity covers the training identity, the source code
-    that the evaluation reaches, the sampler setting or the options of the likelihood, the metrics with their options
-    and source code, and the source code of the dataset.
+    the checksum of the data and how it is mapped to model space, the seed, the budget and the class of device. For a
+    model that gets the true distribution it also covers the dataset's options and source code. The evaluation identity
+    covers the training identity, the source code that the evaluation reaches, the sampler setting or the options of the
+    likelihood, the metrics with their options and source code, and the options and source code of the dataset. Raises
+    SuiteError if two cells or two evaluations are the same.
     """
-    cells = []
+    cells: list[Cell] = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
     once = tuple(metric for metric in resolved.metrics if metric.stage in ("likelihood", "training"))
     sampling = tuple(metric for metric in resolved.metrics if metric.stage == "sampling")
@@ -75,7 +78,8 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
                 "recipe": model.recipe,
                 "dataset": dataset.name,
                 "data": card.get("sha256", data_id(dataset)),
-                "truth": dataset.source if model.needs_truth else None,
+                "space": [card.get(key) for key in ("kind", "shape", "levels", "logit_alpha")],
+                "truth": [dataset.source, dataset.config] if model.needs_truth else None,
                 "seed": seed,
                 # Some models without a recipe ignore the clock and are the same under any budget, but the harness
                 # cannot know which.
@@ -88,8 +92,36 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
                 evaluations.append(_evaluation(cell_id, dataset, model, None, once))
             if sampling:
                 evaluations += [_evaluation(cell_id, dataset, model, sampler, sampling) for sampler in model.samplers]
-            cells.append(Cell(cell_id, model, dataset, seed, budget, device, card.get("error", ""), tuple(evaluations)))
+            cells.append(
+                Cell(
+                    cell_id,
+                    model,
+                    dataset,
+                    seed,
+                    budget,
+                    device,
+                    card.get("error", ""),
+                    card.get("sha256", ""),
+                    tuple(evaluations),
+                )
+            )
+    _refuse_twins(cells)
     return cells
+
+
+def _refuse_twins(cells: list[Cell]) -> None:
+    seen: dict[str, str] = {}
+    for cell in cells:
+        names = {cell.id: cell.label}
+        for planned in cell.evaluations:
+            label = f"{cell.label}, {planned.sampler.label if planned.sampler else 'likelihood'}"
+            if planned.id in names:
+                raise SuiteError([Problem(f"{names[planned.id]} and {label} are the same setting; remove one of them")])
+            names[planned.id] = label
+        if cell.id in seen:
+            problem = f"{seen[cell.id]} and {cell.label} are the same, options and data; remove one of them"
+            raise SuiteError([Problem(problem)])
+        seen[cell.id] = cell.label
 
 
 def _evaluation(
@@ -97,7 +129,7 @@ def _evaluation(
 ) -> PlannedEvaluation:
     identity = {
         "cell": cell_id,
-        "dataset": dataset.source,
+        "dataset": [dataset.source, dataset.config],
         "sampler": None if sampler is None else [sampler.name, sampler.config],
         "likelihood": model.likelihood_options if sampler is None else None,
         "source": model.likelihood_source if sampler is None else sampler.source,

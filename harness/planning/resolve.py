@@ -13,7 +13,7 @@ from ..contracts.config import Config
 from ..errors import PluginError, Problem, SuiteError, did_you_mean
 from ..identity import Provenance
 from ..plugins import Registry
-from .sources import class_source, evaluation_source, training_source
+from .sources import class_source, evaluation_source, members_used, training_source
 from .suite import Document, Suite, config_problems, validate
 
 Options = dict[str, Any]
@@ -87,13 +87,15 @@ class _Resolver:
     def __init__(self, document: Document, registry: Registry) -> None:
         self.document, self.registry = document, registry
         self.problems: list[Problem] = []
+        self.used: frozenset[str] = frozenset()
 
     def resolve(self) -> Resolved:
         suite, self.problems = validate(self.document)
         values = self.document.values
         datasets = self._entries("datasets", values.get("datasets"), self._datasets)
-        models = self._entries("models", values.get("models"), self._models)
         metrics = self._metrics(values.get("metrics"))
+        self.used = members_used(tuple(self.registry.get("metrics", metric.name) for metric in metrics))
+        models = self._entries("models", values.get("models"), self._models)
         for kind, choices in (("model", models), ("dataset", datasets)):
             labels = [choice.label for choice in choices]
             for label in sorted({label for label in labels if labels.count(label) > 1}):
@@ -166,7 +168,7 @@ class _Resolver:
                 config.model_dump(mode="json"),
                 provenance,
                 training_source(cls),
-                likelihood_source=evaluation_source(cls, None),
+                likelihood_source=evaluation_source(cls, None, self.used),
                 needs_truth=bool(cls(config).needs_truth),
                 recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
                 likelihood_options=likelihoods[0][1].model_dump(mode="json") if likelihoods else {},
@@ -185,7 +187,7 @@ class _Resolver:
         known = {sampler.name: sampler for sampler in cls.samplers}
         found = []
         if entries is None:
-            found = [_setting(cls, name, sampler()) for name, sampler in known.items()]
+            found = [self._setting(cls, name, sampler()) for name, sampler in known.items()]
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             path = (*base, index)
             if not isinstance(entry, dict):
@@ -199,14 +201,18 @@ class _Resolver:
                 continue
             options = {key: value for key, value in entry.items() if key != "name"}
             for given, sampler in self._grid(known[name], options, path):
-                found.append(_setting(cls, label(name, given), sampler))
+                found.append(self._setting(cls, label(name, given), sampler))
         found = list({choice.label: choice for choice in found}.values())
         for sampler in cls.always_samplers:
             options = sampler.model_dump(mode="json")
             if not any((choice.name, choice.config) == (sampler.name, options) for choice in found):
                 given = sampler.model_dump(mode="json", exclude_unset=True)
-                found.append(_setting(cls, label(sampler.name, given), sampler))
+                found.append(self._setting(cls, label(sampler.name, given), sampler))
         return found
+
+    def _setting(self, model: type[Any], label: str, sampler: Any) -> Choice:
+        source = evaluation_source(model, type(sampler), self.used)
+        return Choice(sampler.name, label, sampler.model_dump(mode="json"), source=source)
 
     def _metrics(self, entries: Any) -> list[MetricChoice]:
         if entries is None:
@@ -266,11 +272,6 @@ def _accepts(cls: type[Config], key: str, value: Any) -> bool:
     return True
 
 
-def _setting(model: type[Any], label: str, sampler: Any) -> Choice:
-    source = evaluation_source(model, type(sampler))
-    return Choice(sampler.name, label, sampler.model_dump(mode="json"), source=source)
-
-
 def label(name: str, given: Mapping[str, Any]) -> str:
     """The label of a name with options, such as `heun(steps=18)`."""
     if not given:
@@ -283,4 +284,6 @@ def _short(value: Any) -> str:
         return "x".join(_short(element) for element in value)
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)

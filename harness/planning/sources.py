@@ -7,9 +7,13 @@ from typing import Any
 from ..identity import Reach
 
 TRAINING = ("trilemma.harness.execution.stages:prepare", "trilemma.harness.execution.stages:train")
+GLUE = tuple(f"trilemma.harness.execution.worker:{name}" for name in ("work", "CellWorker._model", "CellWorker._train"))
+"""Code that hands a job to the stages. It counts itself, but not what it reaches, such as the store."""
+EVALUATION_GLUE = "trilemma.harness.execution.worker:CellWorker._evaluate"
 EVALUATION = ("trilemma.harness.execution.stages:restore", "trilemma.harness.evaluation.evaluation:Evaluation")
 
-_hashes: dict[tuple[str, type[Any], type[Any] | None], str] = {}
+_hashes: dict[tuple[Any, ...], str] = {}
+_wholes: dict[type[Any], tuple[str, frozenset[str]]] = {}
 
 
 def training_source(model: type[Any]) -> str:
@@ -24,13 +28,17 @@ def training_source(model: type[Any]) -> str:
     return _hashes[key]
 
 
-def evaluation_source(model: type[Any], sampler: type[Any] | None) -> str:
-    """Hash of the code that an evaluation reaches besides its metrics: training, the likelihood, and one sampler."""
-    key = ("evaluation", model, sampler)
+def evaluation_source(model: type[Any], sampler: type[Any] | None, used: frozenset[str] = frozenset()) -> str:
+    """Hash of the code that an evaluation reaches besides its metrics: training, the likelihood, and one sampler.
+
+    `used` are the names of members of models that metrics use.
+    """
+    key = ("evaluation", model, sampler, used)
     if key not in _hashes:
-        reach = _training(model)
+        reach = _training(model).add_attributes(used)
         for where in EVALUATION:
             reach.add_name(where, whole=True)
+        reach.add_code(EVALUATION_GLUE)
         if sampler is not None:
             reach.add(sampler, whole=True)
         _hashes[key] = reach.hash()
@@ -39,21 +47,33 @@ def evaluation_source(model: type[Any], sampler: type[Any] | None) -> str:
 
 def class_source(cls: type[Any]) -> str:
     """Hash of the code of a dataset or a metric, and of the code that it reaches."""
-    key = ("class", cls, None)
-    if key not in _hashes:
-        _hashes[key] = Reach({_package(cls)}).add(cls, whole=True).hash()
-    return _hashes[key]
+    return _whole(cls)[0]
+
+
+def members_used(metrics: tuple[type[Any], ...]) -> frozenset[str]:
+    """The names of the members of models that metrics use themselves, such as `evaluation.model.encode`."""
+    return frozenset().union(*(_whole(cls)[1] for cls in metrics))
 
 
 def forget() -> None:
     """Clear the cache, so that every hash is computed again."""
     _hashes.clear()
+    _wholes.clear()
+
+
+def _whole(cls: type[Any]) -> tuple[str, frozenset[str]]:
+    if cls not in _wholes:
+        reach = Reach({_package(cls)}).add(cls, whole=True)
+        _wholes[cls] = reach.hash(), reach.of_model
+    return _wholes[cls]
 
 
 def _training(model: type[Any]) -> Reach:
     reach = Reach({_package(model)}).add(model)
     for where in TRAINING:
         reach.add_name(where)
+    for where in GLUE:
+        reach.add_code(where)
     return reach
 
 

@@ -45,6 +45,8 @@ EDITS = {
     "the seeding": ("code", "seeded"),
     "the seeds of the splits": ("code", "Prepared.split"),
     "data preparation": ("code", "Space.fit"),
+    "the settings of torch": ("code", "work"),
+    "how a job is handed over": ("code", "CellWorker._train"),
     "the loop": ("code", "train_model"),
     "one score SDE": ("code", "VpSde.build|make_diffusion|loss"),
     "one flow": ("code", "RealNVP.make"),
@@ -68,7 +70,7 @@ class Trial:
         self.hashes: dict[Any, tuple[str, frozenset[str]]] = {}
         self.asking: set[str] = set()
         patch.setattr(identity, "module", self.module)
-        for name in ("training_source", "evaluation_source", "class_source"):
+        for name in ("training_source", "evaluation_source", "class_source", "members_used"):
             patch.setattr(resolve, name, self.kept(getattr(sources, name)))
         self.registry = Registry(builtin_only=True)
         self.registry.load_everything()
@@ -227,7 +229,10 @@ def test_a_metric_is_evaluated_again_for_all_models_and_nothing_is_trained(
     assert samplers == stage if stage is not None else "" not in samplers
 
 
-@pytest.mark.parametrize("edit", ["the seeding", "the seeds of the splits", "data preparation"])
+@pytest.mark.parametrize(
+    "edit",
+    ["the seeding", "the seeds of the splits", "data preparation", "the settings of torch", "how a job is handed over"],
+)
 def test_seeding_and_data_preparation_redo_everything(changed: Any, edit: str) -> None:
     trained, evaluated = changed[edit]
     assert models(trained) == models(evaluated) == ALL
