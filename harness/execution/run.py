@@ -19,7 +19,9 @@ from ..planning.cell import Cell, data_id, plan
 from ..planning.resolve import Choice, Resolved
 from ..planning.suite import Limits
 from ..plugins import Registry
-from ..store.store import Store, check_claim, write_json
+from ..store.claim import check_claim
+from ..store.files import write_json
+from ..store.store import Store
 from .environment import available_cores, environment, visible_gpus
 from .executors import run_local
 from .outcomes import failure, name_of, outcome_of
