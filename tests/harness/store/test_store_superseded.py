@@ -77,7 +77,7 @@ def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite
     assert frame["superseded"].sum() == (~frame["superseded"]).sum()
 
 
-def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path) -> None:
+def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path, command: Command) -> None:
     """The newest of three versions of a cell was interrupted: the second stays, and supersedes the first."""
     file = finished_copy / "run.json"
     record = json.loads(file.read_text())
@@ -91,6 +91,8 @@ def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path) -> N
     superseded = frame.groupby("cell")["superseded"].all()
     assert superseded[[first["id"], "newer1", "newer2"]].tolist() == [True, False, False]
     assert set(frame.loc[frame["cell"] == "newer2", "outcome"]) == {"interrupted"}
+    assert command("report", finished_copy).exit_code == 0
+    assert "not run yet" in (finished_copy / "report.md").read_text()
     shutil.rmtree(finished_copy / "cells" / "newer1")
     shutil.rmtree(finished_copy / "cells" / first["id"])
     frame = trilemma.load_results(finished_copy, superseded=True)
