@@ -19,7 +19,9 @@ from ..planning.cell import Cell, data_id, plan
 from ..planning.resolve import Choice, Resolved
 from ..planning.suite import Limits
 from ..plugins import Registry
-from ..store.store import Store, check_claim, write_json
+from ..store.claim import check_claim
+from ..store.files import write_json
+from ..store.store import Store
 from .environment import available_cores, environment, visible_gpus
 from .executors import run_local
 from .outcomes import failure, name_of, outcome_of
@@ -203,12 +205,15 @@ class Runner:
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
         gpu: str | None = None,
     ) -> Ending:
-        folder = store.path.resolve() / "tmp" / f"job-{id}"
+        home = store.path.resolve()
+        folder, log = home / "tmp" / f"job-{id}", home / "logs" / f"{id}.log"
+        for link in filter(Path.is_symlink, (folder, log)):
+            link.unlink()  # the link itself, to write nothing into what it leads to
         folder.mkdir(parents=True, exist_ok=True)
         events = folder / "events.jsonl"
         events.unlink(missing_ok=True)
         common = {
-            "store": str(store.path.resolve()),
+            "store": str(home),
             "events": str(events),
             "plugins": list(self.plugin_files),
             "threads": self.threads,
@@ -217,7 +222,6 @@ class Runner:
         env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         write_json(folder / "job.json", {**common, **job})
-        log = store.path.resolve() / "logs" / f"{id}.log"
         try:
             return supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
         finally:

@@ -33,17 +33,21 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     with outcome `unsupported`. The column `selected` marks the rows that the latest run selected.
 
     A row is superseded if there is a newer one of the same model, options, dataset, seed, budget, device, sampler
-    setting and metric, because code, data or the options of the metric have changed. Superseded rows are left out,
-    unless `superseded` is true; the column `superseded` marks them. Raises StoreError if the directory holds no run.
+    setting and metric, because code, data or the options of the metric have changed. What has not run supersedes only
+    what has not run either. Superseded rows are left out, unless `superseded` is true; the column `superseded` marks
+    them. Raises StoreError if the directory holds no run, or its run.json cannot be read.
     """
     record = store.run()
     rows = [row for cell in record["cells"] for row in _cell_rows(store, cell)]
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, "_cell_run", "_run"])
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, "_cell_run", "_run", "_stored"])
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
     frame["selected"] = frame["_run"] == len(record["runs"]) - 1
-    latest = frame.groupby(_LINE, dropna=False)["_cell_run"].transform("max")
-    frame["superseded"] = frame["superseded"].astype(bool) | (frame["_cell_run"] < latest)
+    stored = frame["_stored"].astype(bool)
+    frame["_stored_run"] = frame["_cell_run"].where(stored)  # NaN for a cell without a record
+    latest = frame.groupby(_LINE, dropna=False)[["_cell_run", "_stored_run"]].transform("max")
+    newest = latest["_stored_run"].where(stored, latest["_cell_run"])
+    frame["superseded"] = frame["superseded"].astype(bool) | (frame["_cell_run"] < newest)
     return frame.loc[superseded | ~frame["superseded"], list(COLUMNS)].reset_index(drop=True)
 
 
@@ -72,13 +76,14 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "superseded": False,
         "_cell_run": cell["run"],
         "_run": cell["run"],
+        "_stored": record is not None,
     }
     if record is None or record["outcome"] != "ok":
         yield base | _ending(record)
         return
     base["steps"] = record["training"]["steps"]
     for planned in cell["evaluations"]:
-        yield from _evaluation_rows(store, planned, _later_metrics(cell, planned), base)
+        yield from _evaluation_rows(store, planned, _later_metrics(store, cell, planned), base)
 
 
 def _evaluation_rows(
@@ -101,13 +106,19 @@ def _evaluation_rows(
         yield here | _ending(found) | all_later
 
 
-def _later_metrics(cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
-    """The metrics that later runs have selected again at the same sampler setting of the cell."""
+def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
+    """The metrics that later runs have selected again at the same sampler setting of the cell.
+
+    Those that have not run count only if `planned` has not run either.
+    """
     label = planned["sampler"] and planned["sampler"]["label"]
+    pending = store.record("evaluations", planned["id"]) is None
     return {
         metric["name"]
         for other in cell["evaluations"]
-        if other["run"] > planned["run"] and (other["sampler"] and other["sampler"]["label"]) == label
+        if other["run"] > planned["run"]
+        and (other["sampler"] and other["sampler"]["label"]) == label
+        and (pending or store.record("evaluations", other["id"]) is not None)
         for metric in other["metrics"]
     }
 

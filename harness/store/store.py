@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -23,72 +22,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
+from .claim import FOLDERS, MARKER, check_marker, claim_directory
+from .files import flush, read_json, write_json
+from .records import FORMAT, is_complete, read_run
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-FORMAT = 2
-MARKER = "trilemma.json"
-_FOLDERS = ("cells", "evaluations", "data", "logs", "tmp")
 _OWN_TEMPORARY = re.compile(r"job-[0-9a-f]{20}|(old-)?(cells|evaluations|data)-[\w-]+-\d+")
-
-
-def claim_directory(path: Path) -> None:
-    """Make `path` a run directory. It must not exist, or be empty, or already have the marker of trilemma.
-
-    So trilemma never changes files that it did not write. Raises StoreError for any other directory, before anything is
-    written.
-    """
-    check_claim(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not (path / MARKER).exists():
-            write_json(path / MARKER, {"format": FORMAT, "about": "this directory is written by trilemma"})
-    except OSError as error:
-        raise StoreError(f"directory {path} cannot be written: {error}; choose another with --out") from None
-
-
-def check_claim(path: Path) -> None:
-    """Check without writing that `claim_directory` would succeed. Raises StoreError if it would not."""
-    try:
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-            return
-    except OSError as error:
-        raise StoreError(f"directory {path} cannot be read: {error}; choose another with --out") from None
-    if not path.is_dir():
-        raise StoreError(f"{path} is a file, not a directory; choose another with --out")
-    _check_marker(
-        path,
-        f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
-        "nothing in it was changed; choose another with --out",
-    )
-
-
-def _check_marker(path: Path, otherwise: str) -> None:
-    marker = path / MARKER
-    record = None if marker.is_symlink() else _read_json(marker)
-    if record is not None and record.get("format") == FORMAT:
-        return
-    if record is not None:
-        found = record.get("format")
-        raise StoreError(
-            f"{path} has the format {found}, but this version of trilemma reads and writes format {FORMAT}; "
-            "choose another directory"
-        )
-    if "cells" in (_read_json(path / "run.json") or {}):
-        raise StoreError(
-            f"{path} was written by trilemma 0.1, whose run directories have no marker ({MARKER}) and identify cells "
-            "in another way, so this version neither reads nor changes it; choose another with --out"
-        )
-    raise StoreError(otherwise)
 
 
 class Store:
     """A run directory. Reading never changes it. Folders that are incomplete or unreadable count as absent."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        path = Path(path)
+        # A link to a whole run directory is followed. A link that leads nowhere is kept, for the check to refuse it.
+        self.path = path.resolve() if path.is_symlink() and path.exists() else path
 
     # Writing
 
@@ -101,9 +52,7 @@ class Store:
         """
         claim_directory(self.path)
         try:
-            for name in _FOLDERS:
-                if (self.path / name).is_symlink():
-                    raise StoreError(f"{self.path / name} is a link, which trilemma does not follow; remove it")
+            for name in FOLDERS:
                 (self.path / name).mkdir(exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
             lock = os.fdopen(os.open(self.path / ".lock", flags, 0o644), "a")
@@ -142,12 +91,12 @@ class Store:
             for name, values in (tensors or {}).items():
                 file = staging / f"{name}.safetensors"
                 save_file({key: value.detach().cpu().contiguous().clone() for key, value in values.items()}, file)
-                _flush(file)
-            _flush(staging)
+                flush(file)
+            flush(staging)
             if target.exists():
                 os.rename(target, staging.with_name(f"old-{staging.name}"))
             os.rename(staging, target)
-            _flush(target.parent)
+            flush(target.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(staging.with_name(f"old-{staging.name}"), ignore_errors=True)
@@ -156,9 +105,9 @@ class Store:
         """Add a run and the cells that it selects to run.json.
 
         The cells of earlier runs stay, in their order. The key `run` of a cell and of an evaluation is the number of
-        the latest run that selected it.
+        the latest run that selected it. Raises StoreError, and changes nothing, if run.json cannot be read.
         """
-        before = self._run_record() or {"runs": [], "cells": []}
+        before = read_run(self.path) or {"runs": [], "cells": []}
         number = len(before["runs"])
         known: dict[str, dict[str, Any]] = {cell["id"]: cell for cell in before["cells"]}
         for cell in cells:
@@ -172,24 +121,22 @@ class Store:
     # Reading
 
     def run(self) -> dict[str, Any]:
-        """The content of run.json: `runs`, with the latest last, and `cells`. Raises StoreError if there is no run."""
+        """The content of run.json: `runs`, with the latest last, and `cells`.
+
+        Raises StoreError if there is no run, or if run.json cannot be read.
+        """
         if not self.path.is_dir():
             raise StoreError(f"there is no run directory {self.path}; `trilemma run --out {self.path}` makes one")
-        _check_marker(self.path, f"{self.path} holds no run (no {MARKER}); `trilemma run --out {self.path}` makes one")
-        record = self._run_record()
+        check_marker(self.path, f"{self.path} holds no run (no {MARKER}); `trilemma run --out {self.path}` makes one")
+        record = read_run(self.path)
         if record is None:
-            raise StoreError(
-                f"{self.path} holds no run (no readable run.json); `trilemma run --out {self.path}` makes one"
-            )
+            raise StoreError(f"{self.path} holds no run (no run.json); `trilemma run --out {self.path}` makes one")
         return record
 
-    def _run_record(self) -> dict[str, Any] | None:
-        record = _read_json(self.path / "run.json")
-        return record if record is not None and record.get("format") == FORMAT else None
-
     def record(self, kind: str, id: str) -> dict[str, Any] | None:
-        """The record of one folder; None if it is absent or unreadable."""
-        return _read_json(self.path / kind / id / "record.json")
+        """The record of one folder; None if it is absent, unreadable or incomplete."""
+        record = read_json(self.path / kind / id / "record.json")
+        return record if record is not None and is_complete(kind, record) else None
 
     def tensors(self, kind: str, id: str, name: str) -> dict[str, Tensor] | None:
         """The tensors of one safetensors file of a folder; None if it is absent or unreadable."""
@@ -222,32 +169,3 @@ class Store:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
-
-
-def write_json(file: Path, record: Any) -> None:
-    """Write a JSON file atomically: under a temporary name, then flushed and renamed."""
-    staging = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with staging.open("w", encoding="utf-8") as stream:
-            json.dump(record, stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(staging, file)
-    finally:
-        staging.unlink(missing_ok=True)
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from trilemma.harness.errors import TrilemmaError as TrilemmaError
     from trilemma.harness.errors import UnsupportedError as UnsupportedError
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
-    from trilemma.harness.store.store import claim_directory as claim_directory
+    from trilemma.harness.store.claim import claim_directory as claim_directory
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
@@ -113,7 +113,7 @@ _PUBLIC = {
     "Truth": "contracts.model",
     "UnsupportedError": "errors",
     "Update": "training.neural",
-    "claim_directory": "store.store",
+    "claim_directory": "store.claim",
     "compare_paired": "analysis.paired",
     "conformance_checks": "conformance.checks",
     "front_membership": "analysis.pareto",

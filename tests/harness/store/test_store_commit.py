@@ -20,12 +20,12 @@ def _write_for_ever(path: str) -> None:
     number = 0
     while True:
         number += 1
-        store.commit("cells", "one", {"number": number}, {"model": {"x": torch.full((200,), float(number))}})
+        store.commit("data", "one", {"number": number}, {"model": {"x": torch.full((200,), float(number))}})
 
 
 def _write_own(path: str, name: str) -> None:
     for number in range(20):
-        Store(path).commit("cells", f"{name}-{number}", {"number": number})
+        Store(path).commit("data", f"{name}-{number}", {"number": number})
 
 
 def make(path: Path) -> Store:
@@ -44,7 +44,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_record(tmp_path: Path) -> None:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        record, tensors = store.record("cells", "one"), store.tensors("cells", "one", "model")
+        record, tensors = store.record("data", "one"), store.tensors("data", "one", "model")
         if record is not None:  # the kill may fall between the two renames: then the old folder is gone, not broken
             assert tensors is not None
             assert tensors["x"].eq(record["number"]).all()
@@ -60,21 +60,21 @@ def test_concurrent_writers_keep_everything(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    found = [store.record("cells", f"{name}-{number}") for name in "abcd" for number in range(20)]
+    found = [store.record("data", f"{name}-{number}") for name in "abcd" for number in range(20)]
     assert all(record is not None for record in found)
 
 
 def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(tmp_path)
-    store.commit("cells", "one", {"number": 1})
+    store.commit("data", "one", {"number": 1})
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        store.commit("cells", "one", {"number": 2})
-    record = store.record("cells", "one")
+        store.commit("data", "one", {"number": 2})
+    record = store.record("data", "one")
     assert record is not None
     assert record["number"] == 1
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -83,13 +83,13 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2]", b'{"outcome": '])
 def test_garbage_counts_as_absent(content: bytes, tmp_path: Path) -> None:
     store = make(tmp_path)
-    store.commit("cells", "one", {"number": 1}, {"model": {"x": torch.zeros(3)}})
-    (tmp_path / "cells" / "one" / "record.json").write_bytes(content)
-    (tmp_path / "cells" / "one" / "model.safetensors").write_bytes(content)
-    assert store.record("cells", "one") is None
-    assert store.tensors("cells", "one", "model") is None
-    store.commit("cells", "one", {"number": 2})
-    assert store.record("cells", "one") == {"format": 2, "number": 2}
+    store.commit("data", "one", {"number": 1}, {"model": {"x": torch.zeros(3)}})
+    (tmp_path / "data" / "one" / "record.json").write_bytes(content)
+    (tmp_path / "data" / "one" / "model.safetensors").write_bytes(content)
+    assert store.record("data", "one") is None
+    assert store.tensors("data", "one", "model") is None
+    store.commit("data", "one", {"number": 2})
+    assert store.record("data", "one") == {"format": 2, "number": 2}
 
 
 def test_a_directory_without_a_run_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

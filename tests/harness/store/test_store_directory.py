@@ -10,7 +10,9 @@ import pytest
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.store.store import MARKER, Store, write_json
+from trilemma.harness.store.claim import MARKER
+from trilemma.harness.store.files import write_json
+from trilemma.harness.store.store import Store
 
 Suite = dict[str, Any]
 

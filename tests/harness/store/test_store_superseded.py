@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,3 +75,37 @@ def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite
     counts = frame.drop_duplicates("cell").groupby("label")["superseded"].sum()
     assert counts.to_dict() == {"gaussian": 1, "realnvp(transforms=2)": 1, "realnvp(transforms=3)": 1}
     assert frame["superseded"].sum() == (~frame["superseded"]).sum()
+
+
+def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path, command: Command) -> None:
+    """The newest of three versions of a cell was interrupted: the second stays, and supersedes the first."""
+    file = finished_copy / "run.json"
+    record = json.loads(file.read_text())
+    first = record["cells"][0]
+    record["runs"] *= 3
+    for number in (1, 2):
+        record["cells"].append({**first, "id": f"newer{number}", "run": number})
+    shutil.copytree(finished_copy / "cells" / first["id"], finished_copy / "cells" / "newer1")
+    file.write_text(json.dumps(record))
+    frame = trilemma.load_results(finished_copy, superseded=True)
+    superseded = frame.groupby("cell")["superseded"].all()
+    assert superseded[[first["id"], "newer1", "newer2"]].tolist() == [True, False, False]
+    assert set(frame.loc[frame["cell"] == "newer2", "outcome"]) == {"interrupted"}
+    assert command("report", finished_copy).exit_code == 0
+    assert "not run yet" in (finished_copy / "report.md").read_text()
+    shutil.rmtree(finished_copy / "cells" / "newer1")
+    shutil.rmtree(finished_copy / "cells" / first["id"])
+    frame = trilemma.load_results(finished_copy, superseded=True)
+    superseded = frame.groupby("cell")["superseded"].all()
+    assert superseded[[first["id"], "newer1", "newer2"]].tolist() == [True, True, False]
+
+
+def test_an_evaluation_that_has_not_run_hides_no_older_result(finished_copy: Path, tiny_suite: Suite) -> None:
+    changed = {**tiny_suite, "metrics": {"wasserstein": {"n": 40, "draws": 2}}}
+    frame = trilemma.run(changed, out=finished_copy, models=["gaussian"])
+    newer = frame.loc[frame["n"] == 40, "evaluation"].unique()
+    assert len(newer) == 1
+    shutil.rmtree(finished_copy / "evaluations" / newer[0])
+    frame = trilemma.load_results(finished_copy)
+    assert 50 in frame.loc[(frame["metric"] == "w2") & (frame["label"] == "gaussian"), "n"].tolist()
+    assert set(frame.loc[frame["evaluation"] == newer[0], "outcome"]) == {"interrupted"}

@@ -1,0 +1,88 @@
+"""Which directories trilemma writes into: new ones, empty ones, and those that it made itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import StoreError
+from .files import read_json, write_json
+from .records import FORMAT, read_run
+
+MARKER = "trilemma.json"
+FOLDERS = ("cells", "evaluations", "data", "logs", "tmp")
+_OTHER = "choose another with --out"
+
+
+def claim_directory(path: Path, *, of: Path | None = None) -> None:
+    """Make `path` a run directory. It must not exist, or be empty, or already have the marker of trilemma.
+
+    So trilemma never changes files that it did not write. With `of`, the directory is for a report of that run, and
+    must not be the directory of another run. Raises StoreError for any other directory, before anything is written.
+    """
+    check_claim(path)
+    if of is not None and (path / "run.json").exists() and path.resolve() != of.resolve():
+        raise StoreError(f"{path} is the directory of another run, whose report would be replaced; {_OTHER}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / MARKER).exists():
+            write_json(path / MARKER, {"format": FORMAT, "about": "this directory is written by trilemma"})
+    except OSError as error:
+        raise StoreError(f"directory {path} cannot be written: {error}; {_OTHER}") from None
+
+
+def check_claim(path: Path) -> None:
+    """Check without writing that `claim_directory` would succeed. Raises StoreError if it would not."""
+    try:
+        if not path.exists():
+            _check_new(path)
+            return
+        empty = path.is_dir() and not any(path.iterdir())
+    except OSError as error:
+        raise StoreError(f"directory {path} cannot be read: {error}; {_OTHER}") from None
+    if not path.is_dir():
+        raise StoreError(f"{path} is a file, not a directory; {_OTHER}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StoreError(f"directory {path} cannot be written: permission denied; {_OTHER}")
+    if empty:
+        return
+    check_marker(
+        path,
+        f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
+        f"nothing in it was changed; {_OTHER}",
+    )
+    for name in (*FOLDERS, ".timing"):
+        if (path / name).is_symlink():
+            raise StoreError(f"{path / name} is a link, which trilemma does not follow; remove it")
+    read_run(path)
+
+
+def _check_new(path: Path) -> None:
+    """Check that a directory that does not exist can be made."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link to {os.readlink(path)}, which does not exist; {_OTHER}")
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise StoreError(f"directory {path} cannot be made: {above} is not a directory; {_OTHER}")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise StoreError(f"directory {path} cannot be made: {above} cannot be written; {_OTHER}")
+
+
+def check_marker(path: Path, otherwise: str) -> None:
+    """Check that trilemma made the directory. Raises StoreError, with the message `otherwise` if nothing says more."""
+    marker = path / MARKER
+    record = None if marker.is_symlink() else read_json(marker)
+    if record is not None and record.get("format") == FORMAT:
+        return
+    if record is not None:
+        found = record.get("format")
+        raise StoreError(
+            f"{path} has the format {found}, but this version of trilemma reads and writes format {FORMAT}; "
+            "choose another directory"
+        )
+    if "cells" in (read_json(path / "run.json") or {}):
+        raise StoreError(
+            f"{path} was written by trilemma 0.1, whose run directories have no marker ({MARKER}) and identify cells "
+            f"in another way, so this version neither reads nor changes it; {_OTHER}"
+        )
+    raise StoreError(otherwise)
