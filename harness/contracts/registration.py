@@ -12,6 +12,7 @@ from .config import Config
 from .dataset import Dataset
 from .metric import Metric
 from .model import LikelihoodKind, Model, Sampler
+from .options import check_options
 from .recipe import Recipe
 from .result import Quantity
 from .section import ReportSection
@@ -63,6 +64,7 @@ def _check_model(cls: Any) -> None:
         if not inspect.isclass(sampler) or not issubclass(sampler, Sampler):
             raise PluginError(f"{sampler!r} in samplers is not a subclass of trilemma.Sampler")
         _require_name(getattr(sampler, "name", None), f"name of sampler {sampler.__name__}")
+        check_options(f"sampler {sampler.__name__}", sampler)
     _distinct("samplers", [sampler.name for sampler in samplers])
     for setting in _tuple("always_samplers", cls.always_samplers):
         if type(setting) not in samplers:
@@ -142,6 +144,7 @@ def _records(cls: Any, *names: str) -> None:
         record = getattr(cls, name)
         if not inspect.isclass(record) or not issubclass(record, Config):
             raise PluginError(f"{name} is {record!r}, not a subclass of trilemma.Config")
+        check_options(name, record)
 
 
 def _distinct(what: str, names: list[str]) -> None:
