@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ..contracts.metric import Metric
+from ..contracts.registration import require_plain
 from ..contracts.result import Result
 from ..errors import DivergedError, PluginError
 
@@ -25,12 +26,12 @@ class Gathered:
     def add(self, found: list[Result], metric: Metric, number: int) -> None:
         """Add the results of the metric with this number in the evaluation: all of them, or none if one is mistaken.
 
-        Raises DivergedError for NaN. Raises PluginError for a name that the metric gives twice or that belongs to
-        another metric, and for details that JSON cannot hold.
+        Raises DivergedError for NaN. Raises PluginError for a name that is not plain, that the metric gives twice or
+        that belongs to another metric, and for details that JSON cannot hold.
         """
         if nans := [result.metric for result in found if math.isnan(result.value)]:
             raise DivergedError(f"metric '{metric.name}' gave NaN for {', '.join(nans)}")
-        self._require_own_names(found, metric.name)
+        self._require_names(found, metric.name)
         named = [quantity.name for quantity in metric.quantities]
         listed = named + [result.metric for result in found if result.metric not in named]
         self.records += [
@@ -38,9 +39,10 @@ class Gathered:
         ]
         self._owners |= {result.metric: metric.name for result in found}
 
-    def _require_own_names(self, found: list[Result], name: str) -> None:
+    def _require_names(self, found: list[Result], name: str) -> None:
         given = set()
         for result in found:
+            require_plain(result.metric, result.title)
             owner = self._owners.get(result.metric, name)
             if owner != name:
                 raise PluginError(

@@ -75,6 +75,12 @@ def test_a_name_may_be_given_once_for_each_likelihood_kind(gathered: Gathered) -
     assert len(gathered.records) == 2
 
 
+@pytest.mark.parametrize("name", ["", "two words", "[bold]x"])
+def test_names_are_plain(gathered: Gathered, name: str) -> None:
+    with pytest.raises(trilemma.PluginError, match="a quantity is named"):
+        gathered.add([result(name)], MINE(), 0)
+
+
 @pytest.mark.parametrize("wrong", [np.zeros(2), {1, 2}, {(1, 2): 3}, np.int64(1)])
 def test_details_must_be_json(gathered: Gathered, wrong: Any) -> None:
     with pytest.raises(trilemma.PluginError, match="metric 'mine' gave details of 'x' that JSON cannot hold"):
