@@ -10,12 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.summary import metrics_in_order, summary_rows
+from ..analysis.summary import RUN, metrics_in_order, summary_rows
 from ..contracts.result import COSTS, GROUPS
 from . import output
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LABEL_WIDTH = 24  # a narrow terminal folds labels and sampler settings down to this width before it drops numbers
+HEADING_WIDTH = 24
+LEAST_MESSAGE = 20
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
@@ -36,21 +40,42 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
 
 
 def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Table | Text]:
-    """The table of the main quantities with as many columns as fit the terminal, and the titles of the others."""
+    """The table of the main quantities with as many columns as fit the terminal, and the titles of the others.
+
+    One quantity always stays.
+    """
     main = rows[rows["place"] != "more"]
     shown = metrics_in_order(main)
     spared = []
-    table = _table(dataset, rows, shown)
-    for metric in _spared_first(main, shown):
-        if console.measure(table, options=console.options.update(width=1_000)).maximum <= console.width:
+    labels = sum(min(width, LABEL_WIDTH) for width in _label_widths(_table(dataset, rows, shown, 0), console))
+    room = max(LEAST_MESSAGE, min(60, console.width - labels - 4))
+    table = _table(dataset, rows, shown, room)
+    for metric in _spared_first(main, shown)[:-1]:
+        if _least_width(table, console) <= console.width:
             break
         spared.append(metric)
         shown = [name for name in shown if name != metric]
-        table = _table(dataset, rows, shown)
+        table = _table(dataset, rows, shown, room)
     yield table
     if spared:
         titles = main.drop_duplicates("metric").set_index("metric")["title"]
         yield Text(f"not shown because the terminal is narrow: {', '.join(titles[name] for name in spared)}", "dim")
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """The width of a table whose labels and sampler settings are folded."""
+    wide = console.options.update(width=10_000)
+    spare = sum(max(0, width - LABEL_WIDTH) for width in _label_widths(table, console))
+    return console.measure(table, options=wide).maximum - spare
+
+
+def _label_widths(table: Table, console: Console) -> list[int]:
+    """The widths of the columns of labels and sampler settings when nothing is folded."""
+    wide = console.options.update(width=10_000)
+    return [
+        max((console.measure(cell, options=wide).maximum for cell in column.cells), default=0)
+        for column in table.columns[:2]
+    ]
 
 
 def _spared_first(main: pd.DataFrame, shown: list[str]) -> list[str]:
@@ -71,23 +96,38 @@ def _spared_first(main: pd.DataFrame, shown: list[str]) -> list[str]:
     return sorted(shown, key=worth)
 
 
-def _table(dataset: str, rows: pd.DataFrame, here: list[str]) -> Table:
+def _table(dataset: str, rows: pd.DataFrame, here: list[str], room: int) -> Table:
+    """The table of these metrics, with messages of failures that take up to `room` characters."""
     table = Table(title=Text(dataset, "bold"), title_justify="left", box=None, pad_edge=False, expand=False)
-    table.add_column("model", no_wrap=True)
-    table.add_column("sampler", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    table.add_column("sampler", overflow="fold")
     columns = []
     for metric in here:
         own = rows[rows["metric"] == metric]
         unit, factor = _scaled(own["unit"].iloc[0], own.loc[~own["control"], "value"])
-        table.add_column(Text(f"{own['title'].iloc[0]}\n{unit}"), justify="right", no_wrap=True)
+        table.add_column(Text(f"{_short(own['title'].iloc[0])}\n{_short(unit)}"), justify="right", no_wrap=True)
         columns.append((metric, factor))
     partly = not rows["selected"].all()
     for control in (False, True):
-        for (label, _), runs in rows[rows["control"] == control].groupby(["label", "budget"], sort=False):
+        for _, runs in rows[rows["control"] == control].groupby(RUN, sort=False):
             mark = "▸ " if partly and runs["selected"].any() else ""
-            for line in _lines(f"{mark}{label}", runs, columns, "dim" if control else ""):
+            for line in _lines(f"{mark}{_label(runs, rows)}", runs, columns, "dim" if control else "", room):
                 table.add_row(*line)
     return table
+
+
+def _label(runs: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """The label of a line, with the model, budget and device by which it differs from other lines of that label."""
+    line = runs.iloc[0]
+    namesakes = rows[rows["label"] == line["label"]]
+    differing = [str(line[key]) for key in ("model", "budget", "device") if namesakes[key].nunique() > 1]
+    return f"{line['label']} ({', '.join(differing)})" if differing else str(line["label"])
+
+
+def _short(heading: str) -> str:
+    """A heading of a column in one line that is not too wide."""
+    line = " ".join(heading.split())
+    return line if len(line) <= HEADING_WIDTH else f"{line[: HEADING_WIDTH - 1].rstrip()}…"
 
 
 def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
@@ -95,7 +135,7 @@ def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
     return ("ms", 1e3) if unit == "s" and values.median() < 1 else (unit, 1.0)
 
 
-def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str) -> list[list[Text]]:
+def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str, room: int) -> list[list[Text]]:
     """The lines of one model. Its likelihood and training stand in the line of its first sampler setting."""
     once = runs[(runs["sampler"] == "") & (runs["metric"] != "")]
     failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
@@ -110,7 +150,7 @@ def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], sty
             )
     for failure in failures.itertuples():
         what = f"{failure.outcome}: {failure.message}".split("\n")[0]
-        lines.append([Text(label, style), Text(str(failure.sampler or failure.phase), style), Text(what[:60], "red")])
+        lines.append([Text(label, style), Text(str(failure.sampler or failure.phase), style), Text(what[:room], "red")])
     return [line + [Text("")] * (len(columns) + 2 - len(line)) for line in lines]
 
 

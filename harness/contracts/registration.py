@@ -12,6 +12,7 @@ from .config import Config
 from .dataset import Dataset
 from .metric import Metric
 from .model import LikelihoodKind, Model, Sampler
+from .options import check_options
 from .recipe import Recipe
 from .result import Quantity
 from .section import ReportSection
@@ -23,6 +24,7 @@ BASES: dict[str, type[Any]] = {
     "report_sections": ReportSection,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+LONGEST_TITLE = 40
 _KINDS = ("vector", "image")
 
 
@@ -63,6 +65,7 @@ def _check_model(cls: Any) -> None:
         if not inspect.isclass(sampler) or not issubclass(sampler, Sampler):
             raise PluginError(f"{sampler!r} in samplers is not a subclass of trilemma.Sampler")
         _require_name(getattr(sampler, "name", None), f"name of sampler {sampler.__name__}")
+        check_options(f"sampler {sampler.__name__}", sampler)
     _distinct("samplers", [sampler.name for sampler in samplers])
     for setting in _tuple("always_samplers", cls.always_samplers):
         if type(setting) not in samplers:
@@ -89,6 +92,7 @@ def _check_metric(cls: Any) -> None:
     for quantity in quantities:
         if not isinstance(quantity, Quantity):
             raise PluginError(f"{quantity!r} in quantities is not a trilemma.Quantity")
+        require_plain(quantity.name, quantity.title)
     _distinct("quantities", [quantity.name for quantity in quantities])
     _expectations(cls)
 
@@ -110,6 +114,18 @@ def _require_name(name: Any, what: str) -> None:
         raise PluginError(f"it has no `{what}`")
     if not _NAME.fullmatch(name):
         raise PluginError(f"{what} is {name!r}; use letters, digits, '.', '_', '+' and '-', such as my-model")
+
+
+def require_plain(name: str, title: str) -> None:
+    """Check the name of a quantity, and its title if it has one. Tables, files and figures show them as they are."""
+    if not _NAME.fullmatch(name):
+        raise PluginError(
+            f"a quantity is named {name!r}; use letters, digits, '.', '_', '+' and '-', such as mean_error"
+        )
+    if title and (not title.strip() or not title.isprintable() or len(title) > LONGEST_TITLE):
+        raise PluginError(
+            f"quantity '{name}' has the title {title!r}; use one line of at most {LONGEST_TITLE} characters"
+        )
 
 
 def _one_of(what: str, value: Any, known: Iterable[str]) -> None:
@@ -142,6 +158,7 @@ def _records(cls: Any, *names: str) -> None:
         record = getattr(cls, name)
         if not inspect.isclass(record) or not issubclass(record, Config):
             raise PluginError(f"{name} is {record!r}, not a subclass of trilemma.Config")
+        check_options(name, record)
 
 
 def _distinct(what: str, names: list[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import time
 import traceback
 from collections.abc import Iterator
@@ -19,12 +18,12 @@ from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.model import Model
 from ..contracts.recipe import Recipe
-from ..contracts.result import Result
 from ..errors import DataError, DivergedError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..plugins import Registry
 from ..store.store import Store
 from .environment import environment
+from .gathered import Gathered
 from .stages import prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
@@ -191,7 +190,7 @@ class CellWorker:
             alone=self._alone,
             progress=self.events.progress,
         )
-        results: list[dict[str, Any]] = []
+        gathered = Gathered(self.registry.classes("metrics"))
         endings: list[dict[str, Any]] = []
         tensors = {}
         for number, choice in enumerate(planned["metrics"]):
@@ -199,10 +198,7 @@ class CellWorker:
             metric_cls = self.registry.get("metrics", choice["name"])
             try:
                 metric: Metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
-                found: list[Result] = metric.compute(evaluation)
-                if nans := [result.metric for result in found if math.isnan(result.value)]:
-                    raise DivergedError(f"metric '{choice['name']}' gave NaN for {', '.join(nans)}")
-                results += _records(found, choice["name"], number, metric)
+                gathered.add(metric.compute(evaluation), metric, number)
             except Exception as error:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()
@@ -220,7 +216,7 @@ class CellWorker:
             "cell": self.job["id"],
             "sampler": sampler_spec,
             "nfe": nfe,
-            "results": results,
+            "results": gathered.records,
             "not_computed": endings,
         }
         self.store.commit("evaluations", planned["id"], record, tensors)
@@ -232,16 +228,6 @@ class CellWorker:
         with (self.store.path / ".timing").open("a") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             yield
-
-
-def _records(found: list[Result], name: str, number: int, metric: Metric) -> list[dict[str, Any]]:
-    """Results for the store, with the metric that computed them and their place in the order of tables."""
-    named = [quantity.name for quantity in metric.quantities]
-    listed = named + [result.metric for result in found if result.metric not in named]
-    return [
-        {**result.model_dump(), "computed_by": name, "order": 100 * number + listed.index(result.metric)}
-        for result in found
-    ]
 
 
 def _ending(error: Exception, phase: str, started: float) -> dict[str, Any]:

@@ -94,6 +94,12 @@ WRONG = [
     ("metrics", {"symmetric": 1}, "symmetric is 1, not of type bool"),
     ("metrics", {"quantities": ("w2",)}, "is not a trilemma.Quantity"),
     ("metrics", {"quantities": TWICE}, "two of its quantities are named 'x'"),
+    ("metrics", {"quantities": (trilemma.Quantity(name=""),)}, "a quantity is named ''; use letters"),
+    ("metrics", {"quantities": (trilemma.Quantity(name="two words"),)}, "a quantity is named 'two words'"),
+    ("metrics", {"quantities": (trilemma.Quantity(name="a<b>"),)}, "a quantity is named 'a<b>'"),
+    ("metrics", {"quantities": (trilemma.Quantity(name="x", title="a\nb"),)}, "'x' has the title .*; use one line"),
+    ("metrics", {"quantities": (trilemma.Quantity(name="x", title=" "),)}, "'x' has the title ' '"),
+    ("metrics", {"quantities": (trilemma.Quantity(name="x", title="a" * 41),)}, "at most 40 characters"),
     ("report_sections", {"order": "first"}, "order is 'first', not of type int"),
 ]
 
