@@ -26,8 +26,8 @@ def write_report(
     not affected. Returns the paths written. Raises StoreError if `out` is not empty and was not made by trilemma,
     OSError if it cannot be written.
     """
-    out = Path(out)
-    trilemma.claim_directory(out)
+    out = Path(out).resolve() if Path(out).is_symlink() else Path(out)
+    trilemma.claim_directory(out, of=view.path)
     rendered = render_sections(view, sections)
     title = str(view.suite.get("title") or view.suite.get("name") or view.path.name or "trilemma")
     page = html.render(

@@ -163,7 +163,6 @@ class Runner:
             return cell, outcome
         self.progress.cell_started(cell)
         self._observe("cell_started", path=self.store.path, cell=cell.describe())
-        evaluations = [asdict(planned) for planned in cell.evaluations if planned.id in todo.evaluations]
         job = {
             "kind": "cell",
             "id": cell.id,
@@ -175,7 +174,7 @@ class Runner:
             "budget": cell.budget,
             "train": todo.train,
             "replay": todo.replay,
-            "evaluations": evaluations,
+            "evaluations": [asdict(planned) for planned in cell.evaluations if planned.id in todo.evaluations],
         }
         on_event = partial(self.progress.cell_event, cell)
         slot = self._slots.get()

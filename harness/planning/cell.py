@@ -23,6 +23,7 @@ class PlannedEvaluation:
     id: str
     sampler: Choice | None
     metrics: tuple[MetricChoice, ...]
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,16 @@ def _refuse_twins(cells: list[Cell]) -> None:
 def _evaluation(
     cell_id: str, dataset: Choice, model: ModelChoice, sampler: Choice | None, metrics: tuple[MetricChoice, ...]
 ) -> PlannedEvaluation:
+    source = model.likelihood_source if sampler is None else sampler.source
     identity = {
         "cell": cell_id,
         "dataset": [dataset.source, dataset.config],
         "sampler": None if sampler is None else [sampler.name, sampler.config],
         "likelihood": model.likelihood_options if sampler is None else None,
-        "source": model.likelihood_source if sampler is None else sampler.source,
+        "source": source,
         "metrics": [_class(metric) for metric in metrics],
     }
-    return PlannedEvaluation(content_id(identity), sampler, metrics)
+    return PlannedEvaluation(content_id(identity), sampler, metrics, source)
 
 
 def _class(choice: Choice) -> list[Any]:

@@ -9,7 +9,10 @@ from ..identity import Reach
 TRAINING = ("trilemma.harness.execution.stages:prepare", "trilemma.harness.execution.stages:train")
 GLUE = tuple(f"trilemma.harness.execution.worker:{name}" for name in ("work", "CellWorker._model", "CellWorker._train"))
 """Code that hands a job to the stages. It counts itself, but not what it reaches, such as the store."""
-EVALUATION_GLUE = "trilemma.harness.execution.worker:CellWorker._evaluate"
+EVALUATION_GLUE = (
+    "trilemma.harness.execution.worker:CellWorker._evaluate",
+    "trilemma.harness.execution.gathered:Gathered",
+)
 EVALUATION = ("trilemma.harness.execution.stages:restore", "trilemma.harness.evaluation.evaluation:Evaluation")
 
 _hashes: dict[tuple[Any, ...], str] = {}
@@ -38,7 +41,8 @@ def evaluation_source(model: type[Any], sampler: type[Any] | None, used: frozens
         reach = _training(model).add_attributes(used)
         for where in EVALUATION:
             reach.add_name(where, whole=True)
-        reach.add_code(EVALUATION_GLUE)
+        for where in EVALUATION_GLUE:
+            reach.add_code(where)
         if sampler is not None:
             reach.add(sampler, whole=True)
         _hashes[key] = reach.hash()

@@ -107,9 +107,10 @@ def _evaluation_rows(
 
 
 def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
-    """The metrics that later runs have selected again at the same sampler setting of the cell.
+    """The metrics of an evaluation that later runs have selected again at the same sampler setting of the cell.
 
-    Those that have not run count only if `planned` has not run either.
+    If the code that a later run evaluated has changed, this is every metric: a line of a table never mixes two versions
+    of a sampler. Evaluations that have not run count only if `planned` has not run either.
     """
     label = planned["sampler"] and planned["sampler"]["label"]
     pending = store.record("evaluations", planned["id"]) is None
@@ -119,7 +120,7 @@ def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) 
         if other["run"] > planned["run"]
         and (other["sampler"] and other["sampler"]["label"]) == label
         and (pending or store.record("evaluations", other["id"]) is not None)
-        for metric in other["metrics"]
+        for metric in (other if other.get("source") == planned.get("source") else planned)["metrics"]
     }
 
 

@@ -40,6 +40,21 @@ def test_report_refuses_a_folder_of_somebody_else(finished: Path, tmp_path: Path
         assert command("report", finished, "--out", tmp_path / "new").exit_code == 0
 
 
+def test_report_never_replaces_the_report_of_another_run(finished: Path, finished_copy: Path, command: Command) -> None:
+    before = (finished_copy / "report.md").read_text()
+    refused = command("report", finished, "--out", finished_copy)
+    assert refused.exit_code == 2
+    assert "directory of another run" in refused.output
+    assert (finished_copy / "report.md").read_text() == before
+
+
+def test_report_follows_a_link_to_the_run_directory(finished_copy: Path, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "link").symlink_to(finished_copy)
+    (finished_copy / "report.html").unlink()
+    assert command("report", tmp_path / "link").exit_code == 0
+    assert (finished_copy / "report.html").is_file()
+
+
 def test_no_figure_is_written_through_a_link(finished: Path, tmp_path: Path) -> None:
     out, treasure = tmp_path / "out", tmp_path / "treasure"
     treasure.mkdir()

@@ -63,6 +63,21 @@ def test_newer_options_of_a_metric_supersede_its_older_values_only(finished_copy
     assert "older results" in (finished_copy / "report.md").read_text()
 
 
+def test_a_line_never_mixes_two_versions_of_a_sampler(finished_copy: Path, tiny_suite: Suite) -> None:
+    more = {**tiny_suite, "metrics": {"wasserstein": {"n": 50, "draws": 2}, "modes": {}}}
+    trilemma.run(more, out=finished_copy, models=["gaussian"])
+    file = finished_copy / "run.json"
+    record = json.loads(file.read_text())
+    for planned in (planned for cell in record["cells"] for planned in cell["evaluations"]):
+        planned["source"] = "that of an older version"
+    file.write_text(json.dumps(record))
+    fewer = {**tiny_suite, "metrics": {"wasserstein": {"n": 40, "draws": 2}}}
+    frame = trilemma.run(fewer, out=finished_copy, models=["gaussian"])
+    sampled = frame[(frame["label"] == "gaussian") & frame["sampler"].notna()]
+    assert "w2" in set(sampled["metric"])
+    assert "modes_covered" not in set(sampled["metric"]), "the older sampler's value beside the newer one's"
+
+
 def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite: Suite) -> None:
     table = tmp_path / "table.csv"
     values = {**tiny_suite, "datasets": [{"name": "file", "config": {"path": str(table)}}]}
