@@ -133,9 +133,10 @@ def metrics_in_order(rows: pd.DataFrame) -> list[str]:
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
+    half = (good["ci_high"] - good["ci_low"]) / 2
     about = [_details(text) for text in good["details"]]
     groups = good.assign(
-        half=(good["ci_high"] - good["ci_low"]) / 2,
+        half=half.mask(half <= 1e-12 * good["value"].abs(), 0.0),  # rounding errors are no interval
         near=good["ci_low"].fillna(good["value"]),
         far=good["ci_high"].fillna(good["value"]),
         contended=[bool(told.get("contended")) for told in about],

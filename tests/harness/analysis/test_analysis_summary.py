@@ -53,6 +53,12 @@ def test_interval_of_equal_seeds_is_still_as_wide_as_the_metrics() -> None:
     assert (one["low"], one["high"]) == (pytest.approx(0.8), pytest.approx(1.2))
 
 
+def test_a_rounding_error_is_not_shown_as_an_interval() -> None:
+    assert summary(row("edm", 0.97, half=1.1e-16)).loc["edm", "half"] == 0
+    assert summary(row("edm", 1e-9, half=1e-9)).loc["edm", "half"] == pytest.approx(1e-9)
+    assert math.isnan(summary(row("edm", 0.97, half=None)).loc["edm", "half"])
+
+
 def test_interval_of_two_seeds_covers_both() -> None:
     one = summary(row("edm", 1.0, seed=0), row("edm", 2.0, seed=1, half=0.3)).loc["edm"]
     assert (one["low"], one["high"], one["interval"]) == (pytest.approx(0.9), pytest.approx(2.3), "range")
