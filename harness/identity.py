@@ -222,8 +222,7 @@ class Reach:
         for name in found.names:
             if name in local:
                 self._imported(*local[name])
-            else:
-                self._name(source.name, name)
+            self._name(source.name, name)  # also if a local import has the same name: it may be used before that
         for chain in found.chains:
             if chain[0] not in ("self", "cls"):
                 self._chain(source, chain, local)

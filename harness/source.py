@@ -83,6 +83,10 @@ class _Reader(ast.NodeVisitor):
         for keyword in node.keywords:
             self.visit(keyword.value)
 
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        self.found.attributes.update(node.kwd_attrs)
+        self.generic_visit(node)
+
     def visit_Import(self, node: ast.Import) -> None:
         self.found.imports.append(node)
 
@@ -146,6 +150,8 @@ class Module:
             elif names := list(_defined(statement)):
                 for name in names:
                     self.definitions.setdefault(name, []).append(statement)
+                if any(bare_name(d) in self.definitions for d in getattr(statement, "decorator_list", ())):
+                    self.loose.append(statement)  # a decorator of this module may enter it into a table
             elif not is_text(statement):
                 self.loose.append(statement)
                 inside = [s for s in ast.walk(statement) if isinstance(s, ast.stmt) and s is not statement]
@@ -222,10 +228,10 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
         yield statement.name
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        for target in targets:
-            for part in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:
-                if isinstance(part, ast.Name):
-                    yield part.id
+        for target in filter(None, targets):
+            yield from (
+                part.id for part in ast.walk(target) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            )
 
 
 def is_text(statement: ast.stmt) -> bool:

@@ -87,6 +87,19 @@ def test_members_are_found_whatever_the_object_is_called(edit: Edit, text: str) 
     assert edit({"PKG/model.py": text}, ("PKG/model.py", "return 41", "return 42")) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("imports", "fit"),
+    [
+        ("TABLE = {}\ndef reg(f):\n    TABLE[0] = f\n    return f\n@reg\ndef one():\n    return 41\n", "TABLE[0]()"),
+        ("(a, (b, c)) = 1, (2, [41])\n", "c"),
+        ("def dumps():\n    return 41\n", "dumps(); from json import dumps"),
+    ],
+    ids=["table", "nested tuple", "shadowed by a local import"],
+)  # fmt: skip
+def test_names_at_the_top_of_a_module_are_followed(edit: Edit, imports: str, fit: str) -> None:
+    assert edit({"PKG/model.py": model(fit, imports=imports)}, ("PKG/model.py", "41", "42")) == (True, True)
+
+
 def test_code_beside_the_package_counts_unless_it_was_installed(edit: Edit) -> None:
     beside = {"PKGnets.py": "def net():\n    return 1\n"}
     beside["PKG/model.py"] = model("net()", imports="from PKGnets import net")
