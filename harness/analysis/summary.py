@@ -46,9 +46,9 @@ _NUMBER_COLUMNS = (
 TEXT = (
     *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
     *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
-    *("title", "group", "place", "family"),
+    *("title", "group", "place", "family", "marks"),
 )
-NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order")
+NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
 
 def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +67,9 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
     seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
     out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
-    for name, default in (("selected", True), ("superseded", False), ("ranks", True), ("pictured", True)):
+    true = {"selected", "ranks", "pictured"}
+    for name in (*sorted(true), "superseded", "unbiased"):
+        default = name in true
         flag = out[name] if name in out else pd.Series(default, index=out.index)
         out[name] = flag.map(lambda value, default=default: bool(value) if pd.notna(value) else default).astype(bool)
     out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"

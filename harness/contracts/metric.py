@@ -17,11 +17,12 @@ class Metric(ABC):
     """Base class of metrics. A metric computes one or more results from an evaluation.
 
     `stage` says what the metric uses: `likelihood` (log-densities of the trained model, once per cell), `training` (the
-    cost of training, once per cell) or `sampling` (samples, once for each sampler setting).
+    cost of training, once per cell), `sampling` (samples, once for each sampler setting) or `timing` (the time that
+    sampling takes, for each sampler setting after all cells, while nothing else runs).
     """
 
     name: ClassVar[str]
-    stage: ClassVar[Literal["likelihood", "training", "sampling"]] = "sampling"
+    stage: ClassVar[Literal["likelihood", "training", "sampling", "timing"]] = "sampling"
 
     quantities: ClassVar[tuple[Quantity, ...]] = ()
     """The quantities that the metric gives. `quantity.result(...)` makes a result."""

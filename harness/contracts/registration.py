@@ -85,7 +85,7 @@ def _check_dataset(cls: Any) -> None:
 
 
 def _check_metric(cls: Any) -> None:
-    _one_of("stage", cls.stage, ("likelihood", "training", "sampling"))
+    _one_of("stage", cls.stage, ("likelihood", "training", "sampling", "timing"))
     _typed(cls, bool, "compares", "symmetric")
     _records(cls, "Config")
     quantities = _tuple("quantities", cls.quantities)

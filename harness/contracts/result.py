@@ -38,7 +38,11 @@ and stands for its group where only one number is shown. `more` numbers are in a
 class Result(Config):
     """One number: metric, value, unit, 95 % confidence interval, noise floor, sample size, likelihood kind.
 
-    `title`, `group`, `place`, `ranks` and `least` say how to show and rank it. `Quantity.result` sets them.
+    `title`, `group`, `place`, `ranks`, `least` and `unbiased` say how to show and rank it. `Quantity.result` sets them.
+
+    A metric that finds that a model cannot be ranked gives the reason in `marks`. A mark of a number of the group
+    `training` concerns the whole model, a mark of a metric of samples the sampler setting, and any other mark the
+    likelihood of the model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
@@ -57,6 +61,11 @@ class Result(Config):
     place: Place = "main"
     ranks: bool = Field(True, description="whether models may be ranked by this number on this dataset")
     least: float | None = Field(None, description="lower limit of the true value; an interval below it is an error")
+    unbiased: bool = Field(False, description="whether values of different sample sizes may be compared")
+    noise: float | None = Field(
+        None, gt=0, description="about how large the value of the true distribution is by chance, at these sizes"
+    )
+    marks: tuple[str, ...] = Field((), description="why what this number is about must not be ranked, in a few words")
     details: dict[str, Any] = {}
 
 
@@ -77,6 +86,7 @@ class Quantity(Config):
     least_dim: int = Field(1, description="fewest dimensions in which it may be read")
     most_dim: int | None = Field(None, description="most dimensions in which it may be read")
     least: float | None = Field(None, description="lower limit of the true value")
+    unbiased: bool = Field(False, description="whether its mean does not depend on the sample size")
 
     def readable(self, dim: int) -> bool:
         """Whether the number may be read in `dim` dimensions."""
@@ -96,8 +106,8 @@ class Quantity(Config):
     ) -> Result:
         """Make a result of this quantity for points of `dim` coordinates, with the 95 % interval `low` to `high`.
 
-        `fields` sets other fields of `Result` (`floor`, `n`, `likelihood`, `details`), or replaces fields of the
-        quantity (`unit`, `place`).
+        `fields` sets other fields of `Result` (`floor`, `n`, `likelihood`, `noise`, `marks`, `details`), or replaces
+        fields of the quantity (`unit`, `place`).
         """
         here = self.readable(dim)
         about: dict[str, Any] = {
@@ -108,5 +118,6 @@ class Quantity(Config):
             "place": self.place if here else "more",
             "ranks": self.ranks and here and self.better != "none",
             "least": self.least,
+            "unbiased": self.unbiased,
         }
         return Result(metric=self.name, value=value, ci_low=low, ci_high=high, **(about | fields))

@@ -70,7 +70,7 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     cells: list[Cell] = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
     once = tuple(metric for metric in resolved.metrics if metric.stage in ("likelihood", "training"))
-    sampling = tuple(metric for metric in resolved.metrics if metric.stage == "sampling")
+    sampling = tuple(metric for metric in resolved.metrics if metric.stage in ("sampling", "timing"))
     for dataset, model in resolved.pairs:
         card = cards[data_id(dataset)]
         for seed in resolved.suite.seed_list:

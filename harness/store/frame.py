@@ -16,9 +16,9 @@ COLUMNS = (
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
     "superseded", "title", "group", "place", "order", "ranks", "least", "family",
-    "pictured",
+    "pictured", "unbiased", "noise", "marks",
 )  # fmt: skip
-_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order")
+_NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
 
 # Two cells that agree in these columns are the same line of a table.
@@ -99,6 +99,7 @@ def _evaluation_rows(
     here["nfe"] = found["nfe"]
     for result in found["results"]:
         about = {"details": json.dumps(result["details"]), "outcome": "ok", "phase": found["phase"]}
+        about["marks"] = "\n".join(result.get("marks", ()))
         yield here | result | about | {"superseded": result["computed_by"] in later}
     for missing in found["not_computed"]:
         yield here | _ending(missing) | {"superseded": missing["metric"] in later}

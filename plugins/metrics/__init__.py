@@ -14,6 +14,7 @@ from .memorization import Memorization
 from .modes import ModeCoverage
 from .nll import Nll
 from .precision_recall import PrecisionRecall
+from .sampling_time import SamplingTime
 from .score_error import ScoreError
 from .sinkhorn import Sinkhorn
 from .tabular import Tabular
@@ -37,5 +38,6 @@ METRICS: tuple[type[trilemma.Metric], ...] = (
     Frechet,
     Memorization,
     SamplingCost,
+    SamplingTime,
     TrainingCost,
 )
