@@ -19,11 +19,12 @@ def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
     from .sections.comparison import Comparison
     from .sections.curves import Curves
     from .sections.failures import Failures
+    from .sections.overall import Overall
     from .sections.overview import Overview
     from .sections.provenance import Provenance
     from .sections.samples import Samples
 
-    return [Overview, Comparison, Samples, Curves, Failures, Provenance]
+    return [Overview, Comparison, Overall, Samples, Curves, Failures, Provenance]
 
 
 @trilemma.hookimpl

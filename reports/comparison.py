@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -13,118 +12,33 @@ import trilemma
 
 from . import measures, numbers
 from .kit import Digest
+from .table import Cell, Column, Entry, Failure, Table
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 """The columns that identify a model in the table."""
 
-NOTHING = 1e-4
-"""Largest error of a mean log-density from single precision, in nats."""
-
 SELECTED = "▸"
+MARKED = "!"
+HOPELESS = 100.0
+"""Values above it, in a column whose best model is below a tenth of it, are all the same to a reader."""
 
 NOTES = {
     "†": "at or below the floor: the samples are as near to the test points as real data is. Copies of training points "
     "reach the floor too",
-    "*": "below the lowest possible true value: the likelihood is not normalized, or an approximation failed",
-    "‡": "memorization: training points are far more likely than test points under this model, so a good value may "
-    "come from copies of training points",
     "§": "measured while other work ran on the machine: the true value may be lower",
     "¶": "fewer seeds than in other rows: see the failures",
+    "#": "from another number of points than most rows, and not ranked with them",
+    MARKED: "marked and not ranked, for the reasons below",
     SELECTED: "selected by the last command; the other rows are from earlier commands",
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: metric, likelihood kind and heading. `factor` converts values to the unit shown."""
-
-    metric: str
-    kind: str
-    group: str
-    title: str
-    unit: str
-    factor: float
-    floor: str
-    per_run: bool
-
-    @property
-    def heading(self) -> str:
-        """The whole heading on one line."""
-        parts = [self.title]
-        parts += [f"({self.kind})"] if self.kind else []
-        parts += [f"[{self.unit}]"] if self.unit else []
-        parts += [f"floor {self.floor}"] if self.floor else []
-        return " ".join(parts)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number as text. `sort` is the number itself, or infinity if there is none."""
-
-    value: str = numbers.MISSING
-    half: str = ""
-    spread: str = ""
-    best: bool = False
-    notes: str = ""
-    sort: float = math.inf
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell or evaluation that failed, as a row of the table."""
-
-    sampler: str
-    outcome: str
-    where: str
-    message: str
-
-
-@dataclass
-class Entry:
-    """The rows of one model: a line for each sampler setting, and its failures."""
-
-    label: str
-    ink: str
-    control: bool
-    rank: tuple[float, ...] = ()
-    shared: dict[int, Cell] = field(default_factory=dict)
-    lines: list[tuple[str, dict[int, Cell]]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    mark: str = ""
-
-    @property
-    def height(self) -> int:
-        """Number of table lines that hold numbers."""
-        return len(self.lines)
-
-
-@dataclass(frozen=True)
-class Table:
-    """The comparison of one dataset."""
-
-    dataset: str
-    title: str
-    columns: list[Column]
-    models: list[Entry]
-    controls: list[Entry]
-    seeds: int
-    notes: dict[str, str]
-
-    @property
-    def groups(self) -> list[tuple[str, int]]:
-        """The column groups in order, with their numbers of columns."""
-        widths: dict[str, int] = {}
-        for column in self.columns:
-            group = trilemma.GROUPS.get(column.group, column.group)
-            widths[group] = widths.get(group, 0) + 1
-        return list(widths.items())
 
 
 def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
     """Build the comparison table of one dataset, with the main columns or with the columns that those leave out."""
     rows = digest.summary[digest.summary["dataset_id"] == dataset]
     good = rows[rows["metric"] != ""]
-    chosen = _columns(good, main)
+    saturated = _saturated(good)
+    chosen = _columns(good, main, saturated)
     seeds = max((len(s) for s in good["seeds"]), default=0)
     entries, order = [], _ranking(good)
     partly = not bool(digest.rows["selected"].all())
@@ -134,8 +48,9 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
         if main or entry.lines:
             entries.append(entry)
     entries.sort(key=lambda entry: entry.rank)
-    cells = [c for e in entries for part in (e.shared, *(line for _, line in e.lines)) for c in part.values()]
+    cells = [cell for entry in entries for _, line in entry.lines for cell in line.values()]
     used = {mark for cell in cells for mark in cell.notes} | {entry.mark for entry in entries}
+    used |= {MARKED for entry in entries if entry.marked}
     notes = {mark: text for mark, text in NOTES.items() if mark in used}
     degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
     if degenerate and main:
@@ -148,33 +63,59 @@ def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
         controls=[e for e in entries if e.control],
         seeds=seeds,
         notes=notes,
+        folded=_folded(good, saturated) if main else "",
     )
 
 
-def _columns(good: pd.DataFrame, main: bool) -> list[Column]:
+def _columns(good: pd.DataFrame, main: bool, saturated: list[str]) -> list[Column]:
     out: list[Column] = []
     for metric in trilemma.metrics_in_order(good):
         rows = good[good["metric"] == metric]
-        if main == bool(rows["place"].eq("more").all()):
+        if main == (bool(rows["place"].eq("more").all()) or metric in saturated):
             continue
         first: Any = next(rows.itertuples())
-        kinds = sorted(rows["likelihood"].unique(), key=measures.kind_order) if _by_kind(rows) else [""]
+        kinds = sorted(set(zip(rows["likelihood"], rows["base"], strict=True)), key=_kind_order)
+        titles = list(dict.fromkeys(measures.kind_title(*kind) for kind in kinds)) if _by_kind(rows) else [""]
         factor, unit = numbers.scale(first.unit, _representative(rows))
-        floor = float(rows["floor"].mean())
+        floor = float(rows["floor"].mean()) if first.group != "likelihood" else math.nan
         out += [
             Column(
                 metric=metric,
-                kind=measures.kind_title(kind),
+                kind=title,
                 group=first.group,
                 title=first.title,
                 unit=unit,
                 factor=factor,
                 floor=numbers.plain(floor * factor) if math.isfinite(floor) and floor else "",
                 per_run=bool((rows["sampler"] == "").all()),
+                capped=bool((rows["least"] == 0).all()) and float(_representative(rows).min()) < HOPELESS / 10,
             )
-            for kind in kinds
+            for title in titles
         ]
     return out
+
+
+def _kind_order(kind: tuple[str, str]) -> tuple[Any, ...]:
+    return (*measures.kind_order(kind[0]), kind[1])
+
+
+def _saturated(good: pd.DataFrame) -> list[str]:
+    """The metrics of samples in the main table that have one and the same value for all models, two or more."""
+    found = []
+    for metric, rows in good[~good["control"] & good["group"].isin(["quality", "coverage"])].groupby("metric"):
+        shown = {f"{value:.2g}" for value in rows["value"]}
+        if len(rows) > 1 and len(shown) == 1 and not rows["place"].isin(["more", "first"]).any():
+            found.append(str(metric))
+    return found
+
+
+def _folded(good: pd.DataFrame, saturated: list[str]) -> str:
+    values = [
+        f"{measures.title_of(good, metric)} ({numbers.plain(float(rows.iloc[0]))})"
+        for metric in saturated
+        if len(rows := good.loc[(good["metric"] == metric) & ~good["control"], "value"])
+    ]
+    return f"The same for all models, and shown below: {', '.join(values)}." if values else ""
 
 
 def _by_kind(rows: pd.DataFrame) -> bool:
@@ -197,56 +138,50 @@ def _entry(digest: Digest, rows: pd.DataFrame, chosen: list[Column], seeds: int,
     row: Any
     kinds = {column.metric for column in chosen if column.kind}
     for row in good.itertuples():
-        kind = measures.kind_title(row.likelihood) if row.metric in kinds else ""
+        kind = measures.kind_title(row.likelihood, row.base) if row.metric in kinds else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
-    memory = bool(good["memorizes"].any())
-    sampled = good["metric"].isin([column.metric for column in chosen if not column.per_run])
-    samplers = list(dict.fromkeys(good.loc[sampled, "sampler"])) or [""]
-    entry.shared = dict(_cells(found.get("", {}), chosen, seeds, memory, per_run=True))
-    for sampler in samplers:
-        cells = dict(_cells(found.get(sampler, {}), chosen, seeds, memory, per_run=False))
-        if cells or entry.shared:
-            entry.lines.append((sampler, cells))
+        if row.marked:
+            reasons = entry.marked.setdefault(row.sampler, [])
+            reasons += [reason for reason in row.marked if reason not in reasons]
+    shown = {sampler: dict(_cells(rows, chosen, seeds)) for sampler, rows in found.items()}
+    samplers = [sampler for sampler, cells in shown.items() if sampler and cells]
+    once = shown.get("", {})
+    if len(samplers) == 1:
+        entry.lines = [(samplers[0], {**shown[samplers[0]], **once})]
+    else:
+        entry.lines = [(sampler, shown[sampler]) for sampler in samplers]
     costs = [i for i, column in enumerate(chosen) if column.group == "sampling"]
     entry.lines.sort(key=lambda line: [line[1].get(i, Cell()).sort for i in costs[:1]])
+    if once and len(samplers) != 1:
+        entry.lines.insert(0, ("likelihood, training" if samplers else "", once))
     ended = rows[(rows["metric"] == "") & ((rows["outcome"] != "unsupported") | good.empty)]
     entry.failures = [_failure(row, digest) for row in ended.itertuples()]
     entry.rank = _rank(good, order)
     return entry
 
 
-def _cells(
-    found: dict[tuple[str, str], Any], chosen: list[Column], seeds: int, memory: bool, *, per_run: bool
-) -> Iterator[tuple[int, Cell]]:
+def _cells(found: dict[tuple[str, str], Any], chosen: list[Column], seeds: int) -> Iterator[tuple[int, Cell]]:
     for index, column in enumerate(chosen):
         row = found.get((column.metric, column.kind))
-        if column.per_run == per_run and row is not None:
-            yield index, _cell(row, column, seeds, memory)
+        if row is not None:
+            yield index, _cell(row, column, seeds)
 
 
-def _cell(row: Any, column: Column, seeds: int, memory: bool) -> Cell:
+def _cell(row: Any, column: Column, seeds: int) -> Cell:
     value, half = row.value * column.factor, row.half * column.factor
-    spread = row.seed_sd * column.factor
     cost = column.group in trilemma.COSTS
+    shown, plus_minus = numbers.with_interval(value, half)
     if cost:
-        shown, plus_minus, deviation = numbers.plain(value, whole=not column.unit), "", ""
-    else:
-        shown, plus_minus = numbers.with_interval(value, half)
-        deviation = numbers.like(spread, shown)
+        shown, plus_minus = numbers.plain(value, whole=not column.unit), ""
+    if column.capped and row.value > HOPELESS:
+        shown, plus_minus = f"> {HOPELESS * column.factor:g}", ""
     at_floor = row.below_floor and column.group == "quality" and row.place != "more" and row.floor > 0
     notes = "†" if at_floor else ""
-    notes += "*" if row.high < row.least - NOTHING else ""
-    notes += "‡" if memory and (column.group == "quality" or row.memorizes) else ""
     notes += "§" if row.contended else ""
     notes += "¶" if len(row.seeds) < seeds and not cost else ""
-    return Cell(
-        value=shown,
-        half=plus_minus,
-        spread=deviation,
-        best=bool(row.best),
-        notes=notes,
-        sort=value,
-    )
+    notes += "#" if row.apart else ""
+    notes += MARKED if row.marked and row.ranks else ""
+    return Cell(value=shown, half=plus_minus, about=row.conditions, best=bool(row.best), notes=notes, sort=value)
 
 
 def _failure(row: Any, digest: Digest) -> Failure:

@@ -19,6 +19,7 @@ class Digest:
     rows: pd.DataFrame
     superseded: int
     summary: pd.DataFrame
+    verdicts: list[dict[str, Any]]
     cards: dict[str, dict[str, Any]]
     inks: dict[str, Ink]
     several_budgets: bool
@@ -49,6 +50,7 @@ def digest(view: trilemma.RunView) -> Digest:
     return Digest(
         rows=rows,
         summary=trilemma.summary_rows(rows),
+        verdicts=trilemma.verdicts(rows),
         superseded=view.superseded,
         cards=view.cards,
         inks=inks(list(models)),

@@ -16,7 +16,7 @@ def title_of(rows: pd.DataFrame, metric: str) -> str:
 
 def axis_title(rows: pd.DataFrame, metric: str) -> str:
     """The title of a metric with its unit."""
-    unit = rows.loc[rows["metric"] == metric, "unit"].iloc[0]
+    unit = str(rows.loc[rows["metric"] == metric, "unit"].iloc[0]).replace("^2", "²")
     return title_of(rows, metric) + (f" [{unit}]" if unit else "")
 
 
@@ -26,29 +26,28 @@ def kind_order(kind: str) -> tuple[int, str]:
     return (known.index(kind) if kind in known else len(known)), kind
 
 
-def kind_title(kind: Any) -> str:
-    """The title of a likelihood kind."""
-    return trilemma.LIKELIHOOD_KINDS.get(str(kind), str(kind))
+def kind_title(kind: Any, base: str = "") -> str:
+    """The title of a likelihood kind, with its base measure if the likelihood is not that of continuous data."""
+    title = trilemma.LIKELIHOOD_KINDS.get(str(kind), str(kind))
+    return f"{title}, {base}" if base not in ("", "continuous") else title
 
 
 def deciding(rows: pd.DataFrame) -> str | None:
     """The metric of quality by which models are ranked, among the summary rows of one dataset.
 
-    It is the first metric of the group quality, else the first metric of samples that ranks models.
+    Without one, it is the first metric of samples that ranks models.
     """
-    samples = rows[rows["group"].isin(["quality", "coverage", "further"])]
-    candidates = [samples[samples["group"].eq("quality") & samples["place"].eq("first")], samples[samples["ranks"]]]
-    return next((found[0] for part in candidates if (found := trilemma.metrics_in_order(part))), None)
+    samples = rows[rows["group"].isin(["coverage", "further"]) & rows["ranks"]]
+    return trilemma.deciding_metric(rows, "quality") or next(iter(trilemma.metrics_in_order(samples)), None)
 
 
 def pictured(rows: pd.DataFrame) -> str | None:
     """The metric of quality that figures show, among the summary rows of one dataset.
 
-    It is the first metric of quality in the main table, which has a floor, else the first metric of samples.
+    It is the deciding one, else the first metric of samples.
     """
     samples = rows[rows["group"].isin(["quality", "coverage", "further"]) & (rows["sampler"] != "")]
-    candidates = [samples[samples["group"].eq("quality") & samples["place"].ne("more")], samples]
-    return next((found[0] for part in candidates if (found := trilemma.metrics_in_order(part))), None)
+    return deciding(samples) or next(iter(trilemma.metrics_in_order(samples)), None)
 
 
 def costs(rows: pd.DataFrame) -> dict[str, str]:

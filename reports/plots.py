@@ -37,10 +37,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Scale:
-    """The references of a figure: the floor with its interval `(value, low, high)`, and the values of controls."""
+    """The references of a figure: the floor with its interval `(value, low, high)`, and the values of controls.
+
+    With `noise`, the size of what chance does, the axis is linear up to it and logarithmic above.
+    """
 
     floor: tuple[float, float, float] | None
     controls: dict[str, float]
+    noise: float | None = None
 
 
 def quality_against_cost(
@@ -51,9 +55,12 @@ def quality_against_cost(
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         low, high, log = limits(curves, scale)
-        axes.set(xscale="log", yscale="log" if log else "linear", ylim=(low, high), xlabel=cost, ylabel=quality)
+        axes.set(xscale="log", yscale="log" if log and not scale.noise else "linear", xlabel=cost, ylabel=quality)
+        if log and scale.noise:
+            axes.set_yscale("symlog", linthresh=scale.noise, linscale=0.5)
+        axes.set_ylim(low, high)
         _cost_axis(axes, curves)
-        if log:
+        if log and not scale.noise:
             _plain_log(axes.yaxis)
         for curve in curves:
             _line(axes, curve)
@@ -61,7 +68,7 @@ def quality_against_cost(
             value, floor_low, floor_high = scale.floor
             axes.axhspan(floor_low, floor_high, color=MUTED, alpha=0.16, lw=0, zorder=0)
             axes.axhline(value, color=MUTED, lw=0.9, dashes=(4, 3), zorder=1)
-        _controls(axes, scale, low, high, log)
+        _controls(axes, scale, low, high)
         if legend:
             figure.legend(loc="outside lower left", ncols=_columns(curves), fontsize=8, handlelength=2.2)
 
@@ -76,6 +83,9 @@ def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
     values = np.concatenate([c.y for c in curves] + [np.array(scale.floor or ())])
     ends = np.concatenate([values, *[c.low for c in curves], *[c.high for c in curves]])
     ends = ends[np.isfinite(ends)]
+    if scale.noise:
+        low, high = min(-1.5 * scale.noise, float(ends.min())), max(2 * scale.noise, float(ends.max()))
+        return low, high * 1.25, True
     if values.min() > 0 and values.max() > LOG_RATIO * values.min():
         low = max(ends[ends > 0].min(), values.min() / 2)
         return float(low / 1.25), float(min(ends.max(), values.max() * 2) * 1.25), True
@@ -137,7 +147,7 @@ def _plain_log(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}"))
 
 
-def _controls(axes: Axes, scale: Scale, low: float, high: float, log: bool) -> None:
+def _controls(axes: Axes, scale: Scale, low: float, high: float) -> None:
     """Draw controls inside the axis as dotted lines. Their names are at the right, moved apart if they overlap."""
     marks = dict(scale.controls)
     if scale.floor:
@@ -145,7 +155,8 @@ def _controls(axes: Axes, scale: Scale, low: float, high: float, log: bool) -> N
     inside = sorted((value, name) for name, value in marks.items() if low < value < high)
 
     def place(value: float) -> float:
-        return float(np.log(value / low) / np.log(high / low)) if log else (value - low) / (high - low)
+        """The height of a value as a share of the axis."""
+        return float(axes.transAxes.inverted().transform(axes.transData.transform((axes.get_xlim()[0], value)))[1])
 
     previous = -1.0
     for value, name in inside:

@@ -80,33 +80,6 @@ def probability_of_improvement(
     return share(x, y), float(low), float(high)
 
 
-def performance_profile(
-    scores: ArrayLike,
-    thresholds: ArrayLike,
-    *,
-    better: Literal["lower", "higher"] = "lower",
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[Array, Array, Array]:
-    """Performance profile: the share of runs that are at least as good as each threshold.
-
-    Returns `(share, low, high)`, each of the shape of `thresholds`, with a pointwise percentile band under the
-    stratified bootstrap (Agarwal et al. 2021, section 4.2; the idea is from Dolan & More 2002). A model dominates
-    another if its profile is higher at every threshold.
-    """
-    array, marks = _checked(scores), np.asarray(thresholds, dtype=np.float64)
-
-    def profile(values: Array) -> Array:
-        flat = values.ravel()[:, None]
-        share: Array = ((flat <= marks) if better == "lower" else (flat >= marks)).mean(0)
-        return share
-
-    drawn = np.stack([profile(resample) for resample in _resamples(array, resamples, np.random.default_rng(seed))])
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    return profile(array), low, high
-
-
 def _checked(scores: ArrayLike) -> Array:
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 2 or 0 in array.shape:

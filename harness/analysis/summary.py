@@ -1,8 +1,7 @@
-"""The summary of results behind every comparison: means over seeds, intervals, ties and flags."""
+"""The summary of results behind every comparison: means over seeds, intervals, verdicts of each column, and marks."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -11,95 +10,51 @@ import pandas as pd
 from scipy import stats
 
 from ..contracts.result import GROUPS
-
-RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
-"""The columns that identify a row of the comparison, besides the sampler setting."""
-
-ARENA = ["dataset_id", "budget", "device", "metric", "likelihood"]
-"""The columns in which two values must agree to be ranked against each other."""
+from .arenas import RUN, arenas
+from .frames import told, uniform_frame
 
 COLUMNS = [
-    *RUN, "sampler", "metric", "likelihood", "unit", "better", "value", "low", "high", "interval", "half", "seed_sd",
-    "seeds", "floor", "floor_low", "floor_high", "n", "best", "below_floor", "contended", "comparable",
-    "memorizes", "title", "group", "place", "order", "ranks", "least", "family", "selected",
-    "outcome", "phase", "elapsed", "message",
+    *RUN, "sampler", "metric", "likelihood", "base", "conditions", "unit", "better", "value", "low", "high", "interval",
+    "half", "seed_sd", "seeds", "floor", "floor_low", "floor_high", "noise", "n", "best", "leader", "below_floor",
+    "contended", "marked", "apart", "title", "group", "place", "order", "ranks", "least", "unbiased", "truth", "family",
+    "selected", "outcome", "phase", "elapsed", "message", "values", "value_seeds", "error",
 ]  # fmt: skip
 _TEXT_COLUMNS = (
-    *("metric", "likelihood", "unit", "better", "interval", "outcome", "phase", "message", "title", "group", "place"),
-    "family",
+    *("metric", "likelihood", "base", "conditions", "unit", "better", "interval", "outcome", "phase", "message"),
+    *("title", "group", "place", "family"),
 )
 _NUMBER_COLUMNS = (
-    "value",
-    "low",
-    "high",
-    "half",
-    "seed_sd",
-    "floor",
-    "floor_low",
-    "floor_high",
-    "n",
-    "elapsed",
-    "least",
+    *("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "noise", "n", "elapsed", "least"),
+    *("order", "error"),
 )
-
-
-TEXT = (
-    *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
-    *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
-    *("title", "group", "place", "family", "marks"),
-)
-NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
-
-
-def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy of a results frame in which missing text is `""`, missing numbers are NaN and no column is missing.
-
-    Extra columns stay as they are. A row without an outcome counts as `ok` if it has a metric.
-    """
-    out = frame.reset_index(drop=True).copy()
-    for name in TEXT:
-        text = out[name] if name in out else pd.Series("", index=out.index)
-        out[name] = text.astype(object).where(text.notna(), "").map(str)
-    for name in NUMBERS:
-        number = out[name] if name in out else pd.Series(float("nan"), index=out.index)
-        out[name] = pd.to_numeric(number, errors="coerce").astype(float)
-    control = out["control"] if "control" in out else pd.Series(False, index=out.index)
-    out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
-    seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
-    out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
-    true = {"selected", "ranks", "pictured"}
-    for name in (*sorted(true), "superseded", "unbiased"):
-        default = name in true
-        flag = out[name] if name in out else pd.Series(default, index=out.index)
-        out[name] = flag.map(lambda value, default=default: bool(value) if pd.notna(value) else default).astype(bool)
-    out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
-    out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
-    out.loc[out["label"] == "", "label"] = out["model"]
-    out.loc[out["title"] == "", "title"] = out["metric"].str.replace("_", " ")
-    out.loc[out["group"] == "", "group"] = "further"
-    out.loc[out["place"] == "", "place"] = "main"
-    return out
+_FLAGS = ("control", "apart", "below_floor", "contended", "ranks", "unbiased", "truth", "selected")
+_IMPOSSIBLE = "below the lowest possible value"
+NOTHING = 1e-4
+"""Largest error of a mean log-density from single precision, in nats."""
 
 
 def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Summarize a results frame: one row per model, dataset, budget, sampler setting, metric and likelihood kind.
+    """Summarize a results frame: one row per model, dataset, budget, sampler setting, metric and likelihood.
 
     - `value` is the mean over seeds, `seed_sd` the standard deviation over seeds (NaN for one seed), and `seeds` the
       seeds.
-    - `half` is the half-width of the 95 % interval that the metric gives, averaged over seeds.
-    - `low` and `high` are the interval that decides ties, and `interval` says which interval it is. For one seed it is
-      `metric`, the interval of the metric. For two seeds it is `range`, the range that the intervals of both seeds
-      cover, because a t-interval over two seeds is too wide to use. From three seeds on it is `t`, Student's
-      t-interval over seeds, which is never narrower than the interval of the metric. `none` means no interval.
-    - `best` says that the value is the best in its arena (same dataset, budget, device, metric and likelihood kind), or
-      that its interval overlaps with the interval of the best. Controls, infinite values, metrics without a direction,
-      quantities that do not rank models here (`ranks`), and rows that are not `comparable` are never best.
-    - `comparable` is False for all rows of an arena in which sample sizes `n` differ, because the bias of a metric
-      depends on n.
+    - `low` and `high` are the 95 % interval, `half` is half its width, and `interval` says what it is about. From three
+      seeds on it is `seeds`, the interval of the mean over training seeds with moderated variances, which is never
+      narrower than the interval of the metric. With fewer seeds it is `metric`, the interval that the metric gives for
+      one trained model. `none` means no interval.
+    - `best` says that the row cannot be told apart from the best in its arena (same dataset, budget, device, metric,
+      likelihood kind and base measure, and same n unless the number is unbiased); `leader` is the best. Controls,
+      `marked` rows, infinite values, metrics without a direction, quantities that do not rank models here (`ranks`),
+      and rows with fewer than three seeds are never best. A cost is best only among the rows that are best in quality.
+    - `marked` holds the reasons why a row must not be ranked. A mark of a training cost holds for all rows of the
+      model, a mark of a metric of samples for its sampler setting, and a mark of a likelihood for the likelihoods.
+    - `apart` says that the row has another n than most rows of its metric, or several, and is not ranked with them.
     - `below_floor` says that the value is better than the floor, which is the value for real data. `floor_low` and
-      `floor_high` are the interval of the floor.
-    - `contended` says that a time was measured on a busy machine, `memorizes` that the metric flags memorization.
-    - `title`, `group`, `place`, `ranks` and `least` come from the metric (see `Quantity`).
+      `floor_high` are the interval of the floor. `noise` is about how large the value of the true distribution is by
+      chance.
+    - `contended` says that a time was measured on a busy machine.
+    - `title`, `group`, `place`, `ranks`, `least` and `unbiased` come from the metric (see `Quantity`).
+    - `base` and `conditions` say of what a likelihood is, and under which conditions it was computed.
     - `selected` says that the latest run into the directory selected the row. Rows that are `superseded` in the frame
       are left out, because a newer result of the same model, options, dataset, seed and budget takes their place.
     - A failed cell or evaluation is a row with metric `""`, value NaN, and its outcome, phase, elapsed and message.
@@ -108,20 +63,27 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows[~rows["superseded"]]
     parts = [_numbers(rows), _failures(rows)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
-    table = table.reindex(columns=[*COLUMNS, "mixed"])
+    table = table.reindex(columns=COLUMNS)
     for name in (*RUN, "sampler", *_TEXT_COLUMNS):
         if name != "control":
             table[name] = table[name].astype(object).where(table[name].notna(), "")
     for name in _NUMBER_COLUMNS:
         table[name] = pd.to_numeric(table[name]).astype(float)
-    for name in ("control", "below_floor", "contended", "memorizes", "ranks", "selected"):
+    for name in _FLAGS:
         table[name] = table[name].astype(object).eq(True)
-    table["mixed"] = table["mixed"].astype(object).eq(True)
-    arenas = table.groupby(ARENA)
-    one_size = (arenas["n"].transform("nunique") <= 1) & ~arenas["mixed"].transform("any")
-    table["comparable"] = (table["metric"] != "") & one_size
-    table["best"] = _best(table)
-    return table.drop(columns="mixed")
+    for name in ("best", "leader"):
+        table[name] = False
+    for name in ("values", "value_seeds", "marked"):
+        table[name] = [value if isinstance(value, tuple) else () for value in table[name]]
+    for arena in arenas(table):
+        for row, (low, high) in arena.intervals().items():
+            for name, value in (("low", low), ("high", high), ("half", (high - low) / 2), ("interval", "seeds")):
+                table.at[row, name] = value
+        table.loc[arena.best, "best"] = True
+        table.loc[arena.apart, "apart"] = True
+        if arena.leader is not None:
+            table.loc[arena.leader, "leader"] = True
+    return table
 
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:
@@ -135,17 +97,17 @@ def metrics_in_order(rows: pd.DataFrame) -> list[str]:
 
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
+    about = [told(text) for text in good["details"]]
     half = (good["ci_high"] - good["ci_low"]) / 2
-    about = [_details(text) for text in good["details"]]
     groups = good.assign(
         half=half.mask(half <= 1e-12 * good["value"].abs(), 0.0),  # rounding errors are no interval
-        near=good["ci_low"].fillna(good["value"]),
-        far=good["ci_high"].fillna(good["value"]),
-        contended=[bool(told.get("contended")) for told in about],
-        memorizes=[bool(told.get("memorizes")) for told in about],
-        floor_low=[_bound(told, 0) for told in about],
-        floor_high=[_bound(told, 1) for told in about],
-    ).groupby([*RUN, "sampler", "metric", "likelihood"], sort=False)
+        contended=[bool(details.get("contended")) for details in about],
+        floor_low=[_bound(details, 0) for details in about],
+        floor_high=[_bound(details, 1) for details in about],
+        base=[str(details.get("base") or "") for details in about],
+        conditions=[str(details.get("conditions") or "") for details in about],
+        visits=pd.Series([details.get("visits") for details in about], index=good.index, dtype=object),
+    ).groupby([*RUN, "sampler", "metric", "likelihood", "base"], sort=False)
     out = groups.agg(
         unit=("unit", "first"),
         better=("better", "first"),
@@ -153,43 +115,72 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         smallest=("value", "min"),
         largest=("value", "max"),
         seed_sd=("value", "std"),
-        count=("value", "size"),
+        values=("value", tuple),
+        value_seeds=("seed", tuple),
+        visits=("visits", "first"),
         seeds=("seed", _distinct),
         half=("half", "mean"),
-        lowest=("near", "min"),
-        low=("near", "mean"),
-        highest=("far", "max"),
-        high=("far", "mean"),
+        low=("ci_low", "mean"),
+        high=("ci_high", "mean"),
         floor=("floor", "mean"),
+        noise=("noise", "mean"),
         n=("n", "min"),
         sizes=("n", "nunique"),
         floor_low=("floor_low", "mean"),
         floor_high=("floor_high", "mean"),
         contended=("contended", "any"),
-        memorizes=("memorizes", "any"),
+        conditions=("conditions", "first"),
         title=("title", "first"),
         group=("group", "first"),
         place=("place", "first"),
         order=("order", "min"),
         ranks=("ranks", "all"),
         least=("least", "first"),
+        unbiased=("unbiased", "all"),
+        truth=("truth", "any"),
         family=("family", "first"),
         selected=("selected", "any"),
     ).reset_index()
     finite = np.isfinite(out["smallest"]) & np.isfinite(out["largest"])
-    two, more = finite & (out["count"] == 2), finite & (out["count"] > 2)
-    t = stats.t.ppf(0.975, np.maximum(out["count"] - 1, 1)) * out["seed_sd"] / np.sqrt(out["count"])
     out["value"] = out["value"].where(finite, out["largest"])
-    out["low"] = out["low"].mask(two, out["lowest"]).mask(more, np.minimum(out["low"], out["value"] - t))
-    out["high"] = out["high"].mask(two, out["highest"]).mask(more, np.maximum(out["high"], out["value"] + t))
-    out["interval"] = np.select([~finite, two, more, out["half"].notna()], ["none", "range", "t", "metric"], "none")
-    out.loc[~finite, ["low", "high", "seed_sd"]] = np.nan
+    out["error"] = out["half"].fillna(0.0) / stats.norm.ppf(0.975)
+    out["interval"] = np.where(finite & out["half"].notna(), "metric", "none")
+    out.loc[~finite, ["low", "high", "half", "seed_sd"]] = np.nan
+    # A time is measured for one seed, at several visits.
+    visited = [isinstance(v, list) and len(v) > 1 for v in out["visits"]]
+    visits: list[Any] = out["visits"].tolist()
+    for name, alike in (("values", tuple), ("value_seeds", lambda v: tuple(range(len(v))))):
+        own: list[Any] = out[name].tolist()
+        out[name] = [alike(v) if yes else old for yes, v, old in zip(visited, visits, own, strict=True)]
+    out["error"] = out["error"].mask(pd.Series(visited, index=out.index), 0.0)
     out["below_floor"] = np.where(
         out["better"] == "higher",
         out["value"] > out["floor"],
         (out["better"] == "lower") & (out["value"] < out["floor"]),
     )
-    return out.assign(outcome="ok", mixed=out["sizes"] > 1)
+    out["marked"] = _marks(rows, out)
+    return out.assign(outcome="ok", apart=(out["sizes"] > 1) & ~out["unbiased"])
+
+
+def _marks(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The reasons why each row of the table must not be ranked."""
+    of_run: dict[tuple[Any, ...], dict[str, None]] = {}
+    of_line: dict[tuple[Any, ...], dict[str, None]] = {}
+    row: Any
+    for row in rows[rows["marks"] != ""].itertuples():
+        run = tuple(getattr(row, key) for key in RUN)
+        found = of_run.setdefault(run, {}) if row.group == "training" else of_line.setdefault((*run, row.sampler), {})
+        found.update(dict.fromkeys(str(row.marks).split("\n")))
+    marked = []
+    for row in table.itertuples():
+        run = tuple(getattr(row, key) for key in RUN)
+        reasons = {**of_run.get(run, {}), **({} if row.group == "training" else of_line.get((*run, row.sampler), {}))}
+        # Twice the half-width: among many honest rows, some are below by one half-width.
+        slack = 2 * row.half if row.half > 0 else 0.0
+        if row.ranks and row.value + slack < row.least - NOTHING:
+            reasons[f"{row.title} {_IMPOSSIBLE}"] = None
+        marked.append(tuple(reasons))
+    return marked
 
 
 def _failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -202,31 +193,11 @@ def _failures(rows: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def _bound(told: dict[str, Any], side: int) -> float:
-    interval = told.get("floor_ci")
+def _bound(details: dict[str, Any], side: int) -> float:
+    interval = details.get("floor_ci")
     bound = interval[side] if isinstance(interval, list) and len(interval) == 2 else None
     return math.nan if bound is None else float(bound)
 
 
 def _distinct(seeds: pd.Series) -> tuple[int, ...]:
     return tuple(sorted({int(seed) for seed in seeds}))
-
-
-def _best(table: pd.DataFrame) -> pd.Series:
-    best = pd.Series(False, index=table.index)
-    ranked = table[table["comparable"] & table["ranks"] & ~table["control"] & np.isfinite(table["value"])]
-    for _, group in ranked[ranked["better"].isin(["lower", "higher"])].groupby(ARENA):
-        lower = group["better"].iloc[0] == "lower"
-        top = group.loc[group["value"].idxmin() if lower else group["value"].idxmax()]
-        tied = group["low"] <= top["high"] if lower else group["high"] >= top["low"]
-        best[group.index[tied]] = True
-    return best
-
-
-def _details(text: str) -> dict[str, Any]:
-    """The JSON object in column `details`; empty if there is none."""
-    try:
-        value = json.loads(text) if text else {}
-    except json.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}

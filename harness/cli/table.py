@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.summary import RUN, metrics_in_order, summary_rows
+from ..analysis.arenas import RUN
+from ..analysis.conclusions import conclusions, number
+from ..analysis.summary import metrics_in_order, summary_rows
+from ..analysis.verdicts import verdicts
 from ..contracts.result import COSTS, GROUPS
 from . import output
 
@@ -23,20 +26,43 @@ LEAST_MESSAGE = 20
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
-    """Print a table for each dataset, with means over seeds, one row per model and sampler setting, and failures."""
+    """Print the conclusions and a table for each dataset, one row per model and sampler setting, and failures."""
     console = console or output.console()
     summary = summary_rows(frame)
+    said = verdicts(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
+        for place in dict.fromkeys((v["budget"], v["device"]) for v in said if v["dataset"] == dataset):
+            here = [v for v in said if (v["dataset"], v["budget"], v["device"]) == (dataset, *place)]
+            for heading, sentence in conclusions(here):
+                console.print(Text.assemble((f"{heading}: ", "bold"), sentence))
         for part in _fitting(str(dataset), rows, console):
             console.print(part)
+        for line in _marked(rows):
+            console.print(Text(line, "yellow"))
     if not summary["selected"].all():
         console.print(Text("▸ selected by this command; the other rows are from earlier commands", "dim"))
-    console.print(
-        Text(
-            "mean over seeds ± 95 % interval of the metric; * best of its column or tied with it, likelihoods by kind",
-            "dim",
-        )
+    console.print(Text(_reading(summary), "dim"))
+
+
+def _reading(summary: pd.DataFrame) -> str:
+    over_seeds = bool((summary["interval"] == "seeds").any())
+    half = "± 95 % interval over training seeds" if over_seeds else "± 95 % interval of the metric for one training"
+    best = (
+        "* not told apart from the best; a cost is compared among the best in quality"
+        if over_seeds
+        else ("fewer than three seeds: no comparison of models")
     )
+    return f"mean over seeds {half}; {best}; ! marked, not ranked"
+
+
+def _marked(rows: pd.DataFrame) -> list[str]:
+    """A line for each row that must not be ranked, with its reasons."""
+    found: dict[str, dict[str, None]] = {}
+    row: Any
+    for row in rows[rows["marked"].map(len) > 0].itertuples():
+        what = f"{row.label}, {row.sampler or 'likelihood and training'}"
+        found.setdefault(what, {}).update(dict.fromkeys(row.marked))
+    return [f"! {what}: {'; '.join(reasons)}" for what, reasons in found.items()]
 
 
 def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Table | Text]:
@@ -136,18 +162,23 @@ def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
 
 
 def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str, room: int) -> list[list[Text]]:
-    """The lines of one model. Its likelihood and training stand in the line of its first sampler setting."""
+    """The lines of one model. Its likelihood has a line of its own if there are several sampler settings."""
     once = runs[(runs["sampler"] == "") & (runs["metric"] != "")]
     failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
-    samplers = [sampler for sampler in runs["sampler"].unique() if sampler] or [""]
-    lines = []
-    for number, sampler in enumerate(samplers):
-        found = runs[(runs["sampler"] == sampler) & (runs["metric"] != "")]
-        cells = [_cell(metric, factor, found, once if number == 0 else None) for metric, factor in columns]
+    samplers = [sampler for sampler in runs["sampler"].unique() if sampler]
+    parts: list[tuple[str, list[pd.DataFrame]]] = []
+    for sampler in samplers:
+        own = runs[(runs["sampler"] == sampler) & (runs["metric"] != "")]
+        parts.append((sampler, [own, once] if len(samplers) == 1 else [own]))
+    if len(samplers) != 1:
+        parts.insert(0, ("likelihood" if samplers else "", [once]))
+    lines: list[list[Text]] = []
+    for sampler, frames in parts:
+        cells = [_cell(metric, factor, *frames) for metric, factor in columns]
         if any(cells):
-            lines.append(
-                [Text(label if number == 0 else "", style), Text(sampler, style), *(Text(c, style) for c in cells)]
-            )
+            mark = " !" if any((frame["marked"].map(len) > 0).any() for frame in frames) else ""
+            name = Text(label if not lines else "", style)
+            lines.append([name, Text(f"{sampler}{mark}", style), *(Text(cell, style) for cell in cells)])
     for failure in failures.itertuples():
         what = f"{failure.outcome}: {failure.message}".split("\n")[0]
         lines.append([Text(label, style), Text(str(failure.sampler or failure.phase), style), Text(what[:room], "red")])
@@ -165,7 +196,7 @@ def _cell(metric: str, factor: float, *frames: pd.DataFrame | None) -> str:
 def _number(row: Any, factor: float) -> str:
     value, half = row.value * factor, row.half * factor
     with_interval = row.group not in COSTS and math.isfinite(half) and half > 0
-    shown = _digits(half)(value) if with_interval else f"{value:.3g}"
+    shown = _digits(half)(value) if with_interval else number(value)
     interval = f" ±{_digits(half)(half)}" if with_interval else ""
     kind = f" {row.likelihood}" if row.likelihood and row.ranks else ""
     return f"{shown}{interval}{kind}{'*' if row.best else ''}"

@@ -16,7 +16,7 @@ COLUMNS = (
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
     "superseded", "title", "group", "place", "order", "ranks", "least", "family",
-    "pictured", "unbiased", "noise", "marks",
+    "pictured", "unbiased", "noise", "marks", "truth",
 )  # fmt: skip
 _NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
@@ -63,6 +63,7 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "control": model["control"],
         "family": model["family"],
         "pictured": model["pictured"],
+        "truth": model.get("needs_truth", False),
         "plugin": provenance.get("distribution"),
         "plugin_version": provenance.get("version"),
         "config": json.dumps(model["config"], sort_keys=True),

@@ -7,14 +7,20 @@ from typing import ClassVar
 import trilemma
 
 from .. import html, markdown
-from ..comparison import Cell, Column, Entry, Failure, Table, build
+from ..comparison import build
 from ..kit import digest
+from ..table import Cell, Column, Entry, Failure, Table
 
 READING = (
-    "Each row is a model at one sampler setting, with the best quality first. A value is the mean over training seeds. "
-    "± is the 95 % interval that the metric gives, and “seeds” is the standard deviation over training seeds. "
-    "Shaded bold marks the best value of a column and all values that are tied with it. Likelihoods of different kinds "
-    "have separate columns, because they cannot be compared."
+    "Each row is a model at one sampler setting, with the best quality first; likelihood and training have a row of "
+    "their own if a model has several settings. A value is the mean over training seeds. {interval} Shaded bold marks "
+    "what cannot be told apart from the best of its column; a cost is compared only among the best in quality. "
+    "Likelihoods of different kinds or of different data have separate columns, because they cannot be compared."
+)
+OVER_SEEDS = "± is the 95 % interval of this mean over training seeds."
+ONE_TRAINING = (
+    "There are fewer than three seeds, so ± is the 95 % interval of the metric for one trained model, it says nothing "
+    "about other trainings, and nothing is marked as best."
 )
 
 
@@ -30,14 +36,16 @@ class Comparison(trilemma.ReportSection):
         tables = [(build(run, name), build(run, name, main=False)) for name in run.datasets]
         if not tables:
             return None
-        parts = [markdown.escape(READING).replace("Shaded bold", "Bold")]
+        seeds = bool((run.summary["interval"] == "seeds").any())
+        reading = READING.format(interval=OVER_SEEDS if seeds else ONE_TRAINING)
+        parts = [markdown.escape(reading).replace("Shaded bold", "Bold")]
         for main, more in tables:
             parts += [f"### {markdown.escape(main.title)}", _markdown(main)]
             if more.columns:
                 parts += ["<details><summary>More numbers</summary>", _markdown(more), "</details>"]
         return trilemma.Section(
             title="Comparison",
-            html=html.render("comparison.html.j2", reading=READING, tables=tables),
+            html=html.render("comparison.html.j2", reading=reading, tables=tables),
             markdown="\n\n".join(parts),
         )
 
@@ -51,16 +59,17 @@ def _markdown(table: Table) -> str:
     text = markdown.table(header, rows, [False, False, *[True] * len(table.columns)])
     failures = [(entry, failure) for entry in [*table.models, *table.controls] for failure in entry.failures]
     notes = [f"{mark} {markdown.escape(note)}  " for mark, note in table.notes.items()]
+    notes += [f"! {markdown.escape(who)}: {markdown.escape(why)}  " for who, why in table.marked]
+    notes += [markdown.escape(table.folded)] if table.folded else []
     lines = [f"- {_failure(entry, failure)}" for entry, failure in failures]
     return "\n\n".join(filter(None, [text, "\n".join(lines), "\n".join(notes)]))
 
 
 def _rows(entry: Entry, columns: list[Column]) -> list[list[str]]:
     rows = []
-    for line, (sampler, cells) in enumerate(entry.lines):
-        shown = {**cells, **(entry.shared if line == 0 else {})}
+    for sampler, cells in entry.lines:
         name = markdown.escape(f"{entry.mark} {entry.label}".strip())
-        rows.append([name, markdown.escape(sampler), *(_cell(shown.get(i)) for i in range(len(columns)))])
+        rows.append([name, markdown.escape(sampler), *(_cell(cells.get(i)) for i in range(len(columns)))])
     if not rows:
         outcomes = ", ".join(dict.fromkeys(f"*{failure.outcome}*" for failure in entry.failures))
         rows.append([markdown.escape(f"{entry.mark} {entry.label}".strip()), outcomes, *[""] * len(columns)])
@@ -72,8 +81,8 @@ def _cell(cell: Cell | None) -> str:
         return ""
     value = f"**{cell.value}**" if cell.best else cell.value
     half = f" ± {cell.half}" if cell.half else ""
-    spread = f" (seeds {cell.spread})" if cell.spread else ""
-    return f"{value}{half}{cell.notes}{spread}"
+    about = f" ({markdown.escape(cell.about)})" if cell.about else ""
+    return f"{value}{half}{cell.notes}{about}"
 
 
 def _failure(entry: Entry, failure: Failure) -> str:

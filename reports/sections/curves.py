@@ -16,8 +16,8 @@ from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
 
 READING = (
     "Each point is one sampler setting of a trained model, and the points of a curve share the training. Bars are the "
-    "intervals that decide ties. The dashed line is the floor, with its interval: there, samples cannot be told from "
-    "data. Dotted lines are controls."
+    "intervals over training seeds (with fewer than three seeds, the interval of the metric). The gray band is about "
+    "what chance does to the value of real data: there, samples cannot be told from data. Dotted lines are controls."
 )
 PAGE, FILE = (4.8, 3.4), (6.6, 4.8)
 
@@ -87,13 +87,16 @@ def _curves(run: Digest, dataset: str, metric: str, cost: str) -> list[Curve]:
 
 def _scale(run: Digest, dataset: str, metric: str) -> Scale:
     rows = run.summary[(run.summary["dataset_id"] == dataset) & (run.summary["metric"] == metric)]
+    noise = float(rows["noise"].median())
     floors = rows[["floor", "floor_low", "floor_high"]].mean().to_numpy(np.float64)
+    floor = tuple(np.where(np.isnan(floors), floors[0], floors)) if math.isfinite(floors[0]) else None
     controls = rows[rows["control"] & np.isfinite(rows["value"])].groupby("label", sort=False)["value"].min()
     short = {label: family(label) for label in controls.index}
     if len(set(short.values())) == len(short):
         controls = controls.rename(index=short)
     return Scale(
-        floor=tuple(np.where(np.isnan(floors), floors[0], floors)) if math.isfinite(floors[0]) else None,
+        floor=(0.0, -noise, noise) if noise > 0 else floor,
+        noise=noise if noise > 0 else None,
         controls={str(label): float(value) for label, value in controls.items()},
     )
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 import trilemma
 
-from .. import html, markdown, measures, numbers
+from .. import html, markdown
 from ..frame import failed
 from ..kit import Digest, digest
 
@@ -17,14 +16,20 @@ READING = (
     (
         "Floor",
         "the value of a metric for two independent draws of real data of the same size. A model that does not copy "
-        "data cannot be better than the floor, except by chance. In the excess V, the bias of finite samples cancels; "
-        "V is 0 for a perfect model.",
+        "data cannot be better than the floor, except by chance. In the excess V and in energies, the bias of finite "
+        "samples cancels; they are about 0 for a perfect model.",
     ),
     (
         "Interval",
-        "the 95 % interval for the sampling error of the metric. Values whose intervals overlap with the best are tied "
-        "with it and marked too. With two seeds, the interval for ties covers the intervals of both; from three seeds "
-        "on, it is Student's t-interval over seeds.",
+        "the 95 % interval of the mean over training seeds, from three seeds on. The variances of all models of a "
+        "table are moderated towards a common one, because three seeds say little about the variance of one model. "
+        "With fewer seeds there is only the interval of the metric for one trained model.",
+    ),
+    (
+        "Best",
+        "not told apart from the leader: models are compared by their differences with it, with a correction for the "
+        "number of models and for the choice of the leader. A cost is compared only among the best in quality. Marked "
+        "rows (!) rank nowhere.",
     ),
     (
         "Likelihood",
@@ -38,7 +43,7 @@ READING = (
         "the NLL of test points minus the NLL of training points. Good samples from a model with a large gap may be "
         "copies of training points.",
     ),
-    ("NFE", "the number of network evaluations per sample, as the harness counts it."),
+    ("NFE", "the number of network evaluations per sample, as the harness counts it, where it can be known."),
 )
 
 
@@ -52,9 +57,9 @@ class Overview(trilemma.ReportSection):
         """Render the overview, also for a run in which everything failed."""
         run = digest(view)
         facts = [(name, text) for name, text in _facts(run, view) if text]
-        leaders = [(run.title(name), _leaders(run, name)) for name in run.datasets]
+        leaders = [(run.title(name), _conclusions(run, name)) for name in run.datasets]
         leaders = [(title, lines) for title, lines in leaders if lines]
-        parts = [markdown.table(["", ""], [[f"**{name}**", markdown.escape(text)] for name, text in facts])]
+        parts = []
         if leaders:
             parts.append("### At a glance")
             parts += [
@@ -62,6 +67,7 @@ class Overview(trilemma.ReportSection):
                 + "\n".join(f"- {markdown.escape(what)}: {markdown.escape(who)}" for what, who in lines)
                 for title, lines in leaders
             ]
+        parts.append(markdown.table(["", ""], [[f"**{name}**", markdown.escape(text)] for name, text in facts]))
         parts += ["### How to read", "\n".join(f"- **{word}**: {text}" for word, text in READING)]
         return trilemma.Section(
             title="Overview",
@@ -154,34 +160,14 @@ def _unique(values: pd.Series) -> list[str]:
     return [value for value in values.unique() if value]
 
 
-def _leaders(run: Digest, dataset: str) -> list[tuple[str, str]]:
-    """Pairs of a criterion and its best models: quality, sampling time at that quality, NLL of each likelihood kind."""
-    part = run.summary[run.summary["dataset_id"] == dataset]
-    quality = measures.deciding(part)
-    likelihoods = trilemma.metrics_in_order(part[part["group"].eq("likelihood") & part["place"].eq("first")])
+def _conclusions(run: Digest, dataset: str) -> list[tuple[str, str]]:
+    """What may be concluded on one dataset, for each budget and device."""
+    own = [verdict for verdict in run.verdicts if verdict["dataset"] == dataset]
+    places = list(dict.fromkeys((verdict["budget"], verdict["device"]) for verdict in own))
     lines: list[tuple[str, str]] = []
-    for metric in filter(None, (quality, *likelihoods)):
-        for kind, rows in part[(part["metric"] == metric) & ~part["control"]].groupby("likelihood", sort=False):
-            best = rows[rows["best"]].sort_values("value")
-            names = list(dict.fromkeys(run.run_label(row) for row in best.itertuples()))
-            rivals = {run.run_label(row) for row in rows.itertuples()}
-            remark = " (tie)" if len(names) > 1 else " (the only model)" if len(rivals) == 1 else ""
-            best_is = "Highest" if rows["better"].iloc[0] == "higher" else "Lowest"
-            title = measures.title_of(part, metric) + (f" ({measures.kind_title(kind)})" if kind else "")
-            if names:
-                lines.append((f"{best_is} {title}", ", ".join(names) + remark))
-            if metric == quality:
-                lines += _fastest(run, part, best)
+    for budget, device in places:
+        here = [verdict for verdict in own if (verdict["budget"], verdict["device"]) == (budget, device)]
+        where = f" ({', '.join(filter(None, (budget, device)))})" if len(places) > 1 else ""
+        said = trilemma.conclusions(here, trilemma.LIKELIHOOD_KINDS)
+        lines += [(f"{heading}{where}", sentence) for heading, sentence in said]
     return lines
-
-
-def _fastest(run: Digest, part: pd.DataFrame, best: pd.DataFrame) -> list[tuple[str, str]]:
-    keys = ["label", "budget", "device", "sampler"]
-    seconds = [metric for metric in measures.costs(part) if (part.loc[part["metric"] == metric, "unit"] == "s").all()]
-    rows = part[part["metric"].isin(seconds[:1]) & np.isfinite(part["value"])].merge(best[keys], on=keys)
-    if len(rows) < 2:
-        return []
-    first: Any = next(rows.sort_values("value").itertuples())
-    factor, unit = numbers.scale(first.unit, [first.value])
-    pace = f"{numbers.plain(first.value * factor)} {unit} per 1,000 samples"
-    return [("Fastest of these", f"{run.run_label(first)}, {first.sampler}: {pace}")]

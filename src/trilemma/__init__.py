@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trilemma.harness.analysis.aggregates import interquartile_mean as interquartile_mean
-    from trilemma.harness.analysis.aggregates import performance_profile as performance_profile
     from trilemma.harness.analysis.aggregates import probability_of_improvement as probability_of_improvement
     from trilemma.harness.analysis.aggregates import stratified_interval as stratified_interval
-    from trilemma.harness.analysis.paired import PairedComparison as PairedComparison
-    from trilemma.harness.analysis.paired import compare_paired as compare_paired
+    from trilemma.harness.analysis.arenas import deciding_metric as deciding_metric
+    from trilemma.harness.analysis.conclusions import conclusions as conclusions
+    from trilemma.harness.analysis.frames import uniform_frame as uniform_frame
+    from trilemma.harness.analysis.overall import overall as overall
     from trilemma.harness.analysis.pareto import front_membership as front_membership
     from trilemma.harness.analysis.pareto import on_front as on_front
-    from trilemma.harness.analysis.ranks import MeanRanks as MeanRanks
-    from trilemma.harness.analysis.ranks import mean_ranks as mean_ranks
     from trilemma.harness.analysis.statistics import mean_interval as mean_interval
     from trilemma.harness.analysis.summary import metrics_in_order as metrics_in_order
     from trilemma.harness.analysis.summary import summary_rows as summary_rows
-    from trilemma.harness.analysis.summary import uniform_frame as uniform_frame
+    from trilemma.harness.analysis.verdicts import compare as compare
+    from trilemma.harness.analysis.verdicts import verdicts as verdicts
     from trilemma.harness.analysis.view import RunView as RunView
     from trilemma.harness.analysis.view import report_sections as report_sections
     from trilemma.harness.api import load_results as load_results
@@ -91,12 +91,10 @@ _PUBLIC = {
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
     "LIKELIHOOD_KINDS": "contracts.model",
-    "MeanRanks": "analysis.ranks",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
     "NeuralModel": "training.neural",
-    "PairedComparison": "analysis.paired",
     "PluginError": "errors",
     "Quantity": "contracts.result",
     "Recipe": "contracts.recipe",
@@ -114,23 +112,25 @@ _PUBLIC = {
     "UnsupportedError": "errors",
     "Update": "training.neural",
     "claim_directory": "store.claim",
-    "compare_paired": "analysis.paired",
+    "compare": "analysis.verdicts",
+    "conclusions": "analysis.conclusions",
     "conformance_checks": "conformance.checks",
+    "deciding_metric": "analysis.arenas",
     "front_membership": "analysis.pareto",
     "hookimpl": "contracts.hookspecs",
     "interquartile_mean": "analysis.aggregates",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
-    "mean_ranks": "analysis.ranks",
     "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
-    "performance_profile": "analysis.aggregates",
     "probability_of_improvement": "analysis.aggregates",
+    "overall": "analysis.overall",
     "report_sections": "analysis.view",
     "run": "api",
     "stratified_interval": "analysis.aggregates",
     "summary_rows": "analysis.summary",
-    "uniform_frame": "analysis.summary",
+    "uniform_frame": "analysis.frames",
+    "verdicts": "analysis.verdicts",
 }
 
 __all__ = ["__version__", *_PUBLIC]

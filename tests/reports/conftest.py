@@ -40,7 +40,7 @@ def synthetic() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def make_frame(synthetic: Any) -> Callable[..., pd.DataFrame]:
-    """The frame of the synthetic run: `make_frame(seeds=(0, 1))`."""
+    """The frame of the synthetic run: `make_frame(seeds=(0, 1, 2))`."""
     return synthetic.synthetic_frame
 
 

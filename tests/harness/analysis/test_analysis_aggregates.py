@@ -12,7 +12,6 @@ from scipy import stats
 import trilemma
 from trilemma.harness.analysis.aggregates import (
     interquartile_mean,
-    performance_profile,
     probability_of_improvement,
     stratified_interval,
 )
@@ -69,17 +68,6 @@ def test_probability_of_improvement_is_the_mann_whitney_statistic() -> None:
     assert probability_of_improvement(np.zeros((1, 3)), np.ones((1, 3))) == (1, 1, 1)
     with pytest.raises(trilemma.DataError, match="same tasks"):
         probability_of_improvement(a, b[:1])
-
-
-def test_a_performance_profile_is_the_distribution_function() -> None:
-    scores = np.random.default_rng(5).normal(size=(4, 10))
-    marks = np.linspace(-2, 2, 9)
-    share, low, high = performance_profile(scores, marks)
-    assert share == pytest.approx(stats.ecdf(scores.ravel()).cdf.evaluate(marks))
-    assert (low <= share).all()
-    assert (share <= high).all()
-    above, _, _ = performance_profile(scores, marks, better="higher")
-    assert above == pytest.approx(1 - share), "no score is equal to a mark"
 
 
 @pytest.mark.parametrize("scores", [np.ones(3), np.ones((0, 3)), np.array([[1.0, np.nan]]), np.array([[np.inf, 1.0]])])

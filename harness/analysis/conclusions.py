@@ -1,0 +1,104 @@
+"""Verdicts in sentences that a reader can quote; the same in every output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from .verdicts import Verdict
+
+TINY = 1e-6
+_CROWD = 6  # most names in a sentence
+
+
+def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None) -> list[tuple[str, str]]:
+    """The conclusions of one dataset, budget and device as pairs of a heading and a sentence, the first ones first.
+
+    Controls that beat every model come first. `kinds` are titles of likelihood kinds.
+    """
+    by_name = {verdict["criterion"]: verdict for verdict in verdicts}
+    lines: list[tuple[str, str]] = []
+    quality = by_name.get("quality")
+    for verdict in verdicts:
+        if verdict["controls_ahead"] and not verdict["criterion"].startswith("cost:"):
+            what = _subject(verdict, kinds)
+            lines.append((f"Controls ahead in {what}", f"{listing(verdict['controls_ahead'])} beat every model here"))
+    for verdict in verdicts:
+        if verdict["criterion"] in ("quality", "coverage"):
+            lines += _best(verdict, f"Best {verdict['criterion']}")
+            if verdict is quality:
+                lines += _cheapest([v for v in verdicts if v["criterion"].startswith("cost:")])
+    for verdict in verdicts:
+        if verdict["criterion"].startswith("likelihood:"):
+            lines += _best(verdict, f"Best {_subject(verdict, kinds)}")
+    if quality is not None and quality["controls_level"]:
+        lines.append(("No better than a control", f"the best model is not told apart from "
+                      f"{listing(quality['controls_level'])}"))  # fmt: skip
+    if quality is not None and quality["resolution"] is not None:
+        seen = number(quality["resolution"])
+        what = f"a factor of {seen}" if quality["scale"] == "ratio" else f"a difference of {seen}"
+        lines.append(("Resolution", f"with {quality['seeds']} seeds this table can tell apart {what} in quality"))
+    marked = {label: None for verdict in verdicts for label in verdict["marked"]}
+    if marked:
+        lines.append(("Marked and not ranked", listing(marked)))
+    return lines
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number in at most `digits` significant digits. Numbers too small to mean anything are `0` or `< 1e-6`."""
+    if not math.isfinite(value):
+        return "infinite" if value > 0 else "-"
+    if abs(value) < TINY:
+        return "0" if value == 0 else "< 1e-6"
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text or abs(value) >= 1000 else text
+
+
+def listing(names: Iterable[str]) -> str:
+    """Names in a sentence; more than six are counted."""
+    names = list(dict.fromkeys(names))
+    if len(names) > _CROWD:
+        names = [*names[: _CROWD - 1], f"{len(names) - _CROWD + 1} more"]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
+
+
+def _best(verdict: Verdict, heading: str) -> list[tuple[str, str]]:
+    if verdict["leader"] is None:
+        return [(heading, verdict["note"])] if verdict["note"] else []
+    models = list(dict.fromkeys(line["label"] for line in verdict["best"]))
+    rivals = {line["label"] for line in verdict["lines"] if not line["control"]} - set(verdict["marked"])
+    leader = next(line for line in verdict["lines"] if _is(line, verdict["leader"]))
+    remark = " (the only model)" if len(rivals) == 1 else ", not told apart" if len(models) > 1 else ""
+    unit = f" {verdict['unit']}" if verdict["unit"] else ""
+    interval = ""
+    if leader["low"] is not None and leader["high"] is not None and leader["high"] > leader["low"]:
+        interval = f" ({number(leader['low'])} to {number(leader['high'])})"
+    ahead = f"; {leader['label']} has {verdict['title']} {number(leader['value'])}{interval}{unit}"
+    return [(heading, f"{listing(models)}{remark}{ahead}")]
+
+
+def _cheapest(costs: Sequence[Verdict]) -> list[tuple[str, str]]:
+    lines = []
+    for verdict in costs:
+        if verdict["leader"] is not None:
+            best = [line for line in verdict["lines"] if line["best"]]
+            names = [f"{line['label']}, {line['sampler']}" if line["sampler"] else line["label"] for line in best]
+            value = min(line["value"] for line in best)
+            unit = verdict["unit"]
+            if unit == "s" and value < 1:
+                value, unit = value * 1e3, "ms"
+            lines.append((f"Least {verdict['title']} of these", f"{listing(names)}: {number(value)} {unit}".rstrip()))
+    return lines
+
+
+def _subject(verdict: Verdict, kinds: dict[str, str] | None) -> str:
+    name = str(verdict["criterion"])
+    if not name.startswith("likelihood:"):
+        return name
+    kind, _, base = name.removeprefix("likelihood:").partition(" ")
+    about = [(kinds or {}).get(kind, kind), base.strip("()")]
+    return f"likelihood ({', '.join(filter(None, about))})"
+
+
+def _is(line: Verdict, named: Verdict) -> bool:
+    return bool(line["label"] == named["label"] and line["sampler"] == named["sampler"])

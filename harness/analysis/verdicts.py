@@ -1,0 +1,204 @@
+"""Verdicts: which models are best by each criterion on each dataset, as far as the training seeds allow to say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from .arenas import PLACE, Arena, arenas, deciding_metric, names
+from .frames import uniform_frame
+from .moderated import LEAST_SEEDS, holm
+from .summary import summary_rows
+
+Verdict = dict[str, Any]
+
+_COST_CRITERIA = "first"
+CONTROL_LEVEL = 0.05
+"""The level, over all controls of a table, at which a control is said to be ahead of the leader."""
+
+
+def verdicts(frame: pd.DataFrame) -> list[Verdict]:
+    """What may be concluded from a results frame: one record per dataset, budget, device and criterion.
+
+    A criterion is `quality`, `coverage`, `likelihood:<kind>` (with the base measure if the likelihood is not that of
+    continuous data) or `cost:<metric>`. A record has
+
+    - `leader` (label and sampler setting) and `best`: the leader and all that cannot be told apart from it. Both are
+      empty if nothing may be concluded; `note` then says why. A cost compares only what is best in quality.
+    - `controls_ahead`: the controls that are better than the leader beyond chance, and `controls_level`: the controls
+      that cannot be told apart from it. Controls that get the true distribution are left out.
+    - `marked`: for each line that must not be ranked, the reasons.
+    - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between two models
+      this table can tell apart.
+    - `lines`: value, interval and seeds of every row, with `best` and `control`.
+    - `apart`: rows with another n; `few_seeds`: rows with fewer than three seeds; `superseded`: labels with older
+      results, if the frame has them.
+    - `metric`, `title`, `unit`, `better`, `seeds` (the largest number of seeds), `n`, `budget`, `device`.
+
+    The method is in `moderated`: moderated variances over training seeds (Smyth 2004), differences with the leader, and
+    Holm's test at a level that allows for the choice of the leader.
+    """
+    rows = uniform_frame(frame)
+    older: dict[Any, list[str]] = {}
+    for key, group in rows[rows["superseded"] & (rows["metric"] != "")].groupby(PLACE, sort=False):
+        older[key] = sorted(set(group["label"]))
+    table = summary_rows(rows)
+    found = []
+    judged = arenas(table)
+    for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
+        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        for name, arena in _criteria(group, here):
+            found.append({**_record(name, arena), "superseded": older.get(place, [])})
+    return found
+
+
+def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
+    """Compare the models with labels `a` and `b` by every criterion of `verdicts` that both have.
+
+    Each record has `dataset`, `criterion`, `budget`, `device`, `metric`, the best sampler settings and values of both
+    (`a`, `b`), `p_value` (two-sided), and `better`: the label that is better beyond chance (p <= 0.05), or "" if
+    they cannot be told apart; `note` says why if nothing may be concluded. Variances are moderated across all models of
+    the table. Raises DataError if a label is not in the frame, or if no criterion has values of both.
+    """
+    table = summary_rows(frame)
+    for label in (a, b):
+        if label not in set(table["label"]):
+            known = ", ".join(sorted(set(table["label"])))
+            raise DataError(f"the results hold no model '{label}'; they hold {known}")
+    found = []
+    judged = arenas(table)
+    for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
+        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        for name, arena in _criteria(group, here):
+            pair = [_best_line(arena, label) for label in (a, b)]
+            if None not in pair:
+                found.append(_comparison(name, arena, (a, b), [i for i in pair if i is not None]))
+    if not found:
+        raise DataError(f"'{a}' and '{b}' have no criterion in common on any dataset, budget and device")
+    return found
+
+
+def _criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
+    """The criteria of one dataset, budget and device, with their arenas."""
+    for group in ("quality", "coverage"):
+        metric = deciding_metric(rows, group)
+        yield from ((group, arena) for arena in here if arena.key["metric"] == metric)
+    likelihoods = rows[(rows["group"] == "likelihood") & rows["ranks"] & (rows["place"] == "first")]
+    for arena in here:
+        if arena.key["metric"] in set(likelihoods["metric"]):
+            base = arena.key["base"]
+            about = f" ({base})" if base not in ("", "continuous") else ""
+            yield f"likelihood:{arena.key['likelihood']}{about}", arena
+    costs = rows[(rows["group"] == "sampling") & rows["ranks"] & (rows["place"] == "first")]
+    for arena in here:
+        if arena.key["metric"] in set(costs["metric"]):
+            yield f"cost:{arena.key['metric']}", arena
+
+
+def _record(name: str, arena: Arena) -> Verdict:
+    table: Any = arena.table
+    first: Any = table.iloc[0]
+    ahead, level = _controls(arena)
+    log = arena.arms.offset is not None
+    marked = {row: table.at[row, "marked"] for row in table.index if table.at[row, "marked"]}
+    return {
+        "dataset": arena.key["dataset_id"],
+        "criterion": name,
+        "metric": arena.key["metric"],
+        "title": first["title"],
+        "unit": first["unit"],
+        "better": first["better"],
+        "leader": None if arena.leader is None else names(table, [arena.leader])[0],
+        "best": names(table, arena.best),
+        "controls_ahead": ahead,
+        "controls_level": level,
+        "marked": {_label(table, row): list(reasons) for row, reasons in marked.items()},
+        "note": arena.note,
+        "resolution": arena.resolution,
+        "scale": "ratio" if log else "difference",
+        "lines": [_line(arena, row) for row in arena.rows],
+        "apart": names(table, arena.apart),
+        "few_seeds": names(table, arena.few),
+        "seeds": int(table["seeds"].map(len).max()),
+        "n": _whole(table.loc[arena.rows, "n"].min()),
+        "budget": arena.key["budget"],
+        "device": arena.key["device"],
+    }
+
+
+def _line(arena: Arena, row: int) -> dict[str, Any]:
+    line: Any = arena.table.loc[row]
+    interval = {key: float(line[key]) if np.isfinite(line[key]) else None for key in ("low", "high")}
+    return {
+        **names(arena.table, [row])[0],
+        "value": float(line["value"]),
+        **interval,
+        "interval": line["interval"],
+        "seeds": len(line["seeds"]),
+        "control": bool(line["control"]),
+        "best": row in arena.best,
+        "conditions": line["conditions"],
+    }
+
+
+def _controls(arena: Arena) -> tuple[list[str], list[str]]:
+    """The labels of controls that are ahead of the leader beyond chance, and of those level with it."""
+    table, position = arena.table, arena.position
+    if arena.leader is None:
+        return [], []
+    leader = position[arena.leader]
+    rows = [
+        row
+        for row in arena.rows
+        if table.at[row, "control"] and not table.at[row, "truth"] and not table.at[row, "marked"]
+    ]
+    if not rows:
+        return [], []
+    behind = holm(np.array([arena.arms.p_worse(leader, position[row]) for row in rows]), CONTROL_LEVEL)
+    beaten = holm(np.array([arena.arms.p_worse(position[row], leader) for row in rows]), CONTROL_LEVEL)
+    ahead = [str(table.at[row, "label"]) for row, out in zip(rows, behind, strict=True) if out]
+    level = [str(table.at[row, "label"]) for row, o, i in zip(rows, behind, beaten, strict=True) if not (o or i)]
+    return list(dict.fromkeys(ahead)), list(dict.fromkeys(label for label in level if label not in ahead))
+
+
+def _best_line(arena: Arena, label: str) -> int | None:
+    """The position of the best sampler setting of a model in an arena; None if it has no number there."""
+    lines = [i for i, row in enumerate(arena.rows) if arena.table.at[row, "label"] == label]
+    return min(lines, key=lambda i: (arena.arms.means[i], i)) if lines else None
+
+
+def _comparison(name: str, arena: Arena, labels: tuple[str, str], pair: Sequence[int]) -> Verdict:
+    one, two = pair
+    arms = arena.arms
+    marked = [label for label, i in zip(labels, pair, strict=True) if arena.table.at[arena.rows[i], "marked"]]
+    cost = arena.table["group"].iloc[0] == "sampling"
+    few = min(int(arms.seeds[i]) for i in pair) < LEAST_SEEDS and not cost
+    note = f"{' and '.join(marked)} must not be ranked" if marked else ""
+    note = note or (f"fewer than {LEAST_SEEDS} seeds: no comparison of models" if few else "")
+    p = 2 * min(arms.p_worse(one, two), arms.p_worse(two, one))
+    better = labels[0] if arms.means[one] < arms.means[two] else labels[1]
+    return {
+        "dataset": arena.key["dataset_id"],
+        "criterion": name,
+        "metric": arena.key["metric"],
+        "a": _line(arena, arena.rows[one]),
+        "b": _line(arena, arena.rows[two]),
+        "p_value": None if note else min(1.0, p),
+        "better": "" if note or p > CONTROL_LEVEL else better,
+        "note": note,
+        "budget": arena.key["budget"],
+        "device": arena.key["device"],
+    }
+
+
+def _label(table: pd.DataFrame, row: int) -> str:
+    label, sampler = str(table.at[row, "label"]), str(table.at[row, "sampler"])
+    return f"{label}, {sampler}" if sampler else label
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if np.isfinite(value) else None

@@ -1,0 +1,155 @@
+"""Verdicts as records, comparisons of two models, and the summary over datasets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import trilemma
+from trilemma.harness.analysis.overall import signed_rank
+
+NEAR, FAR = (1.0, 1.02, 0.98), (5.0, 5.1, 4.9)
+
+
+def seeds(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
+    """Results of the deciding metric of quality of one model for several seeds."""
+    base = {
+        "model": label, "label": label, "control": False, "dataset_id": "ring8", "budget": "10 s", "device": "cpu",
+        "sampler": "heun", "metric": "energy", "better": "lower", "least": 0.0, "noise": 0.1, "group": "quality",
+        "place": "first", "outcome": "ok", "n": 500, "title": "Energy",
+    }  # fmt: skip
+    rows = []
+    for seed, value in enumerate(values):
+        own = {"cell": f"{label}-{seed}", "seed": seed, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
+        rows.append(base | own | more)
+    return rows
+
+
+def verdict(rows: list[dict[str, Any]], criterion: str = "quality") -> dict[str, Any]:
+    found = [v for v in trilemma.verdicts(pd.DataFrame(rows)) if v["criterion"] == criterion]
+    assert len(found) == 1
+    return found[0]
+
+
+def cost(label: str, value: float, name: str = "nfe") -> list[dict[str, Any]]:
+    about = {"metric": name, "group": "sampling", "ci_low": None, "ci_high": None, "n": None, "noise": None}
+    return seeds(label, value, value, value, **about)
+
+
+def test_a_verdict_names_leader_best_and_resolution() -> None:
+    said = verdict([*seeds("a", *NEAR), *seeds("b", 1.01, 0.97, 1.05), *seeds("c", *FAR)])
+    assert said["leader"] == {"label": "a", "sampler": "heun"}
+    assert {line["label"] for line in said["best"]} == {"a", "b"}
+    assert (said["seeds"], said["n"], said["budget"], said["device"]) == (3, 500, "10 s", "cpu")
+    assert said["scale"] == "ratio"
+    assert 1 < said["resolution"] < 5
+    assert {line["label"]: line["best"] for line in said["lines"]} == {"a": True, "b": True, "c": False}
+    json.dumps(said)
+
+
+def test_with_one_seed_nothing_is_concluded_and_the_verdict_says_so() -> None:
+    said = verdict([*seeds("a", 1.0), *seeds("b", 9.0)])
+    assert said["leader"] is None
+    assert said["best"] == []
+    assert said["note"] == "one seed: no comparison of models"
+    assert len(said["lines"]) == 2
+
+
+def test_controls_ahead_and_level_are_named_and_those_with_the_truth_are_not() -> None:
+    said = verdict([
+        *seeds("net", *NEAR), *seeds("gmm", 0.1, 0.11, 0.09, control=True),
+        *seeds("kde", 1.0, 0.99, 1.01, control=True),
+        *seeds("gaussian", *FAR, control=True), *seeds("oracle", 0, 0.01, 0, control=True, truth=True),
+    ])  # fmt: skip
+    assert said["controls_ahead"] == ["gmm"]
+    assert said["controls_level"] == ["kde"]
+    assert said["leader"]["label"] == "net"
+
+
+def test_marked_rows_are_listed_with_their_reasons_and_lead_nowhere() -> None:
+    said = verdict([*seeds("copier", 0, 0.01, 0, marks="copies test points"), *seeds("net", *NEAR), *seeds("b", *FAR)])
+    assert said["marked"] == {"copier, heun": ["copies test points"]}
+    assert said["leader"]["label"] == "net"
+
+
+def test_a_cost_verdict_is_among_the_best_in_quality() -> None:
+    rows = [*seeds("noise", *FAR), *seeds("good", *NEAR), *seeds("slow", *NEAR)]
+    rows += [*cost("noise", 0.5), *cost("good", 10), *cost("slow", 50)]
+    said = verdict(rows, "cost:nfe")
+    assert said["leader"]["label"] == "good"
+    assert [line["label"] for line in said["best"]] == ["good"]
+
+
+def test_a_rotten_timing_is_compared_over_its_visits() -> None:
+    rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("c", *NEAR)]
+    for label, visits in (("a", [1.0, 1.2, 0.9]), ("b", [1.1, 1.0, 1.2]), ("c", [9.0, 9.5, 8.8])):
+        one = cost(label, float(np.mean(visits)), "seconds_per_1k")[:1]
+        rows += [{**one[0], "details": json.dumps({"visits": visits})}]
+    said = verdict(rows, "cost:seconds_per_1k")
+    assert {line["label"] for line in said["best"]} == {"a", "b"}
+
+
+def test_likelihood_criteria_name_kind_and_base() -> None:
+    rows = []
+    for label, kind, base in (("f", "exact", "continuous"), ("g", "exact", "dequantized"), ("s", "ode", "continuous")):
+        about = {"metric": "nll", "sampler": None, "group": "likelihood", "likelihood": kind}
+        rows += seeds(label, *NEAR, **about, details=json.dumps({"base": base}))
+    names = {v["criterion"] for v in trilemma.verdicts(pd.DataFrame(rows))}
+    assert names == {"likelihood:exact", "likelihood:exact (dequantized)", "likelihood:ode"}
+
+
+def test_older_results_are_superseded_and_other_sample_sizes_stand_apart() -> None:
+    rows = [*seeds("a", *NEAR), *seeds("b", *FAR), *seeds("a", 0, 0, 0, superseded=True), *seeds("c", 0, 0, 0, n=50)]
+    said = verdict(rows)
+    assert said["superseded"] == ["a"]
+    assert said["apart"] == [{"label": "c", "sampler": "heun"}]
+    assert said["leader"]["label"] == "a"
+    assert {line["label"] for line in said["lines"]} == {"a", "b"}
+
+
+def test_two_models_are_compared_by_every_criterion_of_both() -> None:
+    frame = pd.DataFrame(
+        [*seeds("a", *NEAR), *seeds("b", *FAR), *seeds("c", 2, 2.2, 1.8), *cost("a", 9), *cost("b", 1)]
+    )
+    quality, nfe = trilemma.compare(frame, "a", "b")
+    assert (quality["criterion"], quality["better"], quality["note"]) == ("quality", "a", "")
+    assert quality["p_value"] < 0.01
+    assert (nfe["criterion"], nfe["better"]) == ("cost:nfe", "b")
+    assert trilemma.compare(pd.DataFrame([*seeds("a", 1.0), *seeds("b", 9.0)]), "a", "b")[0]["better"] == ""
+    with pytest.raises(trilemma.DataError, match="no model 'x'; they hold a, b, c"):
+        trilemma.compare(frame, "a", "x")
+    with pytest.raises(trilemma.DataError, match="no criterion in common"):
+        trilemma.compare(pd.DataFrame([*seeds("a", *NEAR), *seeds("b", *FAR, dataset_id="x")]), "a", "b")
+
+
+def test_the_summary_over_datasets_orders_models_and_leaves_out_the_incomplete() -> None:
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(6):
+        place = {"dataset_id": f"data{number}"}
+        for label, size in (("good", 0.5), ("bad", 4.0), ("once", 1.0)):
+            if label != "once" or number == 0:
+                rows += seeds(label, *(size * (1 + number) * np.exp(0.1 * rng.standard_normal(3))), **place)
+    (said,) = trilemma.overall(pd.DataFrame(rows))
+    assert [line["label"] for line in said["models"]] == ["good", "bad"]
+    assert said["left_out"] == ["once"]
+    assert len(said["datasets"]) == 6
+    (pair,) = said["pairs"]
+    assert (pair["better"], pair["than"]) == ("good", "bad")
+    assert pair["probability_of_improvement"] == 1.0
+    assert pair["practically"]["better"] > 0.95
+    assert trilemma.overall(pd.DataFrame(rows[:6])) == [], "one dataset is no summary"
+
+
+def test_the_bayesian_signed_rank_test_knows_sides_and_equivalence() -> None:
+    low, middle, high = signed_rank(np.full(8, 3.0), 1.0)
+    assert high > 0.95
+    assert low + middle + high == pytest.approx(1.0)
+    assert signed_rank(np.full(8, -3.0), 1.0)[0] == pytest.approx(high, abs=0.02)
+    assert signed_rank(np.full(8, 0.1), 1.0)[1] > 0.99
+    even = signed_rank(np.array([-3.0, 3.0, -3.0, 3.0, -3.0, 3.0]), 0.0)
+    assert even[0] == pytest.approx(even[2], abs=0.05)
