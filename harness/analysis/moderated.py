@@ -33,7 +33,7 @@ def level(models: int, seeds: int) -> float:
     is exceeded. This level was found by simulation: it refuses any of eight identical models in at most 10 % of the
     tables with three seeds, and in at most 6 % with five.
     """
-    base = {3: 0.09, 4: 0.07}.get(seeds, 0.05)
+    base = {3: 0.09, 4: 0.07}.get(seeds, 0.047)
     return float(min(0.05, base / models**0.75))
 
 
