@@ -95,7 +95,7 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       that its interval overlaps with the interval of the best. Controls, infinite values, metrics without a direction,
       quantities that do not rank models here (`ranks`), and rows that are not `comparable` are never best.
     - `comparable` is False for all rows of an arena in which sample sizes `n` differ, because the bias of a metric
-      depends on n.
+      depends on n, or in which a time of a contender is `contended`, because the fastest is then not known.
     - `below_floor` says that the value is better than the floor, which is the value for real data. `floor_low` and
       `floor_high` are the interval of the floor.
     - `contended` says that a time was measured on a busy machine, `memorizes` that the metric flags memorization.
@@ -119,7 +119,8 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
     table["mixed"] = table["mixed"].astype(object).eq(True)
     arenas = table.groupby(ARENA)
     one_size = (arenas["n"].transform("nunique") <= 1) & ~arenas["mixed"].transform("any")
-    table["comparable"] = (table["metric"] != "") & one_size
+    disturbed = (table["contended"] & ~table["control"]).groupby([table[key] for key in ARENA]).transform("any")
+    table["comparable"] = (table["metric"] != "") & one_size & ~disturbed
     table["best"] = _best(table)
     return table.drop(columns="mixed")
 

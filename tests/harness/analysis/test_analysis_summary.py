@@ -146,6 +146,21 @@ def test_flags_come_from_the_details() -> None:
     assert (table.loc["a", "floor_low"], table.loc["a", "floor_high"]) == (0.9, 1.3)
 
 
+def test_no_time_is_the_best_where_one_of_a_contender_was_disturbed() -> None:
+    disturbed = json.dumps({"contended": True})
+
+    def best(fast: str, control: str) -> dict[str, bool]:
+        rows = (
+            row("fast", 1.0, metric="seconds_per_1k", details=fast),
+            row("slow", 9.0, metric="seconds_per_1k"),
+            row("control", 2.0, metric="seconds_per_1k", details=control) | {"control": True},
+        )
+        return dict(summary(*rows)["best"])
+
+    assert best("{}", disturbed) == {"fast": True, "slow": False, "control": False}
+    assert not any(best(disturbed, "{}").values())
+
+
 @pytest.mark.parametrize("frame", [pd.DataFrame(), pd.DataFrame([row("a", math.nan) | {"metric": None}])])
 def test_empty_frames_give_empty_summaries(frame: pd.DataFrame) -> None:
     table = summary_rows(frame)
