@@ -59,6 +59,9 @@ class Arena:
         if not ranked:
             self.note = self.note or ("nothing to rank" if among is None else "no row is best in quality")
             return
+        if any(self.table.at[self.rows[i], "contended"] for i in ranked):
+            self.note = "a time was measured while other work ran on the machine: no comparison"
+            return
         if among is not None:
             leader, best = self.arms.not_worse(ranked)
         else:

@@ -1,4 +1,4 @@
-"""The progress of a run on a terminal: one bar for all cells, and one bar for each running cell."""
+"""The progress of a run on a terminal: a bar for all cells, one for each running cell, and one for timing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class RichProgress:
         self._rows: dict[str, Any] = {}
         self._done = 0
         self._count = 0
+        self._timing: Any = None
+        self._visits = 0
 
     def __enter__(self) -> RichProgress:
         self._bars.start()
@@ -45,9 +47,9 @@ class RichProgress:
         self._bars.stop()
 
     def started(self, todo: list[Todo], total: int) -> None:
-        self._count = len(todo)
-        kept = total - len(todo)
-        self._total = self._bars.add_task("cells", total=len(todo), shown=f"0/{len(todo)}", message="")
+        self._count = sum(item.in_cell for item in todo)
+        kept = total - self._count
+        self._total = self._bars.add_task("cells", total=self._count, shown=f"0/{self._count}", message="")
         if kept:
             self.note(f"{kept} of {total} cells are already done")
 
@@ -77,6 +79,20 @@ class RichProgress:
             self._print((ending, "red"), f" {cell.label} ({outcome['phase']}): {outcome['message']}")
         elif self.console.is_terminal:
             self._print((ending, COLORS[ending]), f" {cell.label} ", (f"{outcome['elapsed']:.1f} s", "dim"))
+
+    def timing_started(self, visits: int) -> None:
+        self._timing = self._bars.add_task("timing", total=visits, shown="", message="")
+
+    def timing_visit(self, cell: Cell, number: int) -> None:
+        if self._timing is not None:
+            # The bar shows the visits that have ended, so it advances with the second visit.
+            self._bars.update(self._timing, completed=self._visits, shown=f"round {number}", message=cell.label)
+            self._visits += 1
+
+    def timing_finished(self) -> None:
+        if self._timing is not None:
+            self._bars.remove_task(self._timing)
+            self._timing = None
 
     def note(self, text: str) -> None:
         if self.console.is_terminal:

@@ -120,17 +120,26 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
         echo_json(
             [
                 {"cell": item.cell.id, "label": item.cell.label, "train": item.train, "why": item.why,
-                 "evaluations": len(item.evaluations)}
+                 "evaluations": len(item.evaluations), "timings": _timed(item)}
                 for item in todo
             ]
         )  # fmt: skip
         return
     for item in todo:
-        what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})"
+        what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})" if item.in_cell else "time"
         why = f"will fail: {item.cell.data_error}" if item.cell.data_error else item.why
         click.echo(f"{item.cell.label}: {what}: {why}")
+        if item.timings:
+            click.echo(f"  to be timed after all cells: {', '.join(_timed(item))}")
     total = len(runner.resolved.pairs) * len(runner.resolved.suite.seed_list)
-    click.echo(f"{len(todo)} of {total} cells to run in {runner.store.path}", err=True)
+    cells, settings = sum(item.in_cell for item in todo), sum(len(item.timings) for item in todo)
+    timings = f", {settings} sampler setting{'s' * (settings != 1)} to time" if settings else ""
+    click.echo(f"{cells} of {total} cells to run{timings} in {runner.store.path}", err=True)
+
+
+def _timed(item: Any) -> list[str]:
+    """The labels of the sampler settings that are to be timed."""
+    return [planned.label for planned in item.cell.timed if planned.id in item.timings]
 
 
 def _show(frame: Any, runner: Any, as_json: bool) -> None:

@@ -54,8 +54,13 @@ class Clock:
         self.progress = 0.0
         self.seconds = 0.0
         self._now = now
+        self._start: float | None = None
         self._replay = replay if budget.seconds is not None else None
         self._trace: list[tuple[int, float, float]] = []
+
+    def start(self) -> None:
+        """Start to count seconds. Otherwise, they count from the first step on."""
+        self._start = self._now()
 
     @property
     def trace(self) -> dict[str, Any]:
@@ -63,7 +68,7 @@ class Clock:
         return {"steps": self.step, "segments": [list(segment) for segment in self._trace]}
 
     def __iter__(self) -> Iterator[int]:
-        start = self._now()
+        start = self._now() if self._start is None else self._start
         segments = iter(self._replay["segments"]) if self._replay else iter(())
         upcoming = next(segments, None)
         current = (0, 0.0, 0.0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..contracts.budget import Budget
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset, Modes
 from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
@@ -27,7 +27,11 @@ SplitName = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """The cost of a training: seconds by the clock of the budget, wall seconds, steps, peak bytes and parameters."""
+    """The cost of a training: seconds by the clock of the budget, wall seconds, steps, peak bytes and parameters.
+
+    `charged` are the seconds that count against a budget in seconds: those of the first training, if this one repeats
+    its steps.
+    """
 
     seconds: float
     wall_seconds: float
@@ -35,6 +39,7 @@ class TrainingRecord:
     peak_memory: int
     parameters: int | None
     batch_size: int | None = None
+    charged: float | None = None
 
 
 class Evaluation:
@@ -57,12 +62,14 @@ class Evaluation:
         sampler: Sampler | None = None,
         likelihood: Config | None = None,
         truth: Truth | None = None,
-        alone: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        budget: Budget | None = None,
         progress: Callable[[float, str], None] = no_progress,
     ) -> None:
         self.model, self.dataset, self.info = model, dataset, info
         self.sampler = sampler or Direct()
         self.training = training
+        self.budget = budget
+        """The training budget; None if it is not known."""
         self.seed = seed
         self.device = device
         self.likelihood_details: dict[str, Any] = {}
@@ -72,7 +79,6 @@ class Evaluation:
         self._space = space
         self._likelihood = likelihood or model.Likelihood()
         self._truth = truth
-        self._alone = alone
         self._progress = progress
         self._draws: dict[int, Tensor] = {}
         self._log_probs: dict[str, Array] = {}
@@ -260,12 +266,6 @@ class Evaluation:
         before = peak_memory()
         self.draw(n)
         return peak_memory(), before
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the lock for timing, so that no other cell of this run measures times inside the block."""
-        with self._alone():
-            yield
 
     # Inside
 

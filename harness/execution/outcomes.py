@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from ..planning.cell import Cell
 from ..planning.suite import Limits
 from ..store.store import Store
+from .progress import Todo
 from .supervisor import Ending
 
 
@@ -15,13 +18,18 @@ def outcome_of(cell: Cell, ending: Ending, store: Store, limits: Limits) -> dict
     if ending.cause == "exit" and ending.code == 0:
         records = [store.record("cells", cell.id)]
         if records[0] is not None and records[0]["outcome"] == "ok":
-            records += [store.record("evaluations", planned.id) for planned in cell.evaluations]
+            records += [store.record("evaluations", planned.id) for planned in cell.evaluated]
         worst = next((r for r in records if r is None or r["outcome"] != "ok"), records[0])
         if worst is None:
             message = "the process recorded no result"
             return failure("error", ending.phase, ending.elapsed, message, store.log_tail(cell.id))
         tail = "" if worst["outcome"] in ("ok", "unsupported") else store.log_tail(cell.id)
         return failure(worst["outcome"], worst["phase"], ending.elapsed, worst["message"], tail)
+    return ended_badly(ending, limits, store.log_tail(cell.id))
+
+
+def ended_badly(ending: Ending, limits: Limits, log_tail: str) -> dict[str, Any]:
+    """The outcome of a process that could not record one itself."""
     message = {
         "timeout": f"passed its limit of {limits.seconds:g} s; raise limits.seconds of the suite",
         "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB; raise limits.memory_gib of the suite",
@@ -29,7 +37,7 @@ def outcome_of(cell: Cell, ending: Ending, store: Store, limits: Limits) -> dict
         "zygote": "the process that starts cells ended twice",
         "exit": f"its process exited with code {ending.code}",
     }[ending.cause]
-    return failure(name_of(ending), ending.phase, ending.elapsed, message, store.log_tail(cell.id))
+    return failure(name_of(ending), ending.phase, ending.elapsed, message, log_tail)
 
 
 def name_of(ending: Ending) -> str:
@@ -42,3 +50,22 @@ def name_of(ending: Ending) -> str:
 def failure(outcome: str, phase: str, elapsed: float, message: str, log_tail: str = "") -> dict[str, Any]:
     """The record of an outcome."""
     return {"outcome": outcome, "phase": phase, "elapsed": elapsed, "message": message, "log_tail": log_tail}
+
+
+def record_failure(
+    store: Store, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]], environment: dict[str, Any]
+) -> None:
+    """Store the outcome of a cell whose process could not: for training, or for the unfinished evaluations.
+
+    `committed` are the events of the process. Raises OSError (full disk).
+    """
+    cell, events = todo.cell, list(committed)
+    if todo.train and not any(event.get("committed") == "cell" for event in events):
+        store.commit("cells", cell.id, {**outcome, "cell": cell.describe(), "environment": environment})
+        return
+    finished = {event["id"] for event in events if event.get("committed") == "evaluation"}
+    for planned in cell.evaluated:
+        if planned.id in todo.evaluations and planned.id not in finished:
+            sampler = None if planned.sampler is None else asdict(planned.sampler)
+            record = {**outcome, "cell": cell.id, "sampler": sampler, "nfe": None}
+            store.commit("evaluations", planned.id, {**record, "results": [], "not_computed": []})

@@ -10,13 +10,19 @@ from ..planning.cell import Cell
 
 @dataclass(frozen=True)
 class Todo:
-    """What remains to be done for one cell, and why."""
+    """What remains to be done for one cell, and why: training, evaluations, and times, which come after all cells."""
 
     cell: Cell
     train: bool
     evaluations: tuple[str, ...]
+    timings: tuple[str, ...]
     why: str
     replay: dict[str, Any] | None = None
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether there is anything to do in the process of the cell."""
+        return self.train or bool(self.evaluations)
 
 
 class Progress(Protocol):
@@ -29,6 +35,12 @@ class Progress(Protocol):
     def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
+
+    def timing_started(self, visits: int) -> None: ...
+
+    def timing_visit(self, cell: Cell, number: int) -> None: ...
+
+    def timing_finished(self) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -45,6 +57,12 @@ class Silent:
     def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
+
+    def timing_started(self, visits: int) -> None: ...
+
+    def timing_visit(self, cell: Cell, number: int) -> None: ...
+
+    def timing_finished(self) -> None: ...
 
     def note(self, text: str) -> None: ...
 

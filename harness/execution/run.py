@@ -24,9 +24,11 @@ from ..store.files import write_json
 from ..store.store import Store
 from .environment import available_cores, environment, visible_gpus
 from .executors import run_local
-from .outcomes import failure, name_of, outcome_of
+from .missing import missing
+from .outcomes import failure, name_of, outcome_of, record_failure
 from .progress import Progress, Silent, Todo
 from .supervisor import Ending, Supervisor, Zygote
+from .timing import TimingPhase, log_name
 
 DATA_LIMITS = Limits(seconds=600, memory_gib=16)
 
@@ -89,25 +91,8 @@ class Runner:
         return plan(self.resolved, cards, self.device)
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
-        """What is missing in the store. Cells and evaluations that failed are tried again."""
-        found = []
-        for cell in cells:
-            record = self.store.record("cells", cell.id)
-            wanted = {evaluation.id: self.store.record("evaluations", evaluation.id) for evaluation in cell.evaluations}
-            missing = tuple(id for id, stored in wanted.items() if stored is None or stored["outcome"] != "ok")
-            if record is None:
-                found.append(Todo(cell, True, tuple(wanted), "new"))
-            elif self.rerun:
-                found.append(Todo(cell, True, tuple(wanted), "asked to repeat", record.get("trace")))
-            elif record["outcome"] not in ("ok", "unsupported"):
-                found.append(Todo(cell, True, tuple(wanted), f"ended as {record['outcome']} last time"))
-            elif record["outcome"] == "ok" and missing:
-                failed = sorted(
-                    {stored["outcome"] for stored in wanted.values() if stored and stored["outcome"] != "ok"}
-                )
-                why = f"evaluation ended as {', '.join(failed)} last time" if failed else "new evaluations"
-                found.append(Todo(cell, False, missing, why, record.get("trace")))
-        return found
+        """What is missing in the store. What failed is tried again."""
+        return missing(self.store, cells, rerun=self.rerun)
 
     # Execution
 
@@ -137,9 +122,36 @@ class Runner:
             self._write_run(cells)
             self.progress.started(todo, len(cells))
             self._observe("run_started", path=self.store.path, cells=[_summary(cell, todo) for cell in cells])
-            tasks = [partial(self._run_cell, supervisor, item) for item in todo]
+            tasks = [partial(self._run_cell, supervisor, item) for item in todo if item.in_cell]
             run_local(tasks, self.jobs or 1, self._finished)
+            self._time(supervisor, cells, todo)
             return todo
+
+    def _time(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
+        """Measure times, when all cells have ended."""
+        untimed = [item for item in todo if item.timings]
+        if not untimed or supervisor.stop.is_set():
+            return
+        supervisor.wait()
+        slot = self._slots.get()
+        self._slots.put(slot)  # no other process of the run is alive, so this one may use it
+        trained = [self.store.record("cells", cell.id) or {} for cell in cells]
+        suite = self.resolved.suite
+
+        def supervise(cell: Cell, job: dict[str, Any]) -> Ending:
+            return self._supervise(supervisor, self.store, log_name(cell), job, suite.limits, gpu=slot)
+
+        phase = TimingPhase(
+            self.store,
+            suite.timing,
+            suite.limits,
+            environment(self.threads),
+            supervise,
+            supervisor.stop.is_set,
+            self.progress,
+        )
+        seconds = sum(record["training"]["wall_seconds"] for record in trained if record.get("outcome") == "ok")
+        phase.run(untimed, seconds, len(self.store.run()["runs"]))
 
     def _supervisor(self) -> Supervisor:
         zygote = Zygote.shared(self.threads)
@@ -174,17 +186,12 @@ class Runner:
             "budget": cell.budget,
             "train": todo.train,
             "replay": todo.replay,
-            "evaluations": [asdict(planned) for planned in cell.evaluations if planned.id in todo.evaluations],
+            "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
         }
         on_event = partial(self.progress.cell_event, cell)
         slot = self._slots.get()
         try:
-            for _ in range(2):
-                ending = self._supervise(
-                    supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot
-                )
-                if ending.cause != "zygote":
-                    break  # if the zygote ended, the cell did not fail itself and is tried once more
+            ending = self._supervise(supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot)
         finally:
             self._slots.put(slot)
         if ending.cause == "interrupted":
@@ -210,7 +217,6 @@ class Runner:
             link.unlink()  # the link itself, to write nothing into what it leads to
         folder.mkdir(parents=True, exist_ok=True)
         events = folder / "events.jsonl"
-        events.unlink(missing_ok=True)
         common = {
             "store": str(home),
             "events": str(events),
@@ -222,7 +228,12 @@ class Runner:
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         write_json(folder / "job.json", {**common, **job})
         try:
-            return supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
+            for _ in range(2):
+                events.unlink(missing_ok=True)
+                ending = supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
+                if ending.cause != "zygote":
+                    break  # if the zygote ended, the job did not fail itself and is tried once more
+            return ending
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -234,25 +245,11 @@ class Runner:
             message = f"loading the dataset ended as {name_of(ending)}; {store.log_tail(id, 3)}"
             store.commit("data", id, {"error": message})
 
-    # Outcomes
-
     def _record_failure(
         self, cell: Cell, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()
     ) -> None:
-        """Store the outcome of a cell whose process could not: for training, or for the unfinished evaluations."""
-        events = list(committed)
-        trained = not todo.train or any(event.get("committed") == "cell" for event in events)
         try:
-            if not trained:
-                record = {**outcome, "cell": cell.describe(), "environment": environment(self.threads)}
-                self.store.commit("cells", cell.id, record)
-                return
-            finished = {event["id"] for event in events if event.get("committed") == "evaluation"}
-            for planned in cell.evaluations:
-                if planned.id in todo.evaluations and planned.id not in finished:
-                    sampler = None if planned.sampler is None else asdict(planned.sampler)
-                    record = {**outcome, "cell": cell.id, "sampler": sampler, "nfe": None}
-                    self.store.commit("evaluations", planned.id, {**record, "results": [], "not_computed": []})
+            record_failure(self.store, todo, outcome, committed, environment(self.threads))
         except OSError as error:
             self.progress.message(f"the outcome of {cell.label} could not be stored: {error}")
 

@@ -55,6 +55,7 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._started: dict[str, queue.Queue[tuple[int, queue.Queue[int]]]] = {}
         self._ended: dict[int, queue.Queue[int]] = {}
+        self._ready = threading.Event()
 
     def start(self, job: Path, log: Path, env: dict[str, str]) -> tuple[int, queue.Queue[int]]:
         """Fork a process for a job file.
@@ -91,6 +92,11 @@ class Zygote:
         with self._lock:
             self._alive()
 
+    def wait(self) -> None:
+        """Wait until the zygote has loaded the libraries, so that the next job starts at once."""
+        self.warm_up()
+        self._ready.wait()
+
     def _alive(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
@@ -102,6 +108,7 @@ class Zygote:
             "PYTHONHASHSEED": "0",
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
+        self._ready.clear()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trilemma.harness.execution.zygote"],
             stdin=subprocess.PIPE,
@@ -117,12 +124,15 @@ class Zygote:
         for line in process.stdout:
             reply = json.loads(line)
             with self._lock:
-                if "started" in reply:
+                if "ready" in reply:
+                    self._ready.set()
+                elif "started" in reply:
                     ended = self._ended[reply["started"]] = queue.Queue()
                     self._started.pop(reply["job"]).put((reply["started"], ended))
                 elif "ended" in reply:
                     self._ended.pop(reply["ended"]).put(reply["status"])
         with self._lock:  # the zygote has ended, and its cells with it
+            self._ready.set()
             for waiting in self._started.values():
                 waiting.put((LOST, queue.Queue()))
             for ended in self._ended.values():
@@ -140,6 +150,10 @@ class Supervisor:
         """If set, running processes get TERM, then KILL, and `supervise` returns with cause `interrupted`."""
         self.kill = threading.Event()
         """If set, running processes get KILL at once."""
+
+    def wait(self) -> None:
+        """Wait until a job starts at once."""
+        self._zygote.wait()
 
     def supervise(
         self,

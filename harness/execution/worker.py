@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
+import random
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,8 @@ def work(job_file: str) -> int:
     events = Events(Path(job["events"]))
     if job["kind"] == "data":
         describe_data(job, registry, events)
+    elif job["kind"] == "timing":
+        CellWorker(job, registry, events).time()
     else:
         CellWorker(job, registry, events).run()
     return 0
@@ -100,20 +101,49 @@ class CellWorker:
         phase = "dataset"
         try:
             self.events.phase(phase)
-            self.dataset = make_dataset(self.job, self.registry)
-            if self.dataset.checksum != self.job["data_sha256"]:
-                raise DataError("the data is not the data that this run was planned with; run the command again")
+            self._load()
             model = self._model()
             self.prepared = prepare(model, self.dataset)
             phase = "fit"
             self.events.phase(phase)
-            training = self._train(model) if self.job["train"] else self._restore(model)
+            training = self._train(model) if self.job["train"] else self._restore(model)[0]
         except Exception as error:
             traceback.print_exc()
             self._commit_cell(_ending(error, phase, self.started), {}, None)
             return
         for planned in self.job["evaluations"]:
             self._evaluate(model, training, planned)
+
+    def time(self) -> None:
+        """Measure times at the sampler settings of the job. The results go to the supervisor, which puts them together.
+
+        The order of the settings is random. A model without a checkpoint is trained again, and all its rounds are
+        measured at once.
+        """
+        order = random.Random(self.job["order"])
+        try:
+            self.events.phase("dataset")
+            self._load()
+            model = self._model()
+            self.prepared = prepare(model, self.dataset)
+            self.events.phase("restore")
+            training, again = self._restore(model, commit=False)
+        except Exception as error:
+            traceback.print_exc()
+            self.events.emit(failed=_ending(error, "timing", self.started), keep=True)
+            return
+        evaluations = {planned["id"]: self._evaluation(model, training, planned) for planned in self.job["evaluations"]}
+        started = time.monotonic()
+        for number in range(self.job["rounds"]):
+            if number and time.monotonic() - started > self.job["seconds"]:
+                return
+            for planned in order.sample(self.job["evaluations"], len(evaluations)):
+                self._visit(evaluations[planned["id"]], planned, again)
+
+    def _load(self) -> None:
+        self.dataset = make_dataset(self.job, self.registry)
+        if self.dataset.checksum != self.job["data_sha256"]:
+            raise DataError("the data is not the data that this run was planned with; run the command again")
 
     # Training
 
@@ -123,7 +153,7 @@ class CellWorker:
         model: Model = cls(cls.Config.model_validate(spec["config"]))
         return model
 
-    def _train(self, model: Model) -> TrainingRecord:
+    def _train(self, model: Model, commit: bool = True) -> TrainingRecord:
         recipe = self.job["model"]["recipe"]
         trained = train(
             model,
@@ -135,6 +165,8 @@ class CellWorker:
             replay=self.job.get("replay"),
             progress=self.events.progress,
         )
+        if not commit:
+            return trained.training
         record = {
             "outcome": "ok",
             "phase": "fit",
@@ -148,14 +180,17 @@ class CellWorker:
         self._commit_cell(record, trained.curves, trained.state)
         return trained.training
 
-    def _restore(self, model: Model) -> TrainingRecord:
-        """Restore the model from its checkpoint. Without a checkpoint, train again with the same seed and steps."""
+    def _restore(self, model: Model, commit: bool = True) -> tuple[TrainingRecord, bool]:
+        """Restore the model from its checkpoint. Without a checkpoint, train again with the same seed and steps.
+
+        Returns the record of the training, and whether the model was trained again.
+        """
         record = self.store.record("cells", self.job["id"])
         state = self.store.tensors("cells", self.job["id"], "model")
         if record is None or state is None:
-            return self._train(model)
+            return self._train(model, commit), True
         restore(model, self.prepared, state, self.device)
-        return TrainingRecord(**record["training"])
+        return TrainingRecord(**record["training"]), False
 
     def _commit_cell(self, ending: dict[str, Any], curves: dict[str, Any], state: dict[str, Any] | None) -> None:
         record = {**ending, "cell": self.job["cell"], "environment": environment(self.job["threads"])}
@@ -166,17 +201,36 @@ class CellWorker:
     # Evaluation
 
     def _evaluate(self, model: Model, training: TrainingRecord, planned: dict[str, Any]) -> None:
-        started = time.monotonic()
-        spec = self.job["model"]
         sampler_spec = planned["sampler"]
-        label = sampler_spec["label"] if sampler_spec else "likelihood"
-        phase = f"evaluate {label}"
+        phase = f"evaluate {sampler_spec['label'] if sampler_spec else 'likelihood'}"
         self.events.emit(phase=phase, evaluation=planned["id"])
-        sampler = None
+        evaluation = self._evaluation(model, training, planned)
+        record = self._results(evaluation, planned, phase)
+        nfe, tensors = None, {}
+        if sampler_spec:
+            with contextlib.suppress(Exception):  # the error of a failing sampler is already recorded with its metrics
+                tensors = {"samples": {"samples": evaluation.samples(STORED_SAMPLES)}}
+                nfe = evaluation.nfe
+        record |= {"cell": self.job["id"], "sampler": sampler_spec, "nfe": nfe}
+        self.store.commit("evaluations", planned["id"], record, tensors)
+        self.events.emit(committed="evaluation", id=planned["id"], outcome=record["outcome"], keep=True)
+
+    def _visit(self, evaluation: Evaluation, planned: dict[str, Any], again: bool) -> None:
+        phase = f"timing {planned['sampler']['label']}"
+        self.events.emit(phase=phase, evaluation=planned["id"], keep=True)
+        begun = time.time()
+        record = self._results(evaluation, planned, phase)
+        about = {"trained_again": True} if again else {}
+        for result in record["results"]:
+            result["details"] |= about
+        self.events.emit(timed=planned["id"], visit={**record, "begun": begun}, keep=True)
+
+    def _evaluation(self, model: Model, training: TrainingRecord, planned: dict[str, Any]) -> Evaluation:
+        sampler, sampler_spec = None, planned["sampler"]
         if sampler_spec:
             cls = next(cls for cls in model.samplers if cls.name == sampler_spec["name"])
             sampler = cls.model_validate(sampler_spec["config"])
-        evaluation = Evaluation(
+        return Evaluation(
             model,
             self.dataset,
             self.prepared.space,
@@ -185,14 +239,17 @@ class CellWorker:
             device=self.device,
             training=training,
             sampler=sampler,
-            likelihood=model.Likelihood.model_validate(spec["likelihood_options"]),
+            likelihood=model.Likelihood.model_validate(self.job["model"]["likelihood_options"]),
             truth=self.prepared.truth(model),
-            alone=self._alone,
+            budget=Budget.model_validate(self.job["budget"]),
             progress=self.events.progress,
         )
+
+    def _results(self, evaluation: Evaluation, planned: dict[str, Any], phase: str) -> dict[str, Any]:
+        """Compute the metrics of a planned evaluation. Returns its record."""
+        started = time.monotonic()
         gathered = Gathered(self.registry.classes("metrics"))
         endings: list[dict[str, Any]] = []
-        tensors = {}
         for number, choice in enumerate(planned["metrics"]):
             self.events.progress(number / len(planned["metrics"]), choice["name"])
             metric_cls = self.registry.get("metrics", choice["name"])
@@ -203,31 +260,14 @@ class CellWorker:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()
                 endings.append({"metric": choice["name"], **_ending(error, phase, started)})
-        nfe = None
-        if sampler_spec:
-            with contextlib.suppress(Exception):  # the error of a failing sampler is already recorded with its metrics
-                tensors = {"samples": {"samples": evaluation.samples(STORED_SAMPLES)}}
-                nfe = evaluation.nfe
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
         worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}
-        record = {
+        return {
             **{key: worst[key] for key in ("outcome", "phase", "message")},
             "elapsed": time.monotonic() - started,
-            "cell": self.job["id"],
-            "sampler": sampler_spec,
-            "nfe": nfe,
             "results": gathered.records,
             "not_computed": endings,
         }
-        self.store.commit("evaluations", planned["id"], record, tensors)
-        self.events.emit(committed="evaluation", id=planned["id"], outcome=record["outcome"], keep=True)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold a file lock, so that only one cell of a run measures times at a time."""
-        with (self.store.path / ".timing").open("a") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            yield
 
 
 def _ending(error: Exception, phase: str, started: float) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from typing import Any
 
 from ..errors import Problem, SuiteError
 from .resolve import Choice, MetricChoice, ModelChoice, Resolved
+from .sources import timing_source
+
+TIMING = "timing"
+"""The stage of evaluations that measure times."""
 
 
 def content_id(record: Any) -> str:
@@ -16,14 +20,27 @@ def content_id(record: Any) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
+_STAGES = {"likelihood": "model", "training": "model", "sampling": "sampling", "timing": TIMING}
+"""The stage of the evaluation that computes a metric, by the stage of the metric."""
+
+
 @dataclass(frozen=True)
 class PlannedEvaluation:
-    """One evaluation of a cell: of its likelihood and training (`sampler` is None), or at one sampler setting."""
+    """One evaluation of a cell: of its likelihood and training (`sampler` is None), or at one sampler setting.
+
+    `stage` is `model` (likelihood and training), `sampling`, or `timing` (the time that sampling takes).
+    """
 
     id: str
     sampler: Choice | None
     metrics: tuple[MetricChoice, ...]
     source: str = ""
+    stage: str = "sampling"
+
+    @property
+    def label(self) -> str:
+        """The text that names the evaluation within its cell."""
+        return self.sampler.label if self.sampler else "likelihood"
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,16 @@ class Cell:
     data_error: str = ""
     data_sha256: str = ""
     evaluations: tuple[PlannedEvaluation, ...] = field(default=())
+
+    @property
+    def evaluated(self) -> tuple[PlannedEvaluation, ...]:
+        """The evaluations that the process of the cell runs: all but those of times."""
+        return tuple(planned for planned in self.evaluations if planned.stage != TIMING)
+
+    @property
+    def timed(self) -> tuple[PlannedEvaluation, ...]:
+        """The evaluations of times, which run after all cells."""
+        return tuple(planned for planned in self.evaluations if planned.stage == TIMING)
 
     @property
     def label(self) -> str:
@@ -64,16 +91,22 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     the checksum of the data and how it is mapped to model space, the seed, the budget and the class of device. For a
     model that gets the true distribution it also covers the dataset's options and source code. The evaluation identity
     covers the training identity, the source code that the evaluation reaches, the sampler setting or the options of the
-    likelihood, the metrics with their options and source code, and the options and source code of the dataset. Raises
-    SuiteError if two cells or two evaluations are the same.
+    likelihood, the metrics with their options and source code, and the options and source code of the dataset.
+
+    Metrics of times are evaluations of their own, so that they and the other metrics never run again because of each
+    other. They are planned for the first seed only, because times hardly depend on the seed. Raises SuiteError if two
+    cells or two evaluations are the same.
     """
     cells: list[Cell] = []
     budget = resolved.suite.budget.model_dump(exclude_none=True)
-    once = tuple(metric for metric in resolved.metrics if metric.stage in ("likelihood", "training"))
-    sampling = tuple(metric for metric in resolved.metrics if metric.stage in ("sampling", "timing"))
+    seeds = resolved.suite.seed_list
+    metrics = {
+        stage: tuple(metric for metric in resolved.metrics if _STAGES[metric.stage] == stage)
+        for stage in ("model", "sampling", TIMING)
+    }
     for dataset, model in resolved.pairs:
         card = cards[data_id(dataset)]
-        for seed in resolved.suite.seed_list:
+        for seed in seeds:
             identity = {
                 "model": _class(model),
                 "recipe": model.recipe,
@@ -88,11 +121,10 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
                 "device": device.split(":")[0],
             }
             cell_id = content_id(identity)
-            evaluations = []
-            if once:
-                evaluations.append(_evaluation(cell_id, dataset, model, None, once))
-            if sampling:
-                evaluations += [_evaluation(cell_id, dataset, model, sampler, sampling) for sampler in model.samplers]
+            settings: list[tuple[str, Choice | None]] = [("model", None)]
+            settings += [("sampling", sampler) for sampler in model.samplers]
+            if seed == seeds[0]:
+                settings += [(TIMING, sampler) for sampler in model.samplers]
             cells.append(
                 Cell(
                     cell_id,
@@ -103,7 +135,11 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
                     device,
                     card.get("error", ""),
                     card.get("sha256", ""),
-                    tuple(evaluations),
+                    tuple(
+                        _evaluation(cell_id, dataset, model, sampler, metrics[stage], stage)
+                        for stage, sampler in settings
+                        if metrics[stage]
+                    ),
                 )
             )
     _refuse_twins(cells)
@@ -115,7 +151,7 @@ def _refuse_twins(cells: list[Cell]) -> None:
     for cell in cells:
         names = {cell.id: cell.label}
         for planned in cell.evaluations:
-            label = f"{cell.label}, {planned.sampler.label if planned.sampler else 'likelihood'}"
+            label = f"{cell.label}, {planned.label}"
             if planned.id in names:
                 raise SuiteError([Problem(f"{names[planned.id]} and {label} are the same setting; remove one of them")])
             names[planned.id] = label
@@ -126,7 +162,12 @@ def _refuse_twins(cells: list[Cell]) -> None:
 
 
 def _evaluation(
-    cell_id: str, dataset: Choice, model: ModelChoice, sampler: Choice | None, metrics: tuple[MetricChoice, ...]
+    cell_id: str,
+    dataset: Choice,
+    model: ModelChoice,
+    sampler: Choice | None,
+    metrics: tuple[MetricChoice, ...],
+    stage: str,
 ) -> PlannedEvaluation:
     source = model.likelihood_source if sampler is None else sampler.source
     identity = {
@@ -137,7 +178,9 @@ def _evaluation(
         "source": source,
         "metrics": [_class(metric) for metric in metrics],
     }
-    return PlannedEvaluation(content_id(identity), sampler, metrics, source)
+    if stage == TIMING:
+        identity["timing"] = timing_source()
+    return PlannedEvaluation(content_id(identity), sampler, metrics, source, stage)
 
 
 def _class(choice: Choice) -> list[Any]:

@@ -10,8 +10,13 @@ TRAINING = ("trilemma.harness.execution.stages:prepare", "trilemma.harness.execu
 GLUE = tuple(f"trilemma.harness.execution.worker:{name}" for name in ("work", "CellWorker._model", "CellWorker._train"))
 """Code that hands a job to the stages. It counts itself, but not what it reaches, such as the store."""
 EVALUATION_GLUE = (
-    "trilemma.harness.execution.worker:CellWorker._evaluate",
+    *(f"trilemma.harness.execution.worker:CellWorker.{name}" for name in ("_evaluate", "_evaluation", "_results")),
     "trilemma.harness.execution.gathered:Gathered",
+)
+TIMING = (
+    "trilemma.harness.execution.worker:CellWorker.time",
+    "trilemma.harness.execution.worker:CellWorker._visit",
+    "trilemma.harness.execution.visits:merged",
 )
 EVALUATION = ("trilemma.harness.execution.stages:restore", "trilemma.harness.evaluation.evaluation:Evaluation")
 
@@ -45,6 +50,17 @@ def evaluation_source(model: type[Any], sampler: type[Any] | None, used: frozens
             reach.add_code(where)
         if sampler is not None:
             reach.add(sampler, whole=True)
+        _hashes[key] = reach.hash()
+    return _hashes[key]
+
+
+def timing_source() -> str:
+    """Hash of the code that times are measured and put together with, besides the metrics and the evaluation."""
+    key = ("timing", None, None)
+    if key not in _hashes:
+        reach = Reach({"trilemma"})
+        for where in TIMING:
+            reach.add_code(where)
         _hashes[key] = reach.hash()
     return _hashes[key]
 

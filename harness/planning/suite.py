@@ -32,6 +32,17 @@ class Limits(Config):
     )
 
 
+class Timing(Config):
+    """How long and how often times are measured, after all cells of a run."""
+
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="limit of all timing of a run; by default a tenth of the seconds of training, and at least 20",
+    )
+    rounds: int = Field(3, ge=1, description="how many times each sampler setting is timed, within the limit")
+
+
 class DatasetEntry(Config):
     """One dataset of a suite. A list in `config` is a grid of values."""
 
@@ -53,13 +64,14 @@ class ModelEntry(Config):
 
 
 class Suite(Config):
-    """A suite: the models, datasets, seeds, budget, limits and metrics to compare."""
+    """A suite: the models, datasets, seeds, budget, limits, timing and metrics to compare."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seeds: int | list[int] = Field(1, description="the number of training seeds (0, 1, ...), or a list of them")
     budget: Budget
     limits: Limits = Limits()
+    timing: Timing = Timing()
     datasets: list[DatasetEntry] = Field(min_length=1)
     models: list[ModelEntry] = Field(min_length=1)
     metrics: dict[str, dict[str, Any]] = Field(

@@ -51,7 +51,7 @@ def check_claim(path: Path) -> None:
         f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
         f"nothing in it was changed; {_OTHER}",
     )
-    for name in (*FOLDERS, ".timing"):
+    for name in FOLDERS:
         if (path / name).is_symlink():
             raise StoreError(f"{path / name} is a link, which trilemma does not follow; remove it")
     read_run(path)

@@ -84,7 +84,22 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         return
     base["steps"] = record["training"]["steps"]
     for planned in cell["evaluations"]:
-        yield from _evaluation_rows(store, planned, _later_metrics(store, cell, planned), base)
+        later = _later_metrics(store, cell, planned)
+        if planned.get("stage") == "timing":
+            nfe = _evaluations_per_sample(store, cell, planned)
+            yield from ({**row, "nfe": nfe} for row in _evaluation_rows(store, planned, later, base))
+        else:
+            yield from _evaluation_rows(store, planned, later, base)
+
+
+def _evaluations_per_sample(store: Store, cell: dict[str, Any], timed: dict[str, Any]) -> float | None:
+    """Network evaluations per sample at a sampler setting that was timed: times are measured without counting."""
+    for planned in cell["evaluations"]:
+        same = planned.get("source") == timed.get("source") and planned["sampler"] == timed["sampler"]
+        if same and planned.get("stage") != "timing" and (found := store.record("evaluations", planned["id"])):
+            nfe: float | None = found["nfe"]
+            return nfe
+    return None
 
 
 def _evaluation_rows(

@@ -5,7 +5,7 @@
     cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors
     data/<id>/                record.json (card), test.safetensors
-    logs/<cell id>.log        the output of the process of the cell
+    logs/<cell id>.log        the output of the process of the cell; timing-<cell id>.log, of the latest that timed it
 
 Only JSON and safetensors are written and read; nothing is unpickled.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_OWN_TEMPORARY = re.compile(r"job-[0-9a-f]{20}|(old-)?(cells|evaluations|data)-[\w-]+-\d+")
+_OWN_TEMPORARY = re.compile(r"job-(timing-)?[0-9a-f]{20}|(old-)?(cells|evaluations|data)-[\w-]+-\d+")
 
 
 class Store:

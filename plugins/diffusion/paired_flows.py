@@ -22,6 +22,8 @@ from .schedules import StraightPath
 PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
 """The training recipe for chosen pairs. The last weights are kept, because the validation loss uses other pairs."""
 
+_PART = 2_000  # pairs that a rectified flow draws before one training step
+
 
 def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
     """`noise` in the order that pairs it with `x` at the least total squared distance, in groups of `batch` points.
@@ -57,8 +59,8 @@ class Pairs:
         self._size = size
         self._pairs: tuple[Tensor, Tensor] | None = None
 
-    def __bool__(self) -> bool:
-        return self._pairs is not None
+    def __len__(self) -> int:
+        return 0 if self._pairs is None else len(self._pairs[0])
 
     def add(self, noise: Tensor, x: Tensor) -> None:
         """Add pairs, and drop the oldest if there are more than `size`."""
@@ -130,8 +132,9 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
 class RectifiedFlow(OdeDensity, DenoiserModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
-    In the first share of the budget the flow trains on data. Then an average of its weights draws pairs of noise and
-    sample by DPM-Solver++(2M). In the rest of the budget the flow trains on these pairs.
+    In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
+    average of its weights draws by DPM-Solver++(2M). The pairs are drawn in parts, with a training step after each, so
+    that a short budget is not passed.
     """
 
     name = "rectified-flow"
@@ -171,16 +174,16 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
             update(loss)
             self._teacher[0].update_parameters(self.denoiser)
         else:
-            if not self._pairs:
-                self._pairs.add(*self.make_pairs(self._teacher[0], ctx))
+            if (missing := self.config.pairs - len(self._pairs)) > 0:
+                self._pairs.add(*self.make_pairs(min(missing, _PART), self._teacher[0], ctx))
             loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
             update(loss)
         return {"loss": loss.detach()}
 
-    def make_pairs(self, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
-        """Noise and the samples to which the flow carries it, each `(pairs, *shape)`."""
+    def make_pairs(self, n: int, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
+        """Noise and the samples to which the flow carries it, each `(n, *shape)`."""
         sampler = DpmSolver2M(steps=self.config.steps)
-        noise = torch.randn((self.config.pairs, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+        noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
         with torch.no_grad():
             ends = torch.cat([sampler.draw(denoise, z, self.diffusion, ctx) for z in torch.split(noise, ROWS)])
         return noise, ends

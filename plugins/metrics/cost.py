@@ -49,7 +49,11 @@ class SamplingCost(trilemma.Metric):
 
 
 class TrainingCost(trilemma.Metric):
-    """Cost of training: seconds by the clock of the budget, FLOPs, steps, peak memory and number of parameters."""
+    """Cost of training: seconds by the clock of the budget, FLOPs, steps, peak memory and number of parameters.
+
+    The details of the seconds say by how much a training passed a budget in seconds (`over_budget_seconds`). A model
+    that is not a control and passed it by more than a fifth and more than a second is marked.
+    """
 
     name = "training_cost"
     compares = False
@@ -80,8 +84,9 @@ class TrainingCost(trilemma.Metric):
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         record = evaluation.training
+        over, marks = _over_budget(evaluation)
         found: list[tuple[str, float, dict[str, Any]]] = [
-            ("train_seconds", record.seconds, {"wall_seconds": record.wall_seconds}),
+            ("train_seconds", record.seconds, {"wall_seconds": record.wall_seconds} | over),
             ("train_peak_memory", record.peak_memory / _MIB, {}),
         ]
         for name, count in (("train_steps", record.steps), ("parameters", record.parameters)):
@@ -93,9 +98,30 @@ class TrainingCost(trilemma.Metric):
                 "of": "FLOPs of one step times the number of steps; without the optimizer",
             }
             found.append(("train_flops", flops[0], details))
-        return [_result(self, name, value, about, evaluation.dim) for name, value, about in found]
+        return [
+            _result(self, name, value, about, evaluation.dim, marks if name == "train_seconds" else ())
+            for name, value, about in found
+        ]
 
 
-def _result(metric: trilemma.Metric, name: str, value: float, details: dict[str, Any], dim: int) -> trilemma.Result:
+def _over_budget(evaluation: trilemma.Evaluation) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """By how many seconds a training passed its budget, as a detail, and the mark of a training that passed it far."""
+    record, budget = evaluation.training, evaluation.budget
+    if budget is None or budget.seconds is None:
+        return {}, ()
+    spent = record.seconds if record.charged is None else record.charged
+    over = max(0.0, spent - budget.seconds)
+    far = over > max(1.0, 0.2 * budget.seconds) and not evaluation.model.control
+    return {"over_budget_seconds": over}, (f"over budget: {spent:.3g} s of {budget.seconds:g} s",) if far else ()
+
+
+def _result(
+    metric: trilemma.Metric,
+    name: str,
+    value: float,
+    details: dict[str, Any],
+    dim: int,
+    marks: tuple[str, ...] = (),
+) -> trilemma.Result:
     quantity = next(quantity for quantity in metric.quantities if quantity.name == name)
-    return quantity.result(value, dim, details=details)
+    return quantity.result(value, dim, details=details, marks=marks)

@@ -19,6 +19,7 @@ import trilemma
 Interval = tuple[float, float | None, float | None]
 
 _SHORTEST = 0.01  # seconds that one timed repeat should last
+_LONG = 0.03  # seconds from which on a draw needs no warm-up, because what it warms up is a small part of it
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Timing:
         return ratio < 0.9 or (threads == 1 and ratio > 1.1)
 
 
-def measure(call: Callable[[], object], *, seconds: float, least: int = 3, most: int = 100, inner: int = 1) -> Timing:
+def measure(call: Callable[[], object], *, seconds: float, least: int = 1, most: int = 100, inner: int = 1) -> Timing:
     """Time `call` repeatedly until `seconds` are spent, at least `least` and at most `most` times.
 
     Each repeat is the mean of `inner` calls in a row, for calls that are too short to time one by one. The caller warms
@@ -72,11 +73,12 @@ def geometric_interval(values: NDArray[np.float64]) -> Interval:
 class SamplingTime(trilemma.Metric):
     """Time of sampling: latency of one sample, throughput of a batch, and an estimate of the energy.
 
-    Times are measured after a warm-up, with the threads of the process, while no other cell runs. A time that other
-    processes disturbed is flagged `contended`.
+    Times are measured after a warm-up, with the threads of the process, after all cells of the run. They are measured
+    in several visits, whose geometric mean is the value. A time that other processes disturbed is flagged `contended`.
     """
 
     name = "sampling_time"
+    stage = "timing"
     compares = False
     quantities = (
         trilemma.Quantity(name="seconds_per_1k", title="Time per 1k", unit="s", group="sampling", place="first"),
@@ -96,7 +98,7 @@ class SamplingTime(trilemma.Metric):
 
         batch: int = Field(1000, ge=1, description="largest batch for throughput; smaller if that is slow")
         seconds: float = Field(
-            0.3, gt=0, description="about how long latency is measured, and as long again throughput"
+            0.05, gt=0, description="about how long latency is measured in one visit, and as long again throughput"
         )
         watts: float | None = Field(
             None,
@@ -110,24 +112,24 @@ class SamplingTime(trilemma.Metric):
         def add(name: str, interval: Interval, details: dict[str, Any]) -> None:
             results.append(_result(self, name, interval, details, evaluation.dim))
 
-        with evaluation.alone():
-            evaluation.draw(1)
-            single = measure(lambda: evaluation.draw(1), seconds=self.config.seconds)
-            batch, repeated = self._plan(evaluation, float(np.median(single.wall)))
-            batched = measure(lambda: evaluation.draw(batch), seconds=self.config.seconds, inner=repeated)
+        evaluation.draw(1)
+        single = measure(lambda: evaluation.draw(1), seconds=self.config.seconds, least=2)
+        batch, repeated = self._plan(evaluation, float(np.median(single.wall)))
+        batched = measure(lambda: evaluation.draw(batch), seconds=self.config.seconds, inner=repeated)
         throughput = geometric_interval(batched.wall * 1000 / batch)
         add("seconds_per_1k", throughput, _how(batched, evaluation) | {"batch": batch})
         if self.config.watts is not None:
             watts = float(self.config.watts)
             value, low, high = throughput
             joules = value * watts, None if low is None else low * watts, None if high is None else high * watts
-            add("energy_per_1k_estimate", joules, {"estimate": "power times time", "watts": watts})
+            how = _how(batched, evaluation) | {"estimate": "power times time", "watts": watts}
+            add("energy_per_1k_estimate", joules, how)
         for name, q in (("latency_p50", 0.5), ("latency_p90", 0.9)):
             add(name, quantile_interval(single.wall * 1000, q), _how(single, evaluation))
         return results
 
     def _plan(self, evaluation: trilemma.Evaluation, single: float) -> tuple[int, int]:
-        """Batch size and draws per repeat, from the seconds of a single sample and of a probe. Warms up both sizes.
+        """Batch size and draws per repeat, from the seconds of a single sample and of a probe. Warms up the batch.
 
         Time is modeled as a fixed cost plus a cost per sample. The largest batch tried is the largest that the allowed
         time permits. The allowed time grows with the fixed cost: in a small batch, the fixed cost of a sampler with
@@ -136,17 +138,23 @@ class SamplingTime(trilemma.Metric):
         """
         largest: int = self.config.batch
         probe = min(64, largest)
-        evaluation.draw(probe)
-        seconds = measure(lambda: evaluation.draw(probe), seconds=0, least=1).wall[0]
+        seconds = _one(evaluation, probe)
         each = max((seconds - single) / probe, 1e-9)
-        allowed = max(self.config.seconds, 1.5 * single)
+        allowed = max(3 * self.config.seconds, 2 * single)
         top = int(min(largest, max(probe, (allowed - single) / each)))
-        taken = {probe: float(seconds)}
+        taken = {probe: seconds}
         for size in sorted({max(probe, top // 4), top} - {probe}):
-            evaluation.draw(size)
-            taken[size] = float(measure(lambda size=size: evaluation.draw(size), seconds=0, least=1).wall[0])  # type: ignore[misc]
+            taken[size] = _one(evaluation, size)
         batch = min(taken, key=lambda size: taken[size] / size)
         return batch, max(1, round(_SHORTEST / taken[batch]))
+
+
+def _one(evaluation: trilemma.Evaluation, size: int) -> float:
+    """Seconds of one draw of this size, after a warm-up."""
+    timing = measure(lambda: evaluation.draw(size), seconds=0)
+    if timing.wall[0] < _LONG:
+        timing = measure(lambda: evaluation.draw(size), seconds=0)
+    return float(timing.wall[0])
 
 
 def _how(timing: Timing, evaluation: trilemma.Evaluation) -> dict[str, Any]:

@@ -93,6 +93,20 @@ def test_a_rotten_timing_is_compared_over_its_visits() -> None:
     assert {line["label"] for line in said["best"]} == {"a", "b"}
 
 
+def test_nothing_is_the_fastest_where_a_time_of_a_contender_was_disturbed() -> None:
+    rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("bad", *FAR)]
+    for label, value in (("a", 1.0), ("b", 2.0), ("bad", 3.0)):
+        rows += cost(label, value, "seconds_per_1k")[:1]
+    assert verdict(rows, "cost:seconds_per_1k")["leader"]["label"] == "a"
+    disturbed = json.dumps({"contended": True})
+    rows[-1]["details"] = disturbed
+    assert verdict(rows, "cost:seconds_per_1k")["leader"]["label"] == "a", "not one of the best in quality"
+    rows[-2]["details"] = disturbed
+    said = verdict(rows, "cost:seconds_per_1k")
+    assert said["leader"] is None
+    assert "other work ran" in said["note"]
+
+
 def test_likelihood_criteria_name_kind_and_base() -> None:
     rows = []
     for label, kind, base in (("f", "exact", "continuous"), ("g", "exact", "dequantized"), ("s", "ode", "continuous")):

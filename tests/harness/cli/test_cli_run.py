@@ -58,6 +58,15 @@ def test_dry_run_says_what_and_why_and_leaves_no_trace(
     assert [item["train"] for item in plan] == [True] * 3
 
 
+def test_a_dry_run_names_the_timings(tmp_path: Path, finished: Path, command: Command, tiny_file: Path) -> None:
+    options = ("--dry-run", "--set", "metrics.sampling_time={}")
+    again = command("run", tiny_file, "--out", finished, *options)
+    assert again.stdout.count("time: new timings\n  to be timed after all cells: direct\n") == 3
+    assert "0 of 3 cells to run, 3 sampler settings to time" in again.stderr
+    plan = json.loads(command("run", tiny_file, "--json", "--out", tmp_path / "x", *options).stdout)
+    assert [(item["train"], item["timings"]) for item in plan] == [(True, ["direct"])] * 3
+
+
 def test_a_failed_cell_exits_1(tmp_path: Path, command: Command, bad_plugins: Path) -> None:
     options = ("--models", "well,raises", "--plugin", bad_plugins, "--set", "metrics={nll={n=50}}")
     result = command("run", "smoke", "--out", tmp_path, *options)

@@ -55,6 +55,16 @@ def test_a_replay_repeats_steps_and_progress_at_any_speed(durations: list[float]
     assert again.trace == first.trace
 
 
+def test_a_started_clock_counts_what_comes_before_the_first_step() -> None:
+    clock = Clock(Budget(seconds=10.0), now=ticking([1.0]))
+    clock.start()
+    for _ in range(6):
+        clock._now()  # six seconds of set-up
+    # The seventh reading of the clock after the start is before the first step, so the tenth is before the fourth.
+    assert len(list(clock)) == 3
+    assert len(list(Clock(Budget(seconds=10.0), now=ticking([1.0])))) == 9
+
+
 def test_at_least_one_step_is_taken() -> None:
     assert len(list(Clock(Budget(seconds=0.001), now=ticking([10.0])))) == 1
 

@@ -69,6 +69,21 @@ def test_datasets_with_the_same_data_are_refused(registry: Registry) -> None:
         cells(registry, datasets=[{"name": "moons", "config": {"noise": [0.05, 0.06]}}])
 
 
+def test_times_are_evaluations_of_their_own_for_the_first_seed(registry: Registry) -> None:
+    def planned(**metrics: Any) -> dict[tuple[int, str], str]:
+        found = cells(registry, metrics=metrics, seeds=[3, 1])
+        return {(cell.seed, each.stage): each.id for cell in found for each in cell.evaluations}
+
+    both = planned(wasserstein={}, sampling_time={})
+    assert set(both) == {(3, "sampling"), (3, "timing"), (1, "sampling")}
+    assert len(set(both.values())) == 3
+    other_time = planned(wasserstein={}, sampling_time={"batch": 7})
+    assert {key for key in both if both[key] != other_time[key]} == {(3, "timing")}
+    other_samples = planned(wasserstein={"n": 7}, sampling_time={})
+    assert {key for key in both if both[key] != other_samples[key]} == {(3, "sampling"), (1, "sampling")}
+    assert planned(wasserstein={}) == {key: id for key, id in both.items() if key[1] == "sampling"}
+
+
 def test_labels_tell_options_apart_that_differ_little(registry: Registry) -> None:
     found = cells(registry, models=[{"name": "gaussian", "config": {"jitter": [0.0012345671, 0.0012345672]}}])
     assert [cell.model.label for cell in found] == ["gaussian(jitter=0.0012345671)", "gaussian(jitter=0.0012345672)"]

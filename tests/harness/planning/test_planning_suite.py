@@ -185,3 +185,19 @@ def test_unknown_suite_names_the_built_in_ones() -> None:
 @pytest.mark.parametrize("name", sorted(builtin_suites()))
 def test_built_in_suites_are_valid(name: str, registry: Registry) -> None:
     assert resolve(read_document(name), registry).suite.name == name
+
+
+def test_the_limit_of_timing_is_read_and_its_mistakes_are_told(registry: Registry, tmp_path: Path) -> None:
+    plain = _resolve(GOOD, registry, tmp_path).suite.timing
+    assert (plain.seconds, plain.rounds) == (None, 3)
+    text = GOOD.replace("[budget]", "[timing]\nseconds = 7\nrounds = 2\n\n[budget]")
+    timing = _resolve(text, registry, tmp_path).suite.timing
+    assert (timing.seconds, timing.rounds) == (7, 2)
+    wrong = text.replace("seconds = 7", "seconds = 0").replace("rounds", "round")
+    with pytest.raises(SuiteError) as error:
+        _resolve(wrong, registry, tmp_path)
+    told = str(error.value)
+    assert "suite.toml:6" in told
+    assert "timing.seconds" in told
+    assert "suite.toml:7" in told
+    assert "did you mean 'rounds'" in told

@@ -12,21 +12,9 @@ from click.testing import Result
 import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.store.claim import claim_directory
-from trilemma.harness.store.store import Store
 
 Suite = dict[str, Any]
 Command = Callable[..., Result]
-
-
-def test_the_file_that_orders_timings_may_not_be_a_link(tmp_path: Path, tiny_suite: Suite) -> None:
-    out, mine = tmp_path / "out", tmp_path / "mine.txt"
-    with Store(out).writing():
-        pass
-    (out / ".timing").symlink_to(mine)
-    for start in (make_runner(tiny_suite, out=out).run, make_runner(tiny_suite, out=out).dry_run):
-        with pytest.raises(trilemma.StoreError, match=r"\.timing is a link"):
-            start()
-    assert not mine.exists()
 
 
 def test_a_link_to_a_run_directory_is_followed(tmp_path: Path, tiny_file: Path, command: Command) -> None:

@@ -124,3 +124,13 @@ def test_an_evaluation_that_has_not_run_hides_no_older_result(finished_copy: Pat
     frame = trilemma.load_results(finished_copy)
     assert 50 in frame.loc[(frame["metric"] == "w2") & (frame["label"] == "gaussian"), "n"].tolist()
     assert set(frame.loc[frame["evaluation"] == newer[0], "outcome"]) == {"interrupted"}
+
+
+def test_a_directory_of_before_the_timing_phase_is_read(finished_copy: Path) -> None:
+    before = trilemma.load_results(finished_copy)
+    file = finished_copy / "run.json"
+    record = json.loads(file.read_text())
+    for planned in (planned for cell in record["cells"] for planned in cell["evaluations"]):
+        del planned["stage"]
+    file.write_text(json.dumps(record))
+    pd.testing.assert_frame_equal(trilemma.load_results(finished_copy), before)

@@ -127,6 +127,24 @@ def test_trained_density_is_close_to_the_true_density(
     assert bend > 0.3 if kind is FlowMatching else bend < 0.3
 
 
+def test_a_rectified_flow_draws_its_pairs_in_parts_between_steps(
+    train: Callable[..., DenoiserModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    plain = RectifiedFlow.make_pairs
+
+    def counted(self: RectifiedFlow, n: int, *rest: Any) -> Any:
+        drawn.append(n)
+        return plain(self, n, *rest)
+
+    monkeypatch.setattr(RectifiedFlow, "make_pairs", counted)
+    train(RectifiedFlow, 10, pairs=5_000)
+    assert drawn == [2_000, 2_000, 1_000]
+    drawn.clear()
+    train(RectifiedFlow, 2, pairs=5_000)
+    assert drawn == [2_000], "a training of two steps has one step on pairs"
+
+
 @pytest.mark.parametrize("kind", [FlowMatching, OtFlowMatching, RectifiedFlow])
 def test_the_cost_of_a_step_is_counted_after_training(
     train: Callable[..., DenoiserModel], context: Callable[..., trilemma.Context], pair: Any, kind: type[DenoiserModel]

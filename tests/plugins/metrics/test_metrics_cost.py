@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -62,3 +63,48 @@ def test_training_flops_are_those_of_one_step_times_the_steps(known: Any) -> Non
     for parameter, old in zip(evaluation.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
         assert parameter.grad is None
+
+
+@pytest.mark.parametrize(
+    ("spent", "budget", "over", "marks"),
+    [
+        (9.0, 10.0, 0.0, ()),
+        (11.9, 10.0, 1.9, ()),
+        (14.2, 10.0, 4.2, ("over budget: 14.2 s of 10 s",)),
+        (1.9, 1.0, 0.9, ()),
+        (2.5, 1.0, 1.5, ("over budget: 2.5 s of 1 s",)),
+    ],
+)
+def test_a_training_that_passes_its_budget_says_by_how_much_and_is_marked_if_it_is_far(
+    spent: float, budget: float, over: float, marks: tuple[str, ...], known: Any
+) -> None:
+    evaluation = known.evaluate(known.Gauss(), known.Normal())
+    evaluation.training = dataclasses.replace(evaluation.training, seconds=spent)
+    evaluation.budget = trilemma.Budget(seconds=budget)
+    found = known.results(TrainingCost(), evaluation)
+    assert found["train_seconds"].details["over_budget_seconds"] == pytest.approx(over)
+    assert found["train_seconds"].marks == marks
+    assert not any(result.marks for name, result in found.items() if name != "train_seconds")
+
+
+def test_neither_controls_nor_repeats_at_another_speed_are_over_budget(known: Any) -> None:
+    class Control(known.Gauss):
+        """A control."""
+
+        name, control = "control", True
+
+    for model, charged, over in ((Control(), None, 20), (known.Gauss(), 10.5, 0.5)):
+        evaluation = known.evaluate(model, known.Normal())
+        evaluation.training = dataclasses.replace(evaluation.training, seconds=30.0, charged=charged)
+        evaluation.budget = trilemma.Budget(seconds=10)
+        result = known.results(TrainingCost(), evaluation)["train_seconds"]
+        assert result.details["over_budget_seconds"] == pytest.approx(over)
+        assert result.marks == ()
+
+
+def test_a_budget_in_steps_is_never_passed(known: Any) -> None:
+    evaluation = known.evaluate(known.Gauss(), known.Normal())
+    evaluation.budget = trilemma.Budget(steps=5)
+    result = known.results(TrainingCost(), evaluation)["train_seconds"]
+    assert "over_budget_seconds" not in result.details
+    assert result.marks == ()

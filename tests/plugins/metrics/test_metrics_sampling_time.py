@@ -16,7 +16,7 @@ from trilemma.plugins.metrics.sampling_time import SamplingTime
 
 
 def test_throughput_and_latency_have_intervals(known: Any) -> None:
-    config = SamplingTime.Config(seconds=0.05)
+    config = SamplingTime.Config(seconds=0.5)
     found = known.results(SamplingTime(config), known.evaluate(known.Gauss(), known.Normal()))
     throughput = found["seconds_per_1k"]
     assert 0 < throughput.ci_low < throughput.value < throughput.ci_high
@@ -42,7 +42,8 @@ def test_the_batch_is_as_large_as_time_allows(each: float, least: int, most: int
     throughput = found["seconds_per_1k"]
     batch = throughput.details["batch"]
     assert least <= batch <= most
-    assert throughput.value == pytest.approx((0.02 + batch * each) * 1000 / batch, rel=0.3)
+    asleep = (0.02 + batch * each) * 1000 / batch
+    assert asleep <= throughput.value < 5 * asleep, "on a busy machine a sleep lasts longer, but never shorter"
     assert throughput.details["contended"], "a process that sleeps gets less than its core"
 
 
