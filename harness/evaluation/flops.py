@@ -79,15 +79,15 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Attention, recurrent networks and transformer layers run in their plain implementations there, because the FLOPs
         of fused ones have no formula.
         """
-        transformer, recurrent = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        torch._C._set_mkldnn_enabled(False)
+        before = [(set_it, is_on()) for is_on, set_it in _FUSED]
+        for set_it, _ in before:
+            set_it(False)
         try:
             with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), self:
                 yield self
         finally:
-            torch.backends.mha.set_fastpath_enabled(transformer)
-            torch._C._set_mkldnn_enabled(recurrent)
+            for set_it, was_on in before:
+                set_it(was_on)
 
     def named(self) -> list[str]:
         """The names of the operations without a formula, without those that only move data."""
@@ -148,6 +148,13 @@ def _product(place: int) -> Callable[..., int]:
 
     return formula
 
+
+# The switches of fused transformer layers and recurrent networks.
+_FUSED: tuple[tuple[Callable[[], bool], Callable[[bool], object]], ...] = (
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+    (torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    (torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+)
 
 # Products of matrices and vectors, for which torch has no formula.
 _FORMULAS = {"mv": _product(0), "dot": _product(0), "vdot": _product(0), "addmv": _product(1)}

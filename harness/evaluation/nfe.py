@@ -240,10 +240,13 @@ def evaluations(
             if k != OTHER and flops > OUTSIDE_SHARE * (flops + counted.inside[k])
         }
         suspect |= {k for k, value in values.items() if value is None}
+        for k, rows in rows_of(counted.draw, axes).items():  # a compiled network has calls only while it is observed
+            if (values.get(k) or 0.0) < FEWEST * (rows or 0.0) / counted.n:
+                suspect.add(k)
         if suspect:
             how, large = "weights", larger()
-            rows = rows_of(large.draw, large.axes())
-            values |= {k: large.by_weights(k, rows.get(k, 0.0)) for k in suspect}
+            called = rows_of(large.draw, large.axes())
+            values |= {k: large.by_weights(k, called.get(k, 0.0)) for k in suspect}
     known = [value for value in values.values() if value is not None]
     if len(known) < len(values):
         return Nfe(None, {"unknown": "the uses of the weights of a network do not tell how often it is evaluated"})

@@ -142,6 +142,16 @@ def test_a_trace_inside_sample_costs_the_rows_that_it_evaluates(sketch: Any) -> 
     assert sketch(scripted, net, net=net).nfe == 10
 
 
+def test_compiled_networks_are_counted(sketch: Any) -> None:
+    net = network()
+    compiled = torch.compile(net, backend="eager")
+    with torch.no_grad():
+        for marked in (net, compiled):
+            evaluation = sketch(steps(lambda m, x: compiled(x)), marked)
+            evaluation.samples(100)
+            assert evaluation.nfe == 10
+
+
 class Columns(nn.Module):
     """A network on points in columns, `(features, points)`."""
 
