@@ -111,7 +111,8 @@ def test_network_evaluations_are_counted(family: Any, name: str, sampling: int |
     ):
         with CallCounter(model.networks()).observed(7) as draw:
             call()
-        assert max(rows_of(draw, {}).values()) == 7 * expected
+        rows = rows_of(draw, {}).values()
+        assert max(rows, default=None) == (None if expected is None else 7 * expected)
 
 
 @pytest.mark.slow
