@@ -16,8 +16,7 @@ from ..contracts.config import Config
 from ..contracts.dataset import Dataset, Modes
 from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
 from ..errors import DivergedError, UnsupportedError
-from ..training.neural import NeuralModel
-from .cost import NfeCounter, count_flops, peak_memory, reset_peak_memory, training_step_flops
+from .costs import Costs
 from .spaces import Space
 from .truth import seeded
 
@@ -42,7 +41,7 @@ class TrainingRecord:
     charged: float | None = None
 
 
-class Evaluation:
+class Evaluation(Costs):
     """A trained model and its dataset, as a metric sees them.
 
     Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. Samples are cached, so that
@@ -82,8 +81,6 @@ class Evaluation:
         self._progress = progress
         self._draws: dict[int, Tensor] = {}
         self._log_probs: dict[str, Array] = {}
-        self._counter = NfeCounter()
-        self._drawn = 0
 
     # Real data
 
@@ -222,9 +219,8 @@ class Evaluation:
         """The samples of `generate` in data space, shape `(n, *shape)`, as they are stored and shown."""
         cached = self._draws.get(draw)
         if cached is None or len(cached) < n:
-            with self._counter.attached(self.model.networks()):
+            with self.counted_work.observed(n):
                 y = self._sample(n, seeded(self.device, self.seed, 13, draw))
-            self._drawn += n
             self._draws[draw] = self._space.to_data(y)
         return self._draws[draw][:n]
 
@@ -233,39 +229,6 @@ class Evaluation:
         self._sample(n, seeded(self.device, self.seed, 17), check=False)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    @property
-    def nfe(self) -> float | None:
-        """Network evaluations per sample, counted over the samples so far; None for models without counted networks."""
-        if not self._drawn:
-            self.samples(256, draw=_PROBE)
-        return self._counter.per_sample(self._drawn)
-
-    def flops(self, n: int = 16) -> tuple[float, list[str]]:
-        """FLOPs per sample, and the operations not counted."""
-        total, uncounted = count_flops(lambda: self.draw(n))
-        return total / n, uncounted
-
-    def training_flops(self) -> tuple[float, list[str]] | None:
-        """FLOPs of all training steps, and the operations not counted.
-
-        They are the FLOPs of one step on training points times the number of steps. None for models that are not
-        trained in steps.
-        """
-        steps, batch = self.training.steps, self.training.batch_size
-        if not isinstance(self.model, NeuralModel) or steps is None or batch is None:
-            return None
-        points, _ = self._space.dequantize(self.dataset.splits.train[:batch], seeded(torch.device("cpu"), 29))
-        x = self._space.to_model(points)[0].float().to(self.device)
-        one, uncounted = training_step_flops(self.model, x, self._context(seeded(self.device, self.seed, 31)))
-        return one * steps, uncounted
-
-    def peak_memory(self, n: int) -> tuple[int, int]:
-        """Peak bytes while `n` samples are drawn, and the bytes in use just before."""
-        reset_peak_memory()
-        before = peak_memory()
-        self.draw(n)
-        return peak_memory(), before
 
     # Inside
 
@@ -294,6 +257,5 @@ class Evaluation:
         return y.double().cpu()
 
 
-_PROBE = 10**6  # number of a draw that no metric uses
 _SPLITS = ("train", "valid", "test")
 _BATCH = 5_000  # rows per call of log_prob and score: bounds memory, and is large enough to be efficient

@@ -10,11 +10,22 @@ import trilemma
 
 _MIB = 2**20
 
+_FLOPS_LEAVE_OUT = (
+    "operations without a formula (listed as uncounted), such as elementwise functions and reductions; work outside "
+    "torch, in other threads and in other processes"
+)
+_MEMORY_LEAVES_OUT = {
+    "cpu": "memory that the process held before and uses again; swapped pages; other processes",
+    "cuda": "memory of the host; memory of the device outside torch's allocator, such as CUDA's own",
+}
+
 
 class SamplingCost(trilemma.Metric):
     """Cost of sampling: network evaluations, FLOPs and memory.
 
-    FLOPs are counted in a separate run. The details name the operations that the count leaves out.
+    Network evaluations are counted by the calls of the networks, or by the use of their weights where evaluations are
+    no calls, and are compared with the FLOPs. The number is left out if it is not known. FLOPs are counted in a
+    separate run. The details say what each number leaves out.
     """
 
     name = "sampling_cost"
@@ -30,21 +41,31 @@ class SamplingCost(trilemma.Metric):
     class Config(trilemma.Config):
         """Size of the measurement."""
 
-        batch: int = Field(1000, ge=1, description="batch for which memory is measured")
+        batch: int = Field(1000, ge=1, description="largest batch for which memory is measured; smaller if it is slow")
+        work: float = Field(3e10, gt=0, description="FLOPs and written values that this batch may take, about")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        nfe = evaluation.counted_nfe
         results = []
-
-        def add(name: str, value: float, details: dict[str, Any]) -> None:
-            results.append(_result(self, name, value, details, evaluation.dim))
-
-        if (nfe := evaluation.nfe) is not None:
-            add("nfe", nfe, evaluation.sampling_details)
-        flops, uncounted = evaluation.flops()
-        add("flops_per_sample", flops, {"uncounted": uncounted})
-        batch = self.config.batch
+        if nfe.value is not None:
+            details = evaluation.sampling_details | nfe.details
+            results.append(_result(self, "nfe", nfe.value, details, evaluation.dim, nfe.marks))
+        batch: int = self.config.batch
+        about: dict[str, Any]
+        try:
+            flops, uncounted = evaluation.flops()
+        except trilemma.UnsupportedError:
+            pass
+        else:
+            batch = max(1, min(batch, int(self.config.work / max(1.0, evaluation.work))))
+            about = {"uncounted": uncounted, "not_counted": _FLOPS_LEAVE_OUT}
+            if nfe.value is None:
+                about["nfe"] = nfe.details["unknown"]
+            results.append(_result(self, "flops_per_sample", flops, about, evaluation.dim))
         peak, before = evaluation.peak_memory(batch)
-        add("peak_memory", peak / _MIB, {"batch": batch, "before": before / _MIB, "of": evaluation.device.type})
+        device = evaluation.device.type
+        about = {"batch": batch, "before": before / _MIB, "of": device, "not_counted": _MEMORY_LEAVES_OUT.get(device)}
+        results.append(_result(self, "peak_memory", peak / _MIB, about, evaluation.dim))
         return results
 
 

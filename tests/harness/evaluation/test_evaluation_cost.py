@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trilemma.harness.evaluation.cost import count_flops
+from trilemma.harness.evaluation.flops import count_flops
 
 
 def test_flops_of_losses_with_gradients_in_them_are_those_that_torch_counts() -> None:

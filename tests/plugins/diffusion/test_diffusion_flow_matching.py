@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.harness.evaluation.cost import training_step_flops
+from trilemma.harness.evaluation.flops import training_step_flops
 from trilemma.plugins.diffusion.denoiser import VelocityPrediction
 from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowMultistep, flow_matching_loss
 from trilemma.plugins.diffusion.model import DenoiserModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.harness.evaluation.cost import training_step_flops
+from trilemma.harness.evaluation.flops import training_step_flops
 from trilemma.plugins.gan.ddgan import Ddgan, DdganUnet
 from trilemma.plugins.gan.game import AdversarialModel, diversity
 from trilemma.plugins.gan.gan import GanUnet

@@ -22,7 +22,46 @@ def test_sampling_cost_counts_evaluations_and_flops(known: Any) -> None:
 
 
 def test_models_that_mark_no_network_have_no_nfe(known: Any) -> None:
-    assert "nfe" not in known.results(SamplingCost(), known.evaluate(known.Blind(), known.Normal()))
+    found = known.results(SamplingCost(), known.evaluate(known.Blind(), known.Normal()))
+    assert "nfe" not in found
+    assert found["flops_per_sample"].details["nfe"] == "the model marks no network"
+
+
+def test_numbers_say_how_they_were_counted_and_what_they_leave_out(known: Any) -> None:
+    found = known.results(SamplingCost(), known.evaluate(known.Gauss(), known.Normal()))
+    assert found["nfe"].details["counted"] == "calls"
+    assert "elementwise" in found["flops_per_sample"].details["not_counted"]
+    assert "other processes" in found["peak_memory"].details["not_counted"]
+    assert found["peak_memory"].details["batch"] == 1000
+
+
+def test_memory_of_a_slow_sampler_is_measured_for_a_small_batch(known: Any) -> None:
+    evaluation = known.evaluate(known.Gauss(), known.Normal())
+    sizes: list[int] = []
+    draw = evaluation.draw
+    evaluation.draw = lambda n: (sizes.append(n), draw(n))
+    metric = SamplingCost(SamplingCost.Config(work=10 * evaluation.work))
+    assert known.results(metric, evaluation)["peak_memory"].details["batch"] == 10
+    assert sizes == [10]
+
+
+def test_contradictions_of_nfe_are_marked(known: Any) -> None:
+    model = known.Gauss()
+    model.hidden = nn.Sequential(nn.Linear(2, 50), nn.Linear(50, 2))
+    forward = model.sample
+    model.sample = lambda n, ctx: model.hidden(forward(n, ctx))
+    (mark,) = known.results(SamplingCost(), known.evaluate(model, known.Normal()))["nfe"].marks
+    assert mark.startswith("NFE at odds with FLOPs: 94% "), "400 FLOPs of 424"
+
+
+def test_the_operations_of_a_model_are_counted_once(known: Any) -> None:
+    evaluation = known.evaluate(known.Gauss(), known.Normal())
+    calls: list[int] = []
+    sample = evaluation.model.sample
+    evaluation.model.sample = lambda n, ctx: (calls.append(n), sample(n, ctx))[1]
+    assert evaluation.flops() == evaluation.flops()
+    assert evaluation.work == evaluation.work
+    assert len(calls) == 1
 
 
 def test_training_cost_is_the_record_of_the_cell(known: Any) -> None:
