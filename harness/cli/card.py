@@ -190,7 +190,8 @@ def _print_space(console: Any, space: SpaceCard) -> None:
     if len(counts) == 1 and None not in counts and f"n {next(iter(counts))}" not in sizes:
         sizes += f" (n {next(iter(counts))} used)"
     about = f"{space.repeats} repeats, power at level {space.level:.2g}, {space.seconds:.2g} CPU s each"
-    table = Table(box=None, pad_edge=False, title=f"\n{space.space}: {space.title}, {about}", title_justify="left")
+    console.print(f"\n{space.space}: {space.title}, {about}", highlight=False, markup=False)
+    table = Table(box=None, pad_edge=False)
     for title in ("defect", "weak / strong", *(quantity.quantity for quantity in space.quantities)):
         table.add_column(title, overflow="fold")
     for row, reading in enumerate(space.quantities[0].readings if space.quantities else ()):
