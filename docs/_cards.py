@@ -8,7 +8,7 @@ from pathlib import Path
 
 from _markdown import table
 
-from trilemma.harness.conformance.card import Card, QuantityCard, Reading, SpaceCard
+from trilemma.harness.conformance.card import Card, Reading, SpaceCard
 from trilemma.harness.conformance.defects import IMAGES, VECTORS, Defect
 
 FILE = Path(__file__).parent / "cards.json"
@@ -61,16 +61,16 @@ def verdicts(found: list[Card]) -> str:
     spaces = list(dict.fromkeys(space.space for card in found for space in card.spaces))
     rows = []
     for card in found:
-        names = {q.quantity: q.better for space in card.spaces for q in space.quantities}
-        for name, better in names.items():
-            by_space = {s.space: q for s in card.spaces for q in s.quantities if q.quantity == name}
-            rows.append([f"`{name}`", better, *(_verdict(by_space.get(space)) for space in spaces)])
+        for name, better in {q.quantity: q.better for space in card.spaces for q in space.quantities}.items():
+            cells = {space.space: _verdict(space, name) for space in card.spaces}
+            rows.append([f"`{name}`", better, *(cells.get(space, "not measured") for space in spaces)])
     return "**Where models may be ranked by a number**\n\n" + table(["Quantity", "Better", *spaces], rows)
 
 
-def _verdict(quantity: QuantityCard | None) -> str:
+def _verdict(space: SpaceCard, name: str) -> str:
+    quantity = next((quantity for quantity in space.quantities if quantity.quantity == name), None)
     if quantity is None:
-        return "not defined"
+        return "left out" if space.why.startswith("left out") else "not defined"
     if quantity.better == "none":
         return "no direction"
     if quantity.may_rank:

@@ -62,7 +62,8 @@ class QuantityCard:
 class SpaceCard:
     """What the panel found in one space, or in `why` the reason why it found nothing.
 
-    `level` is the share of true samples that `power` counts as found, and `seconds` the CPU seconds of one evaluation.
+    `level` is the share of true samples that `power` counts as found. `seconds` is the mean CPU time of an evaluation,
+    where all evaluations of a repeat share the floors of a metric that keeps them, as the cells of a run do.
     """
 
     space: str
