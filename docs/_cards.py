@@ -89,7 +89,7 @@ def powers(found: list[Card]) -> Iterator[str]:
     for name, group in spaces.items():
         first = group[0]
         levels = ", ".join(sorted({f"{space.repeats} repeats, level {space.level:.2g}" for space in group}))
-        yield f"**Power in {name}**: {first.title}, {first.dim} dimensions, {levels}"
+        yield f"**Power in {name}**: {first.title} (d = {first.dim}), {levels}"
         heads = [reading.defect for reading in first.quantities[0].readings]
         rows = [
             [f"`{q.quantity}`", str(q.n or ""), _sets(space), f"{space.seconds:.2g}", *map(_power, q.readings)]
