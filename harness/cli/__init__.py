@@ -26,6 +26,7 @@ Examples:
         "list": "trilemma.harness.cli.inspect:list_",
         "info": "trilemma.harness.cli.inspect:info",
         "check": "trilemma.harness.cli.check:check",
+        "card": "trilemma.harness.cli.card:card",
         "plugins": "trilemma.harness.cli.inspect:plugins",
         "doctor": "trilemma.harness.cli.doctor:doctor",
         "completion": "trilemma.harness.cli.completion:completion",

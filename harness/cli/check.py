@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from typing import Any
 
 import click
 
 from ..errors import PluginError, did_you_mean
 from ..plugins import Registry
-from .options import json_option, plugin_option
+from .options import json_option, parsed_config, plugin_option, set_option
 from .output import echo_json
 
 
@@ -24,9 +23,7 @@ Examples:
 """
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set an option of the plugin (TOML value)."
-)
+@set_option
 @plugin_option
 @json_option
 def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tuple[str, ...], as_json: bool) -> None:
@@ -34,8 +31,9 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
 
     Models are trained for a few steps on a small dataset; then their samples, densities and state are checked. For
     datasets, the card, the splits and the true distribution are checked. Metrics are computed for distortions of a
-    known distribution. Checks that a plugin is expected to fail are marked `expected`. The same checks run in pytest:
-    see `trilemma.conformance_checks`.
+    known distribution and for a panel of planted defects, none of which a number that ranks models may prefer to the
+    truth; `trilemma card` shows the panel in full. Checks that a plugin is expected to fail are marked `expected`. The
+    same checks run in pytest: see `trilemma.conformance_checks`.
 
     Exit codes: 0 no check failed, 1 some checks failed, 2 a name or an option is wrong.
     """
@@ -45,7 +43,7 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
     checks: list[Check] = []
     for name in names:
         for cls in _classes(registry, name):
-            checks += conformance_checks(cls, _config(cls, assignments) if assignments else None)
+            checks += conformance_checks(cls, parsed_config(cls, assignments) if assignments else None)
     results = []
     shown = ""
     for item in checks:
@@ -84,20 +82,3 @@ def _classes(registry: Any, name: str) -> list[type[Any]]:
         names = {key for classes in known for key in classes}
         raise PluginError(f"no model, dataset or metric is named '{name}' ({did_you_mean(name, names)})")
     return found
-
-
-def _config(cls: type[Any], assignments: tuple[str, ...]) -> Any:
-
-    from pydantic import ValidationError
-
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        try:
-            values |= tomllib.loads(assignment)
-        except tomllib.TOMLDecodeError as error:
-            raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML (text needs quotes): {error}") from None
-    try:
-        return cls.Config.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise click.BadParameter(f"options of '{cls.name}': {problems}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,27 @@ plugin_option = click.option(
     type=click.Path(exists=True, dir_okay=False),
     help="Also load a plugin from a Python file (may be repeated).",
 )
+
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set an option of the plugin (TOML value)."
+)
+
+
+def parsed_config(cls: Any, assignments: tuple[str, ...]) -> Any:
+    """The options of a plugin class with the given assignments. Raises click.BadParameter for one that is wrong."""
+    from pydantic import ValidationError
+
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        try:
+            values |= tomllib.loads(assignment)
+        except tomllib.TOMLDecodeError as error:
+            raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML (text needs quotes): {error}") from None
+    try:
+        return cls.Config.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise click.BadParameter(f"options of '{cls.name}': {problems}") from None
 
 
 def names_option(flag: str, what: str) -> Callable[[Any], Any]:

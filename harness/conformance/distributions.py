@@ -98,19 +98,14 @@ class Distorted(Model):
         """The distortion, in data space."""
 
         shift: float = Field(0.0, description="added to the second coordinate")
-        shrink: float = Field(1.0, gt=0, description="factor of the distances from the mean of the distribution")
-        drop: bool = Field(False, description="whether the rarest mode is missing")
         reverse: bool = Field(False, description="whether samples come in reverse order")
 
     def place(self, space: Space) -> None:
         """Compute the parameters of the mixture in the model space `space`."""
-        c = self.config
-        self.weights = WEIGHTS[:2] / WEIGHTS[:2].sum() if c.drop else WEIGHTS
-        mean = WEIGHTS @ CENTERS
-        centers = mean + c.shrink * (CENTERS[: len(self.weights)] - mean)
-        centers = centers + torch.tensor([0.0, c.shift], dtype=torch.float64)
+        centers = CENTERS + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
+        self.weights = WEIGHTS
         self.means = space.to_model(centers)[0]
-        self.deviations = space.to_model(centers + c.shrink * SCALE)[0] - self.means
+        self.deviations = space.to_model(centers + SCALE)[0] - self.means
 
     def fit(self, train: Split, ctx: Context) -> None:
         return None

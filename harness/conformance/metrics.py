@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import cache, cached_property
 from itertools import pairwise
@@ -19,11 +18,13 @@ from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..evaluation.spaces import Space
 from .distributions import Distorted, ThreeGaussians
 from .kit import Kit, no_global_randomness, require
+from .panel import no_panel, plans, preferences
 
 Found = dict[str, Result]
 
 _POINTS, _DRAWS = 400, 6
 _SHIFTS = (0.5, 2.0, 8.0)
+_PANEL_SPACES, _PANEL_DRAWS = ("2d", "16d"), 2  # two draws for each value, because the panel repeats it anyway
 _SLACK = 2  # two values count as equal within this many half-widths of an interval
 _DRIFT = 0.01  # tolerance besides, as a share of the effect of the largest shift, for intervals without a width
 
@@ -51,12 +52,12 @@ class _Recording(Evaluation):
 class MetricKit(Kit):
     """The checks of `trilemma check METRIC`."""
 
-    def metric(self, points: int = _POINTS) -> Metric:
-        """The metric, with `points` points per set unless a config was given."""
+    def metric(self, points: int = _POINTS, draws: int = _DRAWS) -> Metric:
+        """The metric, with `draws` sets of `points` points each unless a config was given."""
         config = self.config
         if config is None:
             known = self.cls.Config.model_fields
-            small = {key: value for key, value in (("n", points), ("draws", _DRAWS)) if key in known}
+            small = {key: value for key, value in (("n", points), ("draws", draws)) if key in known}
             config = self.cls.Config(**small)
         metric: Metric = self.cls(config)
         return metric
@@ -189,13 +190,29 @@ class MetricKit(Kit):
         require(any(grows), f"no result gets worse with a shift of {_SHIFTS[-1]:g}")
         return "; ".join(f"{name} {_listing(f[name] for f in founds)}" for name in self.comparing())
 
-    def check_mode_drop(self) -> str:
-        """The metric gets worse if the rarest of three modes is missing."""
-        return self._worse(self.found(drop=True), "a missing mode")
-
-    def check_shrinkage(self) -> str:
-        """The metric gets worse if the distribution is half as wide."""
-        return self._worse(self.found(shrink=0.5), "a distribution half as wide")
+    def check_panel(self) -> str:
+        """No number that ranks models prefers a planted defect to the truth, in 2 and in 16 dimensions."""
+        reason = no_panel(self.cls)
+        if reason:
+            raise UnsupportedError(reason)
+        ranked, wrong, refused = [], [], []
+        for plan in plans(_PANEL_SPACES):
+            points = getattr(self.config, "n", None) or _POINTS
+            try:
+                names, found = preferences(self.metric(draws=_PANEL_DRAWS), plan, points)
+            except UnsupportedError as error:
+                refused.append(f"{plan.name}: {error}")
+                continue
+            ranked += [f"{name} in {plan.name}" for name in names]
+            wrong += found
+        if len(refused) == len(_PANEL_SPACES):
+            raise UnsupportedError(refused[0])
+        require(
+            not wrong,
+            "; ".join(map(str, wrong)) + ". Models must not be ranked by such a number: give its Quantity "
+            'ranks=False or better="none", or leave these dimensions out by least_dim or most_dim',
+        )
+        return ", ".join([*ranked, *refused]) or "no number ranks models in 2 or 16 dimensions"
 
     def check_permutation(self) -> str:
         """The order of the samples does not change the metric."""
@@ -219,16 +236,6 @@ class MetricKit(Kit):
         return "; ".join(
             f"{name} {few.value:.4g} at n = {few.n}, {all_.value:.4g} at {all_.n}" for name, few, all_ in pairs
         )
-
-    def _worse(self, found: Found, what: str) -> str:
-        seen = []
-        for name in self.comparing():
-            change = _badness(found[name]) - _badness(self.truth[name])
-            slack = self.slack(name, found)
-            require(change >= -slack, f"{name} prefers {what}: {_listing((self.truth[name], found[name]))}")
-            seen.append(change > math.hypot(_half(found[name]), _half(self.truth[name])))
-        require(any(seen), f"no result gets worse with {what}")
-        return "; ".join(f"{name} {_listing((self.truth[name], found[name]))}" for name in self.comparing())
 
 
 def _half(result: Result) -> float:

@@ -91,8 +91,27 @@ class Unequal(MeanDistance):
         return super().compute(Thinned())  # type: ignore[arg-type]
 
 
-def test_a_metric_that_is_blind_to_the_width_fails_there_alone(failed: Failed) -> None:
-    assert failed(MeanDistance) == {"shrinkage"}, "all that a distance of means cannot see"
+def test_a_metric_that_is_blind_to_the_width_passes(failed: Failed) -> None:
+    assert failed(MeanDistance) == set(), "it sees less than others, but it prefers nothing to the truth"
+
+
+def test_what_prefers_a_defect_is_told_what_to_change() -> None:
+    (check,) = [check for check in trilemma.conformance_checks(Spread) if check.name == "panel"]
+    message = check.run().message
+    for part in ("mean-distance prefers 'narrower' (0.8)", "'16d' (16 dimensions)", "ranks=False", "least_dim"):
+        assert part in message
+
+
+class Undirected(Spread):
+    """It is as wrong, and does not claim to rank."""
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        (result,) = super().compute(evaluation)
+        return [result.model_copy(update={"ranks": False})]
+
+
+def test_a_number_that_ranks_nobody_may_prefer_defects(failed: Failed) -> None:
+    assert "panel" not in failed(Undirected)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_a_metric_that_is_blind_to_the_width_fails_there_alone(failed: Failed) -
         (FirstPoint, "permutation"),
         (Padded, "equal-sizes"),
         (OneWay, "symmetry"),
-        (Spread, "shrinkage"),
+        (Spread, "panel"),
         (Bare, "results"),
         (Unequal, "equal-sizes"),
     ],
