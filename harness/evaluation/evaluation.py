@@ -40,8 +40,9 @@ class TrainingRecord:
 class Evaluation:
     """A trained model and its dataset, as a metric sees them.
 
-    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. Samples are cached, so that
-    all metrics of one sampler setting use the same samples.
+    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. They are read-only, and
+    tensors are copies, so that no metric changes what others see. Samples are cached, so that all metrics of one
+    sampler setting use the same samples.
     """
 
     def __init__(
@@ -91,6 +92,11 @@ class Evaluation:
         """The likelihood kind of the model."""
         return self.model.likelihood
 
+    @property
+    def likelihood_options(self) -> dict[str, Any]:
+        """The options of the likelihood."""
+        return self._likelihood.model_dump(mode="json")
+
     def size(self, split: SplitName) -> int:
         """Number of points of a split."""
         return len(getattr(self.dataset.splits, split))
@@ -112,11 +118,15 @@ class Evaluation:
             points = self.dataset.sample(n, seeded(torch.device("cpu"), 7, draw))
         else:
             points = self.dataset.splits.valid[(draw - 1) * n : draw * n]
-        return self._space.comparable(points).numpy()
+        return self._given(points)
+
+    def points(self, split: SplitName) -> Array:
+        """All points of a split, for metrics that look for copies."""
+        return self._given(getattr(self.dataset.splits, split))
 
     def train_points(self) -> Array:
         """All training points, for metrics that look for memorization."""
-        return self._space.comparable(self.dataset.splits.train).numpy()
+        return self.points("train")
 
     @property
     def independent_draws(self) -> bool:
@@ -143,22 +153,25 @@ class Evaluation:
         n = min(n or self.size(split), self.size(split))
         cached = self._log_probs.get(split)
         if cached is not None and len(cached) >= n:
-            return cached[:n]
+            return _read_only(cached[:n].copy())
         levels = getattr(self.dataset.splits, split)[:n]
         points, log_q = self._space.dequantize(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
         self._log_probs[split] = self.log_prob_at(points, f"{split} points") - log_q.numpy()
-        return self._log_probs[split]
+        return _read_only(self._log_probs[split].copy())
 
-    def log_prob_at(self, points: Tensor, what: str = "given points") -> Array:
+    def log_prob_at(
+        self, points: Tensor, what: str = "given points", *, draw: int = 0, model_space: bool = False
+    ) -> Array:
         """Log-density of the model at continuous data-space points `(n, *shape)`, in nats, shape `(n,)`.
 
-        Raises UnsupportedError for models without a likelihood, DivergedError if a value is NaN or +inf.
+        Each `draw` gives the model other random numbers. With `model_space` the density is with respect to model space,
+        as the model gave it. Raises UnsupportedError for models without a likelihood, DivergedError if a value is NaN or +inf.
         """
         if self.likelihood == "none":
             raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
         y, logdet = self._space.to_model(points.double())
         parts = []
-        context = self._context(seeded(self.device, self.seed, 11))
+        context = self._context(seeded(self.device, self.seed, 11, *([draw] if draw else [])))
         for start in range(0, len(y), _BATCH):
             part = y[start : start + _BATCH].float().to(self.device)
             parts.append(self.model.log_prob(part, context).detach().double().cpu())
@@ -169,15 +182,15 @@ class Evaluation:
             raise ValueError(f"log_prob of model '{self.model.name}' has shape {shape}, expected ({len(y)},)")
         if values.isnan().any() or (values == torch.inf).any():
             raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {what}")
-        self.likelihood_details = {**self._likelihood.model_dump(mode="json"), **context.details}
-        return (values + logdet).numpy()
+        self.likelihood_details = {**self.likelihood_options, **context.details}
+        return _read_only((values if model_space else values + logdet).numpy())
 
     def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
         """Log-density of the true distribution at the first `n` points of a split, in nats; None if it is not known."""
         if not self.dataset.has_density:
             return None
         n = min(n or self.size(split), self.size(split))
-        return self.dataset.log_prob(getattr(self.dataset.splits, split)[:n].double()).numpy()
+        return _read_only(self.dataset.log_prob(getattr(self.dataset.splits, split)[:n].double()).numpy())
 
     # Scores
 
@@ -210,7 +223,7 @@ class Evaluation:
 
     def generate(self, n: int, draw: int = 0) -> Array:
         """Draw `n` samples of the model; each `draw` is independent. Raises DivergedError if one is not finite."""
-        return self._space.comparable(self.samples(n, draw)).numpy()
+        return self._given(self.samples(n, draw))
 
     def samples(self, n: int, draw: int = 0) -> Tensor:
         """The samples of `generate` in data space, shape `(n, *shape)`, as they are stored and shown."""
@@ -220,7 +233,7 @@ class Evaluation:
                 y = self._sample(n, seeded(self.device, self.seed, 13, draw))
             self._drawn += n
             self._draws[draw] = self._space.to_data(y)
-        return self._draws[draw][:n]
+        return self._draws[draw][:n].clone()
 
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""
@@ -269,6 +282,11 @@ class Evaluation:
 
     # Inside
 
+    def _given(self, points: Tensor) -> Array:
+        """Data-space points as metrics get them: a copy, read-only."""
+        given = self._space.comparable(points)
+        return _read_only((given.clone() if given.data_ptr() == points.data_ptr() else given).numpy())
+
     def _context(self, generator: torch.Generator) -> Context:
         return Context(
             info=self.info,
@@ -292,6 +310,11 @@ class Evaluation:
             bad = int((~torch.isfinite(y.flatten(1)).all(1)).sum())
             raise DivergedError(f"{bad} of {n} samples of model '{self.model.name}' are not finite")
         return y.double().cpu()
+
+
+def _read_only(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
 
 
 _PROBE = 10**6  # number of a draw that no metric uses
