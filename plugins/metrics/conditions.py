@@ -40,7 +40,9 @@ def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, image:
     for key, value in options.items():
         if key in _WORDS or _SAME.get(key) in details or _says_nothing(value):
             continue
-        told.append(f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}")
+        told.append(
+            f"{key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{key.replace('_', ' ')} {value}"
+        )
     if "eps" in details:
         told.append(f"from noise level {details['eps']:g}")
     if image:

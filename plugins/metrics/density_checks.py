@@ -59,7 +59,7 @@ def differs(one: Array, other: Array) -> bool:
 
 
 def _random_probes(details: dict[str, Any]) -> bool:
-    return details.get("divergence", "exact") != "exact"
+    return bool(details.get("divergence", "exact") != "exact")
 
 
 def _points(evaluation: trilemma.Evaluation, split: str) -> Tensor:

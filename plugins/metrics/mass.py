@@ -28,6 +28,7 @@ CENTERS = 200  # most kernels of one part: their number times the number of poin
 SEARCH = (0.5, 0.1)  # shares of the evaluations in the rounds that look for mass; the rest estimate it
 WIDTHS = (0.5, 0.2, 0.07)  # of kernels where mass was found, in standard deviations of that mass
 TOLERANCE = 0.02  # distance of a mass from 1 that solvers and single precision may cause
+ROUNDING = 1e-6  # relative error of weights in single precision
 SURE = 0.999  # level of the interval behind a mark
 MOST_MISSED = 0.05  # largest share of training points with weights above all that are behind an estimate
 ADAPTED = 0.5  # share of the kernels where mass was found
@@ -107,7 +108,8 @@ class Proposal:
 def around(points: Array, rng: np.random.Generator, true: Part | None = None) -> Proposal:
     """The proposal of the first round for data `points` (n, d), and for the true distribution if it is known."""
     d = points.shape[1]
-    factor = np.linalg.cholesky(np.atleast_2d(np.cov(points.T)) + 1e-12 * np.eye(d))
+    covariance = np.atleast_2d(np.cov(points.T)).astype(np.float64)
+    factor = np.asarray(np.linalg.cholesky(covariance + 1e-12 * np.eye(d)), np.float64)
     chosen = points[rng.choice(len(points), min(len(points), CENTERS), replace=False)]
     near = Kernels(chosen, factor, (0.6, 0.2, 0.07))
     wide = Kernels(points.mean(0, keepdims=True), factor, (2.0, 4.0))
@@ -142,7 +144,7 @@ class Mass:
         A table has many rows, so the interval of `SURE` must exclude 1, and by more than `TOLERANCE`.
         """
         low, high = self.interval(SURE)
-        if likelihood not in ("exact", "ode") or low <= 1 + TOLERANCE and high >= 1 - TOLERANCE:
+        if likelihood not in ("exact", "ode") or (low <= 1 + TOLERANCE and high >= 1 - TOLERANCE):
             return ()
         low, high = self.interval()
         return (f"mass {self.value:.2f} ({max(0.0, low):.2f} to {high:.2f})",)
@@ -173,6 +175,7 @@ def total_mass(log_prob: LogDensity, proposal: Proposal, n: int, seed: int = 0) 
     fit, _, rank, _ = np.linalg.lstsq(design, weights, rcond=None)
     freedom = len(draws) - int(rank)
     error = math.sqrt(float(((weights - design @ fit) ** 2).sum()) / freedom / len(draws))
+    error = math.hypot(error, ROUNDING * abs(float(fit[0])))
     square = float((weights**2).sum())
     effective = float(weights.sum()) ** 2 / square if square else 0.0
     return Mass(float(fit[0]), error, freedom, weights, effective, last)

@@ -26,8 +26,7 @@ LEAST_REPEATED = 0.01  # share of repeated points, beyond twice the share in rea
 def nearest(points: Array, others: Array) -> Array:
     """Distance of each of `points` (n, d) to the nearest of `others` (m, d), `(n,)`."""
     if points.shape[1] <= TREE_UP_TO:
-        distance: Array = cKDTree(others).query(points)[0]
-        return distance
+        return np.asarray(cKDTree(others).query(points)[0], np.float64)
     center = others.mean(0)
     # The nearest point is found in single precision. Its distance is then computed in double.
     at, among = ((part - center).astype(np.float32) for part in (points, others))
@@ -190,9 +189,10 @@ def thinned(generated: list[Array], real: list[Array], coordinates: int) -> tupl
 
     `coordinates` is the number of coordinates of the data that the points are compared with.
     """
-    n, d = generated[0].shape
+    d = generated[0].shape[1]
     most = int(MOST_PRODUCTS / coordinates)
     points = sum(len(part) for part in (*generated, *real))
     if d <= TREE_UP_TO or points <= most:
         return generated, real
-    return tuple([part[: max(20, len(part) * most // points)] for part in group] for group in (generated, real))
+    kept = [[part[: max(20, len(part) * most // points)] for part in group] for group in (generated, real)]
+    return kept[0], kept[1]

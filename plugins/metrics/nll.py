@@ -40,6 +40,8 @@ ROUNDING = 1e-4  # nats: the error of a mean log-density in single precision
 MEMORIZES = "memorizes: training points are far more likely than test points"
 GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is noted in the details
 MARKED_GAP = 0.5  # nats per coordinate: a larger one is a mark; networks that overfit a small dataset stay below it
+
+
 def generalization_gap(*, test: Array, train: Array) -> Interval:
     """Mean NLL of test points minus mean NLL of training points, with Welch's interval, from log-densities `(n,)`."""
     if np.isneginf(test).any():
