@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 TREE_UP_TO = 6  # most coordinates in which a k-d tree is faster than all distances
 MOST_PRODUCTS = 1e10  # products of coordinates for all distances, about a second; more data is searched at fewer points
 SAME = 1e-6  # distance in standard deviations of the data below which two points are the same, up to rounding
+FEW = 5_000  # points; a model that draws at random from a larger stored set is not marked for repeats
 LEAST_REPEATED = 0.01  # share of repeated points, beyond twice the share in real data, that is marked
 
 
@@ -61,6 +62,16 @@ def repeated(sets: list[Array], scale: Array) -> list[float]:
     _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     again = counts[index.reshape(-1)] > 1
     return [float(part.mean()) for part in np.split(again, np.cumsum([len(points) for points in sets])[:-1])]
+
+
+def pool_size(draws: int, share: float) -> float:
+    """About how many points a model draws from at random, if `share` of its `draws` occur more than once.
+
+    A point of a pool of K occurs again with probability 1 - (1 - 1 / K)^(draws - 1), about 1 - exp(-draws / K).
+    """
+    if share >= 1:
+        return 0.0
+    return draws / -math.log1p(-share) if share > 0 else math.inf
 
 
 class Memorization(trilemma.Metric):
@@ -140,6 +151,7 @@ class Memorization(trilemma.Metric):
         floor = float(np.mean(repeated(real, scale)))
         value, low, high = trilemma.mean_interval(repeated([points[:n] for points in generated], scale))
         found = evaluation.independent_draws and low is not None and low > 2 * floor + LEAST_REPEATED
+        pool = pool_size(n * len(generated), value if low is None else low)
         return self.quantities[2].result(
             value,
             evaluation.dim,
@@ -147,8 +159,12 @@ class Memorization(trilemma.Metric):
             high=high,
             floor=floor,
             n=n,
-            marks=(f"repeats points: {value:.0%} of samples occur more than once",) if found else (),
-            details={"draws": len(generated), "independent": evaluation.independent_draws},
+            marks=(f"repeats points: {value:.0%} of samples occur more than once",) if found and pool < FEW else (),
+            details={
+                "draws": len(generated),
+                "independent": evaluation.independent_draws,
+                "pool": pool if math.isfinite(pool) else None,
+            },
         )
 
 

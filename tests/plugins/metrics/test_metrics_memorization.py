@@ -55,6 +55,13 @@ def test_repeated_points_are_marked(known: Any) -> None:
     assert found.value == 1
     assert found.floor == 0
     assert found.marks == ("repeats points: 100% of samples occur more than once",)
+    one_in_four = fresh[: 900 // 4]
+    assert marks(known, table_model(known, one_in_four)) == ["repeats points"]
+    assert marks(known, table_model(known, fresh[:1000])) == ["repeats points"]
+    found = known.results(Memorization(SMALL), table_model(known, fresh[:10_000]))["repeated"]
+    assert found.value > 0.05
+    assert found.details["pool"] == pytest.approx(10_000, rel=0.5)
+    assert found.marks == (), "a stored set of many points is no repetition that matters"
 
 
 def test_values_that_repeat_in_real_data_too_are_not_marked(known: Any) -> None:
