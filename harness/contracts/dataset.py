@@ -50,6 +50,15 @@ class Splits:
     test: Tensor
 
 
+def content_hash(splits: Splits) -> str:
+    """sha256 of the content of all splits (raw little-endian bytes, in the order train, valid, test)."""
+    digest = hashlib.sha256()
+    for part in (splits.train, splits.valid, splits.test):
+        digest.update(str((tuple(part.shape), str(part.dtype))).encode())
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Modes:
     """The components of a mixture distribution in data space.
@@ -121,11 +130,7 @@ class Dataset(ABC):
     @cached_property
     def checksum(self) -> str:
         """sha256 of the content of all splits (raw little-endian bytes, in the order train, valid, test)."""
-        digest = hashlib.sha256()
-        for part in (self.splits.train, self.splits.valid, self.splits.test):
-            digest.update(str((tuple(part.shape), str(part.dtype))).encode())
-            digest.update(part.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return content_hash(self.splits)
 
     @property
     def entropy(self) -> float | None:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contracts.budget import Budget
 from ..contracts.config import Config
-from ..contracts.dataset import Dataset, Modes
+from ..contracts.dataset import Dataset
 from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
 from ..errors import DivergedError, UnsupportedError
 from .costs import Costs
+from .densities import Array, Densities, SplitName, read_only
 from .spaces import Space
 from .truth import seeded
-
-Array = NDArray[np.float64]
-SplitName = Literal["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,12 @@ class TrainingRecord:
     charged: float | None = None
 
 
-class Evaluation(Costs):
+class Evaluation(Costs, Densities):
     """A trained model and its dataset, as a metric sees them.
 
-    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. Samples are cached, so that
-    all metrics of one sampler setting use the same samples.
+    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. They are read-only, and
+    tensors are copies, so that no metric changes what others see. Samples are cached, so that all metrics of one
+    sampler setting use the same samples.
     """
 
     def __init__(
@@ -89,15 +86,6 @@ class Evaluation(Costs):
         """Number of coordinates of one point."""
         return self.info.dim
 
-    @property
-    def likelihood(self) -> str:
-        """The likelihood kind of the model."""
-        return self.model.likelihood
-
-    def size(self, split: SplitName) -> int:
-        """Number of points of a split."""
-        return len(getattr(self.dataset.splits, split))
-
     def real(self, n: int, draw: int = 0) -> Array:
         """A set of `n` real points.
 
@@ -115,11 +103,15 @@ class Evaluation(Costs):
             points = self.dataset.sample(n, seeded(torch.device("cpu"), 7, draw))
         else:
             points = self.dataset.splits.valid[(draw - 1) * n : draw * n]
-        return self._space.comparable(points).numpy()
+        return self._given(points)
+
+    def points(self, split: SplitName) -> Array:
+        """All points of a split, for metrics that look for copies."""
+        return self._given(getattr(self.dataset.splits, split))
 
     def train_points(self) -> Array:
         """All training points, for metrics that look for memorization."""
-        return self._space.comparable(self.dataset.splits.train).numpy()
+        return self.points("train")
 
     @property
     def independent_draws(self) -> bool:
@@ -135,85 +127,11 @@ class Evaluation(Costs):
             return -1
         return 10**6 if self.dataset.has_density else self.size("valid") // n
 
-    # Densities
-
-    def log_prob(self, split: SplitName = "test", n: int | None = None) -> Array:
-        """Log-density of the model in data space at the first `n` points of a split, in nats, shape `(n,)`.
-
-        For images it is a bound on the log-probability of the intensity levels. Raises UnsupportedError for models
-        without a likelihood, DivergedError if a value is NaN or +inf.
-        """
-        n = min(n or self.size(split), self.size(split))
-        cached = self._log_probs.get(split)
-        if cached is not None and len(cached) >= n:
-            return cached[:n]
-        levels = getattr(self.dataset.splits, split)[:n]
-        points, log_q = self._space.dequantize(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
-        self._log_probs[split] = self.log_prob_at(points, f"{split} points") - log_q.numpy()
-        return self._log_probs[split]
-
-    def log_prob_at(self, points: Tensor, what: str = "given points") -> Array:
-        """Log-density of the model at continuous data-space points `(n, *shape)`, in nats, shape `(n,)`.
-
-        Raises UnsupportedError for models without a likelihood, DivergedError if a value is NaN or +inf.
-        """
-        if self.likelihood == "none":
-            raise UnsupportedError(f"model '{self.model.name}' has no likelihood")
-        y, logdet = self._space.to_model(points.double())
-        parts = []
-        context = self._context(seeded(self.device, self.seed, 11))
-        for start in range(0, len(y), _BATCH):
-            part = y[start : start + _BATCH].float().to(self.device)
-            parts.append(self.model.log_prob(part, context).detach().double().cpu())
-            self._progress(min(1.0, (start + _BATCH) / len(y)), f"log-density of {what}")
-        values = torch.cat(parts)
-        if values.shape != (len(y),):
-            shape = tuple(values.shape)
-            raise ValueError(f"log_prob of model '{self.model.name}' has shape {shape}, expected ({len(y)},)")
-        if values.isnan().any() or (values == torch.inf).any():
-            raise DivergedError(f"log_prob of model '{self.model.name}' is NaN or +inf for some {what}")
-        self.likelihood_details = {**self._likelihood.model_dump(mode="json"), **context.details}
-        return (values + logdet).numpy()
-
-    def true_log_prob(self, split: SplitName = "test", n: int | None = None) -> Array | None:
-        """Log-density of the true distribution at the first `n` points of a split, in nats; None if it is not known."""
-        if not self.dataset.has_density:
-            return None
-        n = min(n or self.size(split), self.size(split))
-        return self.dataset.log_prob(getattr(self.dataset.splits, split)[:n].double()).numpy()
-
-    # Scores
-
-    def model_space_modes(self) -> Modes | None:
-        """The components of the true distribution in model space, float64; None if it is not a mixture."""
-        modes = self.dataset.modes()
-        return None if modes is None else self._space.modes_to_model(modes)
-
-    def score(self, x: Tensor, sigma: float) -> Tensor:
-        """Score of the model at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.
-
-        Raises UnsupportedError for models without a score, DivergedError if a value is not finite.
-        """
-        context = self._context(seeded(self.device, self.seed, 19))
-        level = torch.tensor(sigma, dtype=torch.float32, device=self.device)
-        parts = [
-            self.model.score(part.float().to(self.device), level, context).detach().double().cpu()
-            for part in torch.split(x, _BATCH)
-        ]
-        value = torch.cat(parts)
-        if value.shape != x.shape:
-            raise ValueError(
-                f"score of model '{self.model.name}' has shape {tuple(value.shape)}, expected {tuple(x.shape)}"
-            )
-        if not torch.isfinite(value).all():
-            raise DivergedError(f"the score of model '{self.model.name}' is not finite at noise level {sigma:.3g}")
-        return value
-
     # Samples
 
     def generate(self, n: int, draw: int = 0) -> Array:
         """Draw `n` samples of the model; each `draw` is independent. Raises DivergedError if one is not finite."""
-        return self._space.comparable(self.samples(n, draw)).numpy()
+        return self._given(self.samples(n, draw))
 
     def samples(self, n: int, draw: int = 0) -> Tensor:
         """The samples of `generate` in data space, shape `(n, *shape)`, as they are stored and shown."""
@@ -222,7 +140,7 @@ class Evaluation(Costs):
             with self.counted_work.observed(n):
                 y = self._sample(n, seeded(self.device, self.seed, 13, draw))
             self._draws[draw] = self._space.to_data(y)
-        return self._draws[draw][:n]
+        return self._draws[draw][:n].clone()
 
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""
@@ -231,6 +149,11 @@ class Evaluation(Costs):
             torch.cuda.synchronize(self.device)
 
     # Inside
+
+    def _given(self, points: Tensor) -> Array:
+        """Data-space points as metrics get them: a copy, read-only."""
+        given = self._space.comparable(points)
+        return read_only((given.clone() if given.data_ptr() == points.data_ptr() else given).numpy())
 
     def _context(self, generator: torch.Generator) -> Context:
         return Context(
@@ -255,7 +178,3 @@ class Evaluation(Costs):
             bad = int((~torch.isfinite(y.flatten(1)).all(1)).sum())
             raise DivergedError(f"{bad} of {n} samples of model '{self.model.name}' are not finite")
         return y.double().cpu()
-
-
-_SPLITS = ("train", "valid", "test")
-_BATCH = 5_000  # rows per call of log_prob and score: bounds memory, and is large enough to be efficient

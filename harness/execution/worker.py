@@ -23,6 +23,7 @@ from ..plugins import Registry
 from ..store.store import Store
 from .environment import environment
 from .gathered import Gathered
+from .guard import DataGuard
 from .stages import prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
@@ -144,6 +145,7 @@ class CellWorker:
         self.dataset = make_dataset(self.job, self.registry)
         if self.dataset.checksum != self.job["data_sha256"]:
             raise DataError("the data is not the data that this run was planned with; run the command again")
+        self.guard = DataGuard(self.dataset, lambda: make_dataset(self.job, self.registry))
 
     # Training
 
@@ -255,7 +257,9 @@ class CellWorker:
             metric_cls = self.registry.get("metrics", choice["name"])
             try:
                 metric: Metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
-                gathered.add(metric.compute(evaluation), metric, number)
+                with self.guard.watch(choice["name"]):
+                    found = metric.compute(evaluation)
+                gathered.add(found, metric, number)
             except Exception as error:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()

@@ -33,7 +33,7 @@ class Encoder:
     def features(self, points: Array, shape: tuple[int, ...]) -> Array:
         """Features `(n, k)` of images given as rows `(n, d)` in [0, 1], where `shape` is the shape of one image."""
         with torch.no_grad():
-            images = torch.from_numpy(points).float().reshape(-1, *shape)
+            images = torch.tensor(points, dtype=torch.float32).reshape(-1, *shape)
             return torch.cat([self.forward(part).double() for part in torch.split(images, _BATCH)]).numpy()
 
 

@@ -1,17 +1,43 @@
-"""A metric of memorization: whether a model reproduces its training points."""
+"""A metric of memorization: whether a model reproduces training or test points, or repeats its own."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import cKDTree
 
 import trilemma
 
-from .samples import DrawsConfig, SampleSets, check_pair
+from .samples import DrawsConfig, check_pair
 
 Array = NDArray[np.float64]
+
+TREE_UP_TO = 6  # most coordinates in which a k-d tree is faster than all distances
+MOST_PRODUCTS = 1e10  # products of coordinates for all distances, about a second; more data is searched at fewer points
+SAME = 1e-6  # distance in standard deviations of the data below which two points are the same, up to rounding
+FEW = 5_000  # points; a model that draws at random from a larger stored set is not marked for repeats
+LEAST_REPEATED = 0.01  # share of repeated points, beyond twice the share in real data, that is marked
+
+
+def nearest(points: Array, others: Array) -> Array:
+    """Distance of each of `points` (n, d) to the nearest of `others` (m, d), `(n,)`."""
+    if points.shape[1] <= TREE_UP_TO:
+        return np.asarray(cKDTree(others).query(points)[0], np.float64)
+    center = others.mean(0)
+    # The nearest point is found in single precision. Its distance is then computed in double.
+    at, among = ((part - center).astype(np.float32) for part in (points, others))
+    half_norms = 0.5 * (among * among).sum(1)
+    found = np.concatenate([(half_norms - part @ among.T).argmin(1) for part in _blocks(at, len(among))])
+    return np.asarray(np.linalg.norm(points - others[found], axis=1))
+
+
+def _blocks(points: NDArray[np.float32], columns: int) -> list[NDArray[np.float32]]:
+    return np.array_split(points, max(1, math.ceil(len(points) * columns / 2**24)))
 
 
 def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
@@ -23,54 +49,166 @@ def nearness(*, points: Array, train: Array, held_out: Array) -> Array:
     """
     check_pair(train, points, equal=False)
     check_pair(held_out, points, equal=False)
-    to_train, to_held_out = (
-        NearestNeighbors(n_neighbors=1).fit(others).kneighbors(points)[0][:, 0] for others in (train, held_out)
-    )
-    ratio: Array = to_train / np.maximum(to_held_out, np.finfo(np.float64).tiny)
+    ratio: Array = nearest(points, train) / np.maximum(nearest(points, held_out), np.finfo(np.float64).tiny)
     return ratio
 
 
-class Memorization(trilemma.Metric):
-    """Memorization: the share of samples that are nearer to training points than nearly all real points are.
+def repeated(sets: list[Array], scale: Array) -> list[float]:
+    """For each of `sets` (n, d): the share of its points that occur again in it or in another set.
 
-    The threshold is a quantile of the nearness of real points, where nearness is the distance to the nearest training
-    point over the distance to the nearest held-out point. A model that has memorized nothing gives `quantile`, a model
-    that reproduces training points gives 1. The detail `memorizes` says whether the interval lies above twice
-    `quantile`.
+    Two points are the same if they agree up to `SAME` in every coordinate, in units of `scale` (d,).
+    """
+    cells = np.round(np.concatenate(sets) / (SAME * scale))
+    _, index, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    again = counts[index.reshape(-1)] > 1
+    return [float(part.mean()) for part in np.split(again, np.cumsum([len(points) for points in sets])[:-1])]
+
+
+def pool_size(draws: int, share: float) -> float:
+    """About how many points a model draws from at random, if `share` of its `draws` occur more than once.
+
+    A point of a pool of K occurs again with probability 1 - (1 - 1 / K)^(draws - 1), about 1 - exp(-draws / K).
+    """
+    if share >= 1:
+        return 0.0
+    return draws / -math.log1p(-share) if share > 0 else math.inf
+
+
+class Memorization(trilemma.Metric):
+    """Copies: whether samples are training points, test points, or one another.
+
+    `memorized` is the share of samples that are nearer to training points than nearly all real points are. The
+    threshold is a quantile of the nearness of real points, where nearness is the distance to the nearest training point
+    over the distance to the nearest test point. A model that has memorized nothing gives `quantile`, a model that
+    reproduces training points gives 1. `copied` is the same for test points against other held-out points. `repeated`
+    is the share of samples that occur more than once within a draw or between independent draws; its floor is the share
+    in real data, which has repeated points too if its values are discrete.
+
+    A model is marked if the interval of a share lies above what real points reach.
     """
 
     name = "memorization"
-    quantities = (trilemma.Quantity(name="memorized", title="Memorized", group="quality", better="none", place="more"),)
+    quantities = (
+        trilemma.Quantity(name="memorized", title="Memorized", group="quality", better="none", place="more"),
+        trilemma.Quantity(name="copied", title="Test points copied", group="quality", better="none", place="more"),
+        trilemma.Quantity(name="repeated", title="Repeated", group="quality", better="none", place="more"),
+    )
 
     class Config(DrawsConfig):
         """Sizes of the sample sets, and the threshold."""
 
+        n: int = Field(1000, ge=2, description="points per sample set")
+        draws: int = Field(4, ge=2, description="independent sample sets drawn from the model")
         quantile: float = Field(
             0.05, gt=0, lt=1, description="share of real points whose nearness lies below the threshold"
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
-        sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
-        train, (held_out, *others) = evaluation.train_points(), sets.real
-        real = np.concatenate([nearness(points=points, train=train, held_out=held_out) for points in others])
-        mark = np.quantile(real, self.config.quantile)
-        value, low, high = trilemma.mean_interval(
-            [(nearness(points=points, train=train, held_out=held_out) < mark).mean() for points in sets.generated]
-        )
-        floor = float((real < mark).mean())
+        generated = [evaluation.generate(self.config.n, draw) for draw in range(self.config.draws)]
+        train, valid, test = (evaluation.points(split) for split in ("train", "valid", "test"))
+        fresh = evaluation.dataset.has_density
+        # `real` is independent of the training and the test split, `other` stands against the test split.
+        real = evaluation.real(min(2 * self.config.n, len(test)), 2) if fresh else valid
+        other = evaluation.real(len(test), 1) if fresh else valid
+        searched, (real,) = thinned(generated, [real], train.shape[1] * (len(train) + 2 * len(test) + len(other)))
+        known = train[: len(real)]
+        memorized = self._near(searched, real, train, test)
+        copied, replayed = self._near(searched, known, test, other), self._near(searched, known, valid, test)
+        copied.details["validation"] = replayed.value
+        marks = copied.marks("copies test points")
+        if not evaluation.model.needs_truth:  # the oracle may draw validation points
+            marks += replayed.marks("copies validation points")
         return [
-            self.quantities[0].result(
-                value,
-                evaluation.dim,
-                low=low,
-                high=high,
-                floor=floor,
-                n=sets.n,
-                details={
-                    "draws": len(sets.generated),
-                    "train": len(train),
-                    "quantile": self.config.quantile,
-                    "memorizes": low is not None and low > 2 * self.config.quantile,
-                },
-            )
+            memorized.result(self.quantities[0], evaluation.dim, memorized.marks("memorizes training points")),
+            copied.result(self.quantities[1], evaluation.dim, marks),
+            self._repeated(evaluation, generated, train),
         ]
+
+    def _near(self, generated: list[Array], real: Array, near: Array, instead: Array) -> _Share:
+        """The share of generated points that are nearer to the points `near` than to `instead`, judged by `real`."""
+        usual, quantile = nearness(points=real, train=near, held_out=instead), self.config.quantile
+        threshold = np.quantile(usual, quantile)
+        value, low, high = trilemma.mean_interval(
+            [(nearness(points=points, train=near, held_out=instead) < threshold).mean() for points in generated]
+        )
+        # The threshold comes from finitely many real points: the true share below it has this standard error.
+        error = math.sqrt(quantile * (1 - quantile) / len(usual))
+        tolerance = SAME * np.linalg.norm(near.std(0))
+        details = {
+            "draws": len(generated),
+            "points": len(near),
+            "quantile": quantile,
+            "exact": float(np.mean([(nearest(points, near) <= tolerance).mean() for points in generated])),
+            "memorizes": low is not None and low > 2 * quantile + 3 * error,
+        }
+        return _Share(value, low, high, float((usual < threshold).mean()), len(generated[0]), details)
+
+    def _repeated(self, evaluation: trilemma.Evaluation, generated: list[Array], train: Array) -> trilemma.Result:
+        """The share of generated points that occur more than once, and of as many training points."""
+        n = min(sum(len(points) for points in generated), len(train)) // len(generated)
+        scale = np.maximum(train.std(0), np.finfo(np.float32).tiny)
+        real = [train[draw * n : (draw + 1) * n] for draw in range(len(generated))]
+        floor = float(np.mean(repeated(real, scale)))
+        value, low, high = trilemma.mean_interval(repeated([points[:n] for points in generated], scale))
+        found = evaluation.independent_draws and low is not None and low > 2 * floor + LEAST_REPEATED
+        pool = pool_size(n * len(generated), value if low is None else low)
+        return self.quantities[2].result(
+            value,
+            evaluation.dim,
+            low=low,
+            high=high,
+            floor=floor,
+            n=n,
+            marks=(f"repeats points: {value:.0%} of samples occur more than once",) if found and pool < FEW else (),
+            details={
+                "draws": len(generated),
+                "independent": evaluation.independent_draws,
+                "pool": pool if math.isfinite(pool) else None,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A share of samples with its interval, its floor, the sample size and its details."""
+
+    value: float
+    low: float | None
+    high: float | None
+    floor: float
+    n: int
+    details: dict[str, Any]
+
+    def marks(self, mark: str) -> tuple[str, ...]:
+        """The mark, if the share is larger than real points reach."""
+        if not self.details["memorizes"]:
+            return ()
+        usual = 1 - self.details["quantile"]
+        return (f"{mark}: {self.value:.0%} of samples are nearer to them than {usual:.0%} of real points",)
+
+    def result(self, quantity: trilemma.Quantity, dim: int, marks: tuple[str, ...]) -> trilemma.Result:
+        """The share as a result."""
+        return quantity.result(
+            self.value,
+            dim,
+            low=self.low,
+            high=self.high,
+            floor=self.floor,
+            n=self.n,
+            marks=marks,
+            details=self.details,
+        )
+
+
+def thinned(generated: list[Array], real: list[Array], coordinates: int) -> tuple[list[Array], list[Array]]:
+    """The first points of each set, so few that the distances to all data take about a second.
+
+    `coordinates` is the number of coordinates of the data that the points are compared with.
+    """
+    d = generated[0].shape[1]
+    most = int(MOST_PRODUCTS / coordinates)
+    points = sum(len(part) for part in (*generated, *real))
+    if d <= TREE_UP_TO or points <= most:
+        return generated, real
+    kept = [[part[: max(20, len(part) * most // points)] for part in group] for group in (generated, real)]
+    return kept[0], kept[1]

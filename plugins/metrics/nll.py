@@ -6,12 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import special, stats
+from scipy import stats
 
 import trilemma
+
+from .conditions import base, conditions
+from .density_checks import density_marks
+from .mass import excess_marks, mass_of
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float | None, float | None]
@@ -33,38 +36,10 @@ def gap_to_entropy(*, log_prob: Array, true_log_prob: Array) -> Interval:
     return mean_nll(log_prob - true_log_prob)
 
 
-def density_mass(*, log_prob: Array, true_log_prob: Array) -> Interval:
-    """The mass of the model on the support of p, E_p[q / p], by importance sampling at points drawn from p.
-
-    It is at most 1 for a normalized density; a value well above 1 means that the likelihood is wrong. It is an estimate
-    that is too low if q / p has heavy tails, because a finite sample misses them.
-    """
-    return trilemma.mean_interval(np.exp(log_prob - true_log_prob))
-
-
-GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is taken as memorization
-LOW_DIMENSIONAL = 5  # most coordinates at which a wide mixture covers the density of any model well enough
-
-
-def wide_proposal(points: Array, n: int, seed: int = 0) -> tuple[Array, Array]:
-    """`n` draws of a wide mixture of Gaussians about `points` (m, d), and their log-density: `(n, d)` and `(n,)`.
-
-    One third of the mass each has components with the covariance of all points, a quarter of it, and a twenty-fifth of
-    it, so that the mixture has mass between and around the data.
-    """
-    rng = np.random.default_rng(seed)
-    centers = points[rng.choice(len(points), min(len(points), 300), replace=False)]
-    factor = np.linalg.cholesky(np.atleast_2d(np.cov(points.T)) + 1e-12 * np.eye(points.shape[1]))
-    scales = np.array([1.0, 0.5, 0.2])
-    pick = rng.choice(scales, n)
-    noise = rng.standard_normal((n, points.shape[1]))
-    draws = centers[rng.integers(len(centers), size=n)] + pick[:, None] * noise @ factor.T
-    whitened = np.linalg.solve(factor, (draws[:, None] - centers[None]).reshape(-1, points.shape[1]).T).T
-    square = (whitened**2).sum(1).reshape(n, -1)
-    d = points.shape[1]
-    constant = -d / 2 * math.log(2 * math.pi) - float(np.log(np.diag(factor)).sum())
-    parts = [constant - d * math.log(s) - square / (2 * s**2) for s in scales]
-    return draws, special.logsumexp(np.stack(parts), axis=(0, 2)) - math.log(len(scales) * len(centers))
+ROUNDING = 1e-4  # nats: the error of a mean log-density in single precision
+MEMORIZES = "memorizes: training points are far more likely than test points"
+GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is noted in the details
+MARKED_GAP = 0.5  # nats per coordinate: a larger one is a mark; networks that overfit a small dataset stay below it
 
 
 def generalization_gap(*, test: Array, train: Array) -> Interval:
@@ -81,9 +56,14 @@ def generalization_gap(*, test: Array, train: Array) -> Interval:
 class Nll(trilemma.Metric):
     """Negative log-likelihood of test points, in nats for vectors and in bits per dimension for images.
 
-    `nll_gap` is the NLL minus the entropy, as a paired difference, where the true density is known.
-    `generalization_gap` is the NLL of test points minus the NLL of training points; it is large for a model that has
-    memorized the training points. The likelihood kind is part of each result.
+    `nll_gap` is the NLL minus the entropy, as a paired difference, where the true density is known. `mass` is the
+    integral of the density, for vectors of few coordinates. `generalization_gap` is the NLL of test points minus the
+    NLL of training points; it is large for a model that has memorized the training points. The likelihood kind is part
+    of each result. The details hold the base measure of the density (`base`) and how it was computed (`conditions`).
+
+    A likelihood is marked if it cannot be one of a probability density: its gap is below 0, its mass is not 1, it is
+    constant, or it changes from call to call or with the other points of a batch. It is also marked if the model has
+    memorized the training points.
     """
 
     name = "nll"
@@ -93,6 +73,7 @@ class Nll(trilemma.Metric):
         trilemma.Quantity(
             name="nll_gap", title="NLL − entropy", unit="nats", group="likelihood", place="first", least=0.0
         ),
+        trilemma.Quantity(name="mass", title="Mass", group="likelihood", better="none"),
         trilemma.Quantity(
             name="generalization_gap", title="Generalization gap", unit="nats", group="likelihood", better="none"
         ),
@@ -102,24 +83,29 @@ class Nll(trilemma.Metric):
         """Sizes of the point sets."""
 
         n: int = Field(2000, ge=2, description="test points, and training points for the generalization gap")
+        mass_points: int = Field(
+            4000, ge=0, description="points at which the density is computed for its mass; 0 gives no mass"
+        )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         """Raises UnsupportedError for models without a likelihood."""
         test = evaluation.log_prob("test", min(self.config.n, evaluation.size("test")))
-        n = len(test)
+        n, image = len(test), evaluation.dataset.levels is not None
         details: dict[str, Any] = dict(evaluation.likelihood_details)
-        image = evaluation.dataset.levels is not None
+        details["base"] = base(details, image=image)
+        details["conditions"] = conditions(evaluation.likelihood_options, details, image=image)
         if image:
             details["bound"] = "uniform dequantization bound"
         if np.isneginf(test).any():
             details["points_without_mass"] = int(np.isneginf(test).sum())
-        elif not evaluation.dataset.has_density and evaluation.dim <= LOW_DIMENSIONAL:
-            details |= _mass_by_wide_proposal(evaluation, n)
+        found = mass_of(evaluation, self.config.mass_points)
+        if isinstance(found, str):
+            details["no_mass"] = found
         unit = "bits/dim" if image else "nats"
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
 
         true = evaluation.true_log_prob("test", n)
-        nll, nll_gap, gap = self.quantities
+        nll, nll_gap, mass, gap = self.quantities
         shared = {"likelihood": evaluation.likelihood, "n": n}
 
         def result(quantity: trilemma.Quantity, interval: Interval, scale: float, **fields: Any) -> trilemma.Result:
@@ -130,39 +116,42 @@ class Nll(trilemma.Metric):
         # If the entropy is known, nll_gap takes the place of nll in the main table.
         place = nll.place if true is None else "more"
         floor = None if true is None else -scale * float(true.mean())
-        results = [result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=details)]
+        marks = density_marks(evaluation)
+        results = [
+            result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=details, marks=marks)
+        ]
         if true is not None:
-            mass, low, high = density_mass(log_prob=test, true_log_prob=true)
-            extra = {"entropy": evaluation.dataset.entropy, "mass": mass, "mass_ci": [low, high]}
             interval = gap_to_entropy(log_prob=test, true_log_prob=true)
-            results.append(result(nll_gap, interval, 1.0, floor=0.0, details=details | extra))
+            about = details | {"entropy": evaluation.dataset.entropy}
+            impossible = gap_marks(interval) + (excess_marks(test - true) if isinstance(found, str) else ())
+            results.append(result(nll_gap, interval, 1.0, floor=0.0, details=about, marks=impossible))
+        if not isinstance(found, str):
+            about = details | {"effective_points": found.effective}
+            fields = {"floor": 1.0, "n": len(found.weights), "marks": found.marks(evaluation.likelihood)}
+            results.append(result(mass, (found.value, *found.interval()), 1.0, details=about, **fields))
 
         equal = min(n, evaluation.size("train"))
         train = evaluation.log_prob("train", equal)
         interval = generalization_gap(test=test[:equal], train=train)
         # The gap has no direction: it is also 0 for a model that has learned nothing.
-        about = details | {"memorizes": _memorizes(interval, evaluation.dim)}
+        about = details | {"memorizes": exceeds(interval, GAP_PER_COORDINATE * evaluation.dim)}
         floor = None
         if true is not None:
             true_train = evaluation.true_log_prob("train", equal)
             floor = None if true_train is None else scale * float(true_train.mean() - true[:equal].mean())
-        results.append(result(gap, interval, scale, unit=unit, floor=floor, n=equal, details=about))
+        marks = (MEMORIZES,) if exceeds(interval, MARKED_GAP * evaluation.dim) else ()
+        results.append(result(gap, interval, scale, unit=unit, floor=floor, n=equal, details=about, marks=marks))
         return results
 
 
-def _memorizes(gap: Interval, dim: int) -> bool:
-    """Whether a generalization gap in nats is large enough to be taken as memorization."""
+def gap_marks(gap: Interval) -> tuple[str, ...]:
+    """The mark of an NLL that no density can have: below the entropy by more than its interval and rounding."""
+    value, _, high = gap
+    impossible = value < -ROUNDING and (high is None or high < -ROUNDING)
+    return ("NLL below the entropy",) if impossible else ()
+
+
+def exceeds(gap: Interval, limit: float) -> bool:
+    """Whether a generalization gap in nats is larger than a limit and its interval lies above 0."""
     value, low, _ = gap
-    return value > GAP_PER_COORDINATE * dim and (value if low is None else low) > 0
-
-
-def _mass_by_wide_proposal(evaluation: trilemma.Evaluation, n: int) -> dict[str, Any]:
-    """The total mass of the model, by importance sampling from a mixture about the training points.
-
-    It is used if the true density is not known.
-    """
-    train = evaluation.dataset.splits.train
-    draws, log_proposal = wide_proposal(train.flatten(1).double().numpy(), n)
-    log_prob = evaluation.log_prob_at(torch.from_numpy(draws).reshape(n, *train.shape[1:]))
-    mass, low, high = density_mass(log_prob=log_prob, true_log_prob=log_proposal)
-    return {"mass": mass, "mass_ci": [low, high]}
+    return value > limit and (value if low is None else low) > 0

@@ -27,7 +27,8 @@ def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_z
     assert abs(gap.value) < 0.01, "only the standardization by the training split separates model and distribution"
     assert gap.floor == 0
     assert gap.ci_high - gap.ci_low < (nats.ci_high - nats.ci_low) / 5, "the gap is paired"
-    assert gap.details["mass"] == pytest.approx(1, abs=0.05)
+    assert found["mass"].value == pytest.approx(1, abs=0.05)
+    assert found["mass"].floor == 1
     assert found["generalization_gap"].n == 600
     assert found["nll"].floor == pytest.approx(found["nll"].value - gap.value)
 
@@ -105,7 +106,7 @@ def test_the_mass_of_a_density_is_checked_where_no_distribution_is_known(known: 
             return super().log_prob(x, ctx) + math.log(2)
 
     for model, mass in ((known.Gauss(), 1), (Double(), 2)):
-        details = known.results(Nll(), known.evaluate(model, Table()))["nll"].details
-        low, high = details["mass_ci"]
-        assert low - 0.02 <= mass <= high + 0.02
-        assert details["mass"] == pytest.approx(mass, rel=0.1)
+        found = known.results(Nll(), known.evaluate(model, Table()))["mass"]
+        assert found.ci_low - 0.02 <= mass <= found.ci_high + 0.02
+        assert found.value == pytest.approx(mass, rel=0.1)
+        assert bool(found.marks) == (mass == 2)

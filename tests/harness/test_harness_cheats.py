@@ -1,0 +1,68 @@
+"""Planted cheats end marked: each reason stands in the column `marks` of the results, on the right rows."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+import trilemma
+
+
+@pytest.fixture(scope="module")
+def cheats() -> ModuleType:
+    """The module `cheats.py`."""
+    spec = importlib.util.spec_from_file_location("planted_cheats", Path(__file__).with_name("cheats.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def frame(cheats: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    out = tmp_path_factory.mktemp("cheats") / "run"
+    return trilemma.run(cheats.suite(), out=out, plugins=[Path(cheats.__file__)], jobs=1)
+
+
+def marks(frame: pd.DataFrame, label: str) -> dict[str, str]:
+    """The marks of a model by metric."""
+    rows = frame[(frame["label"] == label) & (frame["marks"].fillna("") != "")]
+    return dict(zip(rows["metric"], rows["marks"], strict=True))
+
+
+def test_every_cheat_is_marked_with_its_reason(cheats: ModuleType, frame: pd.DataFrame) -> None:
+    assert set(frame["outcome"]) == {"ok"}
+    for label, reason in cheats.CHEATS.items():
+        found = marks(frame, label).values()
+        assert any(line.startswith(reason) for lines in found for line in lines.split("\n")), (label, found)
+
+
+def test_marks_stand_on_the_likelihood_or_on_the_sampler_that_they_are_about(frame: pd.DataFrame) -> None:
+    assert set(marks(frame, "cheat-rebuild")) == {"copied"}
+    assert set(marks(frame, "cheat-cache")) == {"repeated"}
+    assert set(marks(frame, "cheat-constant")) == {"nll"}
+    assert set(marks(frame, "cheat-elbo")) == {"nll"}
+    assert set(marks(frame, "cheat-frozen-elbo")) == {"mass"}
+    assert set(marks(frame, "cheat-heavy")) == {"mass"}
+    assert set(marks(frame, "cheat-dense")) == {"nll_gap", "mass"}
+    marked = frame[frame["marks"].fillna("") != ""]
+    likelihood = marked["metric"].isin(["nll", "nll_gap", "mass", "generalization_gap"])
+    assert marked.loc[likelihood, "sampler"].isna().all()
+    assert marked.loc[~likelihood, "sampler"].notna().all()
+
+
+def test_what_does_not_cheat_has_no_mark(frame: pd.DataFrame) -> None:
+    assert marks(frame, "honest") == {}
+
+
+def test_a_model_that_writes_into_its_inputs_changes_no_number(frame: pd.DataFrame) -> None:
+    columns = ["sampler", "metric", "value", "ci_low", "ci_high", "floor"]
+    honest, in_place = (
+        frame.loc[frame["label"] == label, columns].reset_index(drop=True) for label in ("honest", "in-place")
+    )
+    pd.testing.assert_frame_equal(honest, in_place)
