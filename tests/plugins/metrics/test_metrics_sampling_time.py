@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -15,36 +14,64 @@ from trilemma.plugins.metrics import sampling_time
 from trilemma.plugins.metrics.sampling_time import SamplingTime
 
 
-def test_throughput_and_latency_have_intervals(known: Any) -> None:
-    config = SamplingTime.Config(seconds=0.5)
-    found = known.results(SamplingTime(config), known.evaluate(known.Gauss(), known.Normal()))
-    throughput = found["seconds_per_1k"]
-    assert 0 < throughput.ci_low < throughput.value < throughput.ci_high
-    assert throughput.details["batch"] == 1000
-    assert 0 < found["latency_p50"].value <= found["latency_p90"].value
+class Clock:
+    """A clock that moves only when a sampler works, at `fixed` seconds for each call and `each` for each sample."""
+
+    def __init__(self, fixed: float, each: float, jitter: float = 0.0) -> None:
+        self.now, self.fixed, self.each, self.jitter = 0.0, fixed, each, jitter
+        self.busy = 1.0  # CPU seconds per wall second
+        self.rng = np.random.default_rng(0)
+
+    def work(self, n: int) -> None:
+        self.now += (self.fixed + n * self.each) * (1 + self.jitter * self.rng.random())
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return self.busy * self.now
 
 
-@pytest.mark.parametrize(("each", "least", "most"), [(0.0, 500, 1000), (2e-3, 64, 64)])
-def test_the_batch_is_as_large_as_time_allows(each: float, least: int, most: int, known: Any) -> None:
-    class Slow(known.Gauss):
-        """Draws at a fixed cost for each call and a cost for each sample."""
+def timed(known: Any, monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> dict[str, trilemma.Result]:
+    """The results for a sampler that takes the time of the clock."""
 
-        name = "slow"
-        fixed, each = 0.02, 0.0
+    class Timed(known.Gauss):  # type: ignore[name-defined,misc]
+        name = "timed"
 
         def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-            time.sleep(self.fixed + n * self.each)
+            clock.work(n)
             return super().sample(n, ctx)
 
-    model = Slow()
-    model.each = each
-    found = known.results(SamplingTime(SamplingTime.Config(seconds=0.05)), known.evaluate(model, known.Normal()))
+    monkeypatch.setattr(sampling_time, "time", clock)
+    config = SamplingTime.Config(seconds=0.05, **options)
+    found: dict[str, trilemma.Result] = known.results(SamplingTime(config), known.evaluate(Timed(), known.Normal()))
+    return found
+
+
+def test_throughput_and_latency_have_intervals(known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = timed(known, monkeypatch, Clock(1e-3, 1e-5, jitter=0.1))
     throughput = found["seconds_per_1k"]
-    batch = throughput.details["batch"]
-    assert least <= batch <= most
-    asleep = (0.02 + batch * each) * 1000 / batch
-    assert asleep <= throughput.value < 5 * asleep, "on a busy machine a sleep lasts longer, but never shorter"
-    assert throughput.details["contended"], "a process that sleeps gets less than its core"
+    assert 0 < throughput.ci_low < throughput.value < throughput.ci_high
+    assert throughput.value == pytest.approx(0.011, rel=0.1)
+    assert throughput.details["batch"] == 1000
+    assert "contended" not in throughput.details
+    assert 1 <= found["latency_p50"].value <= found["latency_p90"].value <= 1.2
+
+
+@pytest.mark.parametrize(("each", "batch"), [(0.0, 1000), (2e-3, 64)])
+def test_the_batch_is_as_large_as_time_allows(
+    each: float, batch: int, known: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throughput = timed(known, monkeypatch, Clock(0.02, each))["seconds_per_1k"]
+    found = throughput.details["batch"]
+    assert found == pytest.approx(batch, rel=0.02)
+    assert throughput.value == pytest.approx((0.02 + found * each) * 1000 / found)
+
+
+def test_a_process_that_gets_less_than_its_core_is_contended(known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(0.02, 0.0)
+    clock.busy = 0.5
+    assert timed(known, monkeypatch, clock)["seconds_per_1k"].details["contended"]
 
 
 def test_time_that_others_took_is_contended() -> None:
