@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import trilemma
 
@@ -25,6 +26,8 @@ CHEATS = {
     "cheat-heavy": "mass 1.",
     "cheat-dense": "NLL below the entropy",
     "cheat-narrow": "memorizes: training points are far more likely than test points",
+    "cheat-hidden": "NFE at odds with FLOPs",
+    "cheat-glutton": "over budget",
 }
 """The start of a mark that each model must have."""
 
@@ -183,6 +186,54 @@ class Narrow(Replay):
         return -0.5 * (nearest / 1e-3).square() - math.log(len(self.table) * 2e-6 * math.pi)
 
 
+class Forward(Honest):
+    """Evaluates its network ten times for each sample, past the call of the module."""
+
+    name = "forward"
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.network = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.network.weight)
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        x = super().sample(n, ctx)
+        with torch.no_grad():
+            for _ in range(10):
+                x = self.network.forward(x)
+        return x
+
+    def networks(self) -> tuple[nn.Module, ...]:
+        return (self.network,)
+
+
+class Hidden(Forward):
+    """Marks a small network, and works with a large one."""
+
+    name = "cheat-hidden"
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.large = nn.Linear(2, 2000)
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        x = super().sample(n, ctx)
+        with torch.no_grad():
+            return x + 0 * self.large(x).mean(1, keepdim=True)
+
+
+class Glutton(Honest):
+    """Ignores its budget."""
+
+    name = "cheat-glutton"
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        super().fit(train, ctx)
+        start = time.process_time()
+        while time.process_time() < start + 1.6:
+            torch.randn(1000).sum()
+
+
 class InPlace(Honest):
     """Writes into everything that it is given."""
 
@@ -201,7 +252,8 @@ class InPlace(Honest):
 
 
 MODELS: list[type[trilemma.Model]] = [
-    *(Honest, Replay, Rebuild, ThirtyTwo, Cache, Constant, Elbo, FrozenElbo, Batch, Heavy, Dense, Narrow, InPlace)
+    *(Honest, Replay, Rebuild, ThirtyTwo, Cache, Constant, Elbo, FrozenElbo, Batch, Heavy, Dense, Narrow),
+    *(Forward, Hidden, Glutton, InPlace),
 ]
 
 
@@ -209,10 +261,10 @@ def suite(**more: Any) -> dict[str, Any]:
     """A suite that runs the cheats on one small dataset."""
     return {
         "name": "cheats",
-        "budget": {"steps": 5},
+        "budget": {"seconds": 0.5},
         "datasets": [{"name": "ring8", "config": {"n_train": 2000, "n_valid": 500, "n_test": 1500}}],
         "models": [{"name": cls.name} for cls in MODELS],
-        "metrics": {"nll": {"n": 500}, "memorization": {"n": 500}},
+        "metrics": {"nll": {"n": 500}, "memorization": {"n": 500}, "sampling_cost": {}, "training_cost": {}},
         **more,
     }
 

@@ -51,7 +51,7 @@ def test_marks_stand_on_the_likelihood_or_on_the_sampler_that_they_are_about(fra
     assert set(marks(frame, "cheat-heavy")) == {"mass"}
     assert set(marks(frame, "cheat-dense")) == {"nll_gap", "mass"}
     marked = frame[frame["marks"].fillna("") != ""]
-    likelihood = marked["metric"].isin(["nll", "nll_gap", "mass", "generalization_gap"])
+    likelihood = marked["metric"].isin(["nll", "nll_gap", "mass", "generalization_gap", "train_seconds"])
     assert marked.loc[likelihood, "sampler"].isna().all()
     assert marked.loc[~likelihood, "sampler"].notna().all()
 
@@ -60,9 +60,16 @@ def test_what_does_not_cheat_has_no_mark(frame: pd.DataFrame) -> None:
     assert marks(frame, "honest") == {}
 
 
+def test_evaluations_past_the_call_of_a_module_count(frame: pd.DataFrame) -> None:
+    rows = frame[(frame["label"] == "forward") & (frame["metric"] == "nfe")]
+    assert rows["value"].tolist() == [10]
+    assert marks(frame, "forward") == {}
+
+
 def test_a_model_that_writes_into_its_inputs_changes_no_number(frame: pd.DataFrame) -> None:
     columns = ["sampler", "metric", "value", "ci_low", "ci_high", "floor"]
+    compared = frame[~frame["metric"].isin(["train_seconds", "train_peak_memory", "peak_memory"])]
     honest, in_place = (
-        frame.loc[frame["label"] == label, columns].reset_index(drop=True) for label in ("honest", "in-place")
+        compared.loc[compared["label"] == label, columns].reset_index(drop=True) for label in ("honest", "in-place")
     )
     pd.testing.assert_frame_equal(honest, in_place)
