@@ -88,6 +88,7 @@ class AlphaPrecision(TwoSample):
     """
 
     name = "alpha_precision"
+    floor_budget = 1e6
     quantities = (
         trilemma.Quantity(name="alpha_precision", title="α-precision", group="quality", better="higher", place="more"),
         trilemma.Quantity(
