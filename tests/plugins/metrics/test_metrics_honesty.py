@@ -93,11 +93,11 @@ BLIND = {"correlation_error", "mode_mass_kl"}
 COMPARING = [metric for metric in METRICS if metric.compares and metric.name not in ("frechet", "memorization")]
 
 
-def ranked(metric: type[trilemma.Metric], d: int, n: int, scale: float) -> Mapping[str, trilemma.Result]:
+def ranked(metric: type[trilemma.Metric], d: int, n: int, scale: float, seed: int = 0) -> Mapping[str, trilemma.Result]:
     """What the report ranks by: results with a direction that are not to be read elsewhere."""
     known = metric.Config.model_fields
     config = {key: value for key, value in (("n", n), ("draws", 3)) if key in known}
-    found = metric(metric.Config(**config)).compute(evaluate(d, scale))
+    found = metric(metric.Config(**config)).compute(evaluate(d, scale, seed))
     return {r.metric: r for r in found if r.better != "none" and r.ranks}
 
 
@@ -129,6 +129,40 @@ def test_a_distribution_of_half_the_scale_never_ranks_above_the_true_one(
             assert sign * (two.value - one.value) >= -half, f"{name} ranks the narrow distribution first"
         else:
             assert sign * two.value > sign * one.value, f"{name} ranks the narrow distribution first"
+
+
+# Other scales
+
+SCALES = (0.5, 0.8, 0.9, 1.1, 1.25)
+
+
+def starred(metric: type[trilemma.Metric], d: int, n: int, scales: tuple[float, ...], repeats: int) -> dict[str, float]:
+    """The share of comparisons that put a scale before the true one, by intervals that do not overlap."""
+    wins: dict[str, list[bool]] = {}
+    for seed in range(repeats):
+        distribution = ranked(metric, d, n, 1.0, 100 * seed)
+        for scale in scales:
+            for name, other in ranked(metric, d, n, scale, 100 * seed + 1).items():
+                one = distribution[name]
+                before = other.ci_high < one.ci_low if one.better == "lower" else other.ci_low > one.ci_high
+                wins.setdefault(name, []).append(before)
+    return {name: float(np.mean(values)) for name, values in wins.items()}
+
+
+@pytest.mark.parametrize("d", [2, 16])
+@pytest.mark.parametrize("name", ["witness_energy", "energy", "precision_recall", "modes"])
+def test_no_scale_is_put_before_the_true_one(name: str, d: int) -> None:
+    metric = next(metric for metric in METRICS if metric.name == name)
+    found = starred(metric, d, 300, (0.8, 1.25), 2)
+    assert all(share == 0 for share in found.values()), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 5, 8, 10, 16, 32, 64, 128])
+@pytest.mark.parametrize("metric", COMPARING, ids=lambda metric: metric.name)
+def test_no_scale_is_put_before_the_true_one_in_any_dimension(metric: type[trilemma.Metric], d: int) -> None:
+    found = starred(metric, d, 200 if metric.name in ("sinkhorn", "c2st") else 500, SCALES, 4)
+    assert all(share <= 0.05 for share in found.values()), found
 
 
 def test_something_is_ranked_in_every_dimension() -> None:
