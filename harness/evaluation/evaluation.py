@@ -90,16 +90,17 @@ class Evaluation(Costs, Densities):
         """A set of `n` real points.
 
         Draw 0, the reference, is the first part of the test split. The other draws are independent of it and of each
-        other: fresh draws from the true distribution, or disjoint parts of the validation split. Raises
+        other: fresh draws of any size from the true distribution, or disjoint parts of the validation split. Raises
         UnsupportedError if there is not enough data; `real_draws` gives the number of draws.
         """
-        if draw > self.real_draws(n):
+        fresh = draw > 0 and self.dataset.has_density
+        if not fresh and draw > self.real_draws(n):
             raise UnsupportedError(
                 f"'{self.dataset.name}' has too few held-out points for draw {draw} of {n} points: use a smaller n"
             )
         if draw == 0:
             points = self.dataset.splits.test[:n]
-        elif self.dataset.has_density:
+        elif fresh:
             points = self.dataset.sample(n, seeded(torch.device("cpu"), 7, draw))
         else:
             points = self.dataset.splits.valid[(draw - 1) * n : draw * n]

@@ -19,11 +19,13 @@ from .score_error import ScoreError
 from .sinkhorn import Sinkhorn
 from .tabular import Tabular
 from .wasserstein import SlicedWasserstein, Wasserstein, Wasserstein1
+from .witness_energy import WitnessEnergy
 
 METRICS: tuple[type[trilemma.Metric], ...] = (
     Nll,
     KdeNll,
     ScoreError,
+    WitnessEnergy,
     Wasserstein,
     Wasserstein1,
     SlicedWasserstein,

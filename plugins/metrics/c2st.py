@@ -42,6 +42,7 @@ class C2st(TwoSample):
 
     name = "c2st"
     symmetric = True
+    floor_budget = 0  # a classifier takes long, so the floor has as few sets as there are draws
     quantities = (trilemma.Quantity(name="c2st_auc", title="C2ST AUC", group="quality", place="more"),)
 
     class Config(DrawsConfig):

@@ -31,10 +31,13 @@ class Frechet(CorrectedDistance):
 
     name = "frechet"
     power = 1
+    resampled = False
     quantities = (
-        trilemma.Quantity(name="frechet", title="Fréchet distance", group="quality"),
-        trilemma.Quantity(name="frechet_excess", title="Fréchet excess V", group="quality", place="more"),
-        trilemma.Quantity(name="kernel_distance", title="Kernel distance", group="quality", place="more"),
+        trilemma.Quantity(name="frechet", title="Fréchet distance", group="quality", ranks=False),
+        trilemma.Quantity(name="frechet_excess", title="Fréchet excess V", group="quality", least=0),
+        trilemma.Quantity(
+            name="kernel_distance", title="Kernel distance", group="quality", place="more", unbiased=True
+        ),
     )
 
     class Config(DrawsConfig):
@@ -62,12 +65,12 @@ class Frechet(CorrectedDistance):
         kernel = summary(
             self.quantities[2],
             [value["kernel"] for value in values],
-            [floor["kernel"] for floor in floors],
+            {pair: floor["kernel"] for pair, floor in floors.items()},
             encoded,
             self.encoder,
             evaluation.dim,
         )
-        return [*self.corrected(encoded, values, floors, evaluation), kernel]
+        return [*self.corrected(encoded, values, evaluation), kernel]
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         frechet, kernel = feature_distances(real=real, generated=generated)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 import trilemma
 
-from .samples import DrawsConfig, SampleSets, check_pair, squared_distances
+from .samples import DrawsConfig, check_pair, squared_distances
 from .two_sample import TwoSample, summary
 
 Array = NDArray[np.float64]
@@ -62,6 +62,7 @@ class KdeNll(TwoSample):
     """
 
     name = "kde_nll"
+    floor_budget = 1e6
     quantities = (
         trilemma.Quantity(name="kde_nll", title="KDE NLL", unit="nats", group="likelihood", place="more"),
         trilemma.Quantity(name="kde_nll_excess", title="KDE NLL excess", unit="nats", group="likelihood", place="more"),
@@ -80,12 +81,10 @@ class KdeNll(TwoSample):
         return {"kde_nll": kde_nll(real=real / scale, generated=generated / scale) + float(np.log(scale).sum())}
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
-        sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
-        values, floors = (
-            [value["kde_nll"] for value in found]
-            for found in (self.over(sets.pairs, evaluation), self.floors(sets, evaluation))
-        )
-        oracle = float(np.mean(floors))
+        sets = self.sets(evaluation)
+        values = [value["kde_nll"] for value in self.over(sets.pairs, evaluation)]
+        floors = {pair: value["kde_nll"] for pair, value in self.floors(sets, evaluation).items()}
+        oracle = float(np.mean(list(floors.values())))
         details: dict[str, Any] = {
             "method": "Gaussian KDE of the samples, bandwidth by leave-one-out likelihood",
             "oracle": oracle,
@@ -93,6 +92,6 @@ class KdeNll(TwoSample):
         }
         results = [
             summary(self.quantities[0], values, floors, sets, details, evaluation.dim),
-            summary(self.quantities[1], [v - oracle for v in values], [0.0], sets, details, evaluation.dim),
+            summary(self.quantities[1], [v - oracle for v in values], {(0, 0): 0.0}, sets, details, evaluation.dim),
         ]
         return [result.model_copy(update={"likelihood": "estimate"}) for result in results]

@@ -78,15 +78,22 @@ class Energy(TwoSample):
 
     name = "energy"
     symmetric = True
+    resampled = True
     quantities = (
-        trilemma.Quantity(name="energy", title="Energy distance", unit="data units", group="quality", place="more"),
+        trilemma.Quantity(
+            name="energy",
+            title="Energy distance",
+            unit="data units",
+            group="quality",
+            place="more",
+            least=0,
+            unbiased=True,
+        ),
     )
 
     class Config(DrawsConfig):
         """Sizes of the sample sets."""
 
-        # For a model near the true distribution the values are skewed: nominal 95 % intervals cover 90 % over six
-        # draws and 92 % over twelve.
         draws: int = Field(12, ge=2, description="independent sample sets drawn from the model")
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
@@ -97,7 +104,8 @@ class Mmd(TwoSample):
     """Squared maximum mean discrepancy under Gaussian kernels of five widths around the median distance."""
 
     name = "mmd"
-    quantities = (trilemma.Quantity(name="mmd2", title="MMD²", group="quality", place="more"),)
+    resampled = True
+    quantities = (trilemma.Quantity(name="mmd2", title="MMD²", group="quality", place="more", least=0, unbiased=True),)
 
     def compare(self, real: Array, generated: Array, evaluation: trilemma.Evaluation) -> Mapping[str, float]:
         bandwidth = self._bandwidth(evaluation)

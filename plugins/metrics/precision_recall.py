@@ -11,7 +11,7 @@ from pydantic import Field
 import trilemma
 
 from .samples import DrawsConfig, check_pair, squared_distances
-from .two_sample import READABLE_UP_TO, TwoSample
+from .two_sample import TwoSample
 
 Array = NDArray[np.float64]
 
@@ -56,17 +56,17 @@ class PrecisionRecall(TwoSample):
     """Precision and density (quality), recall and coverage (coverage), by nearest-neighbor balls.
 
     Read them together. A distribution that is too narrow can have higher precision and density than the true one, so
-    these two have no direction. Above ten dimensions it can also have higher coverage.
+    these two have no direction. One that is too wide has higher recall, so recall ranks no models. From three
+    dimensions on, a distribution that is slightly too narrow can have higher coverage, so coverage ranks models of
+    planar data alone.
     """
 
     name = "precision_recall"
     quantities = (
         trilemma.Quantity(name="precision", title="Precision", group="quality", better="none", place="more"),
-        trilemma.Quantity(name="recall", title="Recall", group="coverage", better="higher"),
+        trilemma.Quantity(name="recall", title="Recall", group="coverage", better="higher", ranks=False),
         trilemma.Quantity(name="density", title="Density", group="quality", better="none", place="more"),
-        trilemma.Quantity(
-            name="coverage", title="Coverage", group="coverage", better="higher", place="more", most_dim=READABLE_UP_TO
-        ),
+        trilemma.Quantity(name="coverage", title="Coverage", group="coverage", better="higher", most_dim=2),
     )
 
     class Config(DrawsConfig):

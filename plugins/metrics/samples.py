@@ -55,9 +55,9 @@ class SampleSets:
     """Sets of `n` points each: real sets, of which the first is the reference, and sets drawn from the model.
 
     If the true distribution can be sampled, `fresh` is true: each model set is compared with a real set of its own.
-    The pairs are independent, so an interval over them covers the variation of both sets. Otherwise all model sets are
-    compared with the one reference, and an interval is conditional on it. The other real sets are then parts of the
-    validation split and are used for the floor alone.
+    The pairs are independent, so an interval over them covers the variation of both sets. There can be more real sets
+    than model sets, for the floor. Otherwise all model sets are compared with the one reference, and the other real
+    sets are parts of the validation split and are used for the floor alone.
     """
 
     real: list[Array]
@@ -65,14 +65,20 @@ class SampleSets:
     fresh: bool
 
     @classmethod
-    def of(cls, evaluation: trilemma.Evaluation, n: int, draws: int) -> SampleSets:
-        """Draw `draws` model sets, and as many real sets as the held-out data allows, of at most `n` points each."""
+    def of(cls, evaluation: trilemma.Evaluation, n: int, draws: int, budget: float = 0) -> SampleSets:
+        """Draw `draws` model sets, and as many real sets as the held-out data allows, of at most `n` points each.
+
+        `budget` is how many distances between points the floor may take where real sets are fresh: there are `budget` /
+        n^2 real sets then, at least `draws` and at most 20.
+        """
         n = min(n, evaluation.size("test"))
         if not evaluation.real_draws(n):
             n = min(n, evaluation.size("valid"))
         fresh = evaluation.dataset.has_density
-        others = min(draws - 1 if fresh else draws, evaluation.real_draws(n))
-        real = [evaluation.real(n, draw) for draw in range(1 + others)]
+        if not evaluation.independent_draws:
+            draws = 1  # further draws hold the same points
+        others = max(draws, min(_MOST_REAL_SETS, int(budget / n**2))) - 1 if fresh else draws
+        real = [evaluation.real(n, draw) for draw in range(1 + min(others, evaluation.real_draws(n)))]
         return cls(real, [evaluation.generate(n, draw) for draw in range(draws)], fresh)
 
     @property
@@ -84,22 +90,26 @@ class SampleSets:
     def pairs(self) -> list[Pair]:
         """Pairs of a real set and a generated set, one for each model draw."""
         reference = self.real if self.fresh else [self.real[0]] * len(self.generated)
-        return list(zip(reference, self.generated, strict=True))
+        return list(zip(reference, self.generated, strict=False))
 
     @property
-    def real_pairs(self) -> list[Pair]:
-        """Pairs of two real sets, for the floor."""
-        return _neighbors(self.real) if self.fresh else [(self.real[0], other) for other in self.real[1:]]
+    def real_pairs(self) -> list[tuple[int, int]]:
+        """Pairs of real sets for the floor, by number: each set with the next two, or the reference with each other."""
+        return circle(len(self.real)) if self.fresh else [(0, other) for other in range(1, len(self.real))]
 
-    @property
-    def model_pairs(self) -> list[Pair]:
-        """Pairs of two generated sets. Each draw stands once on each side."""
-        return _neighbors(self.generated)
+    def without(self, block: int, blocks: int) -> SampleSets:
+        """The sets without one of `blocks` blocks of points: the same rows of all sets."""
+        edges = np.linspace(0, self.n, blocks + 1).astype(int)
+        rows = np.r_[0 : edges[block], edges[block + 1] : self.n]
+        return SampleSets([part[rows] for part in self.real], [part[rows] for part in self.generated], self.fresh)
 
 
-def _neighbors(sets: list[Array]) -> list[Pair]:
-    """Pair each set with the next, and the last with the first. Two sets make one pair."""
-    return [(sets[k - 1], sets[k]) for k in range(len(sets)) if k or len(sets) > 2]
+_MOST_REAL_SETS = 20
+
+
+def circle(count: int) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of each of `count` members of a circle with the next and with the one after that."""
+    return sorted({(min(i, j), max(i, j)) for i in range(count) for j in ((i + 1) % count, (i + 2) % count) if i != j})
 
 
 def squared_distances(x: Array, y: Array, rows: int = 500) -> Iterator[Array]:
@@ -111,3 +121,9 @@ def squared_distances(x: Array, y: Array, rows: int = 500) -> Iterator[Array]:
         part = x[start : start + rows]
         block = (part * part).sum(1)[:, None] + norms - 2 * part @ y.T
         yield np.maximum(block, 0, out=block)
+
+
+def distances(x: Array, y: Array) -> Array:
+    """Euclidean distances `(n, m)` between the rows of two sets, by matrix products."""
+    found: Array = np.sqrt(np.concatenate(list(squared_distances(x, y))))
+    return found

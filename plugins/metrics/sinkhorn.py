@@ -69,6 +69,8 @@ class Sinkhorn(CorrectedDistance):
     """Sinkhorn divergence: optimal transport with entropic regularization, smoother than W2 and less biased."""
 
     name = "sinkhorn"
+    resampled = False  # it would take too long
+    floor_budget = 1e6
     quantities = distance_and_excess("sinkhorn", "Sinkhorn divergence", place="more", most_dim=READABLE_UP_TO)
 
     class Config(DrawsConfig):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import trilemma
 
 from .samples import DrawsConfig, SampleSets, check_pair
 from .transport import squared_w2, w1
-from .two_sample import READABLE_UP_TO, TwoSample, summary
+from .two_sample import BLOCKS, READABLE_UP_TO, TwoSample, jackknife_interval, rings, summary
 
 Array = NDArray[np.float64]
 Place = Literal["main", "more"]
@@ -38,14 +39,14 @@ def fixed_directions(d: int, count: int) -> Array:
     return directions
 
 
-def excess(model: Array, real_self: Array, model_self: Array) -> Array:
-    """The excess V = P - (F_real + F_model) / 2 of each draw, from distances or squared distances.
+def excess(model: Array, real_self: Array, model_self: Array) -> float:
+    """The excess V = P - (F_real + F_model) / 2, from distances or squared distances.
 
-    P is the distance between real and generated sets. F_real and F_model are the distances between two real sets and
-    between two generated sets of the same size. Finite samples bias P in favor of distributions that are too narrow;
-    in V this bias cancels.
+    P is the mean distance between real and generated sets. F_real and F_model are the mean distances between two real
+    sets and between two generated sets of the same size. Finite samples bias P in favor of distributions that are too
+    narrow; in V this bias cancels.
     """
-    return model - float(real_self.mean() + model_self.mean()) / 2
+    return float(model.mean() - (real_self.mean() + model_self.mean()) / 2)
 
 
 def distance_and_excess(
@@ -53,17 +54,18 @@ def distance_and_excess(
 ) -> tuple[trilemma.Quantity, trilemma.Quantity]:
     """The two quantities of a corrected distance: `name` and `name`_excess.
 
-    In the main table the excess comes first in its group, because models are ranked by it.
+    The distance ranks no models, because it can prefer a distribution that is too narrow to the true one.
     """
     squared = f"{unit}^2" if unit and power == 2 else unit
     return (
-        trilemma.Quantity(name=name, title=title, unit=unit, group="quality", place=place, **dimensions),
+        trilemma.Quantity(name=name, title=title, unit=unit, group="quality", place=place, ranks=False, **dimensions),
         trilemma.Quantity(
             name=f"{name}_excess",
             title=f"{title} excess V",
             unit=squared,
             group="quality",
-            place="first" if place == "main" else place,
+            place=place,
+            least=0,
             **dimensions,
         ),
     )
@@ -75,10 +77,16 @@ class CorrectedDistance(TwoSample):
     The distance is the root of the mean of `powered`. It is biased upwards at finite n, and it can prefer a
     distribution that is too narrow to the true one. Models are therefore ranked by the excess. The detail `below_floor`
     says that the generated sets are nearer to the real sets than the real sets are to each other.
+
+    Where real sets are fresh, the interval of the excess is the jackknife over draws. The excess without a draw closes
+    the circles of pairs again, so that what one set adds to all of its distances cancels in it. On real data the
+    interval is the jackknife over blocks of points of all sets, if `resampled`.
     """
 
     power: ClassVar[int] = 2
     symmetric = True
+    resampled = True
+    floor_budget = 3e6
     quantities: ClassVar[tuple[trilemma.Quantity, ...]]
     """The distance, and its excess."""
 
@@ -90,46 +98,99 @@ class CorrectedDistance(TwoSample):
         return {"powered": self.powered(real, generated)}
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
-        sets = SampleSets.of(evaluation, self.config.n, self.config.draws)
-        return self.corrected(sets, self.over(sets.pairs, evaluation), self.floors(sets, evaluation), evaluation)
+        sets = self.sets(evaluation)
+        return self.corrected(sets, self.over(sets.pairs, evaluation), evaluation)
 
     def corrected(
-        self,
-        sets: SampleSets,
-        values: list[Mapping[str, float]],
-        floors: list[Mapping[str, float]],
-        evaluation: trilemma.Evaluation,
+        self, sets: SampleSets, values: list[Mapping[str, float]], evaluation: trilemma.Evaluation
     ) -> list[trilemma.Result]:
-        """The distance and its excess, from the values of `compare` for `sets.pairs` and for `sets.real_pairs`."""
-        model, real_self, model_self = (
-            np.array([value["powered"] for value in found])
-            for found in (values, floors, self.over(sets.model_pairs, evaluation))
-        )
-        p, f_real, f_model = (float(values.mean()) for values in (model, real_self, model_self))
-        details = self.details(evaluation) | {"P": p, "F_real": f_real, "F_model": f_model}
+        """The distance and its excess, from the values of `compare` for `sets.pairs`."""
+        model = np.array([value["powered"] for value in values])
+        floors = {pair: value["powered"] for pair, value in self.floors(sets, evaluation).items()}
         distance, its_excess = self.quantities[:2]
-        powered = summary(distance, list(model), list(real_self), sets, details, evaluation.dim)
-        raw = powered.model_copy(
-            update={
-                "value": self._root(p),
-                "ci_low": self._bound(powered.ci_low),
-                "ci_high": self._bound(powered.ci_high),
-                "floor": self._root(f_real),
-                "details": powered.details | {"floor_ci": [self._bound(b) for b in powered.details["floor_ci"]]},
-            }
-        )
+        p, floor = float(model.mean()), float(np.mean(list(floors.values())))
         if not evaluation.independent_draws:
             # Each draw is the same set of points, so there is no interval and no self-distance F_model.
-            return [raw.model_copy(update={"ci_low": None, "ci_high": None})]
-        corrected = summary(
-            its_excess,
-            list(excess(model, real_self, model_self)),
-            [0.0],
-            sets,
-            details | {"below_floor": p < f_real},
+            details = self.details(evaluation) | {"P": p}
+            return [self._rooted(summary(distance, list(model), floors, sets, details, evaluation.dim))]
+        v, (low, high), f_real, f_model = self._excess(sets, model, floors, evaluation)
+        details = self.details(evaluation) | {"P": p, "F_real": f_real, "F_model": f_model}
+        raw = self._rooted(summary(distance, list(model), floors, sets, details, evaluation.dim))
+        how = "jackknife over draws" if sets.fresh else raw.details["interval"]
+        if not sets.fresh and self.resampled:
+            how = "over blocks of points"
+        corrected = its_excess.result(
+            v,
             evaluation.dim,
+            low=low,
+            high=high,
+            floor=0.0,
+            n=sets.n,
+            details={**raw.details, "floor_ci": [0.0, 0.0], "interval": how, "below_floor": p < floor},
         )
         return [raw, corrected]
+
+    def _excess(
+        self,
+        sets: SampleSets,
+        model: Array,
+        floors: Mapping[tuple[int, int], float],
+        evaluation: trilemma.Evaluation,
+    ) -> tuple[float, tuple[float | None, float | None], float, float]:
+        """V with its interval, F_real and F_model."""
+        count = len(model)
+        whole, parts = rings(count)
+        of_model = {pair: self._between(sets.generated, pair, evaluation) for pair in {*whole, *chain(*parts)}}
+
+        def mean(values: Mapping[tuple[int, int], float], pairs: Sequence[tuple[int, int]]) -> Array:
+            return np.array([values[pair] for pair in pairs])
+
+        if not sets.fresh:
+            f_real, f_model = np.array(list(floors.values())), mean(of_model, whole)
+            v = excess(model, f_real, f_model)
+            bounds: tuple[float | None, float | None] | None = None
+            if self.resampled:
+                bounds = self._over_blocks(sets, v, evaluation)
+            if bounds is None:
+                bounds = trilemma.mean_interval(model - (f_real.mean() + f_model.mean()) / 2)[1:]
+            return v, bounds, float(f_real.mean()), float(f_model.mean())
+        needed = self.between_real(sets, sorted({*whole, *chain(*parts)}), evaluation)
+        of_real = {pair: value["powered"] for pair, value in needed.items()}
+        f_real, f_model = mean(of_real, whole), mean(of_model, whole)
+        v = excess(model, f_real, f_model)
+        without = [
+            excess(np.delete(model, left), mean(of_real, part), mean(of_model, part)) for left, part in enumerate(parts)
+        ]
+        bounds = jackknife_interval(v, without) if without else trilemma.mean_interval(model - model.mean() + v)[1:]
+        return v, bounds, float(f_real.mean()), float(f_model.mean())
+
+    def _over_blocks(
+        self, sets: SampleSets, value: float, evaluation: trilemma.Evaluation
+    ) -> tuple[float, float] | None:
+        """The interval of V by the jackknife over blocks of points of all sets; None for very few points."""
+        if sets.n < 2 * BLOCKS:
+            return None
+        whole, _ = rings(len(sets.generated))
+        without = []
+        for block in range(BLOCKS):
+            part = sets.without(block, BLOCKS)
+            p = np.array([value["powered"] for value in self.over(part.pairs, evaluation)])
+            f_real = np.array([self._between(part.real, pair, evaluation) for pair in part.real_pairs])
+            f_model = np.array([self._between(part.generated, pair, evaluation) for pair in whole])
+            without.append(excess(p, f_real, f_model))
+        return jackknife_interval(value, without)
+
+    def _between(self, sets: list[Array], pair: tuple[int, int], evaluation: trilemma.Evaluation) -> float:
+        return self.over([(sets[pair[0]], sets[pair[1]])], evaluation)[0]["powered"]
+
+    def _rooted(self, powered: trilemma.Result) -> trilemma.Result:
+        """The distance, from the result for its power."""
+        ends = {"ci_low": self._bound(powered.ci_low), "ci_high": self._bound(powered.ci_high)}
+        details = powered.details | {"floor_ci": [self._bound(bound) for bound in powered.details["floor_ci"]]}
+        floor = None if powered.floor is None else self._root(powered.floor)
+        return powered.model_copy(
+            update={"value": self._root(powered.value), "floor": floor, "details": details} | ends
+        )
 
     def _root(self, value: float) -> float:
         root: float = max(value, 0.0) ** (1 / self.power)
@@ -169,6 +230,7 @@ class SlicedWasserstein(CorrectedDistance):
     """Sliced Wasserstein distance of order 2, over fixed random projections. Use it above ten dimensions."""
 
     name = "sliced_wasserstein"
+    floor_budget = 1e7
     quantities = distance_and_excess("sliced_w2", "Sliced W₂", least_dim=READABLE_UP_TO + 1)
 
     class Config(DrawsConfig):

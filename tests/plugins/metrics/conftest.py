@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-@pytest.fixture(scope="session")
-def known() -> Iterator[ModuleType]:
-    """The module `known.py`: distributions, datasets and models with closed forms."""
-    spec = importlib.util.spec_from_file_location("known_to_tests_of_metrics", Path(__file__).with_name("known.py"))
+@contextmanager
+def loaded(file: str) -> Iterator[ModuleType]:
+    """A module of this folder."""
+    spec = importlib.util.spec_from_file_location(f"{file}_of_tests_of_metrics", Path(__file__).with_name(f"{file}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -26,6 +27,20 @@ def known() -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="session")
+def known() -> Iterator[ModuleType]:
+    """The module `known.py`: distributions, datasets and models with closed forms."""
+    with loaded("known") as module:
+        yield module
+
+
+@pytest.fixture(scope="session")
+def planted() -> Iterator[ModuleType]:
+    """The module `planted.py`: samplers of the true distribution with a planted defect."""
+    with loaded("planted") as module:
+        yield module
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trilemma.plugins.metrics.modes import mode_statistics
+import trilemma
+from trilemma.plugins.metrics.modes import mode_statistics, nearest_modes
 
 Array = NDArray[np.float64]
 
@@ -34,3 +35,33 @@ def test_mode_statistics_of_the_distribution_and_of_its_failures(known: Any) -> 
     far = statistics(known, np.full((10, 2), 100.0))
     assert far["within_3_sigma"] == 0
     assert "mode_spread" not in far
+
+
+def test_the_spread_error_grows_with_modes_that_are_too_narrow_and_too_wide(known: Any) -> None:
+    rng = np.random.default_rng(12)
+    components = {"centers": known.CENTERS, "weights": known.WEIGHTS}
+    components["covariances"] = known.SCALE**2 * np.broadcast_to(np.eye(2), (3, 2, 2))
+
+    def radii(scale: float) -> Array:
+        points = known.mixture(rng, 20_000, scale=scale * known.SCALE)
+        return np.sqrt(nearest_modes(points, **components)[1])
+
+    true = radii(1.0)
+    found = {}
+    for scale in (0.6, 0.8, 0.95, 1.0, 1.05, 1.25, 1.5):
+        points = known.mixture(rng, 20_000, scale=scale * known.SCALE)
+        found[scale] = mode_statistics(generated=points, true_radii=true, **components)["radius_ks"]
+        # Radii in the plane have the distribution function 1 - exp(-r^2 / 2 s^2); modes here do not overlap.
+        r = np.linspace(0, 8, 4000)
+        exact = np.abs(np.exp(-(r**2) / 2) - np.exp(-(r**2) / (2 * scale**2))).max()
+        assert found[scale] == pytest.approx(exact, abs=0.02)
+    assert found[0.6] > found[0.8] > found[0.95] > found[1.0]
+    assert found[1.5] > found[1.25] > found[1.05] > found[1.0]
+
+
+def test_the_error_of_the_masses_is_zero_on_average_for_the_distribution(known: Any) -> None:
+    rng = np.random.default_rng(13)
+    values = [statistics(known, known.mixture(rng, 100))["mode_mass_kl"] for _ in range(600)]
+    _, low, high = trilemma.mean_interval(values, level=0.999)
+    assert low < 0 < high
+    assert high - low < 0.01, "the bias of the plain estimate, (3 - 1) / (2 x 100), would be seen"
