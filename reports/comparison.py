@@ -77,7 +77,6 @@ def _columns(good: pd.DataFrame, main: bool, saturated: list[str]) -> list[Colum
         kinds = sorted(set(zip(rows["likelihood"], rows["base"], strict=True)), key=_kind_order)
         titles = list(dict.fromkeys(measures.kind_title(*kind) for kind in kinds)) if _by_kind(rows) else [""]
         factor, unit = numbers.scale(first.unit, _representative(rows))
-        floor = float(rows["floor"].mean()) if first.group != "likelihood" else math.nan
         out += [
             Column(
                 metric=metric,
@@ -86,13 +85,35 @@ def _columns(good: pd.DataFrame, main: bool, saturated: list[str]) -> list[Colum
                 title=first.title,
                 unit=unit,
                 factor=factor,
-                floor=numbers.plain(floor * factor) if math.isfinite(floor) and floor else "",
+                floor=_floor(rows, factor),
                 per_run=bool((rows["sampler"] == "").all()),
+                about=_shared_conditions(rows, title),
                 capped=bool((rows["least"] == 0).all()) and float(_representative(rows).min()) < HOPELESS / 10,
             )
             for title in titles
         ]
     return out
+
+
+def _floor(rows: pd.DataFrame, factor: float) -> str:
+    """What real data gives, for the heading: the size of what chance does, or the floor."""
+    if rows["group"].iloc[0] == "likelihood":
+        return ""
+    noise, floor = float(rows["noise"].median()), float(rows["floor"].mean())
+    if noise > 0:
+        return f"by chance up to {numbers.plain(noise * factor, 2)}"
+    return f"floor {numbers.plain(floor * factor)}" if math.isfinite(floor) and floor else ""
+
+
+def _shared_conditions(rows: pd.DataFrame, title: str) -> str:
+    """The conditions of a likelihood, if they are the same in the whole column."""
+    own = (
+        rows
+        if not title
+        else rows[[measures.kind_title(*k) == title for k in zip(rows["likelihood"], rows["base"], strict=True)]]
+    )
+    conditions = set(own["conditions"])
+    return str(conditions.pop()) if len(conditions) == 1 else ""
 
 
 def _kind_order(kind: tuple[str, str]) -> tuple[Any, ...]:
@@ -181,7 +202,14 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
     notes += "¶" if len(row.seeds) < seeds and not cost else ""
     notes += "#" if row.apart else ""
     notes += MARKED if row.marked and row.ranks else ""
-    return Cell(value=shown, half=plus_minus, about=row.conditions, best=bool(row.best), notes=notes, sort=value)
+    return Cell(
+        value=shown,
+        half=plus_minus,
+        about="" if column.about else row.conditions,
+        best=bool(row.best),
+        notes=notes,
+        sort=value,
+    )
 
 
 def _failure(row: Any, digest: Digest) -> Failure:

@@ -21,7 +21,10 @@ class Column:
     unit: str
     factor: float
     floor: str
+    """What real data gives, in words."""
     per_run: bool
+    about: str
+    """The conditions of the likelihood, if they are the same in all cells."""
     capped: bool
 
     @property
@@ -30,7 +33,8 @@ class Column:
         parts = [self.title]
         parts += [f"({self.kind})"] if self.kind else []
         parts += [f"[{self.unit}]"] if self.unit else []
-        parts += [f"floor {self.floor}"] if self.floor else []
+        parts += [self.floor] if self.floor else []
+        parts += [f"({self.about})"] if self.about else []
         return " ".join(parts)
 
 

@@ -22,7 +22,9 @@ def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None
     for verdict in verdicts:
         if verdict["controls_ahead"] and not verdict["criterion"].startswith("cost:"):
             what = _subject(verdict, kinds)
-            lines.append((f"Controls ahead in {what}", f"{listing(verdict['controls_ahead'])} beat every model here"))
+            controls = verdict["controls_ahead"]
+            beat = "beats" if len(controls) == 1 else "beat"
+            lines.append((f"Controls ahead in {what}", f"{listing(controls)} {beat} every model here"))
     for verdict in verdicts:
         if verdict["criterion"] in ("quality", "coverage"):
             lines += _best(verdict, f"Best {verdict['criterion']}")
@@ -70,11 +72,21 @@ def _best(verdict: Verdict, heading: str) -> list[tuple[str, str]]:
     leader = next(line for line in verdict["lines"] if _is(line, verdict["leader"]))
     remark = " (the only model)" if len(rivals) == 1 else ", not told apart" if len(models) > 1 else ""
     unit = f" {verdict['unit']}" if verdict["unit"] else ""
-    interval = ""
-    if leader["low"] is not None and leader["high"] is not None and leader["high"] > leader["low"]:
-        interval = f" ({number(leader['low'])} to {number(leader['high'])})"
-    ahead = f"; {leader['label']} has {verdict['title']} {number(leader['value'])}{interval}{unit}"
+    ahead = f"; {leader['label']} has {verdict['title']} {_measured(leader)}{unit}"
     return [(heading, f"{listing(models)}{remark}{ahead}")]
+
+
+def _measured(line: Verdict) -> str:
+    """A value with its interval, in the decimals that the interval supports."""
+    value, low, high = line["value"], line["low"], line["high"]
+    if low is None or high is None or not high > low:
+        return number(value)
+    decimals = max(0, 1 - math.floor(math.log10((high - low) / 2)))
+    if decimals > -math.log10(TINY):
+        return number(value)
+    shown = [f"{x:.{decimals}f}" for x in (value, low, high)]
+    value_, low_, high_ = (x.lstrip("-") if float(x) == 0 else x for x in shown)
+    return f"{value_} ({low_} to {high_})"
 
 
 def _cheapest(costs: Sequence[Verdict]) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ Flags = NDArray[np.bool_]
 LEAST_SEEDS = 3
 """With fewer training seeds there is no interval over seeds, and models are not compared."""
 
+_LARGEST_LOG = 100.0  # a factor beyond it says no more than that nothing is known
 _LEAST_POOL = 3  # rows whose variances differ from 0 that a common variance needs
 
 
@@ -171,12 +172,14 @@ class Arms:
         at least 93 %.
         """
         half = stats.t.ppf(0.5 + level / 2, self.df(row)) * math.sqrt(self.variances[row] / max(self.seeds[row], 1))
-        half = max(float(half), float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(self.own[row]))
-        mean = float(self.raw[row])
-        if self.offset is None:
-            return mean - half, mean + half
-        above = max(mean + self.offset, self.offset / 10)
-        return min(mean, above * math.exp(-half) - self.offset), max(mean, above * math.exp(half) - self.offset)
+        half, mean = float(half), float(self.raw[row])
+        low, high = mean - half, mean + half
+        if self.offset is not None:
+            above = max(mean + self.offset, self.offset / 10)
+            factor = math.exp(min(half, _LARGEST_LOG))
+            low, high = min(mean, above / factor - self.offset), max(mean, above * factor - self.offset)
+        own = float(stats.norm.ppf(0.5 + level / 2) * self.errors[row])
+        return min(low, mean - own), max(high, mean + own)
 
     def p_worse(self, row: int, than: int) -> float:
         """One-sided p-value of the hypothesis that `row` is no worse than row `than`."""

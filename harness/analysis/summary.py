@@ -164,13 +164,14 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _marks(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
     """The reasons why each row of the table must not be ranked."""
-    of_run: dict[tuple[Any, ...], dict[str, None]] = {}
-    of_line: dict[tuple[Any, ...], dict[str, None]] = {}
+    of_run: dict[tuple[Any, ...], dict[str, str]] = {}
+    of_line: dict[tuple[Any, ...], dict[str, str]] = {}
     row: Any
     for row in rows[rows["marks"] != ""].itertuples():
         run = tuple(getattr(row, key) for key in RUN)
         found = of_run.setdefault(run, {}) if row.group == "training" else of_line.setdefault((*run, row.sampler), {})
-        found.update(dict.fromkeys(str(row.marks).split("\n")))
+        for reason in str(row.marks).split("\n"):
+            found.setdefault(reason.partition(":")[0], reason)  # once, with the figures of the first seed
     marked = []
     for row in table.itertuples():
         run = tuple(getattr(row, key) for key in RUN)
@@ -178,8 +179,8 @@ def _marks(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
         # Twice the half-width: among many honest rows, some are below by one half-width.
         slack = 2 * row.half if row.half > 0 else 0.0
         if row.ranks and row.value + slack < row.least - NOTHING:
-            reasons[f"{row.title} {_IMPOSSIBLE}"] = None
-        marked.append(tuple(reasons))
+            reasons.setdefault(_IMPOSSIBLE, f"{row.title} {_IMPOSSIBLE}")
+        marked.append(tuple(reasons.values()))
     return marked
 
 

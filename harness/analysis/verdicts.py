@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..contracts.result import COSTS
 from ..errors import DataError
 from .arenas import PLACE, Arena, arenas, deciding_metric, names
 from .frames import uniform_frame
@@ -148,7 +149,7 @@ def _line(arena: Arena, row: int) -> dict[str, Any]:
 def _controls(arena: Arena) -> tuple[list[str], list[str]]:
     """The labels of controls that are ahead of the leader beyond chance, and of those level with it."""
     table, position = arena.table, arena.position
-    if arena.leader is None:
+    if arena.leader is None or table["group"].iloc[0] in COSTS:
         return [], []
     leader = position[arena.leader]
     rows = [

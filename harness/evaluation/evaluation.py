@@ -143,6 +143,11 @@ class Evaluation(Costs, Densities):
             self._draws[draw] = self._space.to_data(y)
         return self._draws[draw][:n].clone()
 
+    def drawn(self, n: int) -> Tensor:
+        """At most `n` samples to store and show: those that metrics have drawn, if they are enough to look at."""
+        ready = len(self._draws.get(0, ()))
+        return self.samples(n if ready < _ENOUGH else min(n, ready))
+
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""
         self._sample(n, seeded(self.device, self.seed, 17), check=False)
@@ -179,3 +184,6 @@ class Evaluation(Costs, Densities):
             bad = int((~torch.isfinite(y.flatten(1)).all(1)).sum())
             raise DivergedError(f"{bad} of {n} samples of model '{self.model.name}' are not finite")
         return y.double().cpu()
+
+
+_ENOUGH = 200  # samples that are enough to look at, so that slow samplers draw no more for the figures alone

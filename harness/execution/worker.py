@@ -211,7 +211,7 @@ class CellWorker:
         nfe, tensors = None, {}
         if sampler_spec:
             with contextlib.suppress(Exception):  # the error of a failing sampler is already recorded with its metrics
-                tensors = {"samples": {"samples": evaluation.samples(STORED_SAMPLES)}}
+                tensors = {"samples": {"samples": evaluation.drawn(STORED_SAMPLES)}}
                 nfe = evaluation.nfe
         record |= {"cell": self.job["id"], "sampler": sampler_spec, "nfe": nfe}
         self.store.commit("evaluations", planned["id"], record, tensors)

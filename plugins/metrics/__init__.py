@@ -10,9 +10,9 @@ from .cost import SamplingCost, TrainingCost
 from .frechet import Frechet
 from .kde_nll import KdeNll
 from .kernels import Energy, Mmd
+from .likelihood.nll import Nll
 from .memorization import Memorization
 from .modes import ModeCoverage
-from .nll import Nll
 from .precision_recall import PrecisionRecall
 from .sampling_time import SamplingTime
 from .score_error import ScoreError

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import trilemma
 from trilemma.plugins.diffusion.likelihood import OdeLikelihood
-from trilemma.plugins.metrics.conditions import base, conditions
-from trilemma.plugins.metrics.density_checks import BATCH, CHANGES, CONSTANT, density_marks, differs
-from trilemma.plugins.metrics.nll import Nll, exceeds, gap_marks
+from trilemma.plugins.metrics.likelihood.conditions import base, conditions
+from trilemma.plugins.metrics.likelihood.density_checks import BATCH, CHANGES, CONSTANT, density_marks, differs
+from trilemma.plugins.metrics.likelihood.nll import Nll, exceeds, gap_marks
 from trilemma.plugins.vae.vae import Vae
 
 

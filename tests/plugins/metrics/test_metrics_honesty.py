@@ -19,7 +19,7 @@ from trilemma.harness.evaluation.evaluation import TrainingRecord
 from trilemma.harness.evaluation.spaces import Space
 from trilemma.plugins.metrics import METRICS
 from trilemma.plugins.metrics.kernels import Energy
-from trilemma.plugins.metrics.nll import gap_to_entropy
+from trilemma.plugins.metrics.likelihood.nll import gap_to_entropy
 from trilemma.plugins.metrics.wasserstein import Wasserstein
 
 Array = NDArray[np.float64]

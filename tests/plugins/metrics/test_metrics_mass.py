@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.metrics.mass import around, excess_marks, mass_of, total_mass
+from trilemma.plugins.metrics.likelihood.mass import around, excess_marks, mass_of, total_mass
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.metrics import nll
-from trilemma.plugins.metrics.nll import Nll
+from trilemma.plugins.metrics.likelihood import nll
+from trilemma.plugins.metrics.likelihood.nll import Nll
 
 
 def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_zero(known: Any) -> None:
