@@ -264,7 +264,13 @@ def suite(**more: Any) -> dict[str, Any]:
         "budget": {"seconds": 0.5},
         "datasets": [{"name": "ring8", "config": {"n_train": 2000, "n_valid": 500, "n_test": 1500}}],
         "models": [{"name": cls.name} for cls in MODELS],
-        "metrics": {"nll": {"n": 500}, "memorization": {"n": 500}, "sampling_cost": {}, "training_cost": {}},
+        "metrics": {
+            "nll": {"n": 500},
+            "witness_energy": {"n": 2000},
+            "memorization": {"n": 500},
+            "sampling_cost": {},
+            "training_cost": {},
+        },
         **more,
     }
 

@@ -8,8 +8,10 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import trilemma
+from trilemma.harness.cli.table import print_summary
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +26,13 @@ def cheats() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def frame(cheats: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    out = tmp_path_factory.mktemp("cheats") / "run"
-    return trilemma.run(cheats.suite(), out=out, plugins=[Path(cheats.__file__)], jobs=1)
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cheats") / "run"
+
+
+@pytest.fixture(scope="module")
+def frame(cheats: ModuleType, path: Path) -> pd.DataFrame:
+    return trilemma.run(cheats.suite(), out=path, plugins=[Path(cheats.__file__)], jobs=1)
 
 
 def marks(frame: pd.DataFrame, label: str) -> dict[str, str]:
@@ -64,6 +70,33 @@ def test_evaluations_past_the_call_of_a_module_count(frame: pd.DataFrame) -> Non
     rows = frame[(frame["label"] == "forward") & (frame["metric"] == "nfe")]
     assert rows["value"].tolist() == [10]
     assert marks(frame, "forward") == {}
+
+
+def test_no_cheat_is_best_in_what_it_cheats_at_and_every_output_says_why(
+    cheats: ModuleType, frame: pd.DataFrame, path: Path
+) -> None:
+    three = pd.concat([frame.assign(seed=seed) for seed in range(3)], ignore_index=True)
+    table = trilemma.summary_rows(three)
+    assert not table.loc[table["marked"].map(len) > 0, "best"].any()
+    assert not table.loc[table["label"] == "cheat-glutton", "best"].any(), "a training over its budget ranks nowhere"
+    samples = table[table["metric"] == "witness_energy"].set_index("label")
+    for label in ("cheat-replay", "cheat-rebuild", "cheat-thirty-two", "cheat-cache", "cheat-hidden", "cheat-glutton"):
+        assert samples.loc[label, "marked"], label
+    assert samples["best"].any()
+    said = {verdict["criterion"]: verdict for verdict in trilemma.verdicts(three)}
+    marked = {name for verdict in said.values() for name in verdict["marked"]}
+    for criterion in ("quality", "likelihood:exact", "cost:nfe"):
+        best = {", ".join(filter(None, line.values())) for line in said[criterion]["best"]}
+        assert best.isdisjoint(said[criterion]["marked"])
+    console = Console(width=200, color_system=None)
+    with console.capture() as capture:
+        print_summary(three, console)
+    terminal, report = capture.get(), (path / "report.md").read_text(encoding="utf-8")
+    for label, reason in cheats.CHEATS.items():
+        assert any(name.startswith(label) for name in marked), label
+        for text in (terminal, report):
+            lines = [line for line in text.splitlines() if line.startswith(f"! {label}")]
+            assert any(reason in line for line in lines), (label, reason)
 
 
 def test_a_model_that_writes_into_its_inputs_changes_no_number(frame: pd.DataFrame) -> None:
