@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from .verdicts import Verdict
 
 TINY = 1e-6
+_SURE = 0.995  # a share of resamples that is as good as all
 _CROWD = 6  # most names in a sentence
 
 
@@ -100,6 +101,13 @@ def _cheapest(costs: Sequence[Verdict]) -> list[tuple[str, str]]:
             if unit == "s" and value < 1:
                 value, unit = value * 1e3, "ms"
             lines.append((f"Least {verdict['title']} of these", f"{listing(names)}: {number(value)} {unit}".rstrip()))
+    for verdict in costs:
+        front = [
+            f"{line['label']} [{line['sampler']}]" + (f" ({line['share']:.0%})" if line["share"] < _SURE else "")
+            for line in verdict.get("front", ())
+        ]
+        if len(front) > 1:
+            lines.append((f"Front of quality and {verdict['title']}", listing(front)))
     return lines
 
 

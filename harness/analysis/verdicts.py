@@ -13,11 +13,14 @@ from ..errors import DataError
 from .arenas import PLACE, Arena, arenas, deciding_metric, names
 from .frames import uniform_frame
 from .moderated import LEAST_SEEDS, holm
+from .pareto import front_membership
 from .summary import summary_rows
 
 Verdict = dict[str, Any]
 
-_COST_CRITERIA = "first"
+LEAST_SHARE = 0.05
+"""Rows that are on the front in fewer resamples are not listed."""
+
 CONTROL_LEVEL = 0.05
 """The level, over all controls of a table, at which a control is said to be ahead of the leader."""
 
@@ -36,6 +39,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
     - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between two models
       this table can tell apart.
     - `lines`: value, interval and seeds of every row, with `best` and `control`.
+    - `front` (of a cost): the rows to which no other is better in both quality and this cost in at least one of twenty
+      resamples of the seeds, with the `share` of resamples.
     - `apart`: rows with another n; `few_seeds`: rows with fewer than three seeds; `superseded`: labels with older
       results, if the frame has them.
     - `metric`, `title`, `unit`, `better`, `seeds` (the largest number of seeds), `n`, `budget`, `device`.
@@ -52,8 +57,12 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
     judged = arenas(table)
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        quality = next((arena for name, arena in _criteria(group, here) if name == "quality"), None)
         for name, arena in _criteria(group, here):
-            found.append({**_record(name, arena), "superseded": older.get(place, [])})
+            record = {**_record(name, arena), "superseded": older.get(place, [])}
+            if name.startswith("cost:") and quality is not None:
+                record["front"] = _front(quality, arena)
+            found.append(record)
     return found
 
 
@@ -129,6 +138,26 @@ def _record(name: str, arena: Arena) -> Verdict:
         "budget": arena.key["budget"],
         "device": arena.key["device"],
     }
+
+
+def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
+    """The Pareto front of quality and a cost among the contenders for quality, by rising cost."""
+    table = quality.table
+    line: Any
+    costs = {(line.label, line.sampler): float(line.value) for line in cost.table.itertuples()}
+    lines = [(i, costs.get((table.at[quality.rows[i], "label"], table.at[quality.rows[i], "sampler"])))
+             for i in quality.contenders]  # fmt: skip
+    lines = sorted([line for line in lines if line[1] is not None], key=lambda line: (line[1] or 0.0, line[0]))
+    if not lines:
+        return []
+    arms = quality.arms
+    samples = [np.column_stack([arms.on_scale(arms.values[i]), np.full(arms.seeds[i], value)]) for i, value in lines]
+    shares = front_membership(samples, ["lower", "lower"])
+    return [
+        {**names(table, [quality.rows[i]])[0], "share": float(share)}
+        for (i, _), share in zip(lines, shares, strict=True)
+        if share >= LEAST_SHARE
+    ]
 
 
 def _line(arena: Arena, row: int) -> dict[str, Any]:

@@ -84,6 +84,22 @@ def test_a_cost_verdict_is_among_the_best_in_quality() -> None:
     assert [line["label"] for line in said["best"]] == ["good"]
 
 
+def test_the_front_of_quality_and_cost_leaves_out_what_is_worse_in_both() -> None:
+    rows = [
+        *seeds("good", *NEAR),
+        *seeds("bad", *FAR),
+        *seeds("cheap", 3, 3.1, 2.9),
+        *seeds("gmm", 0, 0, 0, control=True),
+    ]
+    rows += [*cost("good", 10), *cost("bad", 50), *cost("cheap", 1), *cost("gmm", 0.1)]
+    said = verdict(rows, "cost:nfe")
+    assert [(line["label"], line["share"]) for line in said["front"]] == [("cheap", 1.0), ("good", 1.0)]
+    even = [*seeds("a", 1.0, 2.0, 3.0), *seeds("b", 1.1, 2.2, 2.9), *cost("a", 1), *cost("b", 2)]
+    shares = {line["label"]: line["share"] for line in verdict(even, "cost:nfe")["front"]}
+    assert shares["a"] == 1.0
+    assert 0.2 < shares["b"] < 0.8, "whether b is worse in both depends on the seeds"
+
+
 def test_a_rotten_timing_is_compared_over_its_visits() -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("c", *NEAR)]
     for label, visits in (("a", [1.0, 1.2, 0.9]), ("b", [1.1, 1.0, 1.2]), ("c", [9.0, 9.5, 8.8])):
