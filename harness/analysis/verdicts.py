@@ -143,8 +143,8 @@ def _record(name: str, arena: Arena) -> Verdict:
 def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     """The Pareto front of quality and a cost among the contenders for quality, by rising cost."""
     table = quality.table
-    line: Any
-    costs = {(line.label, line.sampler): float(line.value) for line in cost.table.itertuples()}
+    rows: Any = cost.table.itertuples()
+    costs = {(row.label, row.sampler): float(row.value) for row in rows}
     lines = [(i, costs.get((table.at[quality.rows[i], "label"], table.at[quality.rows[i], "sampler"])))
              for i in quality.contenders]  # fmt: skip
     lines = sorted([line for line in lines if line[1] is not None], key=lambda line: (line[1] or 0.0, line[0]))
