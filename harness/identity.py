@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from .members import ReachedClass, is_local, is_model_class, traits
@@ -95,11 +96,12 @@ class Reach:
         return frozenset(self._of_model)
 
     def add_name(self, where: str, *, whole: bool = False) -> Reach:
-        """Reach `module:name`; with `whole`, also all members if it is a class."""
+        """Reach `module:name`; with `whole`, also all members if it is a class, and those of its bases in scope."""
         home, _, name = where.partition(":")
         self._name(home, name)
-        if whole and (known := self._classes.get((home, name, ""))):
-            known.whole = True
+        for base in getattr(getattr(import_module(home), name), "__mro__", ()) if whole else ():
+            if known := self._classes.get((base.__module__, base.__qualname__, "")):
+                known.whole = True
         return self
 
     def hash(self) -> str:

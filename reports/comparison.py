@@ -19,6 +19,7 @@ RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
 
 SELECTED = "▸"
 MARKED = "!"
+TINY = 1e-6
 HOPELESS = 100.0
 """Values above it, in a column whose best model is below a tenth of it, are all the same to a reader."""
 
@@ -194,6 +195,8 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
     shown, plus_minus = numbers.with_interval(value, half)
     if cost:
         shown, plus_minus = numbers.plain(value, whole=not column.unit), ""
+    if not cost and abs(row.value) < TINY:  # a rounding error
+        shown, plus_minus = ("0" if abs(row.value) <= max(row.half, 0.0) or row.value == 0 else "< 1e-6"), ""
     if column.capped and row.value > HOPELESS:
         shown, plus_minus = f"> {HOPELESS * column.factor:g}", ""
     at_floor = row.below_floor and column.group == "quality" and row.place != "more" and row.floor > 0

@@ -35,7 +35,7 @@ def test_reverse_kl_trains_against_a_density(family: Any, name: str, objective: 
     assert model.needs_truth
     assert not kind().needs_truth
     generator = torch.Generator().manual_seed(1)
-    ctx = family.context(name, truth=distribution, clock=trilemma.Clock(trilemma.Budget(steps=40)))
+    ctx = family.context(name, truth=distribution, clock=trilemma.Clock(trilemma.Budget(steps=60)))
     ctx.recipe = kind.recipe.model_copy(update={"batch_size": 128, "lr": 0.02})
     points = distribution.sample(2_000, generator) if objective == "regularized" else torch.zeros(2_000, 2)
     model.fit(trilemma.Split(points), ctx)
