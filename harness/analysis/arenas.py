@@ -22,6 +22,8 @@ PLACE = ["dataset_id", "budget", "device"]
 ARENA = [*PLACE, "metric", "likelihood", "base"]
 """The columns in which two values must agree to be ranked against each other."""
 
+CONTENDED = "a time was measured while other work ran on the machine: no comparison"
+
 
 @dataclass
 class Arena:
@@ -60,7 +62,7 @@ class Arena:
             self.note = self.note or ("nothing to rank" if among is None else "no row is best in quality")
             return
         if any(self.table.at[self.rows[i], "contended"] for i in ranked):
-            self.note = "a time was measured while other work ran on the machine: no comparison"
+            self.note = CONTENDED
             return
         if among is not None:
             leader, best = self.arms.not_worse(ranked)
@@ -86,6 +88,15 @@ class Arena:
     def position(self) -> dict[int, int]:
         """The position in `arms` of each row of the summary."""
         return {row: i for i, row in enumerate(self.rows)}
+
+    @property
+    def unsure(self) -> list[int]:
+        """The best rows more than twice the resolution behind the leader, which vary too much to be told apart."""
+        seen, means, at = self.resolution, self.arms.means, self.position
+        if self.leader is None or seen is None:
+            return []
+        seen = seen if self.arms.offset is None else math.log(seen)
+        return [row for row in self.best if means[at[row]] - means[at[self.leader]] > 2 * seen]
 
     @property
     def resolution(self) -> float | None:
@@ -159,8 +170,10 @@ def _offset(rows: pd.DataFrame, cost: bool) -> float | None:
         return float(max(1e-12, 1e-6 * rows["value"].abs().max()))
     if not (rows["least"] == 0).all():
         return None
-    noise, halves = rows["noise"].dropna(), rows["error"][rows["error"] > 0]
-    for candidate in (noise.median() if len(noise) else math.nan, 2 * halves.min() if len(halves) else math.nan):
+    noise, halves = rows["noise"][np.isfinite(rows["noise"])], rows["error"][rows["error"] > 0]
+    # The lower of two middle values: one row with a huge noise must not hide the differences of the others.
+    middle = noise.quantile(interpolation="lower") if len(noise) else math.nan
+    for candidate in (middle, 2 * halves.min() if len(halves) else math.nan):
         if candidate > 0:
             return float(candidate)
     floor = rows["floor"].median()
