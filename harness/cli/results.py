@@ -119,6 +119,7 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for line in record["models"]:
         pair = than.get(line["label"])
+        practically = pair["practically"] if pair else None
         rows.append(
             {
                 "budget": record["budget"],
@@ -130,8 +131,8 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
                 "high": f"{line['high']:.3g}",
                 "better": pair["better"] if pair else "",
                 "probability_of_improvement": f"{pair['probability_of_improvement']:.2f}" if pair else "",
-                "practically_better": f"{pair['practically']['better']:.2f}" if pair else "",
-                "practically_equal": f"{pair['practically']['equal']:.2f}" if pair else "",
+                "practically_better": f"{practically['better']:.2f}" if practically else "",
+                "practically_equal": f"{practically['equal']:.2f}" if practically else "",
             }
         )
     return rows

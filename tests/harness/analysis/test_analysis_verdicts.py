@@ -170,6 +170,8 @@ def test_the_summary_over_datasets_orders_models_and_leaves_out_the_incomplete()
     assert (pair["better"], pair["than"]) == ("good", "bad")
     assert pair["probability_of_improvement"] == 1.0
     assert pair["practically"]["better"] > 0.95
+    few = [row for row in rows if row["dataset_id"] in ("data0", "data1")]
+    assert trilemma.overall(pd.DataFrame(few))[0]["pairs"][0]["practically"] is None
     assert trilemma.overall(pd.DataFrame(rows[:6])) == [], "one dataset is no summary"
 
 
