@@ -91,12 +91,13 @@ class Arena:
 
     @property
     def unsure(self) -> list[int]:
-        """The best rows more than twice the resolution behind the leader, which vary too much to be told apart."""
-        seen, means, at = self.resolution, self.arms.means, self.position
+        """The best rows more than twice the resolution behind the leader, because they vary more than it does."""
+        seen, arms, at = self.resolution, self.arms, self.position
         if self.leader is None or seen is None:
             return []
-        seen = seen if self.arms.offset is None else math.log(seen)
-        return [row for row in self.best if means[at[row]] - means[at[self.leader]] > 2 * seen]
+        seen, leader = 2 * (seen if arms.offset is None else math.log(seen)), at[self.leader]
+        behind = [row for row in self.best if arms.means[at[row]] - arms.means[leader] > seen]
+        return [row for row in behind if arms.error(at[row]) > arms.error(leader)]
 
     @property
     def resolution(self) -> float | None:

@@ -66,5 +66,7 @@ def _block(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": f"{record['budget']}, {record['device']}: {', '.join(record['datasets'])}; {record['seeds']} seeds",
         "rows": rows,
-        "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {', '.join(left_out)}." if left_out else "",
+        "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {', '.join(left_out)}."
+        if left_out
+        else "",
     }
