@@ -30,8 +30,9 @@ class Arena:
     """The comparable rows of one metric: `rows` are their labels in the summary, `arms` holds their numbers.
 
     `contenders` are the positions in `arms` of what is ranked: rows that are no control, are not marked and have enough
-    seeds. `leader` and `best` are labels of the summary. `apart` are rows of the same metric with another n, and `few`
-    are contenders with too few seeds. `note` says why nothing is best.
+    seeds; `compared` are those that are compared with the leader. `leader` and `best` are labels of the summary.
+    `apart` are rows of the same metric with another n, and `few` are contenders with too few seeds. `note` says why
+    nothing is best.
     """
 
     key: dict[str, Any]
@@ -41,6 +42,7 @@ class Arena:
     apart: list[int]
     few: list[int]
     contenders: list[int] = field(default_factory=list)
+    compared: list[int] = field(default_factory=list)
     leader: int | None = None
     best: list[int] = field(default_factory=list)
     note: str = ""
@@ -65,6 +67,7 @@ class Arena:
             self.note = CONTENDED
             return
         if among is not None:
+            self.compared = ranked
             leader, best = self.arms.not_worse(ranked)
         else:
             leader, best = self._models(ranked)
@@ -76,6 +79,7 @@ class Arena:
         for i in ranked:
             of_model.setdefault(_line(self.table, self.rows[i])[:-1], []).append(i)
         first = [min(lines, key=lambda i: (self.arms.means[i], i)) for lines in of_model.values()]
+        self.compared = first
         leader, models = self.arms.not_worse(first)
         best = []
         seeds: Any = self.table.loc[self.rows, "value_seeds"].tolist()
@@ -101,8 +105,8 @@ class Arena:
 
     @property
     def resolution(self) -> float | None:
-        """About which factor, or difference if the scale is not logarithmic, between two models can be told apart."""
-        return self.arms.resolution(self.contenders) if self.leader is not None else None
+        """About which factor, or difference if the scale is not logarithmic, is told apart in half of the cases."""
+        return self.arms.resolution(self.compared) if self.leader is not None else None
 
 
 def arenas(table: pd.DataFrame) -> list[Arena]:

@@ -41,9 +41,13 @@ def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None
     if quality is not None and quality["resolution"] is not None:
         seen = number(quality["resolution"])
         what = f"a factor of {seen}" if quality["scale"] == "ratio" else f"a difference of {seen}"
-        lines.append(("Resolution", f"with {quality['seeds']} seeds this table can tell apart {what} in quality"))
+        seeds = quality["seeds"]
+        lines.append(("Resolution", f"with {seeds} seeds, {what} in quality is told apart in about half of the cases"))
     if fewer := _fewer_seeds(verdicts):
         lines.append(("Fewer seeds than others", listing(fewer)))
+    apart = [_name(line) for verdict in verdicts for line in verdict["apart"]]
+    if apart:
+        lines.append(("Other numbers of points, not ranked", listing(apart)))
     if marked := _marked(verdicts):
         lines.append(("Marked and not ranked", listing(marked)))
     return lines
@@ -120,7 +124,8 @@ def _fewer_seeds(verdicts: Sequence[Verdict]) -> list[str]:
         for line in verdict["lines"]:
             missing = line["seeds"] < verdict["seeds"] and not line["control"]
             if missing and not verdict["criterion"].startswith("cost:"):
-                fewer[line["label"]] = min(fewer.get(line["label"], (math.inf, 0)), (line["seeds"], verdict["seeds"]))
+                found = (int(line["seeds"]), int(verdict["seeds"]))
+                fewer[line["label"]] = min(fewer.get(line["label"], found), found)
     return [
         f"{label} ({seeds} of {of}{', not ranked' if seeds < LEAST_SEEDS else ''})"
         for label, (seeds, of) in fewer.items()

@@ -202,7 +202,7 @@ class Arms:
         return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
 
     def resolution(self, rows: Sequence[int]) -> float | None:
-        """About which factor (with an offset) or difference between two of `rows` can be told apart.
+        """About which factor (with an offset) or difference between two of `rows` is told apart in half of the cases.
 
         It is None for a single row, and if the errors are not finite.
         """

@@ -30,13 +30,13 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
 
     - `leader` (label and sampler setting) and `best`: the leader and all that cannot be told apart from it. Both are
       empty if nothing may be concluded; `note` then says why. A cost compares only what is best in quality.
-    - `unsure`: those of `best` that are more than twice the resolution behind the leader. They vary more than it does, too
-      much to be told apart from it.
+    - `unsure`: those of `best` that are more than twice the resolution behind the leader. They vary more than it does,
+      too much to be told apart from it.
     - `controls_ahead`: the controls that are better than the leader beyond chance, and `controls_level`: the controls
       that cannot be told apart from it. Controls that get the true distribution are left out.
     - `marked`: for each line that must not be ranked, the reasons.
-    - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between two models
-      this table can tell apart.
+    - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between a model and
+      the leader this table tells apart in half of the cases.
     - `lines`: value, interval and seeds of every row, with `best`, `control` and `marked`.
     - `apart`: rows with another n; `few_seeds`: rows with fewer than three seeds; `superseded`: labels with older
       results, if the frame has them.

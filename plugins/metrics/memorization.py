@@ -153,8 +153,8 @@ class Memorization(trilemma.Metric):
         floor = float(np.mean(repeated(real, scale)))
         shares = repeated([points[:n] for points in generated], scale)
         value, low, high = trilemma.mean_interval(shares)
-        # A model that replays a few stored draws repeats all points of some draws and none of others, which makes a wide
-        # interval. It shows all the same: most points of one draw are there again.
+        # A model that replays a few stored draws repeats all points of some draws and none of others. The interval is
+        # then wide, but most points of one draw are there again.
         sure = value if low is None or max(shares) > WHOLE_DRAW + floor else low
         found = evaluation.independent_draws and low is not None and sure > 2 * floor + LEAST_REPEATED
         pool = pool_size(n * len(generated), sure)

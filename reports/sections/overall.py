@@ -14,8 +14,8 @@ READING = (
     "interquartile mean is over datasets and seeds, with a stratified bootstrap of the seeds. The other columns "
     "compare the first model with the model of the row: the probability that a run of the first is better on a "
     "random dataset, and the probability of the Bayesian signed-rank test that it is practically better or "
-    "practically equal, where differences below c are equal (from five datasets on). The first model has been chosen by "
-    "the same data, so that these probabilities are too high for it."
+    "practically equal, where differences below c are equal (from five datasets on). The first model has been chosen "
+    "by the same data, so that these probabilities are too high for it."
 )
 HEADER = ["Model", "Score (interquartile mean)", "95 % interval", "First is better", "Practically better", "Equal"]
 
@@ -62,11 +62,11 @@ def _block(record: dict[str, Any]) -> dict[str, Any]:
                 *(["" if chance is None else f"{chance:.2f}" for chance in chances] or [""] * 3),
             ]
         )
-    left_out = record["left_out"]
+    left_out = ", ".join(record["left_out"])
     return {
         "title": f"{record['budget']}, {record['device']}: {', '.join(record['datasets'])}; {record['seeds']} seeds",
         "rows": rows,
-        "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {', '.join(left_out)}."
+        "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {left_out}."
         if left_out
         else "",
     }

@@ -61,6 +61,22 @@ def test_models_with_failed_seeds_are_named() -> None:
     assert "Fewer seeds than others" not in said(seeds("net", *NEAR), seeds("b", *FAR))
 
 
+def test_models_with_another_number_of_points_are_named() -> None:
+    sentences = said(seeds("net", *NEAR), seeds("b", *FAR), seeds("few", 0, 0, 0, n=50))
+    assert sentences["Other numbers of points, not ranked"] == "few [heun]"
+    assert sentences["Best quality"].startswith("net;")
+
+
+def test_the_resolution_is_that_of_models_and_not_of_their_settings() -> None:
+    rows = seeds("net", *NEAR), seeds("b", 1.3, 1.2, 1.4)
+    settings = [seeds("net", *FAR, sampler=f"slow{i}") for i in range(8)]
+    alone = said(*rows)["Resolution"]
+    assert alone.startswith("with 3 seeds, a factor of 1.")
+    few = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([row for part in rows for row in part]))]
+    many = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([r for part in (*rows, *settings) for r in part]))]
+    assert many[0] < 1.1 * few[0]
+
+
 def test_the_only_model_is_called_so_and_the_only_one_that_is_not_marked_too() -> None:
     assert said(seeds("net", *NEAR))["Best quality"].startswith("net (the only model);")
     sentences = said(seeds("net", *NEAR), seeds("copier", 0, 0, 0, marks="copies"))
