@@ -105,6 +105,7 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in keys} | {
         "leader": name(record["leader"]) if record["leader"] else "",
         "best": "; ".join(map(name, record["best"])),
+        "unsure": "; ".join(map(name, record["unsure"])),
         "controls_ahead": "; ".join(record["controls_ahead"]),
         "controls_level": "; ".join(record["controls_level"]),
         "resolution": "" if record["resolution"] is None else f"{record['resolution']:.3g} ({record['scale']})",
