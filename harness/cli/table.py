@@ -213,4 +213,9 @@ def _digits(half: float) -> Callable[[float], str]:
     if half >= 1e4 or half < 1e-6:
         return lambda number: f"{number:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(half)))
-    return lambda number: f"{number:.{decimals}f}"
+
+    def digits(number: float) -> str:
+        text = f"{number:.{decimals}f}"
+        return text if float(text) else text.lstrip("-")  # no negative zero
+
+    return digits

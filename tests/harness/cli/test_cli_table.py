@@ -58,6 +58,11 @@ def test_conclusions_name_their_dataset_and_their_budget() -> None:
     ]
 
 
+def test_a_value_that_rounds_to_zero_has_no_sign() -> None:
+    lines = printed(row("vae", -4e-6, ci_low=-3e-4, ci_high=3e-4))
+    assert line(lines, "vae").endswith(" 0.00000 ±0.00030")
+
+
 def test_controls_stand_apart_from_models() -> None:
     lines = printed(row("gmm", 1.0, control=True), row("vae", 1.25))
     names = [text.split()[0] for text in lines if text]
