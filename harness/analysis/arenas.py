@@ -22,14 +22,17 @@ PLACE = ["dataset_id", "budget", "device"]
 ARENA = [*PLACE, "metric", "likelihood", "base"]
 """The columns in which two values must agree to be ranked against each other."""
 
+CONTENDED = "a time was measured while other work ran on the machine: no comparison"
+
 
 @dataclass
 class Arena:
     """The comparable rows of one metric: `rows` are their labels in the summary, `arms` holds their numbers.
 
     `contenders` are the positions in `arms` of what is ranked: rows that are no control, are not marked and have enough
-    seeds. `leader` and `best` are labels of the summary. `apart` are rows of the same metric with another n, and `few`
-    are contenders with too few seeds. `note` says why nothing is best.
+    seeds; `compared` are those that are compared with the leader. `leader` and `best` are labels of the summary.
+    `apart` are rows of the same metric with another n, and `few` are contenders with too few seeds. `note` says why
+    nothing is best.
     """
 
     key: dict[str, Any]
@@ -39,6 +42,7 @@ class Arena:
     apart: list[int]
     few: list[int]
     contenders: list[int] = field(default_factory=list)
+    compared: list[int] = field(default_factory=list)
     leader: int | None = None
     best: list[int] = field(default_factory=list)
     note: str = ""
@@ -60,9 +64,10 @@ class Arena:
             self.note = self.note or ("nothing to rank" if among is None else "no row is best in quality")
             return
         if any(self.table.at[self.rows[i], "contended"] for i in ranked):
-            self.note = "a time was measured while other work ran on the machine: no comparison"
+            self.note = CONTENDED
             return
         if among is not None:
+            self.compared = ranked
             leader, best = self.arms.not_worse(ranked)
         else:
             leader, best = self._models(ranked)
@@ -74,6 +79,7 @@ class Arena:
         for i in ranked:
             of_model.setdefault(_line(self.table, self.rows[i])[:-1], []).append(i)
         first = [min(lines, key=lambda i: (self.arms.means[i], i)) for lines in of_model.values()]
+        self.compared = first
         leader, models = self.arms.not_worse(first)
         best = []
         seeds: Any = self.table.loc[self.rows, "value_seeds"].tolist()
@@ -88,9 +94,19 @@ class Arena:
         return {row: i for i, row in enumerate(self.rows)}
 
     @property
+    def unsure(self) -> list[int]:
+        """The best rows more than twice the resolution behind the leader, because they vary more than it does."""
+        seen, arms, at = self.resolution, self.arms, self.position
+        if self.leader is None or seen is None:
+            return []
+        seen, leader = 2 * (seen if arms.offset is None else math.log(seen)), at[self.leader]
+        behind = [row for row in self.best if arms.means[at[row]] - arms.means[leader] > seen]
+        return [row for row in behind if arms.error(at[row]) > arms.error(leader)]
+
+    @property
     def resolution(self) -> float | None:
-        """About which factor, or difference if the scale is not logarithmic, between two models can be told apart."""
-        return self.arms.resolution(self.contenders) if self.leader is not None else None
+        """About which factor, or difference if the scale is not logarithmic, is told apart in half of the cases."""
+        return self.arms.resolution(self.compared) if self.leader is not None else None
 
 
 def arenas(table: pd.DataFrame) -> list[Arena]:
@@ -159,8 +175,10 @@ def _offset(rows: pd.DataFrame, cost: bool) -> float | None:
         return float(max(1e-12, 1e-6 * rows["value"].abs().max()))
     if not (rows["least"] == 0).all():
         return None
-    noise, halves = rows["noise"].dropna(), rows["error"][rows["error"] > 0]
-    for candidate in (noise.median() if len(noise) else math.nan, 2 * halves.min() if len(halves) else math.nan):
+    noise, halves = rows["noise"][np.isfinite(rows["noise"])], rows["error"][rows["error"] > 0]
+    # The lower of two middle values: one row with a huge noise must not hide the differences of the others.
+    middle = noise.quantile(interpolation="lower") if len(noise) else math.nan
+    for candidate in (middle, 2 * halves.min() if len(halves) else math.nan):
         if candidate > 0:
             return float(candidate)
     floor = rows["floor"].median()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from .arenas import CONTENDED
+from .moderated import LEAST_SEEDS
 from .verdicts import Verdict
 
 TINY = 1e-6
@@ -40,9 +42,14 @@ def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None
     if quality is not None and quality["resolution"] is not None:
         seen = number(quality["resolution"])
         what = f"a factor of {seen}" if quality["scale"] == "ratio" else f"a difference of {seen}"
-        lines.append(("Resolution", f"with {quality['seeds']} seeds this table can tell apart {what} in quality"))
-    marked = {label: None for verdict in verdicts for label in verdict["marked"]}
-    if marked:
+        seeds = quality["seeds"]
+        lines.append(("Resolution", f"with {seeds} seeds, {what} in quality is told apart in about half of the cases"))
+    if fewer := _fewer_seeds(verdicts):
+        lines.append(("Fewer seeds than others", listing(fewer)))
+    apart = [_name(line) for verdict in verdicts for line in verdict["apart"]]
+    if apart:
+        lines.append(("Other numbers of points, not ranked", listing(apart)))
+    if marked := _marked(verdicts):
         lines.append(("Marked and not ranked", listing(marked)))
     return lines
 
@@ -69,12 +76,62 @@ def _best(verdict: Verdict, heading: str) -> list[tuple[str, str]]:
     if verdict["leader"] is None:
         return [(heading, verdict["note"])] if verdict["note"] else []
     models = list(dict.fromkeys(line["label"] for line in verdict["best"]))
-    rivals = {line["label"] for line in verdict["lines"] if not line["control"]} - set(verdict["marked"])
+    ranked = {line["label"] for line in verdict["lines"] if not line["control"] and not line["marked"]}
+    ranked -= {line["label"] for line in verdict["few_seeds"]}
+    others = {line["label"] for line in verdict["lines"] if not line["control"]} - ranked
+    only = " (the only model that is ranked)" if others else " (the only model)"
     leader = next(line for line in verdict["lines"] if _is(line, verdict["leader"]))
-    remark = " (the only model)" if len(rivals) == 1 else ", not told apart" if len(models) > 1 else ""
-    unit = f" {verdict['unit']}" if verdict["unit"] else ""
-    ahead = f"; {leader['label']} has {verdict['title']} {_measured(leader)}{unit}"
-    return [(heading, f"{listing(models)}{remark}{ahead}")]
+    remark = only if len(ranked) == 1 else ", not told apart" if len(models) > 1 else ""
+    ahead = f"; {leader['label']} has {verdict['title']} {_measured(leader)}{_unit(verdict)}"
+    unsure = [
+        f"{_name(line)} has {number(line['value'])}{_unit(verdict)}"
+        for line in verdict["lines"]
+        if any(_is(line, named) for named in verdict["unsure"])
+    ]
+    # A model that varies much cannot be told apart from the best, which must not read as if it were as good.
+    doubt = f"; undecided, because values vary too much: {listing(unsure)}" if unsure else ""
+    return [(heading, f"{listing(models)}{remark}{ahead}{doubt}")]
+
+
+def _unit(verdict: Verdict) -> str:
+    return f" {verdict['unit']}" if verdict["unit"] else ""
+
+
+def _name(line: Verdict) -> str:
+    return f"{line['label']} [{line['sampler']}]" if line["sampler"] else str(line["label"])
+
+
+def _marked(verdicts: Sequence[Verdict]) -> list[str]:
+    """What is marked: the name of a model if all its rows are, else its sampler settings or its likelihood."""
+    rows: dict[str, dict[str, bool]] = {}
+    for verdict in verdicts:
+        for line in verdict["lines"]:
+            own = rows.setdefault(line["label"], {})
+            own[line["sampler"]] = own.get(line["sampler"], False) or line["marked"]
+    names = []
+    for label, settings in rows.items():
+        marked = [sampler for sampler, flag in settings.items() if flag]
+        if marked and len(marked) == len(settings):
+            names.append(label)
+        else:
+            names += [f"{label} [{sampler or 'likelihood'}]" for sampler in marked]
+    return names
+
+
+def _fewer_seeds(verdicts: Sequence[Verdict]) -> list[str]:
+    """Models with a number from fewer seeds than other models have, because runs failed."""
+    fewer: dict[str, tuple[int, int]] = {}
+    for verdict in verdicts:
+        for line in verdict["lines"]:
+            missing = line["seeds"] < verdict["seeds"] and not line["control"]
+            if missing and not verdict["criterion"].startswith("cost:"):
+                found = (int(line["seeds"]), int(verdict["seeds"]))
+                fewer[line["label"]] = min(fewer.get(line["label"], found), found)
+    return [
+        f"{label} ({seeds} of {of}{', not ranked' if seeds < LEAST_SEEDS else ''})"
+        for label, (seeds, of) in fewer.items()
+        if of >= LEAST_SEEDS
+    ]
 
 
 def _measured(line: Verdict) -> str:
@@ -93,14 +150,17 @@ def _measured(line: Verdict) -> str:
 def _cheapest(costs: Sequence[Verdict]) -> list[tuple[str, str]]:
     lines = []
     for verdict in costs:
+        heading = f"Least {verdict['title']} of these"
         if verdict["leader"] is not None:
             best = [line for line in verdict["lines"] if line["best"]]
-            names = [f"{line['label']}, {line['sampler']}" if line["sampler"] else line["label"] for line in best]
-            value = min(line["value"] for line in best)
-            unit = verdict["unit"]
-            if unit == "s" and value < 1:
-                value, unit = value * 1e3, "ms"
-            lines.append((f"Least {verdict['title']} of these", f"{listing(names)}: {number(value)} {unit}".rstrip()))
+            values, unit = [line["value"] for line in best], verdict["unit"]
+            if unit == "s" and min(values) < 1:
+                values, unit = [value * 1e3 for value in values], "ms"
+            low, high = number(min(values)), number(max(values))
+            shown = low if low == high else f"{low} to {high}"
+            lines.append((heading, f"{listing(map(_name, best))}: {shown} {unit}".rstrip()))
+        elif verdict["note"] == CONTENDED:
+            lines.append((heading, verdict["note"]))
     for verdict in costs:
         front = [
             f"{line['label']} [{line['sampler']}]" + (f" ({line['share']:.0%})" if line["share"] < _SURE else "")

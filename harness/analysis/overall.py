@@ -17,6 +17,8 @@ from .summary import summary_rows
 
 Array = NDArray[np.float64]
 DRAWS = 4000
+LEAST_DATASETS = 5
+"""With fewer datasets there is no signed-rank test: of identical models it calls one better in a third of the cases."""
 
 
 def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -30,7 +32,9 @@ def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
       stratified bootstrap (Agarwal et al. 2021), best first.
     - `pairs`: for each model and the best one, the probability that a run of the best is better on a random dataset
       with its interval, and the probabilities of the Bayesian signed-rank test that the best is practically `better`,
-      `equal` or `worse` (Benavoli et al. 2014), where differences below c are practically equal.
+      `equal` or `worse` (Benavoli et al. 2014), where differences below c are practically equal. With fewer than five
+      datasets `practically` is None, because the test says too much. The best model has been chosen by the same data,
+      so that all these probabilities are too high for it.
 
     Marked rows and controls that get the true distribution are left out.
     """
@@ -90,8 +94,10 @@ def _record(deciding: Sequence[Arena]) -> dict[str, Any] | None:
         if label == best:
             continue
         chance, chance_low, chance_high = probability_of_improvement(scores[best], scores[label])
-        units = np.array([(column[label][1] - column[best][1]) for column in columns])
-        worse, equal, better = signed_rank(units, 1.0)
+        practically = None
+        if len(columns) >= LEAST_DATASETS:
+            units = np.array([(column[label][1] - column[best][1]) for column in columns])
+            practically = dict(zip(("worse", "equal", "better"), signed_rank(units, 1.0), strict=True))
         pairs.append(
             {
                 "better": best,
@@ -99,7 +105,7 @@ def _record(deciding: Sequence[Arena]) -> dict[str, Any] | None:
                 "probability_of_improvement": chance,
                 "low": chance_low,
                 "high": chance_high,
-                "practically": {"better": better, "equal": equal, "worse": worse},
+                "practically": practically,
             }
         )
     return {

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..contracts.result import GROUPS
+from ..contracts.result import COSTS, GROUPS
 from .arenas import RUN, arenas
 from .frames import told, uniform_frame
 
@@ -99,14 +99,21 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
     about = [told(text) for text in good["details"]]
     half = (good["ci_high"] - good["ci_low"]) / 2
+    half = half.where(np.isfinite(half))  # an interval without bounds says nothing, and would tie with every leader
+    cost = good["group"].isin(COSTS)
     groups = good.assign(
         half=half.mask(half <= 1e-12 * good["value"].abs(), 0.0),  # rounding errors are no interval
-        contended=[bool(details.get("contended")) for details in about],
+        # Other numbers carry details that a model has written, and these must not change what is compared.
+        contended=[yes and bool(details.get("contended")) for yes, details in zip(cost, about, strict=True)],
         floor_low=[_bound(details, 0) for details in about],
         floor_high=[_bound(details, 1) for details in about],
         base=[str(details.get("base") or "") for details in about],
         conditions=[str(details.get("conditions") or "") for details in about],
-        visits=pd.Series([details.get("visits") for details in about], index=good.index, dtype=object),
+        visits=pd.Series(
+            [_visits(details) if yes else None for yes, details in zip(cost, about, strict=True)],
+            index=good.index,
+            dtype=object,
+        ),
     ).groupby([*RUN, "sampler", "metric", "likelihood", "base"], sort=False)
     out = groups.agg(
         unit=("unit", "first"),
@@ -142,12 +149,15 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         selected=("selected", "any"),
     ).reset_index()
     finite = np.isfinite(out["smallest"]) & np.isfinite(out["largest"])
-    out["value"] = out["value"].where(finite, out["largest"])
+    # An infinite value of one seed stays in sight, the worse one if both infinities occur.
+    higher = out["better"] == "higher"
+    infinite = out["smallest"].where(np.isinf(out["smallest"]) & (higher | np.isfinite(out["largest"])), out["largest"])
+    out["value"] = out["value"].where(finite, infinite)
     out["error"] = out["half"].fillna(0.0) / stats.norm.ppf(0.975)
     out["interval"] = np.where(finite & out["half"].notna(), "metric", "none")
     out.loc[~finite, ["low", "high", "half", "seed_sd"]] = np.nan
     # A time is measured for one seed, at several visits.
-    visited = [isinstance(v, list) and len(v) > 1 for v in out["visits"]]
+    visited = [v is not None for v in out["visits"]]
     visits: list[Any] = out["visits"].tolist()
     for name, alike in (("values", tuple), ("value_seeds", lambda v: tuple(range(len(v))))):
         own: list[Any] = out[name].tolist()
@@ -198,6 +208,13 @@ def _bound(details: dict[str, Any], side: int) -> float:
     interval = details.get("floor_ci")
     bound = interval[side] if isinstance(interval, list) and len(interval) == 2 else None
     return math.nan if bound is None else float(bound)
+
+
+def _visits(details: dict[str, Any]) -> list[float] | None:
+    """The value of each visit of a time, if there were several."""
+    visits = details.get("visits")
+    several = isinstance(visits, list) and len(visits) > 1 and all(isinstance(v, int | float) for v in visits)
+    return visits if several else None
 
 
 def _distinct(seeds: pd.Series) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..contracts.result import COSTS
 from ..errors import DataError
-from .arenas import PLACE, Arena, arenas, deciding_metric, names
+from .arenas import CONTENDED, PLACE, Arena, arenas, deciding_metric, names
 from .frames import uniform_frame
 from .moderated import LEAST_SEEDS, holm
 from .pareto import front_membership
@@ -33,12 +33,14 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
 
     - `leader` (label and sampler setting) and `best`: the leader and all that cannot be told apart from it. Both are
       empty if nothing may be concluded; `note` then says why. A cost compares only what is best in quality.
+    - `unsure`: those of `best` that are more than twice the resolution behind the leader. They vary more than it does,
+      too much to be told apart from it.
     - `controls_ahead`: the controls that are better than the leader beyond chance, and `controls_level`: the controls
       that cannot be told apart from it. Controls that get the true distribution are left out.
     - `marked`: for each line that must not be ranked, the reasons.
-    - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between two models
-      this table can tell apart.
-    - `lines`: value, interval and seeds of every row, with `best` and `control`.
+    - `resolution`: about which factor (`scale` is `ratio`) or difference (`scale` is `difference`) between a model and
+      the leader this table tells apart in half of the cases.
+    - `lines`: value, interval and seeds of every row, with `best`, `control` and `marked`.
     - `front` (of a cost): the rows to which no other is better in both quality and this cost in at least one of twenty
       resamples of the seeds, with the `share` of resamples.
     - `apart`: rows with another n; `few_seeds`: rows with fewer than three seeds; `superseded`: labels with older
@@ -69,12 +71,17 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
 def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     """Compare the models with labels `a` and `b` by every criterion of `verdicts` that both have.
 
+    Each model stands with its best sampler setting. Costs are those of the setting that is best in quality, so that no
+    setting wins a cost by bad samples.
+
     Each record has `dataset`, `criterion`, `budget`, `device`, `metric`, the best sampler settings and values of both
     (`a`, `b`), `p_value` (two-sided), and `better`: the label that is better beyond chance (p <= 0.05), or "" if
     they cannot be told apart; `note` says why if nothing may be concluded. Variances are moderated across all models of
-    the table. Raises DataError if a label is not in the frame, or if no criterion has values of both.
+    the table. Raises DataError if a label is not in the frame, if both are one, or if no criterion has values of both.
     """
     table = summary_rows(frame)
+    if a == b:
+        raise DataError(f"'{a}' is compared with itself: give two models")
     for label in (a, b):
         if label not in set(table["label"]):
             known = ", ".join(sorted(set(table["label"])))
@@ -83,8 +90,16 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     judged = arenas(table)
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        shown: dict[str, str] = {}
         for name, arena in _criteria(group, here):
-            pair = [_best_line(arena, label) for label in (a, b)]
+            cost = name.startswith("cost:")
+            pair = [_best_line(arena, label, shown.get(label) if cost else None) for label in (a, b)]
+            if name == "quality":
+                shown = {
+                    label: str(arena.table.at[arena.rows[i], "sampler"])
+                    for label, i in zip((a, b), pair, strict=True)
+                    if i is not None
+                }
             if None not in pair:
                 found.append(_comparison(name, arena, (a, b), [i for i in pair if i is not None]))
     if not found:
@@ -124,6 +139,7 @@ def _record(name: str, arena: Arena) -> Verdict:
         "better": first["better"],
         "leader": None if arena.leader is None else names(table, [arena.leader])[0],
         "best": names(table, arena.best),
+        "unsure": names(table, arena.unsure),
         "controls_ahead": ahead,
         "controls_level": level,
         "marked": {_label(table, row): list(reasons) for row, reasons in marked.items()},
@@ -170,6 +186,7 @@ def _line(arena: Arena, row: int) -> dict[str, Any]:
         "interval": line["interval"],
         "seeds": len(line["seeds"]),
         "control": bool(line["control"]),
+        "marked": bool(line["marked"]),
         "best": row in arena.best,
         "conditions": line["conditions"],
     }
@@ -189,15 +206,23 @@ def _controls(arena: Arena) -> tuple[list[str], list[str]]:
     if not rows:
         return [], []
     behind = holm(np.array([arena.arms.p_worse(leader, position[row]) for row in rows]), CONTROL_LEVEL)
-    beaten = holm(np.array([arena.arms.p_worse(position[row], leader) for row in rows]), CONTROL_LEVEL)
+    # The leader has been chosen among the models, so that each of them has to be ahead beyond chance.
+    models = len({_label(table, arena.rows[i]) for i in arena.contenders})
+    beaten = holm(models * np.array([arena.arms.p_worse(position[row], leader) for row in rows]), CONTROL_LEVEL)
     ahead = [str(table.at[row, "label"]) for row, out in zip(rows, behind, strict=True) if out]
     level = [str(table.at[row, "label"]) for row, o, i in zip(rows, behind, beaten, strict=True) if not (o or i)]
     return list(dict.fromkeys(ahead)), list(dict.fromkeys(label for label in level if label not in ahead))
 
 
-def _best_line(arena: Arena, label: str) -> int | None:
-    """The position of the best sampler setting of a model in an arena; None if it has no number there."""
-    lines = [i for i, row in enumerate(arena.rows) if arena.table.at[row, "label"] == label]
+def _best_line(arena: Arena, label: str, sampler: str | None = None) -> int | None:
+    """The position of the best sampler setting of a model in an arena, or of `sampler`; None if it has no number there.
+
+    Marked settings come last.
+    """
+    table = arena.table
+    lines = [i for i, row in enumerate(arena.rows) if table.at[row, "label"] == label]
+    lines = [i for i in lines if sampler in (None, table.at[arena.rows[i], "sampler"])]
+    lines = [i for i in lines if not table.at[arena.rows[i], "marked"]] or lines
     return min(lines, key=lambda i: (arena.arms.means[i], i)) if lines else None
 
 
@@ -207,7 +232,8 @@ def _comparison(name: str, arena: Arena, labels: tuple[str, str], pair: Sequence
     marked = [label for label, i in zip(labels, pair, strict=True) if arena.table.at[arena.rows[i], "marked"]]
     cost = arena.table["group"].iloc[0] == "sampling"
     few = min(int(arms.seeds[i]) for i in pair) < LEAST_SEEDS and not cost
-    note = f"{' and '.join(marked)} must not be ranked" if marked else ""
+    contended = any(arena.table.at[arena.rows[i], "contended"] for i in pair)
+    note = f"{' and '.join(marked)} must not be ranked" if marked else CONTENDED if contended else ""
     note = note or (f"fewer than {LEAST_SEEDS} seeds: no comparison of models" if few else "")
     p = 2 * min(arms.p_worse(one, two), arms.p_worse(two, one))
     better = labels[0] if arms.means[one] < arms.means[two] else labels[1]

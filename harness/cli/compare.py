@@ -22,8 +22,8 @@ Examples:
 def compare(directory: str, a: str, b: str, as_json: bool) -> None:
     """Compare two models of the run directory DIR, named by their labels, by every criterion that both have.
 
-    Each model stands with its best sampler setting. They differ if p <= 0.05, by moderated variances over training
-    seeds; with fewer than three seeds nothing is concluded.
+    Each model stands with its best sampler setting, and with the costs of the one that is best in quality. They differ
+    if p <= 0.05, by moderated variances over training seeds; with fewer than three seeds nothing is concluded.
     """
     from ..analysis.conclusions import number
     from ..analysis.verdicts import compare as comparison
@@ -40,5 +40,5 @@ def compare(directory: str, a: str, b: str, as_json: bool) -> None:
             values.append(f"{line['label']}{sampler} {number(line['value'])}")
         p = record["p_value"]
         said = record["note"] or (f"{record['better']} is better" if record["better"] else "not told apart")
-        chance = "" if p is None else f" (p = {number(p, 2)})"
+        chance = "" if p is None else f" (p = {number(p, 2)})".replace("= <", "<")
         click.echo(f"{record['dataset']}, {record['criterion']}: {', '.join(values)}: {said}{chance}")

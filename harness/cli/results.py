@@ -105,6 +105,7 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in keys} | {
         "leader": name(record["leader"]) if record["leader"] else "",
         "best": "; ".join(map(name, record["best"])),
+        "unsure": "; ".join(map(name, record["unsure"])),
         "controls_ahead": "; ".join(record["controls_ahead"]),
         "controls_level": "; ".join(record["controls_level"]),
         "resolution": "" if record["resolution"] is None else f"{record['resolution']:.3g} ({record['scale']})",
@@ -119,6 +120,7 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for line in record["models"]:
         pair = than.get(line["label"])
+        practically = pair["practically"] if pair else None
         rows.append(
             {
                 "budget": record["budget"],
@@ -130,8 +132,8 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
                 "high": f"{line['high']:.3g}",
                 "better": pair["better"] if pair else "",
                 "probability_of_improvement": f"{pair['probability_of_improvement']:.2f}" if pair else "",
-                "practically_better": f"{pair['practically']['better']:.2f}" if pair else "",
-                "practically_equal": f"{pair['practically']['equal']:.2f}" if pair else "",
+                "practically_better": f"{practically['better']:.2f}" if practically else "",
+                "practically_equal": f"{practically['equal']:.2f}" if practically else "",
             }
         )
     return rows

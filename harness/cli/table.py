@@ -14,6 +14,7 @@ from ..analysis.arenas import RUN
 from ..analysis.conclusions import conclusions, number
 from ..analysis.summary import metrics_in_order, summary_rows
 from ..analysis.verdicts import verdicts
+from ..contracts.model import LIKELIHOOD_KINDS
 from ..contracts.result import COSTS, GROUPS
 from . import output
 
@@ -31,9 +32,12 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     summary = summary_rows(frame)
     said = verdicts(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
-        for place in dict.fromkeys((v["budget"], v["device"]) for v in said if v["dataset"] == dataset):
+        places = list(dict.fromkeys((v["budget"], v["device"]) for v in said if v["dataset"] == dataset))
+        for place in places:
             here = [v for v in said if (v["dataset"], v["budget"], v["device"]) == (dataset, *place)]
-            for heading, sentence in conclusions(here):
+            where = f" ({', '.join(filter(None, place))})" if len(places) > 1 else ""
+            console.print(Text(f"Conclusions for {dataset}{where}", "bold"))
+            for heading, sentence in conclusions(here, LIKELIHOOD_KINDS):
                 console.print(Text.assemble((f"{heading}: ", "bold"), sentence))
         for part in _fitting(str(dataset), rows, console):
             console.print(part)
@@ -135,6 +139,8 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str], room: int) -> Tabl
         columns.append((metric, factor))
     partly = not rows["selected"].all()
     for control in (False, True):
+        if control and table.row_count and rows["control"].any():
+            table.add_row(Text("controls:", "dim"))
         for _, runs in rows[rows["control"] == control].groupby(RUN, sort=False):
             mark = "▸ " if partly and runs["selected"].any() else ""
             for line in _lines(f"{mark}{_label(runs, rows)}", runs, columns, "dim" if control else "", room):
@@ -207,4 +213,9 @@ def _digits(half: float) -> Callable[[float], str]:
     if half >= 1e4 or half < 1e-6:
         return lambda number: f"{number:.2g}"
     decimals = max(0, 1 - math.floor(math.log10(half)))
-    return lambda number: f"{number:.{decimals}f}"
+
+    def digits(number: float) -> str:
+        text = f"{number:.{decimals}f}"
+        return text if float(text) else text.lstrip("-")  # no negative zero
+
+    return digits

@@ -14,6 +14,7 @@ _FLOPS_LEAVE_OUT = (
     "operations without a formula (listed as uncounted), such as elementwise functions and reductions; work outside "
     "torch, in other threads and in other processes"
 )
+_NOT_OF_MODELS = ("visits", "contended", "base", "conditions", "floor_ci")  # details that change what is compared
 _MEMORY_LEAVES_OUT = {
     "cpu": "memory that the process held before and uses again; swapped pages; other processes",
     "cuda": "memory of the host; memory of the device outside torch's allocator, such as CUDA's own",
@@ -48,7 +49,8 @@ class SamplingCost(trilemma.Metric):
         nfe = evaluation.counted_nfe
         results = []
         if nfe.value is not None:
-            details = evaluation.sampling_details | nfe.details
+            told = {key: value for key, value in evaluation.sampling_details.items() if key not in _NOT_OF_MODELS}
+            details = told | nfe.details
             results.append(_result(self, "nfe", nfe.value, details, evaluation.dim, nfe.marks))
         batch: int = self.config.batch
         about: dict[str, Any]

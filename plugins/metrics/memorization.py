@@ -23,6 +23,8 @@ SAME = 1e-6  # distance in standard deviations of the data below which two point
 FEW = 5_000  # points; a model that draws at random from a larger stored set is not marked for repeats
 LEAST_REPEATED = 0.01  # share of repeated points, beyond twice the share in real data, that is marked
 
+WHOLE_DRAW = 0.5  # share of one draw that occurs again, beyond the share in real data, that is a replay of the draw
+
 
 def nearest(points: Array, others: Array) -> Array:
     """Distance of each of `points` (n, d) to the nearest of `others` (m, d), `(n,)`."""
@@ -149,9 +151,13 @@ class Memorization(trilemma.Metric):
         scale = np.maximum(train.std(0), np.finfo(np.float32).tiny)
         real = [train[draw * n : (draw + 1) * n] for draw in range(len(generated))]
         floor = float(np.mean(repeated(real, scale)))
-        value, low, high = trilemma.mean_interval(repeated([points[:n] for points in generated], scale))
-        found = evaluation.independent_draws and low is not None and low > 2 * floor + LEAST_REPEATED
-        pool = pool_size(n * len(generated), value if low is None else low)
+        shares = repeated([points[:n] for points in generated], scale)
+        value, low, high = trilemma.mean_interval(shares)
+        # A model that replays a few stored draws repeats all points of some draws and none of others. The interval is
+        # then wide, but most points of one draw are there again.
+        sure = value if low is None or max(shares) > WHOLE_DRAW + floor else low
+        found = evaluation.independent_draws and low is not None and sure > 2 * floor + LEAST_REPEATED
+        pool = pool_size(n * len(generated), sure)
         return self.quantities[2].result(
             value,
             evaluation.dim,

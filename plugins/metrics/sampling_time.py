@@ -75,6 +75,7 @@ class SamplingTime(trilemma.Metric):
 
     Times are measured after a warm-up, with the threads of the process, after all cells of the run. They are measured
     in several visits, whose geometric mean is the value. A time that other processes disturbed is flagged `contended`.
+    A sampler that changes the number of threads of torch is marked.
     """
 
     name = "sampling_time"
@@ -107,7 +108,19 @@ class SamplingTime(trilemma.Metric):
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
-        results = []
+        threads = torch.get_num_threads()
+        try:
+            results = self._timed(evaluation)
+            used = torch.get_num_threads()
+        finally:
+            torch.set_num_threads(threads)
+        if used == threads:
+            return results
+        mark = f"changes the number of threads: {used} instead of {threads}"
+        return [result.model_copy(update={"marks": (mark,)}) for result in results]
+
+    def _timed(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        results: list[trilemma.Result] = []
 
         def add(name: str, interval: Interval, details: dict[str, Any]) -> None:
             results.append(_result(self, name, interval, details, evaluation.dim))

@@ -14,7 +14,8 @@ READING = (
     "interquartile mean is over datasets and seeds, with a stratified bootstrap of the seeds. The other columns "
     "compare the first model with the model of the row: the probability that a run of the first is better on a "
     "random dataset, and the probability of the Bayesian signed-rank test that it is practically better or "
-    "practically equal, where differences below c are equal."
+    "practically equal, where differences below c are equal (from five datasets on). The first model has been chosen "
+    "by the same data, so that these probabilities are too high for it."
 )
 HEADER = ["Model", "Score (interquartile mean)", "95 % interval", "First is better", "Practically better", "Equal"]
 
@@ -51,18 +52,21 @@ def _block(record: dict[str, Any]) -> dict[str, Any]:
         name = f"{line['label']} (control)" if line["control"] else line["label"]
         chances = []
         if pair:
-            chances = [pair["probability_of_improvement"], pair["practically"]["better"], pair["practically"]["equal"]]
+            practically = pair["practically"] or {}
+            chances = [pair["probability_of_improvement"], practically.get("better"), practically.get("equal")]
         rows.append(
             [
                 name,
                 numbers.plain(line["score"]),
                 f"{numbers.plain(line['low'])} to {numbers.plain(line['high'])}",
-                *([f"{chance:.2f}" for chance in chances] or [""] * 3),
+                *(["" if chance is None else f"{chance:.2f}" for chance in chances] or [""] * 3),
             ]
         )
-    left_out = record["left_out"]
+    left_out = ", ".join(record["left_out"])
     return {
         "title": f"{record['budget']}, {record['device']}: {', '.join(record['datasets'])}; {record['seeds']} seeds",
         "rows": rows,
-        "left_out": f"Left out, because they lack a dataset: {', '.join(left_out)}." if left_out else "",
+        "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {left_out}."
+        if left_out
+        else "",
     }

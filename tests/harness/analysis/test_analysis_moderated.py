@@ -101,19 +101,21 @@ def test_samplers_of_one_model_are_compared_within_seeds() -> None:
 def tables(count: int, seeds: int, gaps: Array, kind: str) -> Iterator[tuple[Array, Array]]:
     rng = np.random.default_rng(seeds)
     for _ in range(count):
-        variation = np.full(MODELS, 1 / 3) if kind == "equal" else np.exp(0.4 * rng.standard_normal(MODELS)) / 3
+        models = len(gaps)
+        variation = np.full(models, 1 / 3) if kind == "equal" else np.exp(0.4 * rng.standard_normal(models)) / 3
         if kind == "uneven":
-            variation[:2] *= 3
+            variation[: max(1, models // 4)] *= 3
         width = np.sqrt(np.log1p(variation**2))
-        yield gaps[:, None] * np.exp(width[:, None] * rng.standard_normal((MODELS, seeds))), width
+        yield gaps[:, None] * np.exp(width[:, None] * rng.standard_normal((models, seeds))), width
 
 
 def refusals(count: int, seeds: int, gaps: Any, kind: str = "spread") -> Array:
     """The share of tables in which each model is refused, and last that in which any is."""
-    refused = np.zeros(MODELS + 1)
+    models = len(gaps)
+    refused = np.zeros(models + 1)
     for values, _ in tables(count, seeds, np.asarray(gaps, dtype=np.float64), kind):
-        best = Arms(list(values), np.zeros(MODELS), offset=0.3).not_worse(range(MODELS))[1]
-        out = ~np.isin(np.arange(MODELS), best)
+        best = Arms(list(values), np.zeros(models), offset=0.3).not_worse(range(models))[1]
+        out = ~np.isin(np.arange(models), best)
         refused += [*out, out.any()]
     return refused / count
 
@@ -143,6 +145,12 @@ def test_identical_models_are_seldom_told_apart(seeds: int, most: float, kind: s
     assert refusals(count, seeds, np.ones(MODELS), kind)[-1] <= most + slack
 
 
+@pytest.mark.parametrize("models", [2, 20])
+def test_few_and_many_identical_models_are_seldom_told_apart(models: int) -> None:
+    count, most = 300, 0.10
+    assert refusals(count, 3, np.ones(models))[-1] <= most + 2.5 * np.sqrt(most * (1 - most) / count)
+
+
 @pytest.mark.parametrize(("seeds", "step", "least"), [(3, 3.0, 0.75), (5, 2.0, 0.60)])
 def test_a_model_that_is_clearly_worse_is_told_apart(seeds: int, step: float, least: float) -> None:
     count = 300
@@ -162,6 +170,9 @@ def test_the_error_rates_of_verdicts() -> None:
         rates = {kind: refusals(count, seeds, np.ones(MODELS), kind)[-1] for kind in ("equal", "spread", "uneven")}
         print(f"\n{seeds} seeds, any of eight identical models refused:", rates)
         assert max(rates.values()) <= most + 0.005
+        few = {models: refusals(count // 2, seeds, np.ones(models))[-1] for models in (2, 3, 20)}
+        print(f"{seeds} seeds, any of so many identical models refused:", few)
+        assert max(few.values()) <= 0.10
         inside = {kind: coverage(count // 2, seeds, kind) for kind in ("equal", "spread")}
         print(f"{seeds} seeds, coverage:", inside, "uneven:", coverage(count // 2, seeds, "uneven"))
         assert min(inside.values()) >= 0.93

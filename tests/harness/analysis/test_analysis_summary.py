@@ -163,7 +163,8 @@ def test_a_cost_is_best_only_among_what_is_best_in_quality() -> None:
 
 def test_flags_come_from_the_details() -> None:
     told = json.dumps({"contended": True, "floor_ci": [0.9, 1.3], "base": "discrete", "conditions": "K = 5"})
-    table = summary(row("a", 1.0, details=told), row("b", 1.0, details="{}"), row("c", 1.0, details="not json"))
+    rows = row("a", 1.0, details=told), row("b", 1.0, details="{}"), row("c", 1.0, details="not json")
+    table = summary(*(each | {"group": "sampling"} for each in rows))
     assert table["contended"].to_dict() == {"a": True, "b": False, "c": False}
     assert (table.loc["a", "floor_low"], table.loc["a", "floor_high"]) == (0.9, 1.3)
     assert (table.loc["a", "base"], table.loc["a", "conditions"]) == ("discrete", "K = 5")

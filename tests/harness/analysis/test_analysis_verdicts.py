@@ -132,6 +132,20 @@ def test_likelihood_criteria_name_kind_and_base() -> None:
     assert names == {"likelihood:exact", "likelihood:exact (dequantized)", "likelihood:ode"}
 
 
+def test_two_models_are_compared_at_the_cost_of_what_is_best_in_quality() -> None:
+    rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("b", *FAR, sampler="noise")]
+    rows += [*cost("a", 5), *cost("b", 50), *({**each, "sampler": "noise"} for each in cost("b", 1))]
+    found = {record["criterion"]: record for record in trilemma.compare(pd.DataFrame(rows), "b", "a")}
+    assert found["cost:nfe"]["a"]["sampler"] == "heun"
+    assert found["cost:nfe"]["better"] == "a"
+    disturbed = [each | {"details": json.dumps({"contended": True})} for each in rows]
+    found = {record["criterion"]: record for record in trilemma.compare(pd.DataFrame(disturbed), "b", "a")}
+    assert found["cost:nfe"]["better"] == ""
+    assert "other work ran" in found["cost:nfe"]["note"]
+    with pytest.raises(trilemma.DataError, match="itself"):
+        trilemma.compare(pd.DataFrame(rows), "a", "a")
+
+
 def test_older_results_are_superseded_and_other_sample_sizes_stand_apart() -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *FAR), *seeds("a", 0, 0, 0, superseded=True), *seeds("c", 0, 0, 0, n=50)]
     said = verdict(rows)
@@ -172,6 +186,8 @@ def test_the_summary_over_datasets_orders_models_and_leaves_out_the_incomplete()
     assert (pair["better"], pair["than"]) == ("good", "bad")
     assert pair["probability_of_improvement"] == 1.0
     assert pair["practically"]["better"] > 0.95
+    few = [row for row in rows if row["dataset_id"] in ("data0", "data1")]
+    assert trilemma.overall(pd.DataFrame(few))[0]["pairs"][0]["practically"] is None
     assert trilemma.overall(pd.DataFrame(rows[:6])) == [], "one dataset is no summary"
 
 

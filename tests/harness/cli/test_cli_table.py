@@ -47,6 +47,28 @@ def test_budgets_and_devices_of_one_label_are_lines_that_can_be_told_apart() -> 
     assert "1.5" in line(lines, "vae (20 s, cuda)")
 
 
+def test_conclusions_name_their_dataset_and_their_budget() -> None:
+    first = {"group": "quality", "place": "first"}
+    rows = [row("vae", 1.25, seed=seed, **first) for seed in range(3)]
+    assert printed(*rows)[0] == "Conclusions for ring8"
+    lines = printed(*rows, *(each | {"budget": "20 s"} for each in rows))
+    assert [text for text in lines if text.startswith("Conclusions")] == [
+        "Conclusions for ring8 (10 s, cpu)",
+        "Conclusions for ring8 (20 s, cpu)",
+    ]
+
+
+def test_a_value_that_rounds_to_zero_has_no_sign() -> None:
+    lines = printed(row("vae", -4e-6, ci_low=-3e-4, ci_high=3e-4))
+    assert line(lines, "vae").endswith(" 0.00000 ±0.00030")
+
+
+def test_controls_stand_apart_from_models() -> None:
+    lines = printed(row("gmm", 1.0, control=True), row("vae", 1.25))
+    names = [text.split()[0] for text in lines if text]
+    assert names.index("vae") < names.index("controls:") < names.index("gmm")
+
+
 def test_a_narrow_terminal_folds_long_labels_and_keeps_numbers() -> None:
     label = "model-with-a-name " + "and-an-option=123 " * 5
     lines = printed(row(label, 1.25), row(label, 7.75, metric="recall", title="Recall"), width=60)

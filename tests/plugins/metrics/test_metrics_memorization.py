@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_repeated_points_are_marked(known: Any) -> None:
     assert found.value > 0.05
     assert found.details["pool"] == pytest.approx(10_000, rel=0.5)
     assert found.marks == (), "a stored set of many points is no repetition that matters"
+
+
+def test_a_model_that_replays_some_whole_draws_is_marked(known: Any) -> None:
+    fresh = torch.tensor(known.mixture(np.random.default_rng(9), 1000)).float()
+    evaluation = table_model(known, fresh)
+    order = itertools.cycle([0, 0, 1])
+    evaluation.model.sample = lambda n, ctx: evaluation.model.x[300 * next(order) :][:n]
+    found = known.results(Memorization(SMALL), evaluation)["repeated"]
+    assert found.value == pytest.approx(2 / 3)
+    assert found.marks == ("repeats points: 67% of samples occur more than once",)
 
 
 def test_values_that_repeat_in_real_data_too_are_not_marked(known: Any) -> None:

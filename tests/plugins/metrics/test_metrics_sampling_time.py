@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from torch import Tensor
 
@@ -90,6 +91,23 @@ def test_quantile_intervals_cover() -> None:
         covered += low <= stats.expon.ppf(0.9) <= high
     assert covered / 300 >= 0.92
     assert sampling_time.quantile_interval(np.arange(3.0), 0.9)[1:] == (None, None)
+
+
+def test_a_sampler_that_takes_more_threads_is_marked_and_they_are_given_back(known: Any) -> None:
+    class Greedy(known.Gauss):  # type: ignore[name-defined,misc]
+        def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+            torch.set_num_threads(threads + 1)
+            x: Tensor = super().sample(n, ctx)
+            return x
+
+    threads = torch.get_num_threads()
+    metric = SamplingTime(SamplingTime.Config(seconds=0.01))
+    found = known.results(metric, known.evaluate(Greedy(), known.Normal()))
+    assert torch.get_num_threads() == threads
+    mark = f"changes the number of threads: {threads + 1} instead of {threads}"
+    assert {result.marks for result in found.values()} == {(mark,)}
+    honest = known.results(metric, known.evaluate(known.Gauss(), known.Normal()))
+    assert {result.marks for result in honest.values()} == {()}
 
 
 def test_energy_is_an_estimate_and_only_where_a_power_is_given(known: Any) -> None:

@@ -1,0 +1,153 @@
+"""Conclusions in sentences, and what must not change them: tricks of models and of metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import trilemma
+from trilemma.harness.analysis.moderated import Arms
+from trilemma.harness.analysis.verdicts import CONTROL_LEVEL
+
+NEAR, FAR = (1.0, 1.02, 0.98), (5.0, 5.1, 4.9)
+
+
+def seeds(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
+    """Results of the deciding metric of quality of one model for several seeds."""
+    base = {
+        "model": label, "label": label, "control": False, "dataset_id": "ring8", "budget": "10 s", "device": "cpu",
+        "sampler": "heun", "metric": "energy", "better": "lower", "least": 0.0, "noise": 0.1, "group": "quality",
+        "place": "first", "outcome": "ok", "n": 500, "title": "Energy",
+    }  # fmt: skip
+    rows = []
+    for seed, value in enumerate(values):
+        own = {"cell": f"{label}-{seed}", "seed": seed, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
+        rows.append(base | own | more)
+    return rows
+
+
+def cost(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
+    about = {"metric": "nfe", "title": "NFE", "group": "sampling", "noise": None, "n": None}
+    return seeds(label, *values, **{**about, "ci_low": None, "ci_high": None, **more})
+
+
+def said(*rows: list[dict[str, Any]]) -> dict[str, str]:
+    frame = pd.DataFrame([row for part in rows for row in part])
+    return dict(trilemma.conclusions(trilemma.verdicts(frame)))
+
+
+def best(*rows: list[dict[str, Any]]) -> set[str]:
+    frame = pd.DataFrame([row for part in rows for row in part])
+    (verdict,) = [v for v in trilemma.verdicts(frame) if v["criterion"] == "quality"]
+    return {line["label"] for line in verdict["best"]}
+
+
+def test_a_model_that_varies_too_much_is_not_called_as_good_as_the_best() -> None:
+    steady, wild = seeds("steady", 0.01, 0.011, 0.009), seeds("wild", 0.001, 10, 1000)
+    sentence = said(steady, wild, seeds("far", *NEAR))["Best quality"]
+    assert sentence.endswith("; undecided, because values vary too much: wild [heun] has 337")
+    assert "undecided" not in said(steady, seeds("near", 0.0101, 0.0111, 0.0091))["Best quality"]
+
+
+def test_models_with_failed_seeds_are_named() -> None:
+    fewer = said(seeds("net", *NEAR), seeds("lucky", 0.1, 0.11), seeds("far", *FAR))["Fewer seeds than others"]
+    assert fewer == "lucky (2 of 3, not ranked)"
+    assert said(seeds("net", *NEAR, 1, 1), seeds("b", *NEAR))["Fewer seeds than others"] == "b (3 of 5)"
+    assert "Fewer seeds than others" not in said(seeds("net", *NEAR), seeds("b", *FAR))
+
+
+def test_models_with_another_number_of_points_are_named() -> None:
+    sentences = said(seeds("net", *NEAR), seeds("b", *FAR), seeds("few", 0, 0, 0, n=50))
+    assert sentences["Other numbers of points, not ranked"] == "few [heun]"
+    assert sentences["Best quality"].startswith("net;")
+
+
+def test_the_resolution_is_that_of_models_and_not_of_their_settings() -> None:
+    rows = seeds("net", *NEAR), seeds("b", 1.3, 1.2, 1.4)
+    settings = [seeds("net", *FAR, sampler=f"slow{i}") for i in range(8)]
+    alone = said(*rows)["Resolution"]
+    assert alone.startswith("with 3 seeds, a factor of 1.")
+    few = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([row for part in rows for row in part]))]
+    many = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([r for part in (*rows, *settings) for r in part]))]
+    assert many[0] < 1.1 * few[0]
+
+
+def test_the_only_model_is_called_so_and_the_only_one_that_is_not_marked_too() -> None:
+    assert said(seeds("net", *NEAR))["Best quality"].startswith("net (the only model);")
+    sentences = said(seeds("net", *NEAR), seeds("copier", 0, 0, 0, marks="copies"))
+    assert sentences["Best quality"].startswith("net (the only model that is ranked);")
+    assert sentences["Marked and not ranked"] == "copier"
+
+
+def test_marked_settings_of_a_model_can_be_told_from_the_names_of_models() -> None:
+    rows = seeds("net", *NEAR, sampler="a(x=1, y=2)", marks="repeats"), seeds("net", *NEAR, sampler="b")
+    assert said(*rows, seeds("c", *FAR))["Marked and not ranked"] == "net [a(x=1, y=2)]"
+
+
+def test_costs_that_cannot_be_told_apart_are_given_as_a_range_and_disturbed_ones_with_the_reason() -> None:
+    quality = seeds("a", *NEAR), seeds("b", *NEAR)
+    times = {"metric": "time", "title": "Time", "unit": "s"}
+    visits = [
+        cost(label, values[0], **times, details=json.dumps({"visits": values}))
+        for label, values in (("a", [0.010, 0.012, 0.011]), ("b", [0.011, 0.010, 0.013]))
+    ]
+    assert said(*quality, *visits)["Least Time of these"] == "a [heun] and b [heun]: 10 to 11 ms"
+    disturbed = [cost(label, 1.0, **times, details=json.dumps({"contended": True})) for label in "ab"]
+    assert "other work ran" in said(*quality, *disturbed)["Least Time of these"]
+
+
+@pytest.mark.parametrize("visits", [[0.0, 0.0, 0.0], ["x", "y"], [None, 1]])
+def test_details_that_a_model_writes_do_not_change_what_is_compared(visits: list[Any]) -> None:
+    told = json.dumps({"visits": visits, "contended": True})
+    assert best(seeds("net", *NEAR), seeds("trick", *FAR, details=told)) == {"net"}
+
+
+def test_a_number_of_visits_that_is_no_number_is_no_visit() -> None:
+    rows = cost("net", 3.0, details=json.dumps({"visits": ["x", "y"]}))
+    assert "net" in said(seeds("net", *NEAR), rows)["Least NFE of these"]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+@pytest.mark.parametrize("better", ["lower", "higher"])
+def test_an_infinite_value_of_one_seed_takes_a_model_out(value: float, better: str) -> None:
+    good, other = (NEAR, FAR) if better == "lower" else (FAR, NEAR)
+    odd = (good[0], good[1], value)
+    rows = [*seeds("net", *good), *seeds("b", *other), *seeds("odd", *odd)]
+    rows = [row | {"better": better, "least": None} for row in rows]
+    assert best(rows) == {"net"}
+    summary = trilemma.summary_rows(pd.DataFrame(rows)).set_index("label")
+    assert summary.at["odd", "value"] == value
+
+
+def test_an_interval_without_bounds_is_no_interval() -> None:
+    assert best(seeds("net", *NEAR), seeds("far", *FAR, ci_low=-math.inf, ci_high=math.inf)) == {"net"}
+
+
+@pytest.mark.parametrize("noise", [1e300, math.inf])
+def test_the_noise_of_one_row_does_not_hide_differences(noise: float) -> None:
+    assert best(seeds("net", *NEAR), seeds("far", *FAR, noise=noise)) == {"net"}
+
+
+def test_values_that_do_not_differ_on_the_scale_make_no_common_variance() -> None:
+    arms = Arms([np.array(v) for v in (NEAR, FAR, (2.0, 2.1, 2.2))], np.zeros(3), offset=1e300)
+    assert arms.not_worse([0, 1, 2])[1] == [0, 1, 2]
+    assert arms.prior == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("models", [2, 8])
+def test_a_control_as_good_as_all_models_is_seldom_called_worse(models: int) -> None:
+    """The leader is the best of several models by chance, which must not make it better than the control."""
+    rng = np.random.default_rng(models)
+    count, wrong = 100, 0
+    for _ in range(count):
+        values = np.exp(rng.standard_normal((models + 1, 3)) / 3)
+        rows = [seeds(f"net{i}", *own) for i, own in enumerate(values[1:])]
+        frame = pd.DataFrame([*seeds("gmm", *values[0], control=True), *(row for part in rows for row in part)])
+        (verdict,) = trilemma.verdicts(frame)
+        wrong += not (verdict["controls_level"] or verdict["controls_ahead"])
+    assert wrong / count <= CONTROL_LEVEL + 2.5 * math.sqrt(CONTROL_LEVEL * (1 - CONTROL_LEVEL) / count)
