@@ -6,6 +6,7 @@ The identities of cells and evaluations cover the code that these functions reac
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -138,10 +139,14 @@ def restore(model: Model, prepared: Prepared, state: dict[str, Tensor], device: 
 
 
 def clock_of(device: torch.device) -> Callable[[], float]:
-    """The clock of budgets: CPU seconds of this process, or synchronized wall seconds on a GPU."""
+    """The clock of budgets: CPU seconds of this process and its ended children; synchronized wall seconds on a GPU."""
 
     def gpu_seconds() -> float:
         torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    return gpu_seconds if device.type == "cuda" else time.process_time
+    def cpu_seconds() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.process_time() + children.ru_utime + children.ru_stime
+
+    return gpu_seconds if device.type == "cuda" else cpu_seconds
