@@ -208,7 +208,7 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
     return Cell(
         value=shown,
         half=plus_minus,
-        about="" if column.about else row.conditions,
+        about=row.conditions if column.kind and not column.about else "",
         best=bool(row.best),
         notes=notes,
         sort=value,

@@ -13,7 +13,7 @@ from pydantic import Field
 import trilemma
 
 from .samples import DrawsConfig, check_pair, squared_distances
-from .two_sample import TwoSample, summary
+from .two_sample import READABLE_UP_TO, TwoSample, summary
 
 Array = NDArray[np.float64]
 
@@ -64,8 +64,18 @@ class KdeNll(TwoSample):
     name = "kde_nll"
     floor_budget = 1e6
     quantities = (
-        trilemma.Quantity(name="kde_nll", title="KDE NLL", unit="nats", group="likelihood", place="more"),
-        trilemma.Quantity(name="kde_nll_excess", title="KDE NLL excess", unit="nats", group="likelihood", place="more"),
+        # Above ten dimensions a kernel density estimate prefers samples that are too narrow (see the metric cards).
+        trilemma.Quantity(
+            name="kde_nll", title="KDE NLL", unit="nats", group="likelihood", place="more", most_dim=READABLE_UP_TO
+        ),
+        trilemma.Quantity(
+            name="kde_nll_excess",
+            title="KDE NLL excess",
+            unit="nats",
+            group="likelihood",
+            place="more",
+            most_dim=READABLE_UP_TO,
+        ),
     )
 
     class Config(DrawsConfig):
