@@ -143,7 +143,7 @@ def test_values_that_do_not_differ_on_the_scale_make_no_common_variance() -> Non
 def test_a_control_as_good_as_all_models_is_seldom_called_worse(models: int) -> None:
     """The leader is the best of several models by chance, which must not make it better than the control."""
     rng = np.random.default_rng(models)
-    count, wrong = 100, 0
+    count, wrong = 60, 0
     for _ in range(count):
         values = np.exp(rng.standard_normal((models + 1, 3)) / 3)
         rows = [seeds(f"net{i}", *own) for i, own in enumerate(values[1:])]

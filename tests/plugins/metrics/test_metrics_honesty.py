@@ -106,7 +106,7 @@ def cases() -> Iterator[Any]:
     for metric in COMPARING:
         heavy = metric.name in ("sinkhorn", "c2st")
         for d, n in product((2, 8, 64), (500, 2000)):
-            yield case(metric, d, n, slow=heavy or n == 2000)
+            yield case(metric, d, n, slow=heavy or n == 2000 or d == 8)
         for d in (2, 64) if heavy else ():
             yield case(metric, d, 200, slow=False)
 
