@@ -33,7 +33,7 @@ def points_for(evaluation: trilemma.Evaluation, most: int, budget: float) -> int
     It is at most 2,000 if the operations of the sampler cannot be observed.
     """
     try:
-        work = getattr(evaluation, "work", None)
+        work = evaluation.work
     except trilemma.UnsupportedError:
         return min(_UNKNOWN_POINTS, most)
     return most if not work else int(np.clip(budget / work, min(_LEAST_POINTS, most), most))
