@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .aggregates import interquartile_mean, probability_of_improvement, stratified_interval
-from .arenas import Arena, arenas, deciding_metric
+from .arenas import Arena, deciding_metric
 from .moderated import LEAST_SEEDS
-from .summary import summary_rows
+from .summary import judged_summary
 
 Array = NDArray[np.float64]
 DRAWS = 4000
@@ -38,9 +38,8 @@ def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
     Marked rows and controls that get the true distribution are left out.
     """
-    table = summary_rows(frame)
+    table, judged = judged_summary(frame)
     numbers = table[table["metric"] != ""]
-    judged = arenas(table)
     found = []
     for (budget, device), rows in numbers.groupby(["budget", "device"], sort=False):
         deciding = []

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from ..contracts.result import COSTS, GROUPS
-from .arenas import RUN, arenas
+from .arenas import RUN, Arena, arenas
 from .frames import told, uniform_frame
 
 COLUMNS = [
@@ -59,6 +59,11 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       are left out, because a newer result of the same model, options, dataset, seed and budget takes their place.
     - A failed cell or evaluation is a row with metric `""`, value NaN, and its outcome, phase, elapsed and message.
     """
+    return judged_summary(frame)[0]
+
+
+def judged_summary(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Arena]]:
+    """The rows of `summary_rows` with the arenas in which they were judged."""
     rows = uniform_frame(frame)
     rows = rows[~rows["superseded"]]
     parts = [_numbers(rows), _failures(rows)]
@@ -75,7 +80,8 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
         table[name] = False
     for name in ("values", "value_seeds", "marked"):
         table[name] = [value if isinstance(value, tuple) else () for value in table[name]]
-    for arena in arenas(table):
+    judged = arenas(table)
+    for arena in judged:
         for row, (low, high) in arena.intervals().items():
             for name, value in (("low", low), ("high", high), ("half", (high - low) / 2), ("interval", "seeds")):
                 table.at[row, name] = value
@@ -83,7 +89,9 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
         table.loc[arena.apart, "apart"] = True
         if arena.leader is not None:
             table.loc[arena.leader, "leader"] = True
-    return table
+    for arena in judged:
+        arena.table = table.loc[arena.table.index]
+    return table, judged
 
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:

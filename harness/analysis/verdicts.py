@@ -10,11 +10,11 @@ import pandas as pd
 
 from ..contracts.result import COSTS
 from ..errors import DataError
-from .arenas import CONTENDED, PLACE, Arena, arenas, deciding_metric, names
+from .arenas import CONTENDED, PLACE, Arena, deciding_metric, names
 from .frames import uniform_frame
 from .moderated import LEAST_SEEDS, holm
 from .pareto import front_membership
-from .summary import summary_rows
+from .summary import judged_summary
 
 Verdict = dict[str, Any]
 
@@ -54,9 +54,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
     older: dict[Any, list[str]] = {}
     for key, group in rows[rows["superseded"] & (rows["metric"] != "")].groupby(PLACE, sort=False):
         older[key] = sorted(set(group["label"]))
-    table = summary_rows(rows)
+    table, judged = judged_summary(rows)
     found = []
-    judged = arenas(table)
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
         quality = next((arena for name, arena in _criteria(group, here) if name == "quality"), None)
@@ -79,7 +78,7 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     they cannot be told apart; `note` says why if nothing may be concluded. Variances are moderated across all models of
     the table. Raises DataError if a label is not in the frame, if both are one, or if no criterion has values of both.
     """
-    table = summary_rows(frame)
+    table, judged = judged_summary(frame)
     if a == b:
         raise DataError(f"'{a}' is compared with itself: give two models")
     for label in (a, b):
@@ -87,7 +86,6 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
             known = ", ".join(sorted(set(table["label"])))
             raise DataError(f"the results hold no model '{label}'; they hold {known}")
     found = []
-    judged = arenas(table)
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
         shown: dict[str, str] = {}
