@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..planning.cell import Cell, data_id, plan
+from ..planning.cell import Cell, cell_job, data_id, plan
 from ..planning.resolve import Choice, Resolved
 from ..planning.suite import Limits
 from ..plugins import Registry
@@ -177,13 +177,7 @@ class Runner:
         self._observe("cell_started", path=self.store.path, cell=cell.describe())
         job = {
             "kind": "cell",
-            "id": cell.id,
-            "cell": cell.describe(),
-            "model": asdict(cell.model),
-            "dataset": asdict(cell.dataset),
-            "data_sha256": cell.data_sha256,
-            "seed": cell.seed,
-            "budget": cell.budget,
+            **cell_job(cell),
             "train": todo.train,
             "replay": todo.replay,
             "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],

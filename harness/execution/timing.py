@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..planning.cell import Cell, PlannedEvaluation
+from ..planning.cell import Cell, PlannedEvaluation, cell_job
 from ..planning.suite import Limits, Timing
 from ..store.store import Store
 from .outcomes import ended_badly, failure
@@ -186,13 +186,7 @@ class TimingPhase:
         remaining = self.timing.rounds - min(len(each.visits) for each in settings)
         return {
             "kind": "timing",
-            "id": cell.id,
-            "cell": cell.describe(),
-            "model": asdict(cell.model),
-            "dataset": asdict(cell.dataset),
-            "data_sha256": cell.data_sha256,
-            "seed": cell.seed,
-            "budget": cell.budget,
+            **cell_job(cell),
             "replay": record.get("trace"),
             "evaluations": [asdict(each.planned) for each in settings],
             "rounds": 1 if record.get("checkpoint") else remaining,

@@ -79,6 +79,19 @@ class Cell:
         return record
 
 
+def cell_job(cell: Cell) -> dict[str, Any]:
+    """What the process of a cell has to know of it, for training, evaluation and timing alike."""
+    return {
+        "id": cell.id,
+        "cell": cell.describe(),
+        "model": asdict(cell.model),
+        "dataset": asdict(cell.dataset),
+        "data_sha256": cell.data_sha256,
+        "seed": cell.seed,
+        "budget": cell.budget,
+    }
+
+
 def data_id(dataset: Choice) -> str:
     """Identity of a dataset with its options, before its content is known."""
     return content_id({"dataset": _class(dataset), "stamp": dataset.stamp})
