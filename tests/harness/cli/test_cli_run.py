@@ -25,16 +25,16 @@ def test_a_wrong_suite_exits_2_and_lists_every_mistake(tmp_path: Path, command: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_prints_a_table_and_writes_the_report(finished: Path, command: Command, tiny_file: Path) -> None:
-    result = command("run", tiny_file, "--out", finished)
+def test_a_run_prints_a_table_and_writes_the_report(finished_copy: Path, command: Command, tiny_file: Path) -> None:
+    result = command("run", tiny_file, "--out", finished_copy)
     assert result.exit_code == 0
     for expected in ("ring8", "realnvp(transforms=2)", "realnvp(transforms=3)", "gaussian"):
         assert expected in result.stdout
-    assert {"report.html", "report.md", "results.csv", "run.json"} <= {file.name for file in finished.iterdir()}
+    assert {"report.html", "report.md", "results.csv", "run.json"} <= {file.name for file in finished_copy.iterdir()}
 
 
-def test_json_on_standard_output_is_strict(finished: Path, command: Command, tiny_file: Path) -> None:
-    result = command("run", tiny_file, "--out", finished, "--json")
+def test_json_on_standard_output_is_strict(finished_copy: Path, command: Command, tiny_file: Path) -> None:
+    result = command("run", tiny_file, "--out", finished_copy, "--json")
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
