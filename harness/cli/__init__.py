@@ -29,6 +29,7 @@ Examples:
         "card": "trilemma.harness.cli.card:card",
         "plugins": "trilemma.harness.cli.inspect:plugins",
         "doctor": "trilemma.harness.cli.doctor:doctor",
+        "gc": "trilemma.harness.cli.gc:gc",
         "completion": "trilemma.harness.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -1,4 +1,4 @@
-"""The command `trilemma doctor`, which checks the machine and the installation."""
+"""The command `trilemma doctor`, which checks the machine and the installation, or a run directory."""
 
 from __future__ import annotations
 
@@ -6,27 +6,53 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 
 import click
 
 from ..execution.environment import available_cores, cpu_name, environment
 from ..plugins import Registry
+from ..store.repair import repair as repaired
+from ..store.store import Store
+from ..store.survey import Finding, survey
 from .options import json_option
 from .output import echo_json
+
+LISTED = 5
+"""Findings of one kind that are shown. The others are counted."""
+
+MARKS = {"ok": ("ok  ", "green"), "damaged": ("FAIL", "red")}
+NOTE = ("note", "yellow")
 
 
 @click.command(
     epilog="""\b
 Examples:
   trilemma doctor
-  trilemma doctor --json
+  trilemma doctor runs/quick
+  trilemma doctor runs/quick --repair
+  trilemma doctor runs/quick --json
 """
 )
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path())
+@click.option("--repair", is_flag=True, help="Set damage aside, and restore run.json and the marker of DIR.")
 @json_option
-def doctor(as_json: bool) -> None:
-    """Check this machine and this installation. The exit code is 1 if a run could not work here."""
+def doctor(directory: str | None, repair: bool, as_json: bool) -> None:
+    """Check this machine and this installation, or every file of the run directory DIR.
 
+    In a run directory the checksum of every file is checked. Nothing is changed without --repair. With it, what is
+    damaged is moved to DIR/aside, so that the next run computes it again, run.json is restored from its copy or from the
+    records of the cells, and what killed runs left is deleted. Files that trilemma did not write are never changed.
+
+    The exit code is 1 if a run could not work here, or if anything in DIR is damaged.
+    """
+    if directory is not None:
+        _check_directory(directory, repair, as_json)
+        return
+    if repair:
+        raise click.UsageError("--repair needs a run directory: trilemma doctor DIR --repair")
     checks = []
     for name, check in CHECKS.items():
         try:
@@ -38,10 +64,44 @@ def doctor(as_json: bool) -> None:
         echo_json(checks)
     else:
         for row in checks:
-            mark = click.style("ok  ", fg="green") if row["ok"] else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {row['check']}: {row['detail']}")
+            _echo("ok" if row["ok"] else "damaged", f"{row['check']}: {row['detail']}")
     if not all(row["ok"] for row in checks):
         sys.exit(1)
+
+
+def _echo(state: str, text: str) -> None:
+    mark, color = MARKS.get(state, NOTE)
+    click.echo(f"{click.style(mark, fg=color)} {text}")
+
+
+def _check_directory(directory: str, repair: bool, as_json: bool) -> None:
+    store = Store(directory)
+    done = repaired(store) if repair else []
+    found = survey(store.path)
+    if as_json:
+        rows = [asdict(finding) for finding in found.findings]
+        echo_json({"path": str(store.path), "damaged": found.damaged, "repaired": done, "findings": rows})
+    else:
+        for line in done:
+            click.echo(f"{click.style('done', fg='cyan')} {line}")
+        _show(found.findings)
+        if found.damaged and not repair:
+            click.echo(f"`trilemma doctor {directory} --repair` sets the damage aside and restores the rest", err=True)
+    if found.damaged:
+        sys.exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    """Print a line for each finding that is damage, and for the first few of every other kind."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for finding in findings:
+        kind = (finding.state, finding.place.partition("/")[0] if "/" in finding.place else "", finding.detail)
+        seen[kind] += 1
+        if finding.state == "damaged" or seen[kind] <= LISTED:
+            _echo(finding.state, f"{finding.place}: {finding.detail}")
+    for (state, place, detail), number in seen.items():
+        if state != "damaged" and number > LISTED:
+            _echo(state, f"{place or 'files'}: {number - LISTED} more: {detail}")
 
 
 def _python() -> tuple[bool, str]:

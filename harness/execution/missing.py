@@ -1,30 +1,60 @@
-"""What a run has to do: the cells, evaluations and times that the store does not hold."""
+"""What a run has to do: the cells, evaluations and times that the store does not hold, or holds damaged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from ..planning.cell import Cell
+from ..store.records import Examined
 from ..store.store import Store
 from .progress import Todo
 
+THREADS = 4
+"""Checksums of large files are computed at the same time."""
 
-def missing(store: Store, cells: Iterable[Cell], *, rerun: bool = False) -> list[Todo]:
+
+def missing(
+    store: Store, cells: Iterable[Cell], *, rerun: bool = False, message: Callable[[str], None] = lambda text: None
+) -> list[Todo]:
     """What is missing in the store, for each cell that lacks anything. What failed is tried again.
 
-    With `rerun`, everything is.
+    With `rerun`, everything is. Every file of these cells is checked in full. What is damaged counts as missing, and
+    `message` is told of it; if this process holds the store for a run, it is set aside too.
     """
-    return [todo for cell in cells if (todo := _missing(store, cell, rerun)) is not None]
+    found = []
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
+        for todo, damaged in pool.map(lambda cell: _missing(store, cell, rerun), list(cells)):
+            for kind, id, examined in damaged:
+                message(_set_aside(store, kind, id, examined))
+            if todo is not None:
+                found.append(todo)
+    return found
 
 
-def _missing(store: Store, cell: Cell, rerun: bool) -> Todo | None:
-    record = store.record("cells", cell.id)
-    evaluations = {planned.id: store.record("evaluations", planned.id) for planned in cell.evaluated}
-    timings = {planned.id: store.record("evaluations", planned.id) for planned in cell.timed}
+_Damaged = list[tuple[str, str, Examined]]
+
+
+def _missing(store: Store, cell: Cell, rerun: bool) -> tuple[Todo | None, _Damaged]:
+    """What is missing of one cell, and what of it is damaged."""
+    trained = store.examine("cells", cell.id, full=True)
+    evaluated = {planned.id: store.examine("evaluations", planned.id, full=True) for planned in cell.evaluations}
+    damaged = [("cells", cell.id, trained)] if trained.problem else []
+    damaged += [("evaluations", id, examined) for id, examined in evaluated.items() if examined.problem]
+    if trained.record is None and "seconds" in cell.budget:
+        # How many steps it took is lost, so it will be another training, to which these results do not belong.
+        stale = Examined(None, "its training is lost")
+        damaged += [("evaluations", id, stale) for id, examined in evaluated.items() if examined.whole is not None]
+    return _todo(cell, trained, evaluated, rerun), damaged
+
+
+def _todo(cell: Cell, trained: Examined, evaluated: dict[str, Examined], rerun: bool) -> Todo | None:
+    evaluations = {planned.id: evaluated[planned.id].whole for planned in cell.evaluated}
+    timings = {planned.id: evaluated[planned.id].whole for planned in cell.timed}
     everything = tuple(evaluations), tuple(timings)
+    record = trained.record
     if record is None:
-        return Todo(cell, True, *everything, "new")
+        return Todo(cell, True, *everything, f"training: {trained.problem}" if trained.problem else "new")
     if rerun:
         return Todo(cell, True, *everything, "asked to repeat", record.get("trace"))
     if record["outcome"] not in ("ok", "unsupported"):
@@ -35,16 +65,28 @@ def _missing(store: Store, cell: Cell, rerun: bool) -> Todo | None:
         for id, stored in timings.items()
         if stored is None or stored["outcome"] != "ok" or not stored.get("complete")
     )
+    if trained.problem:  # the same training again gives the same model, so the results that are stored stay
+        return Todo(cell, True, lacks, untimed, f"training: {trained.problem}", record.get("trace"))
     if record["outcome"] != "ok" or not (lacks or untimed):
         return None
-    what, stored = (
-        ("evaluation", [evaluations[id] for id in lacks]) if lacks else ("timing", [timings[id] for id in untimed])
-    )
-    return Todo(cell, False, lacks, untimed, _why(what, stored), record.get("trace"))
+    what, ids = ("evaluation", lacks) if lacks else ("timing", untimed)
+    return Todo(cell, False, lacks, untimed, _why(what, [evaluated[id] for id in ids]), record.get("trace"))
 
 
-def _why(what: str, stored: list[dict[str, Any] | None]) -> str:
-    failed = sorted({record["outcome"] for record in stored if record and record["outcome"] != "ok"})
+def _why(what: str, stored: list[Examined]) -> str:
+    if problems := [examined.problem for examined in stored if examined.problem]:
+        return f"{what}: {problems[0]}"
+    records = [examined.record for examined in stored]
+    failed = sorted({record["outcome"] for record in records if record and record["outcome"] != "ok"})
     if failed:
         return f"{what} ended as {', '.join(failed)} last time"
-    return f"{what} was interrupted last time" if any(stored) else f"new {what}s"
+    return f"{what} was interrupted last time" if any(records) else f"new {what}s"
+
+
+def _set_aside(store: Store, kind: str, id: str, examined: Examined) -> str:
+    """Set damage aside, if the store is held. Returns what to say of it."""
+    said = f"{store.path / kind / id}: {examined.problem}"
+    if not store.held:
+        return f"{said}; a run will compute it again"
+    kept = store.set_aside(kind, id, examined)
+    return f"{said}; it is computed again" + (f", and what was there is kept in {kept}" if kept else "")

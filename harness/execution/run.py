@@ -96,7 +96,7 @@ class Runner:
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
         """What is missing in the store. What failed is tried again."""
-        return missing(self.store, cells, rerun=self.rerun)
+        return missing(self.store, cells, rerun=self.rerun, message=self.progress.message)
 
     # Execution
 

@@ -183,13 +183,15 @@ class CellWorker:
         return trained.training
 
     def _restore(self, model: Model, commit: bool = True) -> tuple[TrainingRecord, bool]:
-        """Restore the model from its checkpoint. Without a checkpoint, train again with the same seed and steps.
+        """Restore the model from its checkpoint. Without one, or with a damaged one, train again, with the same steps.
 
         Returns the record of the training, and whether the model was trained again.
         """
         record = self.store.record("cells", self.job["id"])
         state = self.store.tensors("cells", self.job["id"], "model")
         if record is None or state is None:
+            if record is None or record.get("checkpoint"):
+                print("the checkpoint is missing or damaged; training again")  # into the log of the cell
             return self._train(model, commit), True
         restore(model, self.prepared, state, self.device)
         return TrainingRecord(**record["training"]), False

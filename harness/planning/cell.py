@@ -76,6 +76,7 @@ class Cell:
         """The cell as a JSON-able record, for the store and for observers."""
         record = asdict(self)
         record["label"] = self.label
+        record["data_id"] = data_id(self.dataset)
         return record
 
 

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 from ..errors import StoreError
-from .files import read_json, write_json
-from .records import FORMAT, read_run
+from .aside import ASIDE, children, is_file, is_folder
+from .files import FORMAT, DamagedError, read_json, read_sealed, write_sealed
+from .listing import COPY, LIST, read_run
+from .records import RECORD
 
 MARKER = "trilemma.json"
 FOLDERS = ("cells", "evaluations", "data", "logs", "tmp")
@@ -26,7 +28,7 @@ def claim_directory(path: Path, *, of: Path | None = None) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not (path / MARKER).exists():
-            write_json(path / MARKER, {"format": FORMAT, "about": "this directory is written by trilemma"})
+            write_marker(path)
     except OSError as error:
         raise StoreError(f"directory {path} cannot be written: {error}; {_OTHER}") from None
 
@@ -51,7 +53,7 @@ def check_claim(path: Path) -> None:
         f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
         f"nothing in it was changed; {_OTHER}",
     )
-    for name in FOLDERS:
+    for name in (*FOLDERS, ASIDE):
         if (path / name).is_symlink():
             raise StoreError(f"{path / name} is a link, which trilemma does not follow; remove it")
     read_run(path)
@@ -68,21 +70,54 @@ def _check_new(path: Path) -> None:
         raise StoreError(f"directory {path} cannot be made: {above} cannot be written; {_OTHER}")
 
 
+def write_marker(path: Path) -> None:
+    """Write the marker of a run directory. Raises WriteError."""
+    write_sealed(path / MARKER, {"format": FORMAT, "about": "this directory is written by trilemma"})
+
+
+def marker_problem(path: Path) -> str:
+    """What is wrong with the marker of a directory, such as `is missing` or `has the format 2`; empty if nothing is."""
+    try:
+        read_sealed(path / MARKER)
+    except FileNotFoundError:
+        return "is missing"
+    except DamagedError as damage:
+        return str(damage)
+    return ""
+
+
 def check_marker(path: Path, otherwise: str) -> None:
     """Check that trilemma made the directory. Raises StoreError, with the message `otherwise` if nothing says more."""
-    marker = path / MARKER
-    record = None if marker.is_symlink() else read_json(marker)
-    if record is not None and record.get("format") == FORMAT:
+    problem = marker_problem(path)
+    if not problem:
         return
-    if record is not None:
-        found = record.get("format")
+    if problem.startswith("has the format"):
         raise StoreError(
-            f"{path} has the format {found}, but this version of trilemma reads and writes format {FORMAT}; "
-            "choose another directory"
+            f"{path} {problem}, but this version of trilemma reads and writes format {FORMAT}; choose another directory"
         )
-    if "cells" in (read_json(path / "run.json") or {}):
+    if is_ours(path):
+        raise StoreError(f"the marker {path / MARKER} {problem}; `trilemma doctor {path} --repair` restores it")
+    if problem == "is missing" and "cells" in (read_json(path / LIST) or {}):
         raise StoreError(
             f"{path} was written by trilemma 0.1, whose run directories have no marker ({MARKER}) and identify cells "
             f"in another way, so this version neither reads nor changes it; {_OTHER}"
         )
     raise StoreError(otherwise)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a directory is a run directory of this format, also where its marker is lost or damaged.
+
+    Then its run.json, the copy of it, or a record of a folder is whole.
+    """
+    if not marker_problem(path):
+        return True
+    folders = (folder for kind in ("cells", "evaluations", "data") for folder in children(path / kind))
+    records = (folder / RECORD for folder in folders if is_folder(folder))
+    for file in (path / LIST, path / COPY, *(record for record in records if is_file(record))):
+        try:
+            read_sealed(file)
+        except (FileNotFoundError, DamagedError):
+            continue
+        return True
+    return False

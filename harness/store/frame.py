@@ -29,8 +29,9 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     """Load the results of all runs into a run directory, one row per cell, sampler setting and metric.
 
     A cell or evaluation that failed is one row with `metric` None, and its outcome, phase and message. If it has not
-    run, because a run was interrupted, its outcome is `interrupted`. A metric that is not defined for a model is a row
-    with outcome `unsupported`. The column `selected` marks the rows that the latest run selected.
+    run, because a run was interrupted, or if it is damaged in the store, its outcome is `interrupted`. A metric that is
+    not defined for a model is a row with outcome `unsupported`. The column `selected` marks the rows that the latest
+    run selected.
 
     A row is superseded if there is a newer one of the same model, options, dataset, seed, budget, device, sampler
     setting and metric, because code, data or the options of the metric have changed. What has not run supersedes only
@@ -80,7 +81,7 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "_stored": record is not None,
     }
     if record is None or record["outcome"] != "ok":
-        yield base | _ending(record)
+        yield base | (_ending(record) if record else _pending(store, "cells", cell["id"]))
         return
     base["steps"] = record["training"]["steps"]
     for planned in cell["evaluations"]:
@@ -110,7 +111,7 @@ def _evaluation_rows(
     all_later = {"superseded": {metric["name"] for metric in planned["metrics"]} <= later}
     found = store.record("evaluations", planned["id"])
     if found is None:
-        yield here | _ending(None) | all_later
+        yield here | _pending(store, "evaluations", planned["id"]) | all_later
         return
     here["nfe"] = found["nfe"]
     for result in found["results"]:
@@ -141,7 +142,12 @@ def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) 
     }
 
 
-def _ending(record: dict[str, Any] | None) -> dict[str, Any]:
-    if record is None:
-        return {"outcome": "interrupted", "phase": "start", "message": "not run yet; run the same command again"}
+def _ending(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in ("outcome", "phase", "elapsed", "message")}
+
+
+def _pending(store: Store, kind: str, id: str) -> dict[str, Any]:
+    """The ending of what has no record that can be used."""
+    problem = store.examine(kind, id).problem
+    found = f"{kind}/{id}: {problem}" if problem else "not run yet"
+    return {"outcome": "interrupted", "phase": "start", "message": f"{found}; run the same command again"}

@@ -1,76 +1,108 @@
-"""What is read from a run directory: which run.json and which record holds everything that trilemma needs of it."""
+"""The folders of a run directory: what a whole one holds, and how it is checked.
+
+A folder holds record.json, which is sealed, and files of tensors. The record lists these files with size and checksum.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
-from .files import read_json
+from .files import DamagedError, checksum, read_sealed
 
-FORMAT = 2
-_CELL = {"id", "model", "dataset", "seed", "budget", "device", "data_id", "evaluations", "run"}
-_MODEL = {"name", "label", "control", "family", "pictured", "config", "provenance"}
+RECORD = "record.json"
 _ENDING = {"outcome", "phase", "elapsed", "message"}
 
 
-def read_run(path: Path) -> dict[str, Any] | None:
-    """The content of run.json in the directory `path`; None if there is no such file.
+@dataclass(frozen=True)
+class Examined:
+    """What was found in one folder.
 
-    Raises StoreError for a file that cannot be read, because it is damaged or of another version. It is the only list
-    of the cells of earlier runs, so it is never replaced.
+    `record` is what record.json says. It is None if there is none, or if it is damaged. `problem` says what is wrong in
+    the folder, and is empty for a folder that is whole or absent. `files` are the files that are damaged or missing.
     """
-    file = path / "run.json"
-    if not os.path.lexists(file):
-        return None
-    record = read_json(file)
-    if record is None:
-        wrong = "is damaged or cannot be read"
-    elif record.get("format") != FORMAT:
-        wrong = f"has the format {record.get('format')}, but this version of trilemma reads and writes format {FORMAT}"
-    elif not _is_run(record):
-        wrong = "is damaged (entries are missing)"
-    else:
-        return record
-    raise StoreError(
-        f"{file} {wrong}. It lists the cells of all runs into this directory, so it was not changed. Restore it from a "
-        "copy, or move it away: then the next run makes a new one, in which only the cells of that run are listed "
-        "(finished cells are found again and not trained again)"
-    )
+
+    record: dict[str, Any] | None
+    problem: str = ""
+    files: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> dict[str, Any] | None:
+        """The record, if nothing in the folder is damaged or missing."""
+        return None if self.problem else self.record
 
 
-def is_complete(kind: str, record: dict[str, Any]) -> bool:
-    """Whether the record of a folder of this kind (`cells`, `evaluations`, `data`) has the entries that are read."""
+def examine(folder: Path, kind: str, *, full: bool) -> Examined:
+    """Check a folder of a kind (`cells`, `evaluations`, `data`).
+
+    The checksum of the record is always checked. The files that it lists are checked for their size, and, with `full`,
+    for their checksum. Raises nothing.
+    """
+    try:
+        mode = folder.lstat().st_mode
+    except OSError as error:
+        return Examined(None, "" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error.strerror})")
+    if not stat.S_ISDIR(mode):
+        what = "a link, which trilemma does not follow" if stat.S_ISLNK(mode) else "not a folder"
+        return Examined(None, f"it is {what}")
+    try:
+        record = read_sealed(folder / RECORD)
+        if not _is_complete(kind, record):
+            raise DamagedError("is damaged (entries are missing)")
+    except FileNotFoundError:
+        return Examined(None, f"{RECORD} is missing", (RECORD,))
+    except DamagedError as damage:
+        return Examined(None, f"{RECORD} {damage}", (RECORD,))
+    wrong = {name: said for name, entry in record["files"].items() if (said := _wrong(folder / name, entry, full))}
+    return Examined(record, "; ".join(f"{name} {said}" for name, said in wrong.items()), tuple(wrong))
+
+
+def entry_of(file: Path) -> dict[str, Any]:
+    """What a record says of a file: its size in bytes and its checksum."""
+    return {"size": file.stat().st_size, "sha256": checksum(file)}
+
+
+def _wrong(file: Path, entry: dict[str, Any], full: bool) -> str:
+    """What is wrong with a file that a record lists; empty if nothing is."""
+    try:
+        found = os.lstat(file)
+        if stat.S_ISREG(found.st_mode) and found.st_size != entry["size"]:
+            return f"is damaged (it has {found.st_size} bytes instead of {entry['size']})"
+        if not stat.S_ISREG(found.st_mode) or full:
+            return "" if checksum(file) == entry["sha256"] else "is damaged (its checksum does not match)"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    except DamagedError as damage:
+        return str(damage)
+    return ""
+
+
+def _is_complete(kind: str, record: dict[str, Any]) -> bool:
+    """Whether a record has the entries that are read."""
+    files = record.get("files")
+    if not isinstance(files, dict) or not all(has(entry, {"size", "sha256"}) for entry in files.values()):
+        return False
     if kind == "cells":
-        return _has(record, _ENDING) and (record["outcome"] != "ok" or _has(record.get("training"), {"steps"}))
+        return has(record, _ENDING) and (record["outcome"] != "ok" or has(record.get("training"), {"steps"}))
     if kind == "evaluations":
         return (
-            _has(record, {*_ENDING, "nfe"})
-            and _all_have(record.get("results"), {"metric", "value", "details", "computed_by"})
-            and _all_have(record.get("not_computed"), {*_ENDING, "metric"})
+            has(record, {*_ENDING, "nfe"})
+            and all_have(record.get("results"), {"metric", "value", "details", "computed_by"})
+            and all_have(record.get("not_computed"), {*_ENDING, "metric"})
         )
     return True
 
 
-def _is_run(record: dict[str, Any]) -> bool:
-    return (
-        bool(record.get("runs"))
-        and _all_have(record["runs"], {"suite", "environment"})
-        and _all_have(record.get("cells"), _CELL)
-        and all(
-            _has(cell["model"], _MODEL)
-            and _has(cell["dataset"], {"name", "label"})
-            and (_has(cell["budget"], {"steps"}) or _has(cell["budget"], {"seconds"}))
-            and _all_have(cell["evaluations"], {"id", "run", "sampler", "metrics"})
-            for cell in record["cells"]
-        )
-    )
-
-
-def _has(value: Any, keys: set[str]) -> bool:
+def has(value: Any, keys: set[str]) -> bool:
+    """Whether a value is a record with these keys."""
     return isinstance(value, dict) and keys <= value.keys()
 
 
-def _all_have(values: Any, keys: set[str]) -> bool:
-    return isinstance(values, list) and all(_has(value, keys) for value in values)
+def all_have(values: Any, keys: set[str]) -> bool:
+    """Whether a value is a list of records with these keys."""
+    return isinstance(values, list) and all(has(value, keys) for value in values)

@@ -1,45 +1,50 @@
 """The run directory: one folder per trained cell and per evaluation, each written completely or not at all.
 
     trilemma.json             the marker, which says that the directory belongs to trilemma
-    run.json                  every run into this directory (suite, environment), and all planned cells
+    run.json                  every run into this directory (suite, environment), and all planned cells; run.json.bak
     cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors
     data/<id>/                record.json (card), test.safetensors
     logs/<cell id>.log        the output of the process of the cell; timing-<cell id>.log, of the latest that timed it
+    aside/<kind>-<id>-<n>/    damaged folders and files, which were computed again
 
-Only JSON and safetensors are written and read; nothing is unpickled.
+Only JSON and safetensors are written and read; nothing is unpickled. Every JSON file holds its own checksum, and
+record.json the checksums of the files beside it. They are checked when read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
+from .aside import clear_leftovers, foreign, set_aside
 from .claim import FOLDERS, MARKER, check_marker, claim_directory
-from .files import flush, read_json, write_json
-from .records import FORMAT, is_complete, read_run
+from .files import FORMAT, DamagedError, WriteError, flush, read_file, write_sealed
+from .listing import LIST, read_run, write_list
+from .records import RECORD, Examined, entry_of, examine
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_OWN_TEMPORARY = re.compile(r"job-(timing-)?[0-9a-f]{20}|(old-)?(cells|evaluations|data)-[\w-]+-\d+")
-
 
 class Store:
-    """A run directory. Reading never changes it. Folders that are incomplete or unreadable count as absent."""
+    """A run directory. Reading never changes it. Folders that are incomplete, damaged or unreadable count as absent."""
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         # A link to a whole run directory is followed. A link that leads nowhere is kept, for the check to refuse it.
         self.path = path.resolve() if path.is_symlink() and path.exists() else path
+        self.held = False
+        """Whether this process has locked the directory for a run, and so may move what is damaged."""
 
     # Writing
 
@@ -54,8 +59,23 @@ class Store:
         try:
             for name in FOLDERS:
                 (self.path / name).mkdir(exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            lock = os.fdopen(os.open(self.path / ".lock", flags, 0o644), "a")
+        except OSError as error:
+            raise StoreError(
+                f"run directory {self.path} cannot be written: {error}; choose another with --out"
+            ) from None
+        with self.locked():
+            clear_leftovers(self.path)
+            yield
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the directory, and nothing else. Raises StoreError if another run uses it, or if it cannot be written.
+
+        The lock ends with the process that holds it, so a lock file that a killed run left is harmless.
+        """
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            lock = os.fdopen(os.open(self.path / ".lock", flags, 0o644), "rb")
         except OSError as error:
             raise StoreError(
                 f"run directory {self.path} cannot be written: {error}; choose another with --out"
@@ -67,10 +87,11 @@ class Store:
                 raise StoreError(
                     f"another run is using {self.path}; wait for it, or choose another directory with --out"
                 ) from None
-            for leftover in (self.path / "tmp").iterdir():
-                if _OWN_TEMPORARY.fullmatch(leftover.name) and not leftover.is_symlink():
-                    shutil.rmtree(leftover, ignore_errors=True)
-            yield
+            self.held = True
+            try:
+                yield
+            finally:
+                self.held = False
 
     def commit(
         self, kind: str, id: str, record: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]] | None = None
@@ -78,34 +99,66 @@ class Store:
         """Write folder `kind/id` with `record.json` and `<name>.safetensors` files atomically; replaces an older one.
 
         The folder is written under a temporary name, flushed to disk and renamed. A kill at any moment leaves the old
-        folder, the new folder or none, but never an incomplete one. Raises OSError (full disk) with nothing changed.
+        folder, the new folder or none, but never an incomplete one; the next run brings an old folder back that a kill
+        has left under another name. An older folder that is damaged, or that holds files of somebody else, is set
+        aside. Raises WriteError, which is an OSError (full disk, read-only), with nothing changed.
         """
-        from safetensors.torch import save_file
-
         target = self.path / kind / id
         staging = self.path / "tmp" / f"{kind}-{id}-{os.getpid()}"
+        old = staging.with_name(f"old-{staging.name}")
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
-            write_json(staging / "record.json", {"format": FORMAT, **record})
-            for name, values in (tensors or {}).items():
-                file = staging / f"{name}.safetensors"
-                save_file({key: value.detach().cpu().contiguous().clone() for key, value in values.items()}, file)
-                flush(file)
+            files = {
+                file.name: entry_of(file)
+                for name, values in (tensors or {}).items()
+                if (file := _saved(staging / f"{name}.safetensors", values))
+            }
+            about = {"format": FORMAT, "files": files, "written": datetime.now(UTC).isoformat()}
+            write_sealed(staging / RECORD, {**record, **about})
             flush(staging)
-            if target.exists():
-                os.rename(target, staging.with_name(f"old-{staging.name}"))
-            os.rename(staging, target)
+            self._keep_evidence(kind, id)
+            replaces = os.path.lexists(target)
+            if replaces:
+                os.rename(target, old)
+            try:
+                os.rename(staging, target)
+            except OSError:
+                if replaces:
+                    os.rename(old, target)
+                raise
             flush(target.parent)
+        except WriteError:
+            raise
+        except OSError as error:
+            raise WriteError(f"{target} could not be written: {error}") from None
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            shutil.rmtree(staging.with_name(f"old-{staging.name}"), ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _keep_evidence(self, kind: str, id: str) -> None:
+        """Set a folder aside that is to be replaced, unless it is whole, or only lacks files."""
+        target = self.path / kind / id
+        found = self.examine(kind, id, full=True)
+        if foreign(target) or (found.problem and any(os.path.lexists(target / name) for name in found.files or (".",))):
+            set_aside(self.path, target, f"{kind}-{id}")
+
+    def set_aside(self, kind: str, id: str, found: Examined) -> str:
+        """Move what is damaged in a folder to `aside`, and return where it is then; empty if there was nothing to move.
+
+        A record that is whole stays, because it says how to repeat the training. Raises WriteError.
+        """
+        folder, name = self.path / kind / id, f"{kind}-{id}"
+        places = [folder / file for file in found.files] if found.record else [folder]
+        moved = [set_aside(self.path, place, name) for place in places if os.path.lexists(place)]
+        return ", ".join(str(target.relative_to(self.path)) for target in moved)
 
     def write_run(self, run: Mapping[str, Any], cells: list[dict[str, Any]]) -> None:
         """Add a run and the cells that it selects to run.json.
 
         The cells of earlier runs stay, in their order. The key `run` of a cell and of an evaluation is the number of
-        the latest run that selected it. Raises StoreError, and changes nothing, if run.json cannot be read.
+        the latest run that selected it. Raises StoreError, and changes nothing, if run.json cannot be read or
+        written.
         """
         before = read_run(self.path) or {"runs": [], "cells": []}
         number = len(before["runs"])
@@ -114,9 +167,7 @@ class Store:
             chosen = {planned["id"]: {**planned, "run": number} for planned in cell["evaluations"]}
             earlier = {planned["id"]: planned for planned in known.get(cell["id"], {}).get("evaluations", ())}
             known[cell["id"]] = {**cell, "run": number, "evaluations": list({**earlier, **chosen}.values())}
-        write_json(
-            self.path / "run.json", {"format": FORMAT, "runs": [*before["runs"], dict(run)], "cells": [*known.values()]}
-        )
+        write_list(self.path, [*before["runs"], dict(run)], [*known.values()])
 
     # Reading
 
@@ -130,24 +181,37 @@ class Store:
         check_marker(self.path, f"{self.path} holds no run (no {MARKER}); `trilemma run --out {self.path}` makes one")
         record = read_run(self.path)
         if record is None:
-            raise StoreError(f"{self.path} holds no run (no run.json); `trilemma run --out {self.path}` makes one")
+            raise StoreError(f"{self.path} holds no run (no {LIST}); `trilemma run --out {self.path}` makes one")
         return record
 
+    def examine(self, kind: str, id: str, *, full: bool = False) -> Examined:
+        """Check one folder: its record and the size of its files, and, with `full`, the checksums of its files."""
+        return examine(self.path / kind / id, kind, full=full)
+
     def record(self, kind: str, id: str) -> dict[str, Any] | None:
-        """The record of one folder; None if it is absent, unreadable or incomplete."""
-        record = read_json(self.path / kind / id / "record.json")
-        return record if record is not None and is_complete(kind, record) else None
+        """The record of one folder; None if it is absent, or if the folder is damaged, incomplete or unreadable.
+
+        The files of a dataset are checked in full: they are few, and nothing else would notice.
+        """
+        return self.examine(kind, id, full=kind == "data").whole
 
     def tensors(self, kind: str, id: str, name: str) -> dict[str, Tensor] | None:
-        """The tensors of one safetensors file of a folder; None if it is absent or unreadable."""
+        """The tensors of one safetensors file of a folder; None if it is absent, damaged or unreadable.
+
+        The checksum of the bytes is checked before they are parsed.
+        """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         file = self.path / kind / id / f"{name}.safetensors"
+        record = self.examine(kind, id).record or {}
         try:
-            return load_file(file)
-        except (OSError, SafetensorError):
-            return None
+            content = read_file(file)
+            if hashlib.sha256(content).hexdigest() == record["files"][file.name]["sha256"]:
+                return load(content)
+        except (OSError, DamagedError, SafetensorError, LookupError):
+            pass
+        return None
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored samples of one evaluation in data space, `(n, *shape)`; None if there are none."""
@@ -169,3 +233,17 @@ class Store:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _saved(file: Path, values: Mapping[str, Tensor]) -> Path:
+    """Write tensors to a safetensors file, flushed to disk, and return it. Raises OSError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({key: value.detach().cpu().contiguous().clone() for key, value in values.items()}, file)
+    except SafetensorError as error:
+        raise WriteError(f"{file} could not be written: {error}") from None
+    file.chmod(file.parent.stat().st_mode & 0o666)  # safetensors lets only the owner read
+    flush(file)
+    return file

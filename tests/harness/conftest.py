@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trilemma.harness.cli import main
+from trilemma.harness.store.listing import write_list
+from trilemma.harness.store.store import Store
 
 TINY = """
 name = "tiny"
@@ -66,6 +69,19 @@ def finished(tiny_file: Path) -> Path:
 def finished_copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to go on with."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def edit_list(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what run.json of a run directory lists, as a whole list."""
+    record = copy.deepcopy(Store(path).run())
+    change(record)
+    write_list(path, record["runs"], record["cells"])
+
+
+@pytest.fixture(scope="session")
+def edit() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
+    """`edit_list`."""
+    return edit_list
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,12 @@ Command = Callable[..., Result]
 
 DAMAGED = {
     "empty": "",
-    "truncated": '{"format": 2, "runs": [',
+    "truncated": '{"format": 3, "runs": [',
     "a later format": '{"format": 99, "runs": [], "cells": []}',
-    "no entries": '{"format": 2}',
-    "no runs": '{"format": 2, "runs": [], "cells": []}',
-    "a cell without entries": '{"format": 2, "runs": [{"suite": {}, "environment": {}}], "cells": [{}]}',
-    "another type": '{"format": 2, "runs": 3, "cells": {}}',
+    "no entries": '{"format": 3}',
+    "no runs": '{"format": 3, "runs": [], "cells": []}',
+    "a cell without entries": '{"format": 3, "runs": [{"suite": {}, "environment": {}}], "cells": [{}]}',
+    "another type": '{"format": 3, "runs": 3, "cells": {}}',
 }
 
 
@@ -33,7 +33,7 @@ def test_a_damaged_list_of_cells_is_refused_with_advice_and_never_replaced(
 ) -> None:
     file = finished_copy / "run.json"
     file.write_text(content)
-    advice = r"run\.json (is damaged|has the format 99).*Restore it from a copy, or move it away"
+    advice = r"run\.json (is damaged|has the format \d+).* changed"
     with pytest.raises(trilemma.StoreError, match=advice):
         make_runner(tiny_suite, out=finished_copy).dry_run()
     with pytest.raises(trilemma.StoreError, match=advice):
@@ -43,9 +43,12 @@ def test_a_damaged_list_of_cells_is_refused_with_advice_and_never_replaced(
     for name in ("results", "report"):
         shown = command(name, finished_copy)
         assert shown.exit_code == 2
-        assert "move it away" in shown.output
+        assert "changed" in shown.output
     assert file.read_text() == content
     file.rename(finished_copy / "damaged.json")
+    with pytest.raises(trilemma.StoreError, match=r"is missing.*trilemma doctor .* --repair"):
+        make_runner(tiny_suite, out=finished_copy).run()
+    (finished_copy / "run.json.bak").unlink()
     assert make_runner(tiny_suite, out=finished_copy).run() == []
     assert len(trilemma.load_results(finished_copy)["cell"].unique()) == 3
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,16 @@ import pandas as pd
 from click.testing import Result
 
 import trilemma
+from trilemma.harness.store.store import Store
 
 Suite = dict[str, Any]
 Command = Callable[..., Result]
+Edit = Callable[[Path, Callable[[Suite], object]], None]
+
+
+def evaluations(record: Suite) -> Iterator[Suite]:
+    """All evaluations that run.json lists."""
+    return (planned for cell in record["cells"] for planned in cell["evaluations"])
 
 
 def test_a_run_of_a_subset_adds_to_the_report_and_hides_nothing(
@@ -63,14 +69,10 @@ def test_newer_options_of_a_metric_supersede_its_older_values_only(finished_copy
     assert "older results" in (finished_copy / "report.md").read_text()
 
 
-def test_a_line_never_mixes_two_versions_of_a_sampler(finished_copy: Path, tiny_suite: Suite) -> None:
+def test_a_line_never_mixes_two_versions_of_a_sampler(finished_copy: Path, tiny_suite: Suite, edit: Edit) -> None:
     more = {**tiny_suite, "metrics": {"wasserstein": {"n": 50, "draws": 2}, "modes": {}}}
     trilemma.run(more, out=finished_copy, models=["gaussian"])
-    file = finished_copy / "run.json"
-    record = json.loads(file.read_text())
-    for planned in (planned for cell in record["cells"] for planned in cell["evaluations"]):
-        planned["source"] = "that of an older version"
-    file.write_text(json.dumps(record))
+    edit(finished_copy, lambda record: [p.update(source="that of an older version") for p in evaluations(record)])
     fewer = {**tiny_suite, "metrics": {"wasserstein": {"n": 40, "draws": 2}}}
     frame = trilemma.run(fewer, out=finished_copy, models=["gaussian"])
     sampled = frame[(frame["label"] == "gaussian") & frame["sampler"].notna()]
@@ -92,16 +94,16 @@ def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite
     assert frame["superseded"].sum() == (~frame["superseded"]).sum()
 
 
-def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path, command: Command) -> None:
+def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path, command: Command, edit: Edit) -> None:
     """The newest of three versions of a cell was interrupted: the second stays, and supersedes the first."""
-    file = finished_copy / "run.json"
-    record = json.loads(file.read_text())
-    first = record["cells"][0]
-    record["runs"] *= 3
-    for number in (1, 2):
-        record["cells"].append({**first, "id": f"newer{number}", "run": number})
+    first = Store(finished_copy).run()["cells"][0]
+
+    def add(record: Suite) -> None:
+        record["runs"] *= 3
+        record["cells"] += [{**first, "id": f"newer{number}", "run": number} for number in (1, 2)]
+
+    edit(finished_copy, add)
     shutil.copytree(finished_copy / "cells" / first["id"], finished_copy / "cells" / "newer1")
-    file.write_text(json.dumps(record))
     frame = trilemma.load_results(finished_copy, superseded=True)
     superseded = frame.groupby("cell")["superseded"].all()
     assert superseded[[first["id"], "newer1", "newer2"]].tolist() == [True, False, False]
@@ -126,11 +128,7 @@ def test_an_evaluation_that_has_not_run_hides_no_older_result(finished_copy: Pat
     assert set(frame.loc[frame["evaluation"] == newer[0], "outcome"]) == {"interrupted"}
 
 
-def test_a_directory_of_before_the_timing_phase_is_read(finished_copy: Path) -> None:
+def test_a_directory_of_before_the_timing_phase_is_read(finished_copy: Path, edit: Edit) -> None:
     before = trilemma.load_results(finished_copy)
-    file = finished_copy / "run.json"
-    record = json.loads(file.read_text())
-    for planned in (planned for cell in record["cells"] for planned in cell["evaluations"]):
-        del planned["stage"]
-    file.write_text(json.dumps(record))
+    edit(finished_copy, lambda record: [planned.pop("stage") for planned in evaluations(record)])
     pd.testing.assert_frame_equal(trilemma.load_results(finished_copy), before)
