@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from ..errors import DataError
 from ..plugins import Registry
@@ -118,10 +119,11 @@ class _Bar:
     """A progress bar on standard error, if it is a terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        from .console import SafeConsole
+
+        console = SafeConsole(stderr=True, markup=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -172,7 +174,7 @@ def _write(out: Path, stored: dict[str, Any]) -> None:
 
 def _print(made: Card) -> None:
     console = output.console()
-    console.print(f"[bold]{made.metric}[/]", highlight=False)
+    console.print(made.metric, style="bold", highlight=False)
     if made.why:
         console.print(f"  no panel: {made.why}", highlight=False, markup=False)
     for space in made.spaces:
@@ -204,14 +206,14 @@ def _print_space(console: Any, space: SpaceCard) -> None:
         console.print(f"sizes: {sizes}", highlight=False, markup=False)
 
 
-def _cell(reading: Reading) -> str:
+def _cell(reading: Reading) -> Text:
     power = " / ".join("-" if power is None else f"{power:.2f}" for power in reading.power)
-    return f"{power} [red]prefers[/]" if reading.prefers else power
+    return Text.assemble(power, (" prefers", "red")) if reading.prefers else Text(power)
 
 
-def _verdict(quantity: QuantityCard) -> str:
+def _verdict(quantity: QuantityCard) -> Text:
     if quantity.better == "none":
-        return "no direction"
+        return Text("no direction")
     if quantity.may_rank:
-        return "yes"
-    return "[red]no, but they are[/]" if quantity.ranks else "no"
+        return Text("yes")
+    return Text("no, but they are", "red") if quantity.ranks else Text("no")

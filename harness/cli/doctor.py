@@ -12,6 +12,7 @@ import click
 
 from ..execution.environment import available_cores, cpu_name, environment
 from ..plugins import Registry
+from ..text import printable
 from .options import json_option
 from .output import echo_json
 
@@ -39,7 +40,7 @@ def doctor(as_json: bool) -> None:
     else:
         for row in checks:
             mark = click.style("ok  ", fg="green") if row["ok"] else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {row['check']}: {row['detail']}")
+            click.echo(f"{mark} {row['check']}: {printable(row['detail'])}")
     if not all(row["ok"] for row in checks):
         sys.exit(1)
 
