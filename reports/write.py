@@ -75,8 +75,9 @@ def _checked(result: trilemma.Section | None) -> trilemma.Section | None:
     if not all(isinstance(text, str) for text in (result.title, result.html, result.markdown)):
         raise TypeError("title, html and markdown of a section must be text")
     for name, content in dict(result.figures).items():
-        if not isinstance(content, bytes) or Path(name).name != name or trilemma.printable(name) != name:
-            raise TypeError(f"figure {name!r} is not a plain file name with the bytes of a PNG file")
+        last = Path(name).name
+        if not isinstance(content, bytes) or last in ("", "..") or trilemma.printable(last) != last:
+            raise TypeError(f"figure {name!r} is not a file name with the bytes of a PNG file")
     return result
 
 

@@ -27,15 +27,17 @@ def shortened(value: Any) -> Any:
 def short_labels(labels: Iterable[Any]) -> dict[str, str]:
     """The short form of each label. Labels that differ in their folders only get a number."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for label in labels:
         if not isinstance(label, str) or label in found:
             continue
         short = wanted = short_paths(label)
         number = 1
-        while short in found.values():
+        while short in taken:
             number += 1
             short = f"{wanted} #{number}"
         found[label] = short
+        taken.add(short)
     return found
 
 

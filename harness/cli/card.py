@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from ..errors import DataError
 from ..plugins import Registry
@@ -16,6 +15,8 @@ from . import output
 from .options import json_option, names_option, parsed_config, plugin_option, set_option
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ..conformance.card import Card, QuantityCard, Reading, SpaceCard
 
 
@@ -207,11 +208,15 @@ def _print_space(console: Any, space: SpaceCard) -> None:
 
 
 def _cell(reading: Reading) -> Text:
+    from rich.text import Text
+
     power = " / ".join("-" if power is None else f"{power:.2f}" for power in reading.power)
     return Text.assemble(power, (" prefers", "red")) if reading.prefers else Text(power)
 
 
 def _verdict(quantity: QuantityCard) -> Text:
+    from rich.text import Text
+
     if quantity.better == "none":
         return Text("no direction")
     if quantity.may_rank:

@@ -117,7 +117,8 @@ def _require_name(name: Any, what: str) -> None:
         raise PluginError(f"it has no `{what}`")
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise PluginError(
-            f"{what} is {brief(repr(name))}; use at most {LONGEST_NAME} letters, digits, '.', '_', '+' and '-', such as my-model"
+            f"{what} is {brief(repr(name))}; use letters, digits, '.', '_', '+' and '-',"
+            f" at most {LONGEST_NAME} of them, such as my-model"
         )
 
 
