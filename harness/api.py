@@ -121,7 +121,10 @@ def finish(runner: Runner) -> pd.DataFrame:
             runner.problems.append(seen.error)
             runner.progress.message(seen.error)
         elif seen.value:
-            runner.written += [Path(file) for file in seen.value]
+            try:
+                runner.written += [Path(file) for file in seen.value]
+            except TypeError:
+                runner.problems.append(f"trilemma_run_finished of plugin '{seen.plugin}' returned no list of files")
     return frame
 
 

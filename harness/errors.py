@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MOST_PROBLEMS = 50  # in one message
+LONGEST_GUESS = 100  # a longer name is no slip of the keyboard, and comparing it takes long
+
 
 class TrilemmaError(Exception):
     """Base class of all errors that trilemma raises on purpose."""
@@ -31,7 +34,9 @@ class SuiteError(TrilemmaError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        super().__init__("\n".join(str(problem) for problem in problems))
+        lines = [str(problem) for problem in problems[:MOST_PROBLEMS]]
+        lines += [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        super().__init__("\n".join(lines))
 
 
 class PluginError(TrilemmaError):
@@ -57,6 +62,8 @@ class DivergedError(TrilemmaError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion for an unknown name: the closest known name, or all known names if none is close."""
     known = sorted(known)
+    if len(name) > LONGEST_GUESS:
+        name = ""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
     if close:
         return f"did you mean '{close[0]}'?"

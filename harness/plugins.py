@@ -15,9 +15,11 @@ from typing import Any
 
 import pluggy
 
+from .boundary import boundary, described
 from .contracts import hookspecs
 from .errors import PluginError, did_you_mean
 from .identity import Provenance
+from .text import brief
 
 GROUP = "trilemma"
 KINDS = ("models", "datasets", "metrics", "report_sections")
@@ -75,11 +77,12 @@ class Registry:
     def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
         self.records.append(record)
         try:
-            record.module = load()
-            self.manager.register(record.module, name=f"{record.distribution}:{record.name}")
-            _refuse_misspelt(record.module)
+            with boundary():
+                record.module = load()
+                self.manager.register(record.module, name=f"{record.distribution}:{record.name}")
+                _refuse_misspelt(record.module)
         except Exception as error:  # an error in one plugin must not affect the others
-            record.error = f"{type(error).__name__}: {error}"
+            record.error = described(error)
             self.manager.unregister(name=f"{record.distribution}:{record.name}")
 
     # What was registered
@@ -94,7 +97,9 @@ class Registry:
         if name not in classes:
             broken = [r for r in self.records if r.error]
             hint = f"; {len(broken)} plugin(s) failed to load, see `trilemma plugins`" if broken else ""
-            raise PluginError(f"no {kind[:-1].replace('_', ' ')} named '{name}' ({did_you_mean(name, classes)}){hint}")
+            raise PluginError(
+                f"no {kind[:-1].replace('_', ' ')} named '{brief(name)}' ({did_you_mean(name, classes)}){hint}"
+            )
         return classes[name]
 
     def provenance(self, kind: str, name: str) -> Provenance:
@@ -113,10 +118,11 @@ class Registry:
             from .contracts.registration import check_class
 
             try:
-                classes = list(hook())
-                names = [check_class(cls, kind) for cls in classes]
+                with boundary():
+                    classes = list(hook())
+                    names = [check_class(cls, kind) for cls in classes]
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
-                record.error = f"trilemma_{kind}: {type(error).__name__}: {error}"
+                record.error = f"trilemma_{kind}: {described(error)}"
                 continue
             for name, cls in zip(names, classes, strict=True):
                 clash = _clash(kind, name, cls, found)
@@ -143,10 +149,12 @@ class Registry:
         for implementation in getattr(self.manager.hook, name).get_hookimpls():
             plugin = implementation.plugin_name
             try:
-                value = implementation.function(**{key: arguments[key] for key in implementation.argnames})
-                yield Observed(plugin, value)
+                with boundary():
+                    value = implementation.function(**{key: arguments[key] for key in implementation.argnames})
             except Exception as error:  # an observer must not fail a run
-                yield Observed(plugin, error=f"{name} of plugin '{plugin}' raised {type(error).__name__}: {error}")
+                yield Observed(plugin, error=f"{name} of plugin '{plugin}' raised {described(error)}")
+            else:
+                yield Observed(plugin, value)
 
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""

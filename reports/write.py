@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,9 +40,9 @@ def write_report(
         version=trilemma.__version__,
     )
     written = [
-        _replace(out / "report.html", page.encode()),
-        _replace(out / "report.md", _document(title, rendered).encode()),
-        _replace(out / "results.csv", view.frame.to_csv(index=False).encode()),
+        _replace(out / "report.html", _bytes(page)),
+        _replace(out / "report.md", _bytes(_document(title, rendered))),
+        _replace(out / "results.csv", _bytes(trilemma.csv_text(view.frame))),
     ]
     for section in rendered:
         for name, content in section.figures.items():
@@ -54,17 +55,35 @@ def render_sections(view: trilemma.RunView, sections: Iterable[type[trilemma.Rep
     rendered = []
     for section in sorted(sections, key=lambda section: section.order):
         try:
-            result = section().render(view)
+            with trilemma.boundary():
+                result = _checked(section().render(view))
         except Exception as error:
-            logger.warning("report section '%s' failed", section.name, exc_info=True)
+            trace = trilemma.printable(traceback.format_exc())
+            logger.warning("report section '%s' failed\n%s", section.name, trace)
             result = _broken(section.name, error)
         if result is not None:
             rendered.append(result)
     return rendered
 
 
+def _checked(result: trilemma.Section | None) -> trilemma.Section | None:
+    """What a section returns, if the report can hold it. Raises TypeError otherwise."""
+    if result is None:
+        return None
+    if not isinstance(result, trilemma.Section):
+        raise TypeError(f"render returned {type(result).__name__}, not a trilemma.Section")
+    if not all(isinstance(text, str) for text in (result.title, result.html, result.markdown)):
+        raise TypeError("title, html and markdown of a section must be text")
+    for name, content in dict(result.figures).items():
+        last = Path(name).name
+        if not isinstance(content, bytes) or last in ("", "..") or trilemma.printable(last) != last:
+            raise TypeError(f"figure {name!r} is not a file name with the bytes of a PNG file")
+    return result
+
+
 def _broken(name: str, error: Exception) -> trilemma.Section:
-    message = f"This section could not be rendered, because of an error in its code. {type(error).__name__}: {error}"
+    what = trilemma.short_paths(trilemma.described(error))
+    message = f"This section could not be rendered, because of an error in its code. {what}"
     return trilemma.Section(
         title=name,
         html=Markup('<p class="bad">{}</p>').format(message),
@@ -77,6 +96,11 @@ def _document(title: str, sections: list[trilemma.Section]) -> str:
     for section in sections:
         parts += [f"## {markdown.escape(section.title)}", section.markdown.strip()]
     return "\n\n".join(parts) + "\n"
+
+
+def _bytes(text: str) -> bytes:
+    """Text as UTF-8. What cannot be written, or would drive the terminal of a reader, is replaced."""
+    return trilemma.printable(text).encode()
 
 
 def _replace(path: Path, content: bytes) -> Path:

@@ -13,11 +13,16 @@ from ..contracts.section import ReportSection
 from ..plugins import Registry
 from ..store.frame import load_frame
 from ..store.store import Store
+from ..text import short_paths
+from .portable import short_labels, shortened, shortened_frame
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run directory as a report section sees it: the results frame, the suite, the environment, stored samples."""
+    """A run directory as a report section sees it: the results frame, the suite, the environment, stored samples.
+
+    Absolute paths in all texts are shortened (see `short_paths`), because a report is given away.
+    """
 
     path: Path
     frame: pd.DataFrame
@@ -34,14 +39,17 @@ class RunView:
         store = Store(path)
         run = store.run()
         cards = {}
+        frame = load_frame(store, superseded=True)
+        labels = short_labels(frame["dataset_id"])
         for cell in run["cells"]:
             record = store.record("data", cell["data_id"]) or {}
-            cards[cell["dataset"]["label"]] = record.get("card") or {"title": cell["dataset"]["label"]}
+            label = labels.get(cell["dataset"]["label"], cell["dataset"]["label"])
+            cards[label] = shortened(record.get("card") or {"title": label})
         latest = run["runs"][-1]
-        frame = load_frame(store, superseded=True)
+        frame = shortened_frame(frame)
         older = frame.loc[frame["superseded"], "cell"].nunique()
         current = frame[~frame["superseded"]].reset_index(drop=True)
-        return cls(store.path, current, latest["suite"], latest["environment"], cards, older)
+        return cls(store.path, current, shortened(latest["suite"]), shortened(latest["environment"]), cards, older)
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""
@@ -54,7 +62,7 @@ class RunView:
 
     def log_tail(self, cell: str) -> str:
         """The last lines that the process of one cell (column `cell` of the frame) printed."""
-        return Store(self.path).log_tail(cell)
+        return short_paths(Store(self.path).log_tail(cell))
 
     def curves(self, cell: str) -> dict[str, list[float]]:
         """Training curves of one cell (column `cell` of the frame): `step`, `loss`, `validation_step`, `validation`."""

@@ -15,6 +15,8 @@ from . import output
 from .options import json_option, names_option, parsed_config, plugin_option, set_option
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ..conformance.card import Card, QuantityCard, Reading, SpaceCard
 
 
@@ -118,10 +120,11 @@ class _Bar:
     """A progress bar on standard error, if it is a terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        from .console import SafeConsole
+
+        console = SafeConsole(stderr=True, markup=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -172,7 +175,7 @@ def _write(out: Path, stored: dict[str, Any]) -> None:
 
 def _print(made: Card) -> None:
     console = output.console()
-    console.print(f"[bold]{made.metric}[/]", highlight=False)
+    console.print(made.metric, style="bold", highlight=False)
     if made.why:
         console.print(f"  no panel: {made.why}", highlight=False, markup=False)
     for space in made.spaces:
@@ -204,14 +207,18 @@ def _print_space(console: Any, space: SpaceCard) -> None:
         console.print(f"sizes: {sizes}", highlight=False, markup=False)
 
 
-def _cell(reading: Reading) -> str:
+def _cell(reading: Reading) -> Text:
+    from rich.text import Text
+
     power = " / ".join("-" if power is None else f"{power:.2f}" for power in reading.power)
-    return f"{power} [red]prefers[/]" if reading.prefers else power
+    return Text.assemble(power, (" prefers", "red")) if reading.prefers else Text(power)
 
 
-def _verdict(quantity: QuantityCard) -> str:
+def _verdict(quantity: QuantityCard) -> Text:
+    from rich.text import Text
+
     if quantity.better == "none":
-        return "no direction"
+        return Text("no direction")
     if quantity.may_rank:
-        return "yes"
-    return "[red]no, but they are[/]" if quantity.ranks else "no"
+        return Text("yes")
+    return Text("no, but they are", "red") if quantity.ranks else Text("no")

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from ..boundary import boundary
 from ..errors import PluginError, did_you_mean
 from ..plugins import Registry
+from ..text import printable
 from .options import json_option, parsed_config, plugin_option, set_option
 from .output import echo_json
 
@@ -43,7 +45,8 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
     checks: list[Check] = []
     for name in names:
         for cls in _classes(registry, name):
-            checks += conformance_checks(cls, parsed_config(cls, assignments) if assignments else None)
+            with boundary():
+                checks += conformance_checks(cls, parsed_config(cls, assignments) if assignments else None)
     results = []
     shown = ""
     for item in checks:
@@ -68,8 +71,9 @@ _COLORS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected": 
 
 
 def _line(result: Any, description: str) -> str:
+    message = printable(result.message)
     head = f"  {click.style(result.status.ljust(8), fg=_COLORS[result.status])} {result.check.ljust(20)} "
-    return head + (f"{description} {result.message}" if result.status == "failed" else result.message)
+    return head + (f"{printable(description)} {message}" if result.status == "failed" else message)
 
 
 def _classes(registry: Any, name: str) -> list[type[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .options import json_option
-from .output import echo_json
+from .output import echo, echo_json
 
 
 @click.command(
@@ -41,4 +41,4 @@ def compare(directory: str, a: str, b: str, as_json: bool) -> None:
         p = record["p_value"]
         said = record["note"] or (f"{record['better']} is better" if record["better"] else "not told apart")
         chance = "" if p is None else f" (p = {number(p, 2)})".replace("= <", "<")
-        click.echo(f"{record['dataset']}, {record['criterion']}: {', '.join(values)}: {said}{chance}")
+        echo(f"{record['dataset']}, {record['criterion']}: {', '.join(values)}: {said}{chance}")

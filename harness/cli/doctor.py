@@ -17,6 +17,7 @@ from ..plugins import Registry
 from ..store.repair import repair as repaired
 from ..store.store import Store
 from ..store.survey import Finding, survey
+from ..text import printable
 from .options import json_option
 from .output import echo_json
 
@@ -71,7 +72,7 @@ def doctor(directory: str | None, repair: bool, as_json: bool) -> None:
 
 def _echo(state: str, text: str) -> None:
     mark, color = MARKS.get(state, NOTE)
-    click.echo(f"{click.style(mark, fg=color)} {text}")
+    click.echo(f"{click.style(mark, fg=color)} {printable(text)}")
 
 
 def _check_directory(directory: str, repair: bool, as_json: bool) -> None:

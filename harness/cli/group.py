@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 import click
 
-from ..errors import TrilemmaError, did_you_mean
+from ..boundary import boundary
+from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..plugins import Registry
+from ..text import printable
+from .output import echo
 
 
 class PluginGroup(click.Group):
@@ -40,7 +44,10 @@ class PluginGroup(click.Group):
             module, _, attribute = self._commands_in[cmd_name].partition(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
-        return self._builtin.commands.get(cmd_name) or self._third_party.commands.get(cmd_name)
+        if cmd_name in self._builtin.commands:
+            return self._builtin.commands[cmd_name]
+        command_of_plugin = self._third_party.commands.get(cmd_name)
+        return None if command_of_plugin is None else _guarded(command_of_plugin)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -49,13 +56,14 @@ class PluginGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError:
             known = {*self.list_commands(ctx), *self._third_party.commands}
-            raise click.UsageError(f"there is no command '{args[0]}' ({did_you_mean(args[0], known)})", ctx) from None
+            message = printable(f"there is no command '{args[0]}' ({did_you_mean(args[0], known)})")
+            raise click.UsageError(message, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except TrilemmaError as error:
-            click.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -63,6 +71,30 @@ class PluginGroup(click.Group):
         except BrokenPipeError:  # `trilemma results ... | head`
             sys.stderr.close()
             sys.exit(141)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception:  # an error in trilemma, or in a command of a plugin
+            echo(traceback.format_exc(), err=True)
+            sys.exit(1)
+
+
+def _guarded(command: click.Command) -> click.Command:
+    """A command of a plugin, in which only `sys.exit` ends the process: its way to give an exit code."""
+    invoke = command.invoke
+
+    def guarded(ctx: click.Context) -> Any:
+        try:
+            with boundary(quiet=False):
+                try:
+                    return invoke(ctx)
+                except SystemExit as ending:
+                    code = ending
+            raise code
+        except PluginError as error:
+            raise PluginError(f"command '{command.name}': {error}") from error
+
+    command.invoke = guarded  # type: ignore[method-assign]
+    return command
 
 
 def _plugin_commands(*, builtin_only: bool) -> click.Group:
@@ -71,5 +103,5 @@ def _plugin_commands(*, builtin_only: bool) -> click.Group:
     registry = Registry(builtin_only=builtin_only)
     for seen in registry.observe("commands", group=group):
         if seen.error:
-            click.echo(f"warning: {seen.error}", err=True)
+            echo(f"warning: {seen.error}", err=True)
     return group

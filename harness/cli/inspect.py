@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
+from ..boundary import boundary, described
 from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..plugins import Registry
+from ..text import printable
 from . import output
 from .options import json_option, plugin_option
-from .output import echo_json
+from .output import echo, echo_json
 
 KINDS = ("models", "datasets", "metrics", "suites")
 
@@ -49,7 +51,7 @@ def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
             for name, cls in sorted(registry.classes(kind).items())
         ]  # fmt: skip
         for text in registry.warnings():
-            click.echo(f"warning: {text}", err=True)
+            echo(f"warning: {text}", err=True)
     if as_json:
         echo_json(rows)
         return
@@ -126,9 +128,12 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
             record["recipe"] = recipe.model_dump(mode="json")
     elif kind == "datasets":
         try:
-            record["card"] = cls().card().model_dump(mode="json")
+            with boundary():
+                record["card"] = cls().card().model_dump(mode="json")
         except (TrilemmaError, ValueError) as error:  # a dataset that needs a path or a download says so here
             record["card"] = {"not available": str(error)}
+        except Exception as error:
+            record["card"] = {"not available": described(error)}
     else:
         record["quantities"] = [_quantity(quantity) for quantity in cls.quantities]
     return record
@@ -159,9 +164,10 @@ def _fields(config: Any) -> Iterator[dict[str, Any]]:
 
 def _print(record: dict[str, Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     console = output.console()
-    console.print(f"[bold]{record['name']}[/] ({record['kind']})", highlight=False)
+    console.print(Text.assemble((record["name"], "bold"), f" ({record['kind']})"), highlight=False)
     console.print(record["description"], highlight=False, markup=False)
     for key, value in record.items():
         if key in ("kind", "name", "description"):
@@ -223,11 +229,11 @@ def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
         return
     for row in rows:
         status = click.style("broken", fg="red") if row["error"] else click.style("ok", fg="green")
-        click.echo(f"{row['name']} ({row['distribution']} {row['version']}, {row['module']}): {status}")
+        click.echo(printable(f"{row['name']} ({row['distribution']} {row['version']}, {row['module']}): ") + status)
         for kind, names in row["provides"].items():
-            click.echo(f"  {kind.replace('_', ' ')}: {', '.join(names)}")
+            echo(f"  {kind.replace('_', ' ')}: {', '.join(names)}")
         if row["error"]:
-            click.echo(f"  {row['error']}")
+            echo(f"  {row['error']}")
 
 
 def _commands(registry: Any, record: Any) -> dict[str, list[str]]:
@@ -236,8 +242,9 @@ def _commands(registry: Any, record: Any) -> dict[str, list[str]]:
         return {}
     group = click.Group()
     try:
-        hook(group)
+        with boundary():
+            hook(group)
     except Exception as error:  # the plugin's own row says so
-        record.error = f"trilemma_commands: {type(error).__name__}: {error}"
+        record.error = f"trilemma_commands: {described(error)}"
         return {}
     return {"commands": sorted(group.commands)}

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from ..boundary import boundary
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, for scripts.")
 
 plugin_option = click.option(
@@ -31,10 +33,11 @@ def parsed_config(cls: Any, assignments: tuple[str, ...]) -> Any:
     for assignment in assignments:
         try:
             values |= tomllib.loads(assignment)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML (text needs quotes): {error}") from None
     try:
-        return cls.Config.model_validate(values)
+        with boundary():
+            return cls.Config.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise click.BadParameter(f"options of '{cls.name}': {problems}") from None

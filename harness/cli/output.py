@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..text import printable
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
 
 PIPE_WIDTH = 200
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print text that may come from others, without anything in it that a terminal would obey."""
+    click.echo(printable(text), err=err)
 
 
 def echo_json(value: Any) -> None:
@@ -44,11 +51,15 @@ def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A GitHub Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _one_line(cell: object) -> str:
+    return " ".join(printable(cell).splitlines())
 
 
 def console() -> Console:
     """A console for tables on standard output, as wide as the terminal, or `PIPE_WIDTH` wide in a pipe."""
-    from rich.console import Console
+    from .console import SafeConsole
 
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    return SafeConsole(markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)

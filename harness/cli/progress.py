@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ..execution.progress import Todo
 from ..planning.cell import Cell
+from .console import SafeConsole
 
 COLORS = {"ok": "green", "unsupported": "yellow"}  # outcomes that are not failures
 
@@ -19,7 +19,7 @@ class RichProgress:
     """Progress bars on standard error. Away from a terminal it prints failures and messages only."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = SafeConsole(stderr=True, markup=False, emoji=False)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),

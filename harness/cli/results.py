@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrilemmaError
+from ..text import printable, spreadsheet_cell
 from .output import echo_json, frame_records, markdown
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def results(
     allow. With --summary, one row compares a model with the best one over all datasets.
     """
     from ..api import load_results
+    from ..store.csv_text import csv_text
 
     if as_verdicts and as_summary:
         raise click.UsageError("--verdicts and --summary are two outputs: give one of them")
@@ -61,7 +63,7 @@ def results(
     if metric:
         frame = frame[frame["metric"].isin(metric)]
     if form == "csv":
-        click.echo(frame.to_csv(index=False), nl=False)
+        click.echo(csv_text(frame), nl=False)
     elif form == "json":
         echo_json(frame_records(frame))
     else:
@@ -144,5 +146,9 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: _safe(value) for key, value in row.items()} for row in rows)
     return stream.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    return spreadsheet_cell(printable(value)) if isinstance(value, str) else value

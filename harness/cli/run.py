@@ -9,7 +9,7 @@ import click
 
 from .completion import complete_suite
 from .options import json_option, names_option, plugin_option
-from .output import echo_json, frame_records
+from .output import echo, echo_json, frame_records
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | list[int] | None:
@@ -115,7 +115,7 @@ def run(
         return
     _show(frame, runner, as_json)
     if runner.interrupted:
-        click.echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
+        echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
         sys.exit(130)
     chosen = frame[frame["selected"]]
     if runner.problems or not chosen["outcome"].isin(["ok", "unsupported"]).all():
@@ -135,13 +135,13 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
     for item in todo:
         what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})" if item.in_cell else "time"
         why = f"will fail: {item.cell.data_error}" if item.cell.data_error else item.why
-        click.echo(f"{item.cell.label}: {what}: {why}")
+        echo(f"{item.cell.label}: {what}: {why}")
         if item.timings:
-            click.echo(f"  to be timed after all cells: {', '.join(_timed(item))}")
+            echo(f"  to be timed after all cells: {', '.join(_timed(item))}")
     total = len(runner.resolved.pairs) * len(runner.resolved.suite.seed_list)
     cells, settings = sum(item.in_cell for item in todo), sum(len(item.timings) for item in todo)
     timings = f", {settings} sampler setting{'s' * (settings != 1)} to time" if settings else ""
-    click.echo(f"{cells} of {total} cells to run{timings} in {runner.store.path}", err=True)
+    echo(f"{cells} of {total} cells to run{timings} in {runner.store.path}", err=True)
 
 
 def _timed(item: Any) -> list[str]:
@@ -163,6 +163,6 @@ def _show(frame: Any, runner: Any, as_json: bool) -> None:
     print_summary(frame)
     reports = [file for file in runner.written if file.parent == runner.store.path]
     if reports:
-        click.echo("written: " + ", ".join(str(file) for file in reports), err=True)
+        echo("written: " + ", ".join(str(file) for file in reports), err=True)
     for problem in runner.problems:
-        click.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import SkipTest
 
+from ..boundary import boundary, described
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
@@ -65,13 +66,14 @@ class Check:
         started = time.perf_counter()
         status: Status = "passed"
         try:
-            message = self.body()
+            with boundary():
+                message = self.body()
         except UnsupportedError as error:
             status, message = "skipped", str(error)
         except AssertionError as error:
             status, message = "failed", str(error)
         except Exception as error:  # any error of a plugin is a failed check
-            status, message = "failed", f"{type(error).__name__}: {error}"
+            status, message = "failed", described(error)
         if self.expected and status == "failed":
             status, message = "expected", f"{self.expected} ({message})"
         elif self.expected and status == "passed":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from ..errors import PluginError, did_you_mean
+from ..text import LONGEST_NAME, brief, unfit
 from .config import Config
 from .dataset import Dataset
 from .metric import Metric
@@ -52,7 +53,7 @@ def _check_model(cls: Any) -> None:
     _some_of("accepts", cls.accepts, _KINDS)
     _one_of("image_space", cls.image_space, ("affine", "logit"))
     _typed(cls, bool, "control", "pictured")
-    _typed(cls, str, "title", "family")
+    _plain(cls, "title", "family")
     _records(cls, "Config", "Likelihood")
     if not isinstance(getattr(cls, "recipe", Recipe()), Recipe):
         raise PluginError(f"recipe is {cls.recipe!r}, not a trilemma.Recipe")
@@ -75,7 +76,7 @@ def _check_model(cls: Any) -> None:
 
 def _check_dataset(cls: Any) -> None:
     _one_of("kind", cls.kind, _KINDS)
-    _typed(cls, str, "title", "source", "license", "citation")
+    _plain(cls, "title", "source", "license", "citation")
     _records(cls, "Config")
     if cls.levels is not None and (not isinstance(cls.levels, int) or cls.levels < 2):
         raise PluginError(f"levels is {cls.levels!r}; give the number of intensity levels, or None for continuous data")
@@ -93,6 +94,8 @@ def _check_metric(cls: Any) -> None:
         if not isinstance(quantity, Quantity):
             raise PluginError(f"{quantity!r} in quantities is not a trilemma.Quantity")
         require_plain(quantity.name, quantity.title)
+        if held := unfit(quantity.unit):
+            raise PluginError(f"the unit of quantity '{quantity.name}' holds {held}; use one line of plain text")
     _distinct("quantities", [quantity.name for quantity in quantities])
     _expectations(cls)
 
@@ -112,15 +115,18 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
 def _require_name(name: Any, what: str) -> None:
     if not isinstance(name, str) or not name:
         raise PluginError(f"it has no `{what}`")
-    if not _NAME.fullmatch(name):
-        raise PluginError(f"{what} is {name!r}; use letters, digits, '.', '_', '+' and '-', such as my-model")
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise PluginError(
+            f"{what} is {brief(repr(name))}; use letters, digits, '.', '_', '+' and '-',"
+            f" at most {LONGEST_NAME} of them, such as my-model"
+        )
 
 
 def require_plain(name: str, title: str) -> None:
     """Check the name of a quantity, and its title if it has one. Tables, files and figures show them as they are."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise PluginError(
-            f"a quantity is named {name!r}; use letters, digits, '.', '_', '+' and '-', such as mean_error"
+            f"a quantity is named {brief(repr(name))}; use letters, digits, '.', '_', '+' and '-', such as mean_error"
         )
     if title and (not title.strip() or not title.isprintable() or len(title) > LONGEST_TITLE):
         raise PluginError(
@@ -151,6 +157,14 @@ def _typed(cls: Any, wanted: type[Any], *names: str) -> None:
         value = getattr(cls, name)
         if not isinstance(value, wanted):
             raise PluginError(f"{name} is {value!r}, not of type {wanted.__name__}")
+
+
+def _plain(cls: Any, *names: str) -> None:
+    """Texts that reports and tables show as they are."""
+    _typed(cls, str, *names)
+    for name in names:
+        if held := unfit(getattr(cls, name)):
+            raise PluginError(f"{name} holds {held}; use one line of plain text")
 
 
 def _records(cls: Any, *names: str) -> None:

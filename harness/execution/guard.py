@@ -23,10 +23,10 @@ class DataGuard:
     @contextlib.contextmanager
     def watch(self, metric: str) -> Iterator[None]:
         """Raise PluginError if the code inside the block has changed the data or tried to, with the data restored."""
-        failure = None
+        failure: BaseException | None = None
         try:
             yield
-        except Exception as error:
+        except BaseException as error:  # raised again below
             failure = error
         # NumPy raises a ValueError for a write to a read-only array.
         tried = isinstance(failure, ValueError) and "read-only" in str(failure)

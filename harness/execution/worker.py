@@ -17,10 +17,11 @@ from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.model import Model
 from ..contracts.recipe import Recipe
-from ..errors import DataError, DivergedError, UnsupportedError
+from ..errors import DataError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..plugins import Registry
 from ..store.store import Store
+from .endings import ending_of, message_of
 from .environment import environment
 from .gathered import Gathered
 from .guard import DataGuard
@@ -75,9 +76,9 @@ def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> No
         dataset = make_dataset(job, registry)
         record: dict[str, Any] = {"card": dataset.card().model_dump(mode="json")}
         tensors = {"test": {"test": dataset.splits.test[:STORED_SAMPLES]}}
-    except Exception as error:
+    except BaseException as error:  # nothing that a plugin raises ends the process without a record
         traceback.print_exc()
-        record, tensors = {"error": _message(error)}, {}
+        record, tensors = {"error": message_of(error)}, {}
     Store(job["store"]).commit("data", job["id"], record, tensors)
 
 
@@ -108,9 +109,9 @@ class CellWorker:
             phase = "fit"
             self.events.phase(phase)
             training = self._train(model) if self.job["train"] else self._restore(model)[0]
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: no Ctrl-C reaches this process, so it is the plugin's
             traceback.print_exc()
-            self._commit_cell(_ending(error, phase, self.started), {}, None)
+            self._commit_cell(ending_of(error, phase, self.started), {}, None)
             return
         for planned in self.job["evaluations"]:
             self._evaluate(model, training, planned)
@@ -129,11 +130,11 @@ class CellWorker:
             self.prepared = prepare(model, self.dataset)
             self.events.phase("restore")
             training, again = self._restore(model, commit=False)
-        except Exception as error:
+            evaluations = {item["id"]: self._evaluation(model, training, item) for item in self.job["evaluations"]}
+        except BaseException as error:
             traceback.print_exc()
-            self.events.emit(failed=_ending(error, "timing", self.started), keep=True)
+            self.events.emit(failed=ending_of(error, "timing", self.started), keep=True)
             return
-        evaluations = {planned["id"]: self._evaluation(model, training, planned) for planned in self.job["evaluations"]}
         started = time.monotonic()
         for number in range(self.job["rounds"]):
             if number and time.monotonic() - started > self.job["seconds"]:
@@ -208,13 +209,18 @@ class CellWorker:
         sampler_spec = planned["sampler"]
         phase = f"evaluate {sampler_spec['label'] if sampler_spec else 'likelihood'}"
         self.events.emit(phase=phase, evaluation=planned["id"])
-        evaluation = self._evaluation(model, training, planned)
-        record = self._results(evaluation, planned, phase)
         nfe, tensors = None, {}
-        if sampler_spec:
-            with contextlib.suppress(Exception):  # the error of a failing sampler is already recorded with its metrics
-                tensors = {"samples": {"samples": evaluation.drawn(STORED_SAMPLES)}}
-                nfe = evaluation.nfe
+        try:
+            evaluation = self._evaluation(model, training, planned)
+        except BaseException as error:  # of the options of a plugin
+            traceback.print_exc()
+            record = {**ending_of(error, phase, time.monotonic()), "results": [], "not_computed": []}
+        else:
+            record = self._results(evaluation, planned, phase)
+            if sampler_spec:
+                with contextlib.suppress(BaseException):  # the error of a failing sampler is recorded with its metrics
+                    tensors = {"samples": {"samples": evaluation.drawn(STORED_SAMPLES)}}
+                    nfe = evaluation.nfe
         record |= {"cell": self.job["id"], "sampler": sampler_spec, "nfe": nfe}
         self.store.commit("evaluations", planned["id"], record, tensors)
         self.events.emit(committed="evaluation", id=planned["id"], outcome=record["outcome"], keep=True)
@@ -256,16 +262,16 @@ class CellWorker:
         endings: list[dict[str, Any]] = []
         for number, choice in enumerate(planned["metrics"]):
             self.events.progress(number / len(planned["metrics"]), choice["name"])
-            metric_cls = self.registry.get("metrics", choice["name"])
             try:
+                metric_cls = self.registry.get("metrics", choice["name"])
                 metric: Metric = metric_cls(metric_cls.Config.model_validate(choice["config"]))
                 with self.guard.watch(choice["name"]):
                     found = metric.compute(evaluation)
                 gathered.add(found, metric, number)
-            except Exception as error:
+            except BaseException as error:
                 if not isinstance(error, UnsupportedError):
                     traceback.print_exc()
-                endings.append({"metric": choice["name"], **_ending(error, phase, started)})
+                endings.append({"metric": choice["name"], **ending_of(error, phase, started)})
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
         worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}
         return {
@@ -274,24 +280,3 @@ class CellWorker:
             "results": gathered.records,
             "not_computed": endings,
         }
-
-
-def _ending(error: Exception, phase: str, started: float) -> dict[str, Any]:
-    outcome = "error"
-    if isinstance(error, UnsupportedError):
-        outcome = "unsupported"
-    elif isinstance(error, DivergedError):
-        outcome = "diverged"
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        outcome = "out-of-memory"
-    return {
-        "outcome": outcome,
-        "phase": phase,
-        "elapsed": time.monotonic() - started,
-        "message": _message(error),
-        "traceback": "".join(traceback.format_exception(error)[-12:]),
-    }
-
-
-def _message(error: Exception) -> str:
-    return str(error) if type(error).__module__.startswith("trilemma.") else f"{type(error).__name__}: {error}"

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from ..boundary import boundary, described
 from ..contracts.config import Config
-from ..errors import PluginError, Problem, SuiteError, did_you_mean
+from ..errors import MOST_PROBLEMS, PluginError, Problem, SuiteError, TrilemmaError, did_you_mean
 from ..identity import Provenance
 from ..plugins import Registry
+from .grids import grid_axes, label, planned_numbers
+from .limits import MOST_CELLS, MOST_COMBINATIONS, MOST_EVALUATIONS
 from .sources import class_source, evaluation_source, members_used, training_source
 from .suite import Document, Suite, config_problems, validate
 
 Options = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,13 @@ class _Resolver:
         self.used = members_used(tuple(self.registry.get("metrics", metric.name) for metric in metrics))
         models = self._entries("models", values.get("models"), self._models)
         for kind, choices in (("model", models), ("dataset", datasets)):
-            labels = [choice.label for choice in choices]
-            for label in sorted({label for label in labels if labels.count(label) > 1}):
-                self.problems.append(self.document.problem((f"{kind}s",), f"{kind} '{label}' is listed twice"))
+            counts = Counter(choice.label for choice in choices)
+            for name in sorted(name for name, count in counts.items() if count > 1):
+                self.problems.append(self.document.problem((f"{kind}s",), f"{kind} '{name}' is listed twice"))
+        if suite is not None:
+            cells, evaluations = planned_numbers(models, datasets, len(suite.seed_list))
+            if self._few(("seeds",), "cells (models x datasets x seeds)", cells, MOST_CELLS):
+                self._few(("models",), "evaluations (cells x sampler settings)", evaluations, MOST_EVALUATIONS)
         if suite is None or self.problems:
             order = sorted(dict.fromkeys(self.problems), key=lambda p: (p.file, p.line or 0))
             raise SuiteError(order)
@@ -120,20 +130,19 @@ class _Resolver:
                 self.problems.append(self.document.problem((kind, index, "name"), str(error)))
                 continue
             found.extend(expand(cls, entry, (kind, index)))
+            if not self._few((kind, index), f"{kind} in this suite", len(found)):
+                break
         return found
 
     def _datasets(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[Choice]:
         provenance = self.registry.provenance("datasets", cls.name)
+        grid = self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+        stamps = self._made(base, lambda: [str(cls(config).stamp()) for _, config in grid])
         return [
             Choice(
-                cls.name,
-                label(cls.name, given),
-                config.model_dump(mode="json"),
-                provenance,
-                class_source(cls),
-                cls(config).stamp(),
+                cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance, class_source(cls), stamp
             )
-            for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+            for (given, config), stamp in zip(grid, stamps, strict=False)
         ]
 
     def _models(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[ModelChoice]:
@@ -161,6 +170,10 @@ class _Resolver:
             self.problems.append(
                 self.document.problem((*base, "recipe"), f"model '{cls.name}' has no recipe; remove this table")
             )
+        grid = self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+        if not self._few(base, "combinations of config and recipe", len(grid) * len(recipes)):
+            return []
+        truths = self._made(base, lambda: [bool(cls(config).needs_truth) for _, config in grid])
         return [
             ModelChoice(
                 cls.name,
@@ -169,7 +182,7 @@ class _Resolver:
                 provenance,
                 training_source(cls),
                 likelihood_source=evaluation_source(cls, None, self.used),
-                needs_truth=bool(cls(config).needs_truth),
+                needs_truth=needs_truth,
                 recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
                 likelihood_options=likelihoods[0][1].model_dump(mode="json") if likelihoods else {},
                 samplers=tuple(samplers),
@@ -179,7 +192,7 @@ class _Resolver:
                 likelihood=cls.likelihood,
                 datasets=None if trained_on is None else tuple(trained_on),
             )
-            for given, config in self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
+            for (given, config), needs_truth in zip(grid, truths, strict=False)
             for recipe_given, recipe_config in recipes
         ]
 
@@ -202,6 +215,8 @@ class _Resolver:
             options = {key: value for key, value in entry.items() if key != "name"}
             for given, sampler in self._grid(known[name], options, path):
                 found.append(self._setting(cls, label(name, given), sampler))
+            if not self._few(path, "sampler settings of this model", len(found)):
+                return []
         found = list({choice.label: choice for choice in found}.values())
         for sampler in cls.always_samplers:
             options = sampler.model_dump(mode="json")
@@ -241,49 +256,43 @@ class _Resolver:
     def _grid(
         self, cls: type[Config], options: Any, base: Sequence[str | int], *, single: bool = False
     ) -> list[tuple[Options, Config]]:
-        """Every combination of the listed values, as pairs of the options that were set and the validated record.
-
-        A list that the field accepts is one value. Any other list is a grid over its elements.
-        """
+        """Every combination of the listed values, as pairs of the options that were set and the validated record."""
         if not isinstance(options, Mapping):
             return []  # reported by the suite's own validation
-        axes = []
-        for key, value in options.items():
-            is_grid = isinstance(value, list) and not single and not _accepts(cls, key, value)
-            axes.append([(key, element) for element in (value if is_grid else [value])])
-        found: list[tuple[Options, Config]] = []
-        for combination in product(*axes):
-            given = dict(combination)
-            try:
-                found.append((given, cls.model_validate(given)))
-            except ValidationError as error:
-                self.problems.extend(config_problems(self.document, base, error, cls))
+        axes = self._made(base, lambda: grid_axes(cls, options, single=single))
+        if not self._few(base, "combinations in this grid", math.prod(map(len, axes))):
+            return []
+        problems: list[Problem] = []
+
+        def validated() -> list[tuple[Options, Config]]:
+            found = []
+            for combination in product(*axes):
+                given = dict(combination)
+                try:
+                    found.append((given, cls.model_validate(given)))
+                except ValidationError as error:
+                    problems.extend(config_problems(self.document, base, error, cls))
+                if len(problems) > MOST_PROBLEMS:
+                    break  # the message shows no more
+            return found
+
+        found = self._made(base, validated)
+        self.problems += problems
         return found
 
+    def _made(self, place: Sequence[str | int], make: Callable[[], list[Made]]) -> list[Made]:
+        """What code of a plugin makes. If it raises an error, this is a problem of that place, and nothing is made."""
+        try:
+            with boundary():
+                return make()
+        except TrilemmaError as error:
+            self.problems.append(self.document.problem(place, str(error)))
+        except Exception as error:
+            self.problems.append(self.document.problem(place, f"the code of the plugin raised {described(error)}"))
+        return []
 
-def _accepts(cls: type[Config], key: str, value: Any) -> bool:
-    field = cls.model_fields.get(key)
-    if field is None or field.annotation is None:
-        return True  # so that an unknown key is reported once, and not once for each element
-    try:
-        TypeAdapter[Any](field.annotation).validate_python(value)
-    except ValidationError:
-        return False
-    return True
-
-
-def label(name: str, given: Mapping[str, Any]) -> str:
-    """The label of a name with options, such as `heun(steps=18)`."""
-    if not given:
-        return name
-    return f"{name}({', '.join(f'{key}={_short(value)}' for key, value in given.items())})"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "x".join(_short(element) for element in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)
+    def _few(self, place: Sequence[str | int], what: str, count: int, most: int = MOST_COMBINATIONS) -> bool:
+        """Whether a number is within its limit. If not, this is a problem."""
+        if count > most:
+            self.problems.append(self.document.problem(place, f"{count:,} {what}; at most {most:,} are possible"))
+        return count <= most

@@ -7,18 +7,19 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from ..contracts.budget import Budget
 from ..contracts.config import Config
 from ..errors import Problem, SuiteError, did_you_mean
+from ..text import LONGEST_NAME, brief
+from . import limits as bounds
 from . import toml_lines
-
-BUILTIN = resources.files("trilemma.harness.planning") / "suites"
+from .files import BUILTIN, read_text
 
 
 class Limits(Config):
@@ -66,7 +67,7 @@ class ModelEntry(Config):
 class Suite(Config):
     """A suite: the models, datasets, seeds, budget, limits, timing and metrics to compare."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     seeds: int | list[int] = Field(1, description="the number of training seeds (0, 1, ...), or a list of them")
     budget: Budget
@@ -78,13 +79,17 @@ class Suite(Config):
         {}, description="names of metrics with their options; by default every metric"
     )
 
-    @model_validator(mode="after")
-    def _some_seeds(self) -> Suite:
-        if not self.seed_list:
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: int | list[int]) -> int | list[int]:
+        count = seeds if isinstance(seeds, int) else len(seeds)
+        if count == 0:
             raise ValueError("there are no seeds: give at least one")
-        if any(seed < 0 for seed in self.seed_list):
+        if min([seeds] if isinstance(seeds, int) else seeds) < 0:
             raise ValueError("seeds must not be negative")
-        return self
+        if count > bounds.MOST_SEEDS:
+            raise ValueError(f"{count:,} seeds; at most {bounds.MOST_SEEDS:,} are possible")
+        return seeds
 
     @property
     def seed_list(self) -> list[int]:
@@ -147,7 +152,7 @@ class Document:
             try:
                 self._assign(assignment)
             except ValueError as error:
-                problems.append(Problem(str(error), f"--set {assignment}"))
+                problems.append(Problem(str(error), f"--set {brief(assignment)}"))
         if problems:
             raise SuiteError(problems)
 
@@ -155,15 +160,22 @@ class Document:
         path_text, equals, value_text = assignment.partition("=")
         if not equals or not path_text.strip():
             raise ValueError("expected path=value, such as budget.steps=500")
+        too_large = bounds.oversize(value_text)
+        if too_large:
+            raise ValueError(too_large[0])
         try:
             value = tomllib.loads(f"value = {value_text}")["value"]
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", value_text.strip()):
                 raise ValueError(f"the value is not TOML: {error}") from None
             value = value_text.strip()
         place: Any = self.values
         path: list[str | int] = []
         keys = path_text.strip().split(".")
+        if len(keys) > bounds.DEEPEST:
+            raise ValueError(f"the path has {len(keys):,} parts; at most {bounds.DEEPEST} are possible")
+        for _, message in bounds.unfit_values([value, keys]):
+            raise ValueError(message)
         for position, key in enumerate(keys):
             step = _step(place, key, path)
             path.append(step)
@@ -175,7 +187,7 @@ class Document:
                 place = place.setdefault(step, {})
             else:
                 place = place[step]
-        self.overridden[tuple(path)] = f"--set {assignment}"
+        self.overridden[tuple(path)] = f"--set {brief(assignment)}"
 
 
 def builtin_suites() -> dict[str, str]:
@@ -187,30 +199,29 @@ def builtin_suites() -> dict[str, str]:
 def read_document(source: str | Path | Mapping[str, Any]) -> Document:
     """Read a suite from the name of a built-in suite, a path to a TOML file, or a mapping. Raises SuiteError."""
     if isinstance(source, Mapping):
+        _refuse(Document(dict(source)))
         return Document(copy.deepcopy(dict(source)))
-    text, file = _read_text(source)
+    text, file = read_text(source)
+    too_large = bounds.oversize(text)
+    if too_large:
+        raise SuiteError([Problem(too_large[0], file, too_large[1])])
     try:
-        return Document(tomllib.loads(text), file, dict(toml_lines.line_numbers(text)))
-    except tomllib.TOMLDecodeError as error:
+        document = Document(tomllib.loads(text), file)
+        document.lines = toml_lines.line_numbers(text)
+        _refuse(document)
+        return document
+    except ValueError as error:  # also a number with too many digits
         place = re.search(r"\(at line (\d+), column \d+\)", str(error))
         message = str(error)[: place.start()].strip() if place else str(error)
         line = int(place.group(1)) if place else text.count("\n") + 1
         raise SuiteError([Problem(f"not valid TOML: {message}", file, line)]) from None
 
 
-def _read_text(source: str | Path) -> tuple[str, str]:
-    path = Path(source)
-    builtin = BUILTIN / f"{source}.toml"
-    if path.suffix != ".toml" and not path.is_file() and builtin.is_file():
-        return builtin.read_text(encoding="utf-8"), f"{source}.toml (built in)"
-    try:
-        return path.read_text(encoding="utf-8"), str(source)
-    except FileNotFoundError:
-        known = [item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml")]
-        hint = f"built-in suites: {', '.join(sorted(known))}; or give a path to a .toml file"
-        raise SuiteError([Problem(f"there is no suite '{source}'", suggestion=hint)]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError([Problem(f"suite {source} cannot be read: {error}")]) from None
+def _refuse(document: Document) -> None:
+    """Raise SuiteError for values that no suite may have, at most a few of them."""
+    problems = [document.problem(*found) for found in islice(bounds.unfit_values(document.values), 20)]
+    if problems:
+        raise SuiteError(problems)
 
 
 def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:
@@ -218,7 +229,7 @@ def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:
         return key
     if not isinstance(place, list):
         raise ValueError(f"'{_dotted(path)}' holds a value, not a table")
-    if key.isdigit() and int(key) < len(place):
+    if key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(place):
         return int(key)
     names = [item.get("name") for item in place if isinstance(item, dict)]
     if key in names:
@@ -252,7 +263,7 @@ def config_problems(
         elif item["type"] == "missing":
             message = "this key is missing"
         elif item["type"] not in ("value_error", "assertion_error"):
-            message = f"{message[0].lower()}{message[1:]}, got {item['input']!r}"
+            message = f"{message[0].lower()}{message[1:]}, got {brief(repr(item['input']))}"
         problems.append(document.problem(path, message, suggestion))
     return problems
 
@@ -271,5 +282,5 @@ def _owner(cls: type[Config], loc: Sequence[str | int]) -> type[Config]:
 def _dotted(path: Sequence[str | int]) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{brief(part)}" if text else brief(part)
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -12,12 +13,30 @@ _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r]+|\#[^\n]*)
   | (?P<newline>\n)
-  | (?P<string>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
+  | (?P<string>
+        \"{3}(?>[^"\\]+|\\.|"{1,2}(?!"))*+\"{3,5}
+      | '{3}(?>[^']+|'{1,2}(?!'))*+'{3,5}
+      | "(?>[^"\\\n]+|\\.)*+"
+      | '[^'\n]*+'
+    )
   | (?P<open>\[\[|[\[{]) | (?P<close>\]\]|[\]}]) | (?P<mark>[=,.])
   | (?P<bare>[^\s\[\]{}=,.\#"']+)
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+def tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    """The kind, text and line (from 1) of each token of a TOML document. Blanks and comments are left out.
+
+    The time is linear in the length of the text, also if the document is not valid.
+    """
+    line = 1
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        if kind != "space":
+            yield kind, match.group(), line
+        line += match.group().count("\n")
 
 
 def line_numbers(text: str) -> dict[Path, int]:
@@ -32,13 +51,7 @@ class _Walker:
     """Walks over the tokens of a valid document, and records paths and lines, but not values."""
 
     def __init__(self, text: str) -> None:
-        self.tokens: list[tuple[str, str, int]] = []
-        line = 1
-        for match in _TOKEN.finditer(text):
-            kind = str(match.lastgroup)
-            if kind != "space":
-                self.tokens.append((kind, match.group(), line))
-            line += match.group().count("\n")
+        self.tokens = list(tokens(text))
         self.position = 0
         self.lines: dict[Path, int] = {}
         self.lengths: dict[Path, int] = {}
@@ -107,19 +120,19 @@ class _Walker:
                     return
                 self.position += 1
             return
-        if text == "[[":  # two arrays open at once, so put the second bracket back
+        if text == "[[":  # two arrays open at once, so the second bracket stays
             self.tokens[self.position] = ("open", "[", line)
-            self.tokens.insert(self.position + 1, ("open", "[", line))
             text = "["
-        self.position += 1
+        else:
+            self.position += 1
         index = 0
         while True:
             kind, token, line = self.tokens[self.position]
             if kind == "close":
-                if token == "]]":
+                if token == "]]":  # two arrays close at once, so the second bracket stays
                     self.tokens[self.position] = ("close", "]", line)
-                    self.tokens.insert(self.position + 1, ("close", "]", line))
-                self.position += 1
+                else:
+                    self.position += 1
                 return
             if kind == "newline" or token == ",":
                 self.position += 1

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.view import report_sections as report_sections
     from trilemma.harness.api import load_results as load_results
     from trilemma.harness.api import run as run
+    from trilemma.harness.boundary import boundary as boundary
+    from trilemma.harness.boundary import described as described
     from trilemma.harness.conformance.checks import Check as Check
     from trilemma.harness.conformance.checks import CheckResult as CheckResult
     from trilemma.harness.conformance.checks import conformance_checks as conformance_checks
@@ -66,6 +68,9 @@ if TYPE_CHECKING:
     from trilemma.harness.errors import UnsupportedError as UnsupportedError
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
     from trilemma.harness.store.claim import claim_directory as claim_directory
+    from trilemma.harness.store.csv_text import csv_text as csv_text
+    from trilemma.harness.text import printable as printable
+    from trilemma.harness.text import short_paths as short_paths
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
@@ -111,11 +116,14 @@ _PUBLIC = {
     "Truth": "contracts.model",
     "UnsupportedError": "errors",
     "Update": "training.neural",
+    "boundary": "boundary",
     "claim_directory": "store.claim",
     "compare": "analysis.verdicts",
     "conclusions": "analysis.conclusions",
     "conformance_checks": "conformance.checks",
+    "csv_text": "store.csv_text",
     "deciding_metric": "analysis.arenas",
+    "described": "boundary",
     "front_membership": "analysis.pareto",
     "hookimpl": "contracts.hookspecs",
     "interquartile_mean": "analysis.aggregates",
@@ -123,10 +131,12 @@ _PUBLIC = {
     "mean_interval": "analysis.statistics",
     "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
+    "printable": "text",
     "probability_of_improvement": "analysis.aggregates",
     "overall": "analysis.overall",
     "report_sections": "analysis.view",
     "run": "api",
+    "short_paths": "text",
     "stratified_interval": "analysis.aggregates",
     "summary_rows": "analysis.summary",
     "uniform_frame": "analysis.frames",

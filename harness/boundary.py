@@ -1,0 +1,130 @@
+"""The boundary to the code of plugins: what they raise is their error, and what they print goes to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from .errors import PluginError
+
+LONGEST_MESSAGE = 4_000
+
+
+class PluginExitError(PluginError):
+    """Code of a plugin raised SystemExit, KeyboardInterrupt or another exception that is meant to end the process."""
+
+
+class boundary:  # noqa: N801 - it is used like a function
+    """Run code of a plugin inside the block.
+
+    An exception that would end the process (SystemExit, KeyboardInterrupt, GeneratorExit and the like) leaves the block
+    as PluginExitError, which is a PluginError. A Ctrl-C of the user stays a KeyboardInterrupt, also if the plugin
+    catches it. With `quiet`, what the block prints goes to standard error, so that standard output holds results only.
+    """
+
+    def __init__(self, *, quiet: bool = True) -> None:
+        self._quiet = quiet
+        self._by_user = False
+        self._previous: Any = None
+
+    def __enter__(self) -> boundary:
+        if threading.current_thread() is threading.main_thread():  # signals reach no other thread
+            previous = signal.getsignal(signal.SIGINT)
+            if callable(previous):
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._interrupted)
+        if self._quiet:
+            _OUTPUT.divert()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._quiet:
+            _OUTPUT.restore()
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+        if self._by_user and isinstance(error, KeyboardInterrupt):
+            return
+        if self._by_user and self._raises:
+            raise KeyboardInterrupt from error  # the plugin has caught it
+        if error is not None and not isinstance(error, Exception):
+            message = f"{_name_and_text(error)} (code of a plugin must not end the process)"
+            raise PluginExitError(message).with_traceback(trace) from error
+
+    @property
+    def _raises(self) -> bool:
+        """Whether Ctrl-C raises KeyboardInterrupt outside the block."""
+        around = getattr(self._previous, "__self__", None)
+        return around._raises if isinstance(around, boundary) else self._previous is signal.default_int_handler
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self._by_user = True
+        self._previous(number, frame)
+
+
+def described(error: BaseException) -> str:
+    """An error of a plugin in words: its type and message, cut to a sensible length."""
+    if isinstance(error, PluginExitError):
+        return str(error)
+    try:
+        with boundary():
+            return _name_and_text(error)
+    except Exception:  # its own __str__ raises
+        return type(error).__name__
+
+
+def _name_and_text(error: BaseException) -> str:
+    text = str(error)
+    text = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text):,} characters)"
+    return f"{type(error).__name__}: {text}"
+
+
+class _Output:
+    """Standard output, which several threads may divert to standard error at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._stream: Any = None
+        self._descriptor = -1
+
+    def divert(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth > 1:
+                return
+            self._stream, self._descriptor = sys.stdout, -1
+            _flush(self._stream)
+            with contextlib.suppress(OSError):  # standard output or standard error is closed
+                self._descriptor = os.dup(1)
+                os.dup2(2, 1)
+            sys.stdout = sys.stderr
+
+    def restore(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth:
+                return
+            for stream in (sys.stdout, self._stream, sys.__stdout__):
+                _flush(stream)
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).fflush(None)  # what C code has printed and not written yet
+            sys.stdout = self._stream
+            if self._descriptor >= 0:
+                os.dup2(self._descriptor, 1)
+                os.close(self._descriptor)
+
+
+def _flush(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stream.flush()
+
+
+_OUTPUT = _Output()
