@@ -14,6 +14,7 @@ from .errors import TrilemmaError
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
 from .planning.resolve import resolve
+from .planning.shards import Shard
 from .planning.suite import read_document
 from .plugins import Registry
 from .store.frame import load_frame
@@ -27,12 +28,13 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
 
     Args:
         suite: name of a built-in suite, path to a TOML file, or the content of such a file as a mapping.
-        out: run directory; by default `runs/<name of the suite>`. Results that it already holds are not run again.
+        out: run directory; by default `runs/<name of the suite>`, with `-shard-2-of-8` for a shard. Results that it
+            already holds are not run again.
         **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
-            `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
-            cells), `max_failures` (start no more cells when so many have failed), `download` (allow datasets to
-            download their files).
+            `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
+            (files of unpackaged plugins), `rerun` (repeat finished cells), `max_failures` (start no more cells when
+            so many have failed), `download` (allow datasets to download their files).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -72,6 +74,7 @@ def make_runner(
     jobs: int | None = None,
     threads: int = 1,
     device: str = "cpu",
+    shard: Shard | str | tuple[int, int] | None = None,
     plugins: Iterable[str | Path] = (),
     rerun: bool = False,
     max_failures: int | None = None,
@@ -79,6 +82,7 @@ def make_runner(
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
+    part = None if shard is None else Shard.parse(shard)
     document = read_document(suite)
     document.select("models", models)
     document.select("datasets", datasets)
@@ -90,7 +94,7 @@ def make_runner(
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
-    path = Path(out) if out is not None else Path("runs") / resolved.suite.name
+    path = Path(out) if out is not None else Path("runs") / f"{resolved.suite.name}{part.suffix if part else ''}"
     runner = Runner(
         resolved,
         registry,
@@ -102,6 +106,7 @@ def make_runner(
         max_failures=max_failures,
         download=download,
         plugin_files=files,
+        shard=part,
         progress=progress or Silent(),
     )
     for warning in registry.warnings():

@@ -16,8 +16,12 @@ PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "panda
 
 
 @cache
-def environment(threads: int = 1) -> dict[str, Any]:
-    """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record."""
+def environment(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record.
+
+    GPUs are named for a device other than `cpu` only: looking for them takes time, and no figure of a CPU depends on
+    them.
+    """
     import torch
 
     versions = {}
@@ -27,7 +31,7 @@ def environment(threads: int = 1) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     gpus = []
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if device != "cpu" and torch.cuda.is_available():
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..planning.cell import Cell, cell_job, data_id, plan
 from ..planning.resolve import Choice, Resolved
+from ..planning.shards import Shard, select, shard_record
 from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
@@ -40,7 +41,7 @@ class Runner:
 
     `jobs` cells run at a time, each with `threads` threads. With `rerun`, finished cells are repeated; cells with a
     budget in seconds repeat the same number of steps. With `download`, datasets may download their files. When
-    `max_failures` cells have failed, no more are started.
+    `max_failures` cells have failed, no more are started. With `shard`, only that part of the cells runs.
     """
 
     resolved: Resolved
@@ -53,10 +54,13 @@ class Runner:
     download: bool = False
     plugin_files: tuple[str, ...] = ()
     max_failures: int | None = None
+    shard: Shard | None = None
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
     failures: int = 0
     """How many cells have failed in this run."""
+    suite_cells: list[Cell] = field(default_factory=list)
+    """All planned cells of the suite, those of other shards included."""
     written: list[Path] = field(default_factory=list)
     """The files that observers wrote at the end of the run, such as the report."""
     problems: list[str] = field(default_factory=list)
@@ -94,7 +98,8 @@ class Runner:
             record = (scratch if id in missing else self.store).record("data", id)
             record = record or {"error": "the process that loads the dataset ended without a message"}
             cards[id] = record.get("card") or {"error": record.get("error", "")}
-        return plan(self.resolved, cards, self.device)
+        self.suite_cells = plan(self.resolved, cards, self.device)
+        return select(self.suite_cells, self.shard)
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
         """What is missing in the store. What failed is tried again."""
@@ -211,7 +216,7 @@ class Runner:
             self.store,
             suite.timing,
             suite.limits,
-            environment(self.threads),
+            environment(self.threads, self.device),
             supervise,
             supervisor.stop.is_set,
             self.progress,
@@ -270,7 +275,7 @@ class Runner:
 
     def _record_failure(self, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()) -> None:
         try:
-            record_failure(self.store, todo, outcome, committed, environment(self.threads))
+            record_failure(self.store, todo, outcome, committed, environment(self.threads, self.device))
         except OSError as error:
             self.progress.message(f"the outcome of {todo.cell.label} could not be stored: {error}")
 
@@ -279,9 +284,10 @@ class Runner:
     def _write_run(self, cells: list[Cell]) -> None:
         run = {
             "suite": self.resolved.suite.model_dump(mode="json"),
-            "environment": environment(self.threads),
+            "environment": environment(self.threads, self.device),
             "jobs": self.jobs,
             "device": self.device,
+            "shard": shard_record(self.suite_cells, self.shard),
             "plugin_files": list(self.plugin_files),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
