@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from .planning.shards import Shard
 from .planning.suite import read_document
 from .plugins import Registry
 from .store.frame import load_frame
+from .store.merge import merge as merge_directories
+from .store.merged_records import Merged
 from .store.store import Store
 
 Source = str | Path | Mapping[str, Any]
@@ -51,6 +53,34 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
     if runner.interrupted:
         raise KeyboardInterrupt
     return frame
+
+
+def merge(
+    directories: Sequence[str | Path], *, out: str | Path, progress: Callable[[int, int], None] | None = None
+) -> Merged:
+    """Merge run directories, such as the shards of a suite that ran on several machines, and write the report.
+
+    Args:
+        directories: the run directories. They are only read.
+        out: the run directory to merge into. It is made if it does not exist, and keeps what it has. Shards of one
+            suite become one run in it.
+        progress: a function that gets the number of cells and datasets that are done, and how many there are.
+
+    Returns:
+        What was copied, kept and left out, and which cells have two different results (the first one stays).
+
+    Raises:
+        StoreError: a directory is no run directory, a run is using it, or it is `out`; nothing is written then.
+
+    Example:
+        >>> import trilemma
+        >>> trilemma.merge(["runs/a", "runs/b"], out="runs/both")  # doctest: +SKIP
+    """
+    done = merge_directories(directories, out, progress or (lambda count, total: None))
+    store = Store(out)
+    written, done.problems = _observed(store, Registry(), load_frame(store))
+    done.written = [str(file) for file in written]
+    return done
 
 
 def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
@@ -120,14 +150,25 @@ def finish(runner: Runner) -> pd.DataFrame:
     The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
     frame = load_frame(runner.store)
-    sections = report_sections(runner.registry)
-    for seen in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):
-        if seen.error:
-            runner.problems.append(seen.error)
-            runner.progress.message(seen.error)
-        elif seen.value:
-            runner.written += [Path(file) for file in seen.value]
+    written, problems = _observed(runner.store, runner.registry, frame)
+    runner.written += written
+    runner.problems += problems
+    for problem in problems:
+        runner.progress.message(problem)
     return frame
+
+
+def _observed(store: Store, registry: Registry, frame: pd.DataFrame) -> tuple[list[Path], list[str]]:
+    """Call the observers of the end of a run. Returns the files that they wrote, and their errors."""
+    written: list[Path] = []
+    problems = []
+    sections = report_sections(registry)
+    for seen in registry.observe("run_finished", path=store.path, results=frame, sections=sections):
+        if seen.error:
+            problems.append(seen.error)
+        elif seen.value:
+            written += [Path(file) for file in seen.value]
+    return written, problems
 
 
 def parse_budget(text: str) -> dict[str, Any]:

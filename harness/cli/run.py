@@ -46,9 +46,7 @@ Examples:
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Cells at a time [default: one per core, or per GPU].")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Change one value of the suite (TOML).")
-@click.option(
-    "--out", type=click.Path(file_okay=False), help="Run directory [default: runs/SUITE]."
-)
+@click.option("--out", type=click.Path(file_okay=False), help="Run directory [default: runs/SUITE].")
 @click.option("--shard", metavar="K/N", help="Run the K-th of N parts, in runs/SUITE-shard-K-of-N.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and why, and run nothing.")

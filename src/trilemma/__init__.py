@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.view import RunView as RunView
     from trilemma.harness.analysis.view import report_sections as report_sections
     from trilemma.harness.api import load_results as load_results
+    from trilemma.harness.api import merge as merge
     from trilemma.harness.api import run as run
     from trilemma.harness.conformance.checks import Check as Check
     from trilemma.harness.conformance.checks import CheckResult as CheckResult
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from trilemma.harness.errors import UnsupportedError as UnsupportedError
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
     from trilemma.harness.store.claim import claim_directory as claim_directory
+    from trilemma.harness.store.merged_records import Merged as Merged
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
@@ -91,6 +93,7 @@ _PUBLIC = {
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
     "LIKELIHOOD_KINDS": "contracts.model",
+    "Merged": "store.merged_records",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
@@ -121,6 +124,7 @@ _PUBLIC = {
     "interquartile_mean": "analysis.aggregates",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
+    "merge": "api",
     "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
     "probability_of_improvement": "analysis.aggregates",
