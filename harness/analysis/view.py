@@ -12,6 +12,7 @@ import pandas as pd
 from ..contracts.section import ReportSection
 from ..plugins import Registry
 from ..store.frame import load_frame
+from ..store.machines import environments
 from ..store.store import Store
 
 
@@ -27,6 +28,8 @@ class RunView:
     """The card of each dataset, by `dataset_id`."""
     superseded: int = 0
     """Number of cells whose results are superseded by newer ones and therefore not in the frame."""
+    environments: tuple[dict[str, Any], ...] = ()
+    """The environments of all runs and merged shards, the latest last."""
 
     @classmethod
     def open(cls, path: str | Path) -> RunView:
@@ -41,7 +44,8 @@ class RunView:
         frame = load_frame(store, superseded=True)
         older = frame.loc[frame["superseded"], "cell"].nunique()
         current = frame[~frame["superseded"]].reset_index(drop=True)
-        return cls(store.path, current, latest["suite"], latest["environment"], cards, older)
+        everywhere = tuple(environments(run))
+        return cls(store.path, current, latest["suite"], latest["environment"], cards, older, everywhere)
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""

@@ -98,7 +98,7 @@ class Copier:
             self.done.conflicts.append(name)
 
     def _same_training(self, id: str, record: dict[str, Any], mine: dict[str, Any]) -> bool:
-        """Whether two trainings of a cell gave the same model: the same state, or without one the same steps and curves."""
+        """Whether two trainings of a cell gave the same state, or for models without one the same steps and curves."""
         if not record["outcome"] == mine["outcome"] == "ok":
             return False
         one, two = (store.path / "cells" / id / "model.safetensors" for store in (self.source, self.target))
