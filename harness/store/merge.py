@@ -12,7 +12,6 @@ from pathlib import Path
 from ..errors import StoreError
 from .merged_records import Copier, Merged, about
 from .merged_runs import merges, missing_shards
-from .records import read_run
 from .store import Store
 
 Progress = Callable[[int, int], None]
@@ -40,7 +39,8 @@ def merge(sources: Sequence[str | Path], out: str | Path, progress: Progress = l
             stack.enter_context(_unchanging(store))
         given = [store.run() for store in stores]
         stack.enter_context(target.writing())
-        for run in merges(read_run(target.path), given):
+        before = target.run() if os.path.lexists(target.path / "run.json") else None
+        for run in merges(before, given):
             target.write_run(run.record, run.cells)
         record = target.run()
         done.notes += missing_shards(record)
