@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +44,12 @@ def environment(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
         "threads": threads,
         "git_commit": git_commit(),
     }
+
+
+def run_record(suite: dict[str, Any], threads: int, device: str, **about: Any) -> dict[str, Any]:
+    """What run.json says of a run that starts now."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return {"suite": suite, "environment": environment(threads, device), "device": device, **about, "time": now}
 
 
 def cpu_name() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.files import write_json
 from ..store.store import Store
-from .environment import available_cores, environment, visible_gpus
+from .environment import available_cores, environment, run_record, visible_gpus
 from .estimates import Estimates
 from .executors import Executor, LocalExecutor, Work, run_local
 from .interrupts import stop_on_signals
@@ -282,15 +281,10 @@ class Runner:
     # Inside
 
     def _write_run(self, cells: list[Cell]) -> None:
-        run = {
-            "suite": self.resolved.suite.model_dump(mode="json"),
-            "environment": environment(self.threads, self.device),
-            "jobs": self.jobs,
-            "device": self.device,
-            "shard": shard_record(self.suite_cells, self.shard),
-            "plugin_files": list(self.plugin_files),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
+        shard = shard_record(self.suite_cells, self.shard)
+        about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
+        suite = self.resolved.suite.model_dump(mode="json")
+        run = run_record(suite, self.threads, self.device, **about)
         self.store.write_run(run, [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells])
 
     def _observe(self, hook: str, **arguments: Any) -> None:
