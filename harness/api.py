@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from .errors import TrilemmaError
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
 from .planning.resolve import resolve
+from .planning.shards import Shard
 from .planning.suite import read_document
 from .plugins import Registry
 from .store.frame import load_frame
+from .store.merge import merge as merge_directories
+from .store.merged_records import Merged
 from .store.store import Store
 
 Source = str | Path | Mapping[str, Any]
@@ -27,12 +30,13 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
 
     Args:
         suite: name of a built-in suite, path to a TOML file, or the content of such a file as a mapping.
-        out: run directory; by default `runs/<name of the suite>`. Results that it already holds are not run again.
+        out: run directory; by default `runs/<name of the suite>`, with `-shard-2-of-8` for a shard. Results that it
+            already holds are not run again.
         **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
-            `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
-            cells), `max_failures` (start no more cells when so many have failed), `download` (allow datasets to
-            download their files).
+            `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
+            (files of unpackaged plugins), `rerun` (repeat finished cells), `max_failures` (start no more cells when
+            so many have failed), `download` (allow datasets to download their files).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -49,6 +53,34 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
     if runner.interrupted:
         raise KeyboardInterrupt
     return frame
+
+
+def merge(
+    directories: Sequence[str | Path], *, out: str | Path, progress: Callable[[int, int], None] | None = None
+) -> Merged:
+    """Merge run directories, such as the shards of a suite that ran on several machines, and write the report.
+
+    Args:
+        directories: the run directories. They are only read.
+        out: the run directory to merge into. It is made if it does not exist, and keeps what it has. Shards of one
+            suite become one run in it.
+        progress: a function that gets the number of cells and datasets that are done, and how many there are.
+
+    Returns:
+        What was copied, kept and left out, and which cells have two different results (the first one stays).
+
+    Raises:
+        StoreError: a directory is no run directory, a run is using it, or it is `out`; nothing is written then.
+
+    Example:
+        >>> import trilemma
+        >>> trilemma.merge(["runs/a", "runs/b"], out="runs/both")  # doctest: +SKIP
+    """
+    done = merge_directories(directories, out, progress or (lambda count, total: None))
+    store = Store(out)
+    written, done.problems = _observed(store, Registry(), load_frame(store))
+    done.written = [str(file) for file in written]
+    return done
 
 
 def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
@@ -72,6 +104,7 @@ def make_runner(
     jobs: int | None = None,
     threads: int = 1,
     device: str = "cpu",
+    shard: Shard | str | tuple[int, int] | None = None,
     plugins: Iterable[str | Path] = (),
     rerun: bool = False,
     max_failures: int | None = None,
@@ -79,6 +112,7 @@ def make_runner(
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
+    part = None if shard is None else Shard.parse(shard)
     document = read_document(suite)
     document.select("models", models)
     document.select("datasets", datasets)
@@ -90,7 +124,7 @@ def make_runner(
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
-    path = Path(out) if out is not None else Path("runs") / resolved.suite.name
+    path = Path(out) if out is not None else Path("runs") / f"{resolved.suite.name}{part.suffix if part else ''}"
     runner = Runner(
         resolved,
         registry,
@@ -102,6 +136,7 @@ def make_runner(
         max_failures=max_failures,
         download=download,
         plugin_files=files,
+        shard=part,
         progress=progress or Silent(),
     )
     for warning in registry.warnings():
@@ -115,17 +150,28 @@ def finish(runner: Runner) -> pd.DataFrame:
     The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
     frame = load_frame(runner.store)
-    sections = report_sections(runner.registry)
-    for seen in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):
+    written, problems = _observed(runner.store, runner.registry, frame)
+    runner.written += written
+    runner.problems += problems
+    for problem in problems:
+        runner.progress.message(problem)
+    return frame
+
+
+def _observed(store: Store, registry: Registry, frame: pd.DataFrame) -> tuple[list[Path], list[str]]:
+    """Call the observers of the end of a run. Returns the files that they wrote, and their errors."""
+    written: list[Path] = []
+    problems = []
+    sections = report_sections(registry)
+    for seen in registry.observe("run_finished", path=store.path, results=frame, sections=sections):
         if seen.error:
-            runner.problems.append(seen.error)
-            runner.progress.message(seen.error)
+            problems.append(seen.error)
         elif seen.value:
             try:
-                runner.written += [Path(file) for file in seen.value]
+                written += [Path(file) for file in seen.value]
             except TypeError:
-                runner.problems.append(f"trilemma_run_finished of plugin '{seen.plugin}' returned no list of files")
-    return frame
+                problems.append(f"trilemma_run_finished of plugin '{seen.plugin}' returned no list of files")
+    return written, problems
 
 
 def parse_budget(text: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from . import measures, numbers
 from .kit import Digest
 from .table import Cell, Column, Entry, Failure, Table
 
-RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
+RUN = ["dataset_id", "label", "model", "control", "budget", "device", "trained_on"]
 """The columns that identify a model in the table."""
 
 SELECTED = "▸"
@@ -27,6 +27,7 @@ NOTES = {
     "†": "at or below the floor: the samples are as near to the test points as real data is. Copies of training points "
     "reach the floor too",
     "§": "measured while other work ran on the machine: the true value may be lower",
+    "‡": "from another machine than most rows, and not ranked with them",
     "¶": "fewer seeds than in other rows: see the failures",
     "#": "from another number of points than most rows, and not ranked with them",
     MARKED: "marked and not ranked, for the reasons below",
@@ -159,7 +160,7 @@ def _entry(digest: Digest, rows: pd.DataFrame, chosen: list[Column], seeds: int,
     found: dict[str, dict[tuple[str, str], Any]] = {}
     row: Any
     kinds = {column.metric for column in chosen if column.kind}
-    for row in good.itertuples():
+    for row in good.sort_values("elsewhere", ascending=False, kind="stable").itertuples():
         kind = measures.kind_title(row.likelihood, row.base) if row.metric in kinds else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
         if row.marked:
@@ -204,6 +205,7 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
     notes += "§" if row.contended else ""
     notes += "¶" if len(row.seeds) < seeds and not cost else ""
     notes += "#" if row.apart else ""
+    notes += "‡" if row.elsewhere else ""
     notes += MARKED if row.marked and row.ranks else ""
     return Cell(
         value=shown,

@@ -24,6 +24,7 @@ class Digest:
     inks: dict[str, Ink]
     several_budgets: bool
     several_devices: bool
+    several_machines: bool
 
     @property
     def datasets(self) -> list[str]:
@@ -36,10 +37,11 @@ class Digest:
         return f"{dataset}: {title}" if title and title != dataset else dataset
 
     def run_label(self, row: Any) -> str:
-        """The label of a model, with its budget and device if the run has several."""
+        """The label of a model, with its budget, device and machine of training if the run has several."""
         parts = [str(row.label)]
         parts += [str(row.budget)] if self.several_budgets and row.budget else []
         parts += [str(row.device)] if self.several_devices and row.device else []
+        parts += [str(row.trained_on)] if self.several_machines and row.trained_on else []
         return " · ".join(parts)
 
 
@@ -56,4 +58,5 @@ def digest(view: trilemma.RunView) -> Digest:
         inks=inks(list(models)),
         several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,
         several_devices=rows["device"][rows["device"] != ""].nunique() > 1,
+        several_machines=rows["trained_on"][rows["trained_on"] != ""].nunique() > 1,
     )

@@ -13,13 +13,13 @@ import pandas as pd
 from ..contracts.result import COSTS
 from .moderated import LEAST_SEEDS, Arms, paired
 
-RUN = ["dataset_id", "label", "model", "control", "budget", "device"]
-"""The columns that identify a model of a summary."""
+RUN = ["dataset_id", "label", "model", "control", "budget", "device", "trained_on"]
+"""The columns that identify a model of a summary. Under a budget in seconds, another machine makes another model."""
 
-PLACE = ["dataset_id", "budget", "device"]
+PLACE = ["dataset_id", "budget", "device", "trained_on"]
 """The columns in which two rows must agree to be compared at all."""
 
-ARENA = [*PLACE, "metric", "likelihood", "base"]
+ARENA = [*PLACE, "metric", "likelihood", "base", "machine"]
 """The columns in which two values must agree to be ranked against each other."""
 
 CONTENDED = "a time was measured while other work ran on the machine: no comparison"

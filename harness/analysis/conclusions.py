@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from .arenas import CONTENDED
+from .machines import measured_on, not_ranked_with, other_machines
 from .moderated import LEAST_SEEDS
 from .verdicts import Verdict
 
@@ -15,7 +16,7 @@ _CROWD = 6  # most names in a sentence
 
 
 def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None) -> list[tuple[str, str]]:
-    """The conclusions of one dataset, budget and device as pairs of a heading and a sentence, the first ones first.
+    """The conclusions of one dataset, budget, device and `trained_on` as pairs of a heading and a sentence, in order.
 
     Controls that beat every model come first. `kinds` are titles of likelihood kinds.
     """
@@ -49,6 +50,7 @@ def conclusions(verdicts: Sequence[Verdict], kinds: dict[str, str] | None = None
     apart = [_name(line) for verdict in verdicts for line in verdict["apart"]]
     if apart:
         lines.append(("Other numbers of points, not ranked", listing(apart)))
+    lines += other_machines(verdicts, listing)
     if marked := _marked(verdicts):
         lines.append(("Marked and not ranked", listing(marked)))
     return lines
@@ -70,6 +72,11 @@ def listing(names: Iterable[str]) -> str:
     if len(names) > _CROWD:
         names = [*names[: _CROWD - 1], f"{len(names) - _CROWD + 1} more"]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "none"
+
+
+def note(verdict: Verdict) -> str:
+    """Why nothing may be concluded, if so, and what is not ranked because it is from another machine."""
+    return "; ".join(filter(None, (verdict["note"], not_ranked_with(verdict, listing))))
 
 
 def _best(verdict: Verdict, heading: str) -> list[tuple[str, str]]:
@@ -150,7 +157,7 @@ def _measured(line: Verdict) -> str:
 def _cheapest(costs: Sequence[Verdict]) -> list[tuple[str, str]]:
     lines = []
     for verdict in costs:
-        heading = f"Least {verdict['title']} of these"
+        heading = f"Least {verdict['title']} of these{measured_on(verdict)}"
         if verdict["leader"] is not None:
             best = [line for line in verdict["lines"] if line["best"]]
             values, unit = [line["value"] for line in best], verdict["unit"]

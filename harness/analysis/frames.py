@@ -10,7 +10,7 @@ import pandas as pd
 TEXT = (
     *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
     *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
-    *("title", "group", "place", "family", "marks"),
+    *("title", "group", "place", "family", "marks", "machine", "trained_on"),
 )
 NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 

@@ -24,6 +24,8 @@ LEAST_DATASETS = 5
 def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Summarize the quality of models over datasets, one record per budget and device that has at least two datasets.
 
+    Under a budget in seconds, each machine of training (`trained_on`) has a record of its own.
+
     A model enters with its best sampler setting on each dataset. Its score is log(1 + value / c), where c is about what
     chance does to the value of the true distribution, so that datasets have equal weight. A record has
 
@@ -41,15 +43,17 @@ def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
     table, judged = judged_summary(frame)
     numbers = table[table["metric"] != ""]
     found = []
-    for (budget, device), rows in numbers.groupby(["budget", "device"], sort=False):
+    keys = ["budget", "device", "trained_on"]
+    for place, rows in numbers.groupby(keys, sort=False):
+        where = dict(zip(keys, place, strict=True))
         deciding = []
         for dataset, own in rows.groupby("dataset_id", sort=False):
             metric = deciding_metric(own, "quality")
-            key = {"dataset_id": dataset, "budget": budget, "device": device, "metric": metric}
+            key = {"dataset_id": dataset, **where, "metric": metric}
             deciding += [arena for arena in judged if key.items() <= arena.key.items()]
         record = _record(deciding)
         if record is not None:
-            found.append({"budget": budget, "device": device, **record})
+            found.append({**where, **record})
     return found
 
 

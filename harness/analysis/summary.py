@@ -10,24 +10,25 @@ import pandas as pd
 from scipy import stats
 
 from ..contracts.result import COSTS, GROUPS
-from .arenas import RUN, Arena, arenas
+from .arenas import PLACE, RUN, Arena, arenas
 from .frames import told, uniform_frame
 
 COLUMNS = [
-    *RUN, "sampler", "metric", "likelihood", "base", "conditions", "unit", "better", "value", "low", "high", "interval",
-    "half", "seed_sd", "seeds", "floor", "floor_low", "floor_high", "noise", "n", "best", "leader", "below_floor",
-    "contended", "marked", "apart", "title", "group", "place", "order", "ranks", "least", "unbiased", "truth", "family",
-    "selected", "outcome", "phase", "elapsed", "message", "values", "value_seeds", "error",
+    *RUN, "sampler", "metric", "likelihood", "base", "machine", "conditions", "unit", "better", "value", "low", "high",
+    "interval", "half", "seed_sd", "seeds", "floor", "floor_low", "floor_high", "noise", "n", "best", "leader",
+    "below_floor", "contended", "marked", "apart", "elsewhere", "title", "group", "place", "order", "ranks", "least",
+    "unbiased", "truth", "family", "selected", "outcome", "phase", "elapsed", "message", "values", "value_seeds",
+    "error",
 ]  # fmt: skip
 _TEXT_COLUMNS = (
     *("metric", "likelihood", "base", "conditions", "unit", "better", "interval", "outcome", "phase", "message"),
-    *("title", "group", "place", "family"),
+    *("title", "group", "place", "family", "machine"),
 )
 _NUMBER_COLUMNS = (
     *("value", "low", "high", "half", "seed_sd", "floor", "floor_low", "floor_high", "noise", "n", "elapsed", "least"),
     *("order", "error"),
 )
-_FLAGS = ("control", "apart", "below_floor", "contended", "ranks", "unbiased", "truth", "selected")
+_FLAGS = ("control", "apart", "elsewhere", "below_floor", "contended", "ranks", "unbiased", "truth", "selected")
 _IMPOSSIBLE = "below the lowest possible value"
 NOTHING = 1e-4
 """Largest error of a mean log-density from single precision, in nats."""
@@ -42,13 +43,16 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       seeds on it is `seeds`, the interval of the mean over training seeds with moderated variances, which is never
       narrower than the interval of the metric. With fewer seeds it is `metric`, the interval that the metric gives for
       one trained model. `none` means no interval.
-    - `best` says that the row cannot be told apart from the best in its arena (same dataset, budget, device, metric,
-      likelihood kind and base measure, and same n unless the number is unbiased); `leader` is the best. Controls,
+    - `best` says that the row cannot be told apart from the best in its arena (same dataset, budget, device, machine,
+      metric, likelihood kind, base measure, and n unless the number is unbiased); `leader` is the best. Controls,
       `marked` rows, infinite values, metrics without a direction, quantities that do not rank models here (`ranks`),
       and rows with fewer than three seeds are never best. A cost is best only among the rows that are best in quality.
     - `marked` holds the reasons why a row must not be ranked. A mark of a training cost holds for all rows of the
       model, a mark of a metric of samples for its sampler setting, and a mark of a likelihood for the likelihoods.
     - `apart` says that the row has another n than most rows of its metric, or several, and is not ranked with them.
+    - `machine` is the machine that the number depends on, if it depends on one, and `trained_on` that of the training
+      under a budget in seconds. Seeds from different machines are rows of their own, and are not averaged. `elsewhere`
+      says that most numbers of the metric are from another machine, so the row is not ranked with them.
     - `below_floor` says that the value is better than the floor, which is the value for real data. `floor_low` and
       `floor_high` are the interval of the floor. `noise` is about how large the value of the true distribution is by
       chance.
@@ -103,6 +107,14 @@ def metrics_in_order(rows: pd.DataFrame) -> list[str]:
     return [str(name) for name in about.sort_values(["group", "order"], kind="stable").index]
 
 
+def usual_first(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summary rows of one quantity of one line, with that of the usual machine first, then by the number of seeds."""
+    if rows["machine"].nunique() < 2:
+        return rows
+    seeds = -rows["seeds"].map(len)
+    return rows.assign(_few=seeds).sort_values(["elsewhere", "_few"], kind="stable").drop(columns="_few")
+
+
 def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & rows["value"].notna()]
     about = [told(text) for text in good["details"]]
@@ -122,7 +134,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
             index=good.index,
             dtype=object,
         ),
-    ).groupby([*RUN, "sampler", "metric", "likelihood", "base"], sort=False)
+    ).groupby([*RUN, "sampler", "metric", "likelihood", "base", "machine"], sort=False)
     out = groups.agg(
         unit=("unit", "first"),
         better=("better", "first"),
@@ -177,7 +189,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
         (out["better"] == "lower") & (out["value"] < out["floor"]),
     )
     out["marked"] = _marks(rows, out)
-    return out.assign(outcome="ok", apart=(out["sizes"] > 1) & ~out["unbiased"])
+    return out.assign(outcome="ok", apart=(out["sizes"] > 1) & ~out["unbiased"], elsewhere=_elsewhere(out))
 
 
 def _marks(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -200,6 +212,23 @@ def _marks(rows: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, ...]]:
             reasons.setdefault(_IMPOSSIBLE, f"{row.title} {_IMPOSSIBLE}")
         marked.append(tuple(reasons.values()))
     return marked
+
+
+def _elsewhere(table: pd.DataFrame) -> pd.Series:
+    """Whether each number is from another machine than most numbers of its column: those of models, if there are any.
+
+    With equal numbers, the machine that comes first is the usual one.
+    """
+    usual: dict[Any, str] = {}
+    for key, rows in table.groupby([*PLACE, "metric"], sort=False):
+        counted = rows[~rows["control"]] if (~rows["control"]).any() else rows
+        usual[key] = str(counted["machine"].value_counts(sort=False).idxmax())
+    keys = [tuple(row) for row in table[[*PLACE, "metric"]].itertuples(index=False)]
+    return pd.Series(
+        [machine != usual[key] for key, machine in zip(keys, table["machine"], strict=True)],
+        index=table.index,
+        dtype=bool,
+    )
 
 
 def _failures(rows: pd.DataFrame) -> pd.DataFrame:

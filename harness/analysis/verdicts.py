@@ -12,6 +12,7 @@ from ..contracts.result import COSTS
 from ..errors import DataError
 from .arenas import CONTENDED, PLACE, Arena, deciding_metric, names
 from .frames import uniform_frame
+from .machines import TIMED, TRAINED, alike, elsewhere
 from .moderated import LEAST_SEEDS, holm
 from .pareto import front_membership
 from .summary import judged_summary
@@ -26,7 +27,7 @@ CONTROL_LEVEL = 0.05
 
 
 def verdicts(frame: pd.DataFrame) -> list[Verdict]:
-    """What may be concluded from a results frame: one record per dataset, budget, device and criterion.
+    """What may be concluded from a results frame: one record per dataset, budget, device, machine and criterion.
 
     A criterion is `quality`, `coverage`, `likelihood:<kind>` (with the base measure if the likelihood is not that of
     continuous data) or `cost:<metric>`. A record has
@@ -45,6 +46,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
       resamples of the seeds, with the `share` of resamples.
     - `apart`: rows with another n; `few_seeds`: rows with fewer than three seeds; `superseded`: labels with older
       results, if the frame has them.
+    - `machine`: the machine that the numbers depend on, for times and for all numbers under a budget in seconds;
+      `trained_on`: that of the training under such a budget; `elsewhere`: the rows that only the machine keeps apart.
     - `metric`, `title`, `unit`, `better`, `seeds` (the largest number of seeds), `n`, `budget`, `device`.
 
     The method is in `moderated`: moderated variances over training seeds (Smyth 2004), differences with the leader, and
@@ -60,7 +63,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
         quality = next((arena for name, arena in _criteria(group, here) if name == "quality"), None)
         for name, arena in _criteria(group, here):
-            record = {**_record(name, arena), "superseded": older.get(place, [])}
+            about = {"superseded": older.get(place, []), "elsewhere": elsewhere(arena, judged)}
+            record = {**_record(name, arena), **about}
             if name.startswith("cost:") and quality is not None:
                 record["front"] = _front(quality, arena)
             found.append(record)
@@ -73,10 +77,11 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     Each model stands with its best sampler setting. Costs are those of the setting that is best in quality, so that no
     setting wins a cost by bad samples.
 
-    Each record has `dataset`, `criterion`, `budget`, `device`, `metric`, the best sampler settings and values of both
-    (`a`, `b`), `p_value` (two-sided), and `better`: the label that is better beyond chance (p <= 0.05), or "" if
-    they cannot be told apart; `note` says why if nothing may be concluded. Variances are moderated across all models of
-    the table. Raises DataError if a label is not in the frame, if both are one, or if no criterion has values of both.
+    Each record has `dataset`, `criterion`, `budget`, `device`, `metric`, the best sampler settings and values of
+    both (`a`, `b`, with the machines that they depend on), `p_value` (two-sided), and `better`: the label that is
+    better beyond chance (p <= 0.05), or "" if they cannot be told apart; `note` says why if nothing may be
+    concluded. Variances are moderated across all models of the table. Raises DataError if a label is not in the
+    frame, if both are one, or if no criterion has values of both.
     """
     table, judged = judged_summary(frame)
     if a == b:
@@ -86,6 +91,7 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
             known = ", ".join(sorted(set(table["label"])))
             raise DataError(f"the results hold no model '{label}'; they hold {known}")
     found = []
+    alone: dict[tuple[Any, ...], list[tuple[str, Arena, list[int | None]]]] = {}
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
         shown: dict[str, str] = {}
@@ -98,11 +104,36 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
                     for label, i in zip((a, b), pair, strict=True)
                     if i is not None
                 }
+            alone.setdefault(alike(arena), []).append((name, arena, pair))
             if None not in pair:
                 found.append(_comparison(name, arena, (a, b), [i for i in pair if i is not None]))
+    for beside in alone.values():
+        if not any(None not in pair for _, _, pair in beside):
+            found += _on_two_machines(beside)
     if not found:
         raise DataError(f"'{a}' and '{b}' have no criterion in common on any dataset, budget and device")
     return found
+
+
+def _on_two_machines(beside: Sequence[tuple[str, Arena, list[int | None]]]) -> list[Verdict]:
+    """What is said of two models by a criterion for which they have numbers on different machines only, if they do."""
+    sides = [[(arena, pair[k]) for _, arena, pair in beside if pair[k] is not None] for k in (0, 1)]
+    if not all(sides):
+        return []
+    (one, i), (two, j) = (side[0] for side in sides)
+    why = TIMED if one.key["trained_on"] == two.key["trained_on"] else TRAINED
+    return [
+        {
+            **{"dataset": one.key["dataset_id"], "criterion": beside[0][0], "metric": one.key["metric"]},
+            **{"a": _side(one, i or 0), "b": _side(two, j or 0), "p_value": None, "better": ""},
+            "note": f"one is {why} than the other: no comparison",
+            **{key: one.key[key] for key in ("budget", "device")},
+        }
+    ]
+
+
+def _side(arena: Arena, i: int) -> dict[str, Any]:
+    return _line(arena, arena.rows[i]) | {key: arena.key[key] for key in ("machine", "trained_on")}
 
 
 def _criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
@@ -150,7 +181,7 @@ def _record(name: str, arena: Arena) -> Verdict:
         "seeds": int(table["seeds"].map(len).max()),
         "n": _whole(table.loc[arena.rows, "n"].min()),
         "budget": arena.key["budget"],
-        "device": arena.key["device"],
+        **{key: arena.key[key] for key in ("device", "trained_on", "machine")},
     }
 
 
@@ -239,8 +270,8 @@ def _comparison(name: str, arena: Arena, labels: tuple[str, str], pair: Sequence
         "dataset": arena.key["dataset_id"],
         "criterion": name,
         "metric": arena.key["metric"],
-        "a": _line(arena, arena.rows[one]),
-        "b": _line(arena, arena.rows[two]),
+        "a": _side(arena, one),
+        "b": _side(arena, two),
         "p_value": None if note else min(1.0, p),
         "better": "" if note or p > CONTROL_LEVEL else better,
         "note": note,

@@ -12,6 +12,7 @@ import pandas as pd
 from ..contracts.section import ReportSection
 from ..plugins import Registry
 from ..store.frame import load_frame
+from ..store.machines import environments
 from ..store.store import Store
 from ..text import short_paths
 from .portable import short_labels, shortened, shortened_frame
@@ -32,6 +33,8 @@ class RunView:
     """The card of each dataset, by `dataset_id`."""
     superseded: int = 0
     """Number of cells whose results are superseded by newer ones and therefore not in the frame."""
+    environments: tuple[dict[str, Any], ...] = ()
+    """The environments of all runs and merged shards, the latest last."""
 
     @classmethod
     def open(cls, path: str | Path) -> RunView:
@@ -49,7 +52,9 @@ class RunView:
         frame = shortened_frame(frame)
         older = frame.loc[frame["superseded"], "cell"].nunique()
         current = frame[~frame["superseded"]].reset_index(drop=True)
-        return cls(store.path, current, shortened(latest["suite"]), shortened(latest["environment"]), cards, older)
+        everywhere = tuple(environments(run))
+        suite, environment = shortened(latest["suite"]), shortened(latest["environment"])
+        return cls(store.path, current, suite, environment, cards, older, everywhere)
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""

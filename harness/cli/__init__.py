@@ -21,6 +21,7 @@ Examples:
     cls=PluginGroup,
     commands_in={
         "run": "trilemma.harness.cli.run:run",
+        "merge": "trilemma.harness.cli.merge:merge",
         "compare": "trilemma.harness.cli.compare:compare",
         "results": "trilemma.harness.cli.results:results",
         "list": "trilemma.harness.cli.inspect:list_",

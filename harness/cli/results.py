@@ -76,6 +76,7 @@ def results(
 
 
 def _print_conclusions(frame: pd.DataFrame, form: str, as_summary: bool) -> None:
+    from ..analysis.conclusions import note
     from ..analysis.overall import overall
     from ..analysis.verdicts import verdicts
 
@@ -88,7 +89,7 @@ def _print_conclusions(frame: pd.DataFrame, form: str, as_summary: bool) -> None
         flat = [line for record in records for line in _pairs(record)]
     else:
         records = verdicts(frame)
-        flat = [_brief(record) for record in records]
+        flat = [{**_brief(record), "note": note(record)} for record in records]
     if form == "json":
         echo_json(records)
     elif form == "csv":
@@ -103,7 +104,7 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
     def name(line: dict[str, str]) -> str:
         return f"{line['label']} [{line['sampler']}]" if line["sampler"] else line["label"]
 
-    keys = ("dataset", "budget", "device", "criterion", "metric", "seeds")
+    keys = ("dataset", "budget", "device", "machine", "criterion", "metric", "seeds")
     return {key: record[key] for key in keys} | {
         "leader": name(record["leader"]) if record["leader"] else "",
         "best": "; ".join(map(name, record["best"])),
@@ -112,7 +113,6 @@ def _brief(record: dict[str, Any]) -> dict[str, Any]:
         "controls_level": "; ".join(record["controls_level"]),
         "resolution": "" if record["resolution"] is None else f"{record['resolution']:.3g} ({record['scale']})",
         "marked": "; ".join(f"{label}: {', '.join(reasons)}" for label, reasons in record["marked"].items()),
-        "note": record["note"],
     }
 
 
@@ -127,6 +127,7 @@ def _pairs(record: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "budget": record["budget"],
                 "device": record["device"],
+                "trained_on": record["trained_on"],
                 "datasets": len(record["datasets"]),
                 "model": line["label"],
                 "score": f"{line['score']:.3g}",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..planning.shards import select
 from .completion import complete_suite
 from .options import json_option, names_option, plugin_option
 from .output import echo, echo_json, frame_records
@@ -32,6 +33,7 @@ Examples:
   trilemma run my-suite.toml -j 4 --set budget.seconds=60 --set models.realnvp.config.transforms=12
   trilemma run quick --plugin ./my_model.py --models my-model,gaussian
   trilemma run quick --dry-run
+  trilemma run standard --shard 2/8
 """
 )
 @click.argument("suite", default="quick", shell_complete=complete_suite)
@@ -45,6 +47,7 @@ Examples:
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each cell.")
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Change one value of the suite (TOML).")
 @click.option("--out", type=click.Path(file_okay=False), help="Run directory [default: runs/SUITE].")
+@click.option("--shard", metavar="K/N", help="Run the K-th of N parts, in runs/SUITE-shard-K-of-N.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and why, and run nothing.")
 @click.option("--rerun", is_flag=True, help="Repeat finished cells, with the same training steps as before.")
@@ -65,6 +68,7 @@ def run(
     threads: int,
     assignments: tuple[str, ...],
     out: str | None,
+    shard: str | None,
     device: str,
     dry_run: bool,
     rerun: bool,
@@ -98,6 +102,7 @@ def run(
             set=assignments,
             jobs=jobs,
             threads=threads,
+            shard=shard,
             device=device,
             plugins=plugin_files,
             rerun=rerun,
@@ -138,7 +143,7 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
         echo(f"{item.cell.label}: {what}: {why}")
         if item.timings:
             echo(f"  to be timed after all cells: {', '.join(_timed(item))}")
-    total = len(runner.resolved.pairs) * len(runner.resolved.suite.seed_list)
+    total = len(select(runner.suite_cells, runner.shard))
     cells, settings = sum(item.in_cell for item in todo), sum(len(item.timings) for item in todo)
     timings = f", {settings} sampler setting{'s' * (settings != 1)} to time" if settings else ""
     echo(f"{cells} of {total} cells to run{timings} in {runner.store.path}", err=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..analysis.arenas import RUN
 from ..analysis.conclusions import conclusions, number
-from ..analysis.summary import metrics_in_order, summary_rows
+from ..analysis.summary import metrics_in_order, summary_rows, usual_first
 from ..analysis.verdicts import verdicts
 from ..contracts.model import LIKELIHOOD_KINDS
 from ..contracts.result import COSTS, GROUPS
@@ -32,9 +32,10 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     summary = summary_rows(frame)
     said = verdicts(frame)
     for dataset, rows in summary.groupby("dataset_id", sort=False):
-        places = list(dict.fromkeys((v["budget"], v["device"]) for v in said if v["dataset"] == dataset))
+        own = [v for v in said if v["dataset"] == dataset]
+        places = list(dict.fromkeys((v["budget"], v["device"], v["trained_on"]) for v in own))
         for place in places:
-            here = [v for v in said if (v["dataset"], v["budget"], v["device"]) == (dataset, *place)]
+            here = [v for v in own if (v["budget"], v["device"], v["trained_on"]) == place]
             where = f" ({', '.join(filter(None, place))})" if len(places) > 1 else ""
             console.print(Text(f"Conclusions for {dataset}{where}", "bold"))
             for heading, sentence in conclusions(here, LIKELIHOOD_KINDS):
@@ -56,7 +57,8 @@ def _reading(summary: pd.DataFrame) -> str:
         if over_seeds
         else ("fewer than three seeds: no comparison of models")
     )
-    return f"mean over seeds {half}; {best}; ! marked, not ranked"
+    other = "; ‡ from another machine than most, and not ranked with them" if summary["elsewhere"].any() else ""
+    return f"mean over seeds {half}; {best}; ! marked, not ranked{other}"
 
 
 def _marked(rows: pd.DataFrame) -> list[str]:
@@ -149,10 +151,10 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str], room: int) -> Tabl
 
 
 def _label(runs: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """The label of a line, with the model, budget and device by which it differs from other lines of that label."""
+    """The label of a line, with the model, budget, device and machine by which it differs from its namesakes."""
     line = runs.iloc[0]
     namesakes = rows[rows["label"] == line["label"]]
-    differing = [str(line[key]) for key in ("model", "budget", "device") if namesakes[key].nunique() > 1]
+    differing = [str(line[key]) for key in ("model", "budget", "device", "trained_on") if namesakes[key].nunique() > 1]
     return f"{line['label']} ({', '.join(differing)})" if differing else str(line["label"])
 
 
@@ -193,7 +195,7 @@ def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], sty
 
 def _cell(metric: str, factor: float, *frames: pd.DataFrame | None) -> str:
     for frame in frames:
-        row = None if frame is None else next(frame[frame["metric"] == metric].itertuples(), None)
+        row = None if frame is None else next(usual_first(frame[frame["metric"] == metric]).itertuples(), None)
         if row is not None:
             return _number(row, factor)
     return ""
@@ -205,7 +207,7 @@ def _number(row: Any, factor: float) -> str:
     shown = _digits(half)(value) if with_interval else number(value)
     interval = f" ±{_digits(half)(half)}" if with_interval else ""
     kind = f" {row.likelihood}" if row.likelihood and row.ranks else ""
-    return f"{shown}{interval}{kind}{'*' if row.best else ''}"
+    return f"{shown}{interval}{kind}{'*' if row.best else ''}{'‡' if row.elsewhere else ''}"
 
 
 def _digits(half: float) -> Callable[[float], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,8 +17,12 @@ PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "panda
 
 
 @cache
-def environment(threads: int = 1) -> dict[str, Any]:
-    """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record."""
+def environment(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record.
+
+    GPUs are named for a device other than `cpu` only: looking for them takes time, and no figure of a CPU depends on
+    them.
+    """
     import torch
 
     versions = {}
@@ -27,7 +32,7 @@ def environment(threads: int = 1) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     gpus = []
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if device != "cpu" and torch.cuda.is_available():
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
@@ -39,6 +44,12 @@ def environment(threads: int = 1) -> dict[str, Any]:
         "threads": threads,
         "git_commit": git_commit(),
     }
+
+
+def run_record(suite: dict[str, Any], threads: int, device: str, **about: Any) -> dict[str, Any]:
+    """What run.json says of a run that starts now."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return {"suite": suite, "environment": environment(threads, device), "device": device, **about, "time": now}
 
 
 def cpu_name() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
@@ -14,11 +13,12 @@ from typing import Any
 
 from ..planning.cell import Cell, cell_job, data_id, plan
 from ..planning.resolve import Choice, Resolved
+from ..planning.shards import Shard, select, shard_record
 from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.store import Store
-from .environment import available_cores, environment, visible_gpus
+from .environment import available_cores, environment, run_record, visible_gpus
 from .estimates import Estimates
 from .executors import Executor, LocalExecutor, Work, run_local
 from .forks import Zygote
@@ -38,7 +38,7 @@ class Runner:
 
     `jobs` cells run at a time, each with `threads` threads. With `rerun`, finished cells are repeated; cells with a
     budget in seconds repeat the same number of steps. With `download`, datasets may download their files. When
-    `max_failures` cells have failed, no more are started.
+    `max_failures` cells have failed, no more are started. With `shard`, only that part of the cells runs.
     """
 
     resolved: Resolved
@@ -51,10 +51,13 @@ class Runner:
     download: bool = False
     plugin_files: tuple[str, ...] = ()
     max_failures: int | None = None
+    shard: Shard | None = None
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
     failures: int = 0
     """How many cells have failed in this run."""
+    suite_cells: list[Cell] = field(default_factory=list)
+    """All planned cells of the suite, those of other shards included."""
     written: list[Path] = field(default_factory=list)
     """The files that observers wrote at the end of the run, such as the report."""
     problems: list[str] = field(default_factory=list)
@@ -92,7 +95,8 @@ class Runner:
             record = (scratch if id in missing else self.store).record("data", id)
             record = record or {"error": "the process that loads the dataset ended without a message"}
             cards[id] = record.get("card") or {"error": record.get("error", "")}
-        return plan(self.resolved, cards, self.device)
+        self.suite_cells = plan(self.resolved, cards, self.device)
+        return select(self.suite_cells, self.shard)
 
     def todo(self, cells: Iterable[Cell]) -> list[Todo]:
         """What is missing in the store. What failed is tried again."""
@@ -209,7 +213,7 @@ class Runner:
             self.store,
             suite.timing,
             suite.limits,
-            environment(self.threads),
+            environment(self.threads, self.device),
             supervise,
             supervisor.stop.is_set,
             self.progress,
@@ -254,21 +258,17 @@ class Runner:
 
     def _record_failure(self, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()) -> None:
         try:
-            record_failure(self.store, todo, outcome, committed, environment(self.threads))
+            record_failure(self.store, todo, outcome, committed, environment(self.threads, self.device))
         except OSError as error:
             self.progress.message(f"the outcome of {todo.cell.label} could not be stored: {error}")
 
     # Inside
 
     def _write_run(self, cells: list[Cell]) -> None:
-        run = {
-            "suite": self.resolved.suite.model_dump(mode="json"),
-            "environment": environment(self.threads),
-            "jobs": self.jobs,
-            "device": self.device,
-            "plugin_files": list(self.plugin_files),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
+        shard = shard_record(self.suite_cells, self.shard)
+        about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
+        suite = self.resolved.suite.model_dump(mode="json")
+        run = run_record(suite, self.threads, self.device, **about)
         self.store.write_run(run, [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells])
 
     def _observe(self, hook: str, **arguments: Any) -> None:

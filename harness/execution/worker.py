@@ -198,7 +198,8 @@ class CellWorker:
         return TrainingRecord(**record["training"]), False
 
     def _commit_cell(self, ending: dict[str, Any], curves: dict[str, Any], state: dict[str, Any] | None) -> None:
-        record = {**ending, "cell": self.job["cell"], "environment": environment(self.job["threads"])}
+        about = environment(self.job["threads"], self.job["device"])
+        record = {**ending, "cell": self.job["cell"], "environment": about}
         tensors = {} if state is None else {"model": state}
         self.store.commit("cells", self.job["id"], {**record, "curves": curves}, tensors)
         self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from .machines import is_time, machine_name, planned_on
 from .store import Store
 
 COLUMNS = (
@@ -16,7 +17,7 @@ COLUMNS = (
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
     "superseded", "title", "group", "place", "order", "ranks", "least", "family",
-    "pictured", "unbiased", "noise", "marks", "truth",
+    "pictured", "unbiased", "noise", "marks", "truth", "machine", "trained_on",
 )  # fmt: skip
 _NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
@@ -36,10 +37,16 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     A row is superseded if there is a newer one of the same model, options, dataset, seed, budget, device, sampler
     setting and metric, because code, data or the options of the metric have changed. What has not run supersedes only
     what has not run either. Superseded rows are left out, unless `superseded` is true; the column `superseded` marks
-    them. Raises StoreError if the directory holds no run, or its run.json cannot be read.
+    them.
+
+    The column `machine` names the processor (and GPU) and the threads that a number depends on: those of the
+    measurement for a time, and those of the training for everything under a budget in seconds. It is blank for other
+    numbers. `trained_on` is the machine of the training under a budget in seconds, else blank.
+
+    Raises StoreError if the directory holds no run, or its run.json cannot be read.
     """
     record = store.run()
-    rows = [row for cell in record["cells"] for row in _cell_rows(store, cell)]
+    rows = [row for cell in record["cells"] for row in _cell_rows(store, cell, planned_on(record, cell))]
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "_cell_run", "_run", "_stored"])
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
@@ -52,11 +59,13 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     return frame.loc[superseded | ~frame["superseded"], list(COLUMNS)].reset_index(drop=True)
 
 
-def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _cell_rows(store: Store, cell: dict[str, Any], environment: Any) -> Iterator[dict[str, Any]]:
     model, dataset = cell["model"], cell["dataset"]
     record = store.record("cells", cell["id"])
     provenance = model["provenance"] or {}
     budget = cell["budget"]
+    trained = machine_name((record or {}).get("environment") or environment, cell["device"])
+    trained_on = "" if "steps" in budget else trained
     base = dict.fromkeys(COLUMNS) | {
         "cell": cell["id"],
         "model": model["name"],
@@ -76,6 +85,9 @@ def _cell_rows(store: Store, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "device": cell["device"],
         "value": math.nan,
         "superseded": False,
+        "machine": trained_on,
+        "trained_on": trained_on,
+        "_trained": trained,
         "_cell_run": cell["run"],
         "_run": cell["run"],
         "_stored": record is not None,
@@ -114,9 +126,13 @@ def _evaluation_rows(
         yield here | _pending(store, "evaluations", planned["id"]) | all_later
         return
     here["nfe"] = found["nfe"]
+    if planned.get("stage") == "timing":
+        here["machine"] = machine_name(found.get("environment"), base["device"]) or base["_trained"]
     for result in found["results"]:
         about = {"details": json.dumps(result["details"]), "outcome": "ok", "phase": found["phase"]}
         about["marks"] = "\n".join(result.get("marks", ()))
+        if result.get("group") == "training" and is_time(result.get("unit")):
+            about["machine"] = base["_trained"]
         yield here | result | about | {"superseded": result["computed_by"] in later}
     for missing in found["not_computed"]:
         yield here | _ending(missing) | {"superseded": missing["metric"] in later}

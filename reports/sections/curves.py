@@ -68,18 +68,22 @@ class Curves(trilemma.ReportSection):
 
 def _curves(run: Digest, dataset: str, metric: str, cost: str) -> list[Curve]:
     rows = run.summary[(run.summary["dataset_id"] == dataset) & ~run.summary["control"]]
-    keys = ["label", "budget", "device", "sampler"]
-    costs = rows.loc[rows["metric"] == cost, [*keys, "value"]].rename(columns={"value": "cost"})
+    keys = ["label", "budget", "device", "trained_on", "sampler"]
+    costs = rows.loc[rows["metric"] == cost, [*keys, "value", "machine"]].rename(columns={"value": "cost"})
+    rows = rows.drop(columns="machine")  # that of the cost tells curves apart
+    several = costs.loc[costs["machine"] != "", "machine"].nunique() > 1
     points = rows[(rows["metric"] == metric) & np.isfinite(rows["value"])].merge(costs, on=keys)
     points = points[np.isfinite(points["cost"]) & (points["cost"] > 0)]
     points = points.assign(family=points["sampler"].map(family))
     curves = []
     for label, own in points.groupby("label", sort=False):
-        several = own["family"].nunique() > 1
-        for dash, (_, line) in enumerate(own.groupby(["budget", "device", "family"], sort=False)):
+        families = own["family"].nunique() > 1
+        apart = ["budget", "device", "trained_on", "machine", "family"]
+        for dash, (_, line) in enumerate(own.groupby(apart, sort=False)):
             line = line.sort_values("cost")
             first: Any = next(line.itertuples())
-            name = run.run_label(first) + (f" · {first.family}" if several else "")
+            name = run.run_label(first) + (f" · {first.family}" if families else "")
+            name += f" · {first.machine}" if several and first.machine not in ("", first.trained_on) else ""
             x, y, low, high = (line[column].to_numpy(np.float64) for column in ("cost", "value", "low", "high"))
             curves.append(Curve(name, run.inks[str(label)], dash % len(DASHES), x, y, low, high))
     return curves

@@ -63,8 +63,9 @@ def _block(record: dict[str, Any]) -> dict[str, Any]:
             ]
         )
     left_out = ", ".join(record["left_out"])
+    where = ", ".join(filter(None, (record["budget"], record["device"], record["trained_on"])))
     return {
-        "title": f"{record['budget']}, {record['device']}: {', '.join(record['datasets'])}; {record['seeds']} seeds",
+        "title": f"{where}: {', '.join(record['datasets'])}; {record['seeds']} seeds",
         "rows": rows,
         "left_out": f"Left out, because they lack a dataset, are marked, or have too few seeds: {left_out}."
         if left_out

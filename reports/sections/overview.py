@@ -87,7 +87,7 @@ def _facts(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
         ("Datasets", ", ".join(run.datasets)),
         ("Models", ", ".join(models)),
         ("Controls", ", ".join(controls)),
-        ("Machine", machine(view.environment, _unique(rows["device"]))),
+        *_machines(run, view),
         ("Cells", cells(rows)),
         ("Evaluations", evaluations(rows)),
         ("Last command", selected(rows)),
@@ -148,6 +148,21 @@ def machine(environment: dict[str, Any], devices: list[str]) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def _machines(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
+    """The machine of the run. With several machines, each has a line, and a sentence says what that means."""
+    rows = run.rows
+    devices = _unique(rows["device"])
+    found = list(dict.fromkeys(machine(each, devices) for each in (view.environments or [view.environment])))
+    if len(found) < 2:
+        return [("Machine", "".join(found))]
+    facts = [(f"Machine {number}", text) for number, text in enumerate(found, 1)]
+    trained, times = (len(_unique(rows[column])) > 1 for column in ("trained_on", "machine"))
+    if trained or times:
+        what = "results of a budget in seconds" if trained else "times"
+        facts.append(("Machines", f"{what} are ranked only with those of the same machine"))
+    return facts
+
+
 def _name(value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("name") or value.get("model") or ""
@@ -161,13 +176,14 @@ def _unique(values: pd.Series) -> list[str]:
 
 
 def _conclusions(run: Digest, dataset: str) -> list[tuple[str, str]]:
-    """What may be concluded on one dataset, for each budget and device."""
+    """What may be concluded on one dataset, for each budget, device and machine of training."""
     own = [verdict for verdict in run.verdicts if verdict["dataset"] == dataset]
-    places = list(dict.fromkeys((verdict["budget"], verdict["device"]) for verdict in own))
+    keys = ("budget", "device", "trained_on")
+    places = list(dict.fromkeys(tuple(verdict[key] for key in keys) for verdict in own))
     lines: list[tuple[str, str]] = []
-    for budget, device in places:
-        here = [verdict for verdict in own if (verdict["budget"], verdict["device"]) == (budget, device)]
-        where = f" ({', '.join(filter(None, (budget, device)))})" if len(places) > 1 else ""
+    for place in places:
+        here = [verdict for verdict in own if tuple(verdict[key] for key in keys) == place]
+        where = f" ({', '.join(filter(None, place))})" if len(places) > 1 else ""
         said = trilemma.conclusions(here, trilemma.LIKELIHOOD_KINDS)
         lines += [(f"{heading}{where}", sentence) for heading, sentence in said]
     return lines

@@ -70,7 +70,7 @@ def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
     ]
     metric = measures.pictured(run.summary[run.summary["dataset_id"] == dataset])
     panels = []
-    for (control, label, _, _), own in rows.groupby(["control", "label", "budget", "device"], sort=False):
+    for (control, label, *_), own in rows.groupby(["control", "label", "budget", "device", "trained_on"], sort=False):
         if control and not own["pictured"].iloc[0]:
             continue
         best = _best_evaluation(own, metric)

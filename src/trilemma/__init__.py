@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.view import RunView as RunView
     from trilemma.harness.analysis.view import report_sections as report_sections
     from trilemma.harness.api import load_results as load_results
+    from trilemma.harness.api import merge as merge
     from trilemma.harness.api import run as run
     from trilemma.harness.boundary import boundary as boundary
     from trilemma.harness.boundary import described as described
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from trilemma.harness.store.csv_text import csv_text as csv_text
     from trilemma.harness.text import printable as printable
     from trilemma.harness.text import short_paths as short_paths
+    from trilemma.harness.store.merged_records import Merged as Merged
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
@@ -96,6 +98,7 @@ _PUBLIC = {
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
     "LIKELIHOOD_KINDS": "contracts.model",
+    "Merged": "store.merged_records",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
@@ -129,6 +132,7 @@ _PUBLIC = {
     "interquartile_mean": "analysis.aggregates",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
+    "merge": "api",
     "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
     "printable": "text",
