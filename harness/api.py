@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from .analysis.view import report_sections
 from .errors import TrilemmaError
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
 from .planning.resolve import resolve
 from .planning.suite import read_document
 from .plugins import Registry
-from .store.frame import load_frame
 from .store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Source = str | Path | Mapping[str, Any]
 
@@ -56,6 +55,8 @@ def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
     Failures are rows too. Results that are superseded by newer ones of the same model, options, dataset, seed, budget
     and device are left out, unless `superseded` is true. Raises StoreError if the directory holds no run.
     """
+    from .store.frame import load_frame
+
     return load_frame(Store(path), superseded=superseded)
 
 
@@ -111,6 +112,9 @@ def finish(runner: Runner) -> pd.DataFrame:
 
     The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
+    from .analysis.view import report_sections
+    from .store.frame import load_frame
+
     frame = load_frame(runner.store)
     sections = report_sections(runner.registry)
     for seen in runner.registry.observe("run_finished", path=runner.store.path, results=frame, sections=sections):

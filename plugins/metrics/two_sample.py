@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 import trilemma
 
@@ -121,7 +121,7 @@ def summary(
     noise = None
     if sets.fresh and quantity.unbiased and len(values) > 1:
         at_truth = float(np.std(list(floors.values()), ddof=1)) / np.sqrt(len(values)) if len(floors) > 1 else 0.0
-        half = float(stats.t.ppf(0.975, len(values) - 1)) * at_truth
+        half = float(stdtrit(len(values) - 1, 0.975)) * at_truth
         if low is not None and high is not None:
             low, high = min(low, value - half), max(high, value + half)
         noise = half or None
@@ -146,7 +146,7 @@ def jackknife_interval(value: float, without: Sequence[float], level: float = 0.
     """
     blocks = len(without)
     deviation = float(np.std(without)) * np.sqrt(blocks - 1)
-    half = float(stats.t.ppf((1 + level) / 2, blocks - 1)) * deviation
+    half = float(stdtrit(blocks - 1, (1 + level) / 2)) * deviation
     return value - half, value + half
 
 

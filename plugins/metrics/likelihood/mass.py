@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 import trilemma
 
@@ -135,7 +135,7 @@ class Mass:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The Student-t interval."""
-        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error
+        half = float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error
         return self.value - half, self.value + half
 
     def marks(self, likelihood: str) -> tuple[str, ...]:
