@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -66,11 +68,9 @@ class Registry:
         self.manager.add_hookspecs(hookspecs)
         self.records: list[PluginRecord] = []
         self._registered: dict[str, dict[str, tuple[Entry, PluginRecord]]] = {}
-        for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: (not _is_builtin(e), e.name)):
+        for entry, distribution, version in _installed(_places()):
             if builtin_only and not _is_builtin(entry):
                 continue
-            distribution = entry.dist.name if entry.dist else "unknown"
-            version = entry.dist.version if entry.dist else "unknown"
             record = PluginRecord(entry.name, distribution, version, entry.value)
             self._load(record, entry.load)
         for file in files:
@@ -210,6 +210,25 @@ def _taken(what: str, record: PluginRecord, other: PluginRecord) -> str:
 
 def _singular(kind: str) -> str:
     return kind[:-1].replace("_", " ")
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """The folders where packages are found, with the times of their last changes."""
+    folders = [folder for path in sys.path if os.path.isdir(folder := path or ".")]
+    return tuple((folder, os.stat(folder).st_mtime_ns) for folder in folders)
+
+
+@functools.cache
+def _installed(places: tuple[tuple[str, int], ...]) -> list[tuple[metadata.EntryPoint, str, str]]:
+    """The entry points of all plugins, built-in ones first, with the name and version of their distributions.
+
+    They are read once for each state of `places`, so that a cell, which is a fork, need not read them again.
+    """
+    found = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (not _is_builtin(entry), entry.name))
+    return [
+        (entry, entry.dist.name if entry.dist else "unknown", entry.dist.version if entry.dist else "unknown")
+        for entry in found
+    ]
 
 
 def _is_builtin(entry: metadata.EntryPoint) -> bool:

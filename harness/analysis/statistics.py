@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:
@@ -26,9 +25,13 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float 
 
 def t_quantile(p: float, df: float) -> float:
     """The quantile of Student's t-distribution; with infinite `df`, of the normal distribution."""
+    from scipy import special
+
     return float(special.ndtri(p) if np.isinf(df) else special.stdtrit(df, p))
 
 
 def t_tail(x: float, df: float) -> float:
     """The probability that Student's t-distribution exceeds `x`; with infinite `df`, the normal distribution."""
+    from scipy import special
+
     return float(special.ndtr(-x) if np.isinf(df) else special.stdtr(df, -x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import resolve_name
 from typing import Any
@@ -26,13 +27,7 @@ class Entry:
     def load(self) -> type[Any]:
         """The class. Raises PluginError if it does not meet its contract, and whatever its module raises."""
         if self.made is None:
-            from .registration import check_class
-
-            module, _, attribute = self.reference.partition(":")
-            made = getattr(import_module(module), attribute)
-            if (own := check_class(made, self.kind)) != self.name:
-                raise PluginError(f"the class is named '{own}'")
-            self.made = made
+            self.made = _load(self.reference, self.kind, self.name)
         return self.made
 
 
@@ -50,6 +45,17 @@ def entries(returned: Any, kind: str, package: str) -> list[Entry]:
         if not isinstance(name, str) or not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise PluginError(f"{name!r}: {reference!r} is not a name with a reference such as 'package.module:Class'")
     return [Entry(name, kind, _absolute(reference, package)) for name, reference in returned.items()]
+
+
+@cache
+def _load(reference: str, kind: str, name: str) -> type[Any]:
+    from .registration import check_class
+
+    module, _, attribute = reference.partition(":")
+    made: type[Any] = getattr(import_module(module), attribute)
+    if (own := check_class(made, kind)) != name:
+        raise PluginError(f"the class is named '{own}'")
+    return made
 
 
 def _absolute(reference: str, package: str) -> str:

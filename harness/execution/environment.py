@@ -20,18 +20,12 @@ def environment(threads: int = 1) -> dict[str, Any]:
     """Versions, machine, threads and, in a checkout, the git commit, as a JSON-able record."""
     import torch
 
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     gpus = []
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(),
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cores": available_cores(),
@@ -41,6 +35,19 @@ def environment(threads: int = 1) -> dict[str, Any]:
     }
 
 
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the libraries on which results depend."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
 def cpu_name() -> str:
     """The name of the processor."""
     try:
@@ -55,6 +62,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
 def git_commit() -> str | None:
     """The commit of the working directory, with `-dirty` for uncommitted changes; None outside a checkout."""
     try:

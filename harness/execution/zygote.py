@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import json
 import os
 import selectors
@@ -22,7 +21,7 @@ import sys
 import traceback
 from typing import Any
 
-from ..plugins import Registry
+from .preload import essentials, for_job
 
 
 def main() -> None:
@@ -58,6 +57,7 @@ def main() -> None:
             while b"\n" in buffer:
                 line, buffer = buffer.split(b"\n", 1)
                 request = json.loads(line)
+                for_job(request["job"])
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
@@ -69,24 +69,8 @@ def main() -> None:
 
 
 def _preload() -> None:
-    """Load what every cell needs. Errors are ignored here, because the cell raises them again."""
-    with contextlib.suppress(Exception):
-        import ot
-        import scipy.spatial
-        import sklearn.mixture
-        import sklearn.neighbors
-        import torch
-        import torch.utils.flop_counter
-
-        import trilemma.harness.execution.worker
-
-        torch.use_deterministic_algorithms(
-            True, warn_only=True
-        )  # loads torch's compiler: 0.7 s, once instead of in each
-        Registry(builtin_only=True).load_everything()
-        del ot, scipy, sklearn, torch, trilemma
-    gc.collect()
-    gc.freeze()  # garbage collection in a child ignores these objects, so their memory stays shared
+    """Load what every job needs."""
+    essentials()
 
 
 def _reap(running: set[int], replies: Any) -> None:
