@@ -17,6 +17,7 @@ from typing import Any
 
 from ..plugins import Registry
 from ..source import module
+from .environment import cpu_name, git_commit, versions
 
 ROOMS = ("trilemma.plugins.", "trilemma.datasets.")
 LIBRARIES = {"ot", "pandas", "scipy", "sklearn"}
@@ -32,7 +33,6 @@ def essentials() -> None:
 
         from ..analysis import statistics
         from . import worker
-        from .environment import cpu_name, git_commit, versions
 
         versions(), cpu_name(), git_commit()  # they are cached
         torch.broadcast_shapes((1,), (1,))  # loads sympy, and distributions call it
