@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from .samples import distances
 
@@ -72,6 +71,8 @@ class Sums:
 
     def interval(self, level: float = 0.95) -> tuple[float, float, float]:
         """The energy with its interval: `(value, low, high)`."""
+        from scipy.special import ndtri
+
         value, half = self.energy(), float(ndtri((1 + level) / 2)) * self.deviation()
         return value, value - half, value + half
 

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 import trilemma
 
@@ -117,6 +116,8 @@ def summary(
     an unbiased quantity are skewed near the true distribution: a low mean comes with a low deviation, and its interval
     would be too narrow. Their deviation is therefore taken to be at least that between real sets.
     """
+    from scipy.special import stdtrit
+
     value, low, high = trilemma.mean_interval(values)
     noise = None
     if sets.fresh and quantity.unbiased and len(values) > 1:
@@ -144,6 +145,8 @@ def jackknife_interval(value: float, without: Sequence[float], level: float = 0.
 
     Near the true distribution distances are degenerate, and the interval is wider than it needs to be.
     """
+    from scipy.special import stdtrit
+
     blocks = len(without)
     deviation = float(np.std(without)) * np.sqrt(blocks - 1)
     half = float(stdtrit(blocks - 1, (1 + level) / 2)) * deviation
