@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrilemmaError
+from .execution.finished import Memory
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
+from .execution.supervisor import Supervisor, Zygote
 from .planning.resolve import resolve
-from .planning.suite import read_document
+from .planning.suite import Document, read_document
 from .plugins import Registry
 from .store.store import Store
 
@@ -78,18 +80,11 @@ def make_runner(
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
-    document = read_document(suite)
-    document.select("models", models)
-    document.select("datasets", datasets)
-    if seeds is not None:
-        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
-    if budget is not None:
-        document.put("budget", parse_budget(budget), "--budget")
-    document.override(set)
+    document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
-    path = Path(out) if out is not None else Path("runs") / resolved.suite.name
+    path = _path(out, document)
     runner = Runner(
         resolved,
         registry,
@@ -105,6 +100,61 @@ def make_runner(
     for warning in registry.warnings():
         runner.progress.message(warning)
     return runner
+
+
+def memory(
+    suite: Source = "quick",
+    *,
+    out: str | Path | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    plugins: Iterable[str | Path] = (),
+    **changes: Any,
+) -> Memory:
+    """The memory of this run. The arguments are those of `run`. Raises SuiteError if the suite cannot be read."""
+    document = _document(suite, **changes)
+    files = [str(Path(file).resolve()) for file in plugins]
+    asked = {"suite": document.values, "threads": threads, "device": device, "plugins": files}
+    return Memory(_path(out, document), asked)
+
+
+def remember(memory: Memory, runner: Runner, frame: pd.DataFrame) -> None:
+    """Remember an ended run if it leaves nothing to do, so that it is recognized the next time.
+
+    Runs are always planned if a plugin observes them, and if a dataset depends on files of the user.
+    """
+    observed = any(runner.registry.observed_by_others(hook) for hook in ("run_started", "run_finished"))
+    files = any(dataset.stamp for dataset in runner.resolved.datasets)
+    wrong = runner.interrupted or runner.problems or runner.registry.warnings()
+    failed = not frame.loc[frame["selected"], "outcome"].isin(["ok", "unsupported"]).all()
+    if not (observed or files or wrong or failed) and not runner.todo(
+        runner.plan(Supervisor(Zygote.shared(runner.threads)))
+    ):
+        memory.remember(runner.written)
+
+
+def _document(
+    suite: Source,
+    *,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    budget: str | None = None,
+    set: Iterable[str] = (),
+) -> Document:
+    document = read_document(suite)
+    document.select("models", models)
+    document.select("datasets", datasets)
+    if seeds is not None:
+        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
+    if budget is not None:
+        document.put("budget", parse_budget(budget), "--budget")
+    document.override(set)
+    return document
+
+
+def _path(out: str | Path | None, document: Document) -> Path:
+    return Path(out) if out is not None else Path("runs") / str(document.values.get("name"))
 
 
 def finish(runner: Runner) -> pd.DataFrame:

@@ -69,7 +69,7 @@ class Registry:
         self.records: list[PluginRecord] = []
         self._registered: dict[str, dict[str, tuple[Entry, PluginRecord]]] = {}
         for entry, distribution, version in _installed(_places()):
-            if builtin_only and not _is_builtin(entry):
+            if builtin_only and not _is_builtin(entry.value):
                 continue
             record = PluginRecord(entry.name, distribution, version, entry.value)
             self._load(record, entry.load)
@@ -195,6 +195,12 @@ class Registry:
             except Exception as error:  # an observer must not fail a run
                 yield Observed(plugin, error=f"{name} of plugin '{plugin}' raised {type(error).__name__}: {error}")
 
+    def observed_by_others(self, hook: str) -> bool:
+        """Whether a plugin that is not built in implements an observer hook."""
+        names = {f"{record.distribution}:{record.name}" for record in self.records if _is_builtin(record.origin)}
+        implementations = getattr(self.manager.hook, f"trilemma_{hook}").get_hookimpls()
+        return any(implementation.plugin_name not in names for implementation in implementations)
+
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""
         return [f"plugin '{r.name}' of {r.distribution} is broken: {r.problem}" for r in self.records if r.problem]
@@ -224,15 +230,15 @@ def _installed(places: tuple[tuple[str, int], ...]) -> list[tuple[metadata.Entry
 
     They are read once for each state of `places`, so that a cell, which is a fork, need not read them again.
     """
-    found = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (not _is_builtin(entry), entry.name))
+    found = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (not _is_builtin(entry.value), entry.name))
     return [
         (entry, entry.dist.name if entry.dist else "unknown", entry.dist.version if entry.dist else "unknown")
         for entry in found
     ]
 
 
-def _is_builtin(entry: metadata.EntryPoint) -> bool:
-    return entry.value.split(".")[0] == "trilemma"
+def _is_builtin(module: str) -> bool:
+    return module.split(".")[0] == "trilemma"
 
 
 def _load_file(path: Path) -> ModuleType:

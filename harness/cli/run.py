@@ -81,28 +81,31 @@ def run(
     from .. import api
     from .progress import RichProgress
 
+    asked: dict[str, Any] = {
+        "out": out,
+        "models": models,
+        "datasets": datasets,
+        "seeds": seeds,
+        "budget": budget,
+        "set": assignments,
+        "threads": threads,
+        "device": device,
+        "plugins": plugin_files,
+    }
+    memory = None if dry_run or rerun else api.memory(suite, **asked)
+    if memory is not None and (finished := memory.recall()):
+        click.echo(f"nothing is left to do in {finished.store.path}", err=True)
+        _show(api.load_results(finished.store.path), finished, as_json)
+        return
     with RichProgress() as progress:
-        runner = api.make_runner(
-            suite,
-            out=out,
-            models=models,
-            datasets=datasets,
-            seeds=seeds,
-            budget=budget,
-            set=assignments,
-            jobs=jobs,
-            threads=threads,
-            device=device,
-            plugins=plugin_files,
-            rerun=rerun,
-            download=download,
-            progress=progress,
-        )
+        runner = api.make_runner(suite, **asked, jobs=jobs, rerun=rerun, download=download, progress=progress)
         if dry_run:
             todo = runner.dry_run()
         else:
             runner.run()
             frame = api.finish(runner)
+            if memory is not None:
+                api.remember(memory, runner, frame)
     if dry_run:
         _show_plan(todo, runner, as_json)
         return

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.dataset import Splits as Splits
     from trilemma.harness.contracts.hookspecs import hookimpl as hookimpl
     from trilemma.harness.contracts.metric import Metric as Metric
-    from trilemma.harness.contracts.model import LIKELIHOOD_KINDS as LIKELIHOOD_KINDS
     from trilemma.harness.contracts.model import Context as Context
     from trilemma.harness.contracts.model import DataInfo as DataInfo
     from trilemma.harness.contracts.model import Direct as Direct
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.recipe import Recipe as Recipe
     from trilemma.harness.contracts.result import COSTS as COSTS
     from trilemma.harness.contracts.result import GROUPS as GROUPS
+    from trilemma.harness.contracts.result import LIKELIHOOD_KINDS as LIKELIHOOD_KINDS
     from trilemma.harness.contracts.result import Quantity as Quantity
     from trilemma.harness.contracts.result import Result as Result
     from trilemma.harness.contracts.section import ReportSection as ReportSection
@@ -90,7 +90,7 @@ _PUBLIC = {
     "Evaluation": "evaluation.evaluation",
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
-    "LIKELIHOOD_KINDS": "contracts.model",
+    "LIKELIHOOD_KINDS": "contracts.result",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
