@@ -11,48 +11,62 @@ from .commands import data
 if TYPE_CHECKING:
     import click
 
-    from trilemma import Dataset
+DATASETS = {
+    "ring": ".mixtures:Ring",
+    "ring8": ".mixtures:Ring8",
+    "ring8-unequal": ".mixtures:Ring8Unequal",
+    "grid": ".mixtures:Grid",
+    "grid25": ".mixtures:Grid25",
+    "25gaussians": ".mixtures:Gaussians25",
+    "8gaussians-ffjord": ".mixtures:Gaussians8Ffjord",
+    "8gaussians-wgan-gp": ".mixtures:Gaussians8WganGp",
+    "8gaussians-cfm": ".mixtures:Gaussians8Cfm",
+    "mixture": ".mixtures:Mixture",
+    "two-modes": ".mixtures:TwoModes",
+    "rings": ".circles:Rings",
+    "circles": ".circles:TwoCircles",
+    "four-circles": ".circles:FourCircles",
+    "moons": ".curves:Moons",
+    "swissroll": ".curves:SwissRoll",
+    "2spirals": ".spirals:TwoSpirals",
+    "pinwheel": ".pinwheel:Pinwheel",
+    "checkerboard": ".piecewise:Checkerboard",
+    "crescent": ".conditional:Crescent",
+    "cubed": ".conditional:Cubed",
+    "sine": ".conditional:Sine",
+    "abs": ".conditional:Abs",
+    "sign": ".conditional:Sign",
+    "funnel": ".highdim:Funnel",
+    "many-well": ".highdim:ManyWell",
+    "mixture-d16": ".highdim:GaussianMixture16",
+    "mixture-d64": ".highdim:GaussianMixture64",
+    "teacher-8x8": ".teacher:Teacher",
+    "digits": ".digits:Digits",
+    "patches": ".patches:Patches",
+    "file": ".files:File",
+    "image-file": ".files:ImageFile",
+    "mnist-5k": ".extras:Mnist5k",
+    "mnist1d": ".extras:Mnist1d",
+    "patches-skimage": ".extras:SkimagePatches",
+    "fashion-mnist": ".mnist:FashionMnist",
+    "mnist": ".mnist:Mnist",
+    "kmnist": ".mnist:Kmnist",
+    "cifar10": ".cifar:Cifar10",
+    "california-housing": ".california:CaliforniaHousing",
+    "power": ".tabular:Power",
+    "gas": ".tabular:Gas",
+    "hepmass": ".tabular:Hepmass",
+    "miniboone": ".tabular:Miniboone",
+    "bsds300": ".tabular:Bsds300",
+}
+"""Every built-in dataset by its name: distributions with a known density, then real data from packages, disk or the
+network. A module is imported when one of its datasets is used."""
 
 
 @trilemma.hookimpl
-def trilemma_datasets() -> list[type[Dataset]]:
-    """The built-in datasets: distributions with a known density, and real data from packages, disk or the network."""
-    from .circles import FourCircles, Rings, TwoCircles
-    from .conditional import Abs, Crescent, Cubed, Sign, Sine
-    from .curves import Moons, SwissRoll
-    from .digits import Digits
-    from .downloadable import DOWNLOADABLE
-    from .extras import Mnist1d, Mnist5k, SkimagePatches
-    from .files import File, ImageFile
-    from .highdim import Funnel, GaussianMixture16, GaussianMixture64, ManyWell
-    from .mixtures import (
-        Gaussians8Cfm,
-        Gaussians8Ffjord,
-        Gaussians8WganGp,
-        Gaussians25,
-        Grid,
-        Grid25,
-        Mixture,
-        Ring,
-        Ring8,
-        Ring8Unequal,
-        TwoModes,
-    )
-    from .patches import Patches
-    from .piecewise import Checkerboard
-    from .pinwheel import Pinwheel
-    from .spirals import TwoSpirals
-    from .teacher import Teacher
-
-    mixtures: list[type[Dataset]] = [
-        *(Ring, Ring8, Ring8Unequal, Grid, Grid25, Gaussians25),
-        *(Gaussians8Ffjord, Gaussians8WganGp, Gaussians8Cfm, Mixture, TwoModes),
-    ]
-    curves: list[type[Dataset]] = [Rings, TwoCircles, FourCircles, Moons, SwissRoll, TwoSpirals, Pinwheel]
-    pieces: list[type[Dataset]] = [Checkerboard, Crescent, Cubed, Sine, Abs, Sign]
-    spatial: list[type[Dataset]] = [Funnel, ManyWell, GaussianMixture16, GaussianMixture64, Teacher]
-    offline: list[type[Dataset]] = [Digits, Patches, File, ImageFile, Mnist5k, Mnist1d, SkimagePatches]
-    return [*mixtures, *curves, *pieces, *spatial, *offline, *DOWNLOADABLE]
+def trilemma_datasets() -> dict[str, str]:
+    """The built-in datasets."""
+    return DATASETS
 
 
 @trilemma.hookimpl

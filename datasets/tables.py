@@ -5,15 +5,17 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from trilemma import DataError
 
 from .idx import read_idx
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[Any]
 
@@ -61,6 +63,8 @@ def _npz(path: Path, key: str) -> Array:
 
 
 def _csv(path: Path, key: str) -> Array:
+    import pandas as pd
+
     try:
         first = pd.read_csv(path, header=None, nrows=1)
         header = None if first.map(_is_number).all(axis=None) else 0
@@ -71,6 +75,8 @@ def _csv(path: Path, key: str) -> Array:
 
 
 def _parquet(path: Path, key: str) -> Array:
+    import pandas as pd
+
     try:
         frame = pd.read_parquet(path)
     except ImportError as error:
@@ -105,7 +111,9 @@ def _is_number(cell: object) -> bool:
 
 def _numeric(frame: pd.DataFrame, path: Path) -> Array:
     """The frame as a float64 array. Raises DataError for columns that are not numeric."""
-    words = [str(column) for column in frame if not pd.api.types.is_numeric_dtype(frame[column])]
+    from pandas.api.types import is_numeric_dtype
+
+    words = [str(column) for column in frame if not is_numeric_dtype(frame[column])]
     if words:
         raise DataError(f"{path}: columns {', '.join(words[:5])} are not numeric: drop or encode them")
     return frame.to_numpy(dtype=np.float64)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -63,6 +62,8 @@ def gas(columns: dict[str, Array]) -> tuple[Array, Array, Array]:
     As in the code of the paper, the columns are standardized with all rows, including test rows, and the rows are not
     shuffled.
     """
+    import pandas as pd
+
     frame = pd.DataFrame({name: column for name, column in columns.items() if name not in ("Meth", "Eth", "Time")})
     while (crowded := (frame.corr() > 0.98).sum(axis=1).to_numpy() > 1).any():
         frame = frame.drop(columns=frame.columns[int(np.argmax(crowded))])
@@ -153,6 +154,8 @@ class Hepmass(Tabular):
     members = ("data/hepmass/1000_train.csv", "data/hepmass/1000_test.csv")
 
     def prepare(self, files: list[Path]) -> tuple[Array, Array, Array]:
+        import pandas as pd
+
         train, test = (pd.read_csv(path, index_col=False).to_numpy(dtype=np.float64) for path in files)
         return hepmass(train, test)
 

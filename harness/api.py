@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from .analysis.view import report_sections
 from .errors import TrilemmaError
+from .execution.finished import Memory
+from .execution.forks import Zygote
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
+from .execution.supervisor import Supervisor
 from .planning.resolve import resolve
 from .planning.shards import Shard
-from .planning.suite import read_document
+from .planning.suite import Document, read_document
 from .plugins import Registry
-from .store.frame import load_frame
-from .store.merge import merge as merge_directories
-from .store.merged_records import Merged
 from .store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .store.merged_records import Merged
 
 Source = str | Path | Mapping[str, Any]
 
@@ -76,6 +78,9 @@ def merge(
         >>> import trilemma
         >>> trilemma.merge(["runs/a", "runs/b"], out="runs/both")  # doctest: +SKIP
     """
+    from .store.frame import load_frame
+    from .store.merge import merge as merge_directories
+
     done = merge_directories(directories, out, progress or (lambda count, total: None))
     store = Store(out)
     written, done.problems = _observed(store, Registry(), load_frame(store))
@@ -89,6 +94,8 @@ def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
     Failures are rows too. Results that are superseded by newer ones of the same model, options, dataset, seed, budget
     and device are left out, unless `superseded` is true. Raises StoreError if the directory holds no run.
     """
+    from .store.frame import load_frame
+
     return load_frame(Store(path), superseded=superseded)
 
 
@@ -113,18 +120,11 @@ def make_runner(
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
     part = None if shard is None else Shard.parse(shard)
-    document = read_document(suite)
-    document.select("models", models)
-    document.select("datasets", datasets)
-    if seeds is not None:
-        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
-    if budget is not None:
-        document.put("budget", parse_budget(budget), "--budget")
-    document.override(set)
+    document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
-    path = Path(out) if out is not None else Path("runs") / f"{resolved.suite.name}{part.suffix if part else ''}"
+    path = _path(out, document, part)
     runner = Runner(
         resolved,
         registry,
@@ -144,11 +144,72 @@ def make_runner(
     return runner
 
 
+def memory(
+    suite: Source = "quick",
+    *,
+    out: str | Path | None = None,
+    threads: int = 1,
+    shard: Shard | str | tuple[int, int] | None = None,
+    device: str = "cpu",
+    plugins: Iterable[str | Path] = (),
+    **changes: Any,
+) -> Memory:
+    """The memory of this run. The arguments are those of `run`. Raises SuiteError if the suite cannot be read."""
+    document = _document(suite, **changes)
+    files = [str(Path(file).resolve()) for file in plugins]
+    part = None if shard is None else Shard.parse(shard)
+    asked = {"suite": document.values, "threads": threads, "device": device, "plugins": files, "shard": str(part)}
+    return Memory(_path(out, document, part), asked)
+
+
+def remember(memory: Memory, runner: Runner, frame: pd.DataFrame) -> None:
+    """Remember an ended run if it leaves nothing to do, so that it is recognized the next time.
+
+    Runs are always planned if a plugin observes them, and if a dataset depends on files of the user.
+    """
+    observed = any(runner.registry.observed_by_others(hook) for hook in ("run_started", "run_finished"))
+    files = any(dataset.stamp for dataset in runner.resolved.datasets)
+    wrong = runner.interrupted or runner.problems or runner.registry.warnings()
+    failed = not frame.loc[frame["selected"], "outcome"].isin(["ok", "unsupported"]).all()
+    if not (observed or files or wrong or failed) and not runner.todo(
+        runner.plan(Supervisor(Zygote.shared(runner.threads)))
+    ):
+        memory.remember(runner.written)
+
+
+def _document(
+    suite: Source,
+    *,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    budget: str | None = None,
+    set: Iterable[str] = (),
+) -> Document:
+    document = read_document(suite)
+    document.select("models", models)
+    document.select("datasets", datasets)
+    if seeds is not None:
+        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
+    if budget is not None:
+        document.put("budget", parse_budget(budget), "--budget")
+    document.override(set)
+    return document
+
+
+def _path(out: str | Path | None, document: Document, part: Shard | None) -> Path:
+    if out is not None:
+        return Path(out)
+    return Path("runs") / f"{document.values.get('name')}{part.suffix if part else ''}"
+
+
 def finish(runner: Runner) -> pd.DataFrame:
     """Load the frame of an ended run, and call the observers, which write the report.
 
     The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
+    from .store.frame import load_frame
+
     frame = load_frame(runner.store)
     written, problems = _observed(runner.store, runner.registry, frame)
     runner.written += written
@@ -160,6 +221,8 @@ def finish(runner: Runner) -> pd.DataFrame:
 
 def _observed(store: Store, registry: Registry, frame: pd.DataFrame) -> tuple[list[Path], list[str]]:
     """Call the observers of the end of a run. Returns the files that they wrote, and their errors."""
+    from .analysis.view import report_sections
+
     written: list[Path] = []
     problems = []
     sections = report_sections(registry)

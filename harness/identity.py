@@ -162,6 +162,8 @@ class Reach:
                 self._take((package, "", ""), source, source.loose, None)
 
     def _imported(self, where: str, name: str) -> None:
+        if not self._in_scope(where):
+            return  # looking for its source would import packages
         if not name or (module(f"{where}.{name}") is not None and (module(where) is None or name not in _names(where))):
             self._everything(f"{where}.{name}" if name else where)
         else:
@@ -184,14 +186,23 @@ class Reach:
             return
         path = [*([name] if name else []), *rest]
         while path:
-            if module(f"{where}.{path[0]}") is not None and path[0] not in _names(where):
+            if self._is_module(f"{where}.{path[0]}") and (not self._in_scope(where) or path[0] not in _names(where)):
                 where, path = f"{where}.{path[0]}", path[1:]
                 continue
             self._name(where, path[0])
-            if len(path) > 1 and is_model_class(getattr(sys.modules.get(where), path[0], None)):
+            if len(path) > 1 and is_model_class(self._loaded(where, path[0])):
                 self._of_model.add(path[1])
             return
         self._everything(where)  # a module that is used as an object
+
+    def _is_module(self, where: str) -> bool:
+        """Whether there is such a module. Outside of the scope only loaded ones count, so that nothing is imported."""
+        return module(where) is not None if self._in_scope(where) else where in sys.modules
+
+    def _loaded(self, where: str, name: str) -> object:
+        """An attribute of a loaded module. In the scope it may be made on access, as those of `trilemma` are."""
+        found = sys.modules.get(where)
+        return getattr(found, name, None) if self._in_scope(where) else vars(found).get(name) if found else None
 
     # Taking in code
 

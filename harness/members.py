@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
-import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -88,8 +88,14 @@ def is_model_class(made: object) -> bool:
 
 @cache
 def traits(where: str, name: str, scope: frozenset[str]) -> tuple[bool, frozenset[str] | None]:
-    """Whether a class is a model, and the member names of its bases in other packages (None if not known)."""
-    made = getattr(sys.modules.get(where), name, None)
+    """Whether a class is a model, and the member names of its bases in other packages (None if not known).
+
+    The module is imported if it is not yet, so that the answer does not depend on what else is loaded.
+    """
+    try:
+        made = getattr(importlib.import_module(where), name, None)
+    except (Exception, SystemExit):  # such as the module of an extra that is not installed
+        made = None
     if not isinstance(made, type):
         return False, None
     outside = [base for base in made.__mro__ if base.__module__.split(".")[0] not in scope and base is not object]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ import pluggy
 
 from .boundary import boundary, described
 from .contracts import hookspecs
+from .contracts.references import Entry, entries
 from .errors import PluginError, did_you_mean
 from .identity import Provenance
 from .text import brief
@@ -36,6 +40,13 @@ class PluginRecord:
     error: str = ""
     module: ModuleType | None = None
     provides: dict[str, list[str]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """The error of each class that could not be loaded from its reference."""
+
+    @property
+    def problem(self) -> str:
+        """The error of the plugin, or else the errors of its classes; empty if there are none."""
+        return self.error or "; ".join(self.broken.values())
 
 
 @dataclass(frozen=True)
@@ -58,12 +69,10 @@ class Registry:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs)
         self.records: list[PluginRecord] = []
-        self._loaded: dict[str, dict[str, tuple[type[Any], PluginRecord]]] = {}
-        for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: (not _is_builtin(e), e.name)):
-            if builtin_only and not _is_builtin(entry):
+        self._registered: dict[str, dict[str, tuple[Entry, PluginRecord]]] = {}
+        for entry, distribution, version in _installed(_places()):
+            if builtin_only and not _is_builtin(entry.value):
                 continue
-            distribution = entry.dist.name if entry.dist else "unknown"
-            version = entry.dist.version if entry.dist else "unknown"
             record = PluginRecord(entry.name, distribution, version, entry.value)
             self._load(record, entry.load)
         for file in files:
@@ -87,61 +96,98 @@ class Registry:
 
     # What was registered
 
+    def names(self, kind: str) -> list[str]:
+        """The registered names of a kind. Classes that are registered by reference are not imported."""
+        return list(self._collect(kind))
+
     def classes(self, kind: str) -> dict[str, type[Any]]:
-        """The registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name."""
-        return {name: cls for name, (cls, _) in self._collect(kind).items()}
+        """The registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name.
+
+        A class that cannot be loaded is left out, and `warnings` has its error.
+        """
+        found = {}
+        for name in self.names(kind):
+            with contextlib.suppress(PluginError):
+                found[name] = self._load_class(kind, name)
+        return self._without_shared_quantities(found) if kind == "metrics" else found
 
     def get(self, kind: str, name: str) -> type[Any]:
-        """One registered class. Raises PluginError with a suggestion for an unknown name."""
-        classes = self.classes(kind)
-        if name not in classes:
-            broken = [r for r in self.records if r.error]
-            hint = f"; {len(broken)} plugin(s) failed to load, see `trilemma plugins`" if broken else ""
-            raise PluginError(
-                f"no {kind[:-1].replace('_', ' ')} named '{brief(name)}' ({did_you_mean(name, classes)}){hint}"
-            )
-        return classes[name]
+        """One registered class. Of the classes that are registered by reference, only this one is imported.
+
+        Raises PluginError with a suggestion for an unknown name, and with the cause for a class that cannot be loaded.
+        """
+        registered = self._collect(kind)
+        if name in registered:
+            made = self._load_class(kind, name)
+            if kind != "metrics" or len({record.name for _, record in registered.values()}) == 1:
+                return made
+            if name in self.classes(kind):  # metrics of several plugins may share a quantity
+                return made
+        broken = [record for record in self.records if record.problem]
+        hint = f"; {len(broken)} plugin(s) failed to load, see `trilemma plugins`" if broken else ""
+        raise PluginError(f"no {_singular(kind)} named '{brief(name)}' ({did_you_mean(name, registered)}){hint}")
 
     def provenance(self, kind: str, name: str) -> Provenance:
         """The plugin, distribution and version of a registered class."""
         _, record = self._collect(kind)[name]
         return Provenance(record.name, record.distribution, record.version)
 
-    def _collect(self, kind: str) -> dict[str, tuple[type[Any], PluginRecord]]:
-        if kind in self._loaded:
-            return self._loaded[kind]
-        found: dict[str, tuple[type[Any], PluginRecord]] = {}
+    def _collect(self, kind: str) -> dict[str, tuple[Entry, PluginRecord]]:
+        if kind in self._registered:
+            return self._registered[kind]
+        found: dict[str, tuple[Entry, PluginRecord]] = {}
         for record in self.records:
             hook = getattr(record.module, f"trilemma_{kind}", None)
             if record.error or hook is None:
                 continue
-            from .contracts.registration import check_class
-
             try:
                 with boundary():
-                    classes = list(hook())
-                    names = [check_class(cls, kind) for cls in classes]
+                    registered = entries(hook(), kind, getattr(record.module, "__package__", None) or "")
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
                 record.error = f"trilemma_{kind}: {described(error)}"
                 continue
-            for name, cls in zip(names, classes, strict=True):
-                clash = _clash(kind, name, cls, found)
-                if clash:
-                    what, other = clash
-                    record.error = (
-                        f"{what} of {record.distribution} ({record.origin}) is already"
-                        f" registered by {other.distribution} ({other.origin}); rename one of them"
-                    )
+            for entry in registered:
+                if entry.name in found:
+                    record.error = _taken(f"{_singular(kind)} '{entry.name}'", record, found[entry.name][1])
                     continue
-                found[name] = (cls, record)
-                record.provides.setdefault(kind, []).append(name)
-        self._loaded[kind] = found
+                found[entry.name] = entry, record
+                record.provides.setdefault(kind, []).append(entry.name)
+        self._registered[kind] = found
         return found
+
+    def _load_class(self, kind: str, name: str) -> type[Any]:
+        """The class of a registered name. Raises PluginError if it cannot be loaded; the record then has the error."""
+        entry, record = self._collect(kind)[name]
+        what = f"{_singular(kind)} '{name}'"
+        if what not in record.broken:
+            try:
+                with boundary():
+                    return entry.load()
+            except Exception as error:  # an error in one class must not affect the others
+                record.broken[what] = f"{what} ({entry.reference}): {described(error)}"
+                record.provides[kind].remove(name)
+        raise PluginError(f"plugin '{record.name}' of {record.distribution} is broken: {record.broken[what]}")
+
+    def _without_shared_quantities(self, found: dict[str, type[Any]]) -> dict[str, type[Any]]:
+        """Metrics without those that have a quantity of an earlier one, because a table has one column for both."""
+        kept: dict[str, type[Any]] = {}
+        owners: dict[str, PluginRecord] = {}
+        for name, cls in found.items():
+            _, record = self._collect("metrics")[name]
+            named = [quantity.name for quantity in cls.quantities]
+            if shared := next((quantity for quantity in named if quantity in owners), None):
+                record.error = _taken(f"quantity '{shared}' of metric '{name}'", record, owners[shared])
+                if name in record.provides["metrics"]:
+                    record.provides["metrics"].remove(name)
+                continue
+            kept[name] = cls
+            owners |= dict.fromkeys(named, record)
+        return kept
 
     def load_everything(self) -> None:
         """Call every registration hook, so that `records` shows what each plugin provides and every error."""
         for kind in KINDS:
-            self._collect(kind)
+            self.classes(kind)
 
     def observe(self, hook: str, **arguments: Any) -> Iterator[Observed]:
         """Call an observer hook of every plugin, and yield the return value or the error of each."""
@@ -156,27 +202,50 @@ class Registry:
             else:
                 yield Observed(plugin, value)
 
+    def observed_by_others(self, hook: str) -> bool:
+        """Whether a plugin that is not built in implements an observer hook."""
+        names = {f"{record.distribution}:{record.name}" for record in self.records if _is_builtin(record.origin)}
+        implementations = getattr(self.manager.hook, f"trilemma_{hook}").get_hookimpls()
+        return any(implementation.plugin_name not in names for implementation in implementations)
+
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""
-        return [f"plugin '{r.name}' of {r.distribution} is broken: {r.error}" for r in self.records if r.error]
+        return [f"plugin '{r.name}' of {r.distribution} is broken: {r.problem}" for r in self.records if r.problem]
 
 
-def _clash(
-    kind: str, name: str, cls: type[Any], found: dict[str, tuple[type[Any], PluginRecord]]
-) -> tuple[str, PluginRecord] | None:
-    """The name of a class, or of a quantity of a metric, that is already taken, and the plugin that has it."""
-    if name in found:
-        return f"{kind[:-1].replace('_', ' ')} '{name}'", found[name][1]
-    if kind == "metrics":
-        taken = {quantity.name: record for other, record in found.values() for quantity in other.quantities}
-        for quantity in cls.quantities:
-            if quantity.name in taken:
-                return f"quantity '{quantity.name}' of metric '{name}'", taken[quantity.name]
-    return None
+def _taken(what: str, record: PluginRecord, other: PluginRecord) -> str:
+    """The error of a plugin that registers a name that another plugin has."""
+    return (
+        f"{what} of {record.distribution} ({record.origin}) is already"
+        f" registered by {other.distribution} ({other.origin}); rename one of them"
+    )
 
 
-def _is_builtin(entry: metadata.EntryPoint) -> bool:
-    return entry.value.split(".")[0] == "trilemma"
+def _singular(kind: str) -> str:
+    return kind[:-1].replace("_", " ")
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """The folders where packages are found, with the times of their last changes."""
+    folders = [folder for path in sys.path if os.path.isdir(folder := path or ".")]
+    return tuple((folder, os.stat(folder).st_mtime_ns) for folder in folders)
+
+
+@functools.cache
+def _installed(places: tuple[tuple[str, int], ...]) -> list[tuple[metadata.EntryPoint, str, str]]:
+    """The entry points of all plugins, built-in ones first, with the name and version of their distributions.
+
+    They are read once for each state of `places`, so that a cell, which is a fork, need not read them again.
+    """
+    found = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (not _is_builtin(entry.value), entry.name))
+    return [
+        (entry, entry.dist.name if entry.dist else "unknown", entry.dist.version if entry.dist else "unknown")
+        for entry in found
+    ]
+
+
+def _is_builtin(module: str) -> bool:
+    return module.split(".")[0] == "trilemma"
 
 
 def _load_file(path: Path) -> ModuleType:

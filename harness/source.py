@@ -161,6 +161,12 @@ class Module:
                     for name in _defined(part):
                         self.definitions.setdefault(name, []).append(statement)
 
+    def all_imports(self) -> set[tuple[str, str]]:
+        """(module, name) of everything that is imported, also inside functions."""
+        inside = [node for part in self.definitions.values() for s in part for node in mentions(s).imports]
+        found = {(where, name) for node in inside for where, name, _ in self.imported(node)}
+        return found | set(self.imports.values())
+
     def imported(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str]]:
         """Yield (module, name in the module or "" for the module itself, local name) for each imported name.
 

@@ -2,54 +2,90 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trilemma import hookimpl
 
-if TYPE_CHECKING:
-    from trilemma import Metric, Model
+MODELS = {
+    "oracle": ".controls.oracle:Oracle",
+    "memorizer": ".controls.memorizer:Memorizer",
+    "gaussian": ".controls.gaussian:Gaussian",
+    "gmm": ".controls.gmm:GaussianMixture",
+    "kde": ".controls.kde:KernelDensity",
+    "langevin": ".controls.langevin:LangevinMonteCarlo",
+    "planar": ".flows.planar:PlanarFlow",
+    "radial": ".flows.planar:RadialFlow",
+    "sylvester": ".flows.sylvester:SylvesterFlow",
+    "nice": ".flows.nice:NICE",
+    "realnvp": ".flows.realnvp:RealNVP",
+    "glow": ".flows.glow:Glow",
+    "glow-multiscale": ".flows.multiscale:MultiscaleGlow",
+    "maf": ".flows.maf:MAF",
+    "iaf": ".flows.maf:IAF",
+    "nsf-coupling": ".flows.nsf:CouplingSpline",
+    "nsf-autoregressive": ".flows.nsf:AutoregressiveSpline",
+    "rad": ".flows.rad:RAD",
+    "cnf": ".flows.cnf:ContinuousFlow",
+    "score-matching": ".diffusion.score_matching:ScoreMatching",
+    "energy-matching": ".diffusion.score_matching:EnergyMatching",
+    "ncsn": ".diffusion.ncsn:Ncsn",
+    "ncsnv2": ".diffusion.ncsn:NcsnV2",
+    "ddpm": ".diffusion.ddpm:Ddpm",
+    "ve-sde": ".diffusion.score_sde:VeSde",
+    "vp-sde": ".diffusion.score_sde:VpSde",
+    "subvp-sde": ".diffusion.score_sde:SubVpSde",
+    "edm": ".diffusion.edm:Edm",
+    "edm-unet": ".diffusion.edm:EdmUnet",
+    "flow-matching": ".diffusion.flow_matching:FlowMatching",
+    "ot-flow-matching": ".diffusion.paired_flows:OtFlowMatching",
+    "rectified-flow": ".diffusion.paired_flows:RectifiedFlow",
+    "cold-morph": ".cold_diffusion.vectors:ColdMorph",
+    "cold-fade": ".cold_diffusion.vectors:ColdFade",
+    "cold-blur": ".cold_diffusion.images:ColdBlur",
+    "cold-mask": ".cold_diffusion.images:ColdMask",
+    "cold-downsample": ".cold_diffusion.images:ColdDownsample",
+    "inverse-heat": ".cold_diffusion.inverse_heat:InverseHeat",
+    "sobolev-descent": ".sobolev_descent.sobolev_descent:SobolevDescent",
+    "unbalanced-sobolev-descent": ".sobolev_descent.sobolev_descent:UnbalancedSobolevDescent",
+    "ddgan": ".gan.ddgan:Ddgan",
+    "ddgan-unet": ".gan.ddgan:DdganUnet",
+    "gan": ".gan.gan:Gan",
+    "gan-unet": ".gan.gan:GanUnet",
+    "vae": ".vae.vae:Vae",
+    "vlae": ".vae.vlae:FlowPriorVAE",
+}
+"""Every built-in model by its name, controls first. A module is imported when one of its models is used."""
+
+METRICS = {
+    "nll": ".metrics.likelihood.nll:Nll",
+    "kde_nll": ".metrics.kde_nll:KdeNll",
+    "score_error": ".metrics.score_error:ScoreError",
+    "witness_energy": ".metrics.witness_energy:WitnessEnergy",
+    "wasserstein": ".metrics.wasserstein:Wasserstein",
+    "wasserstein1": ".metrics.wasserstein:Wasserstein1",
+    "sliced_wasserstein": ".metrics.wasserstein:SlicedWasserstein",
+    "sinkhorn": ".metrics.sinkhorn:Sinkhorn",
+    "energy": ".metrics.kernels:Energy",
+    "mmd": ".metrics.kernels:Mmd",
+    "precision_recall": ".metrics.precision_recall:PrecisionRecall",
+    "alpha_precision": ".metrics.alpha_precision:AlphaPrecision",
+    "modes": ".metrics.modes:ModeCoverage",
+    "tabular": ".metrics.tabular:Tabular",
+    "c2st": ".metrics.c2st:C2st",
+    "frechet": ".metrics.frechet:Frechet",
+    "memorization": ".metrics.memorization:Memorization",
+    "sampling_cost": ".metrics.cost:SamplingCost",
+    "sampling_time": ".metrics.sampling_time:SamplingTime",
+    "training_cost": ".metrics.cost:TrainingCost",
+}
+"""Every built-in metric by its name, in the order of tables."""
 
 
 @hookimpl
-def trilemma_models() -> list[type[Model]]:
-    """The built-in models, controls first."""
-    from .cold_diffusion.images import ColdBlur, ColdDownsample, ColdMask
-    from .cold_diffusion.inverse_heat import InverseHeat
-    from .cold_diffusion.vectors import ColdFade, ColdMorph
-    from .controls.gaussian import Gaussian
-    from .controls.gmm import GaussianMixture
-    from .controls.kde import KernelDensity
-    from .controls.langevin import LangevinMonteCarlo
-    from .controls.memorizer import Memorizer
-    from .controls.oracle import Oracle
-    from .diffusion.ddpm import Ddpm
-    from .diffusion.edm import Edm, EdmUnet
-    from .diffusion.flow_matching import FlowMatching
-    from .diffusion.ncsn import Ncsn, NcsnV2
-    from .diffusion.paired_flows import OtFlowMatching, RectifiedFlow
-    from .diffusion.score_matching import EnergyMatching, ScoreMatching
-    from .diffusion.score_sde import SubVpSde, VeSde, VpSde
-    from .flows import FLOWS
-    from .gan.ddgan import Ddgan, DdganUnet
-    from .gan.gan import Gan, GanUnet
-    from .sobolev_descent.sobolev_descent import SobolevDescent, UnbalancedSobolevDescent
-    from .vae.vae import Vae
-    from .vae.vlae import FlowPriorVAE
-
-    controls = [Oracle, Memorizer, Gaussian, GaussianMixture, KernelDensity, LangevinMonteCarlo]
-    score_based = [
-        *(ScoreMatching, EnergyMatching, Ncsn, NcsnV2, Ddpm, VeSde, VpSde, SubVpSde, Edm, EdmUnet),
-        *(FlowMatching, OtFlowMatching, RectifiedFlow),
-    ]
-    restoration = [ColdMorph, ColdFade, ColdBlur, ColdMask, ColdDownsample, InverseHeat]
-    descents = [SobolevDescent, UnbalancedSobolevDescent]
-    adversarial = [Ddgan, DdganUnet, Gan, GanUnet]
-    return [*controls, *FLOWS, *score_based, *restoration, *descents, *adversarial, Vae, FlowPriorVAE]
+def trilemma_models() -> dict[str, str]:
+    """The built-in models."""
+    return MODELS
 
 
 @hookimpl
-def trilemma_metrics() -> list[type[Metric]]:
+def trilemma_metrics() -> dict[str, str]:
     """The built-in metrics."""
-    from .metrics import METRICS
-
-    return list(METRICS)
+    return METRICS

@@ -13,18 +13,22 @@ if TYPE_CHECKING:
     import click
 
 
-@trilemma.hookimpl
-def trilemma_report_sections() -> list[type[trilemma.ReportSection]]:
-    """The built-in sections of the report."""
-    from .sections.comparison import Comparison
-    from .sections.curves import Curves
-    from .sections.failures import Failures
-    from .sections.overall import Overall
-    from .sections.overview import Overview
-    from .sections.provenance import Provenance
-    from .sections.samples import Samples
+SECTIONS = {
+    "overview": ".sections.overview:Overview",
+    "comparison": ".sections.comparison:Comparison",
+    "overall": ".sections.overall:Overall",
+    "samples": ".sections.samples:Samples",
+    "curves": ".sections.curves:Curves",
+    "failures": ".sections.failures:Failures",
+    "provenance": ".sections.provenance:Provenance",
+}
+"""Every built-in section by its name."""
 
-    return [Overview, Comparison, Overall, Samples, Curves, Failures, Provenance]
+
+@trilemma.hookimpl
+def trilemma_report_sections() -> dict[str, str]:
+    """The built-in sections of the report."""
+    return SECTIONS
 
 
 @trilemma.hookimpl

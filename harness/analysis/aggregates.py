@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from ..errors import DataError
 
@@ -25,6 +24,8 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
     Of k scores, floor(k / 4) are cut at each end. It is as robust to a few outliers as the median, and less noisy.
     """
+    from scipy import stats
+
     return float(stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=None))
 
 

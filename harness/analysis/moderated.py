@@ -15,7 +15,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
+
+from .statistics import t_quantile, t_tail
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -173,14 +175,14 @@ class Arms:
         On the scale log(value + c) it is a factor on the mean. In simulations of three and five seeds its coverage is
         at least 93 %.
         """
-        half = stats.t.ppf(0.5 + level / 2, self.df(row)) * math.sqrt(self.variances[row] / max(self.seeds[row], 1))
+        half = t_quantile(0.5 + level / 2, self.df(row)) * math.sqrt(self.variances[row] / max(self.seeds[row], 1))
         half, mean = float(half), float(self.raw[row])
         low, high = mean - half, mean + half
         if self.offset is not None:
             above = max(mean + self.offset, self.offset / 10)
             factor = math.exp(min(half, _LARGEST_LOG))
             low, high = min(mean, above / factor - self.offset), max(mean, above * factor - self.offset)
-        own = float(stats.norm.ppf(0.5 + level / 2) * self.errors[row])
+        own = float(special.ndtri(0.5 + level / 2) * self.errors[row])
         return min(low, mean - own), max(high, mean + own)
 
     def p_worse(self, row: int, than: int) -> float:
@@ -189,7 +191,7 @@ class Arms:
         difference = float(self.means[row] - self.means[than])
         if error == 0:
             return 0.0 if difference > 0 else 1.0
-        return float(stats.t.sf(difference / error, self.df(row, than)))
+        return t_tail(difference / error, self.df(row, than))
 
     def not_worse(self, rows: Sequence[int]) -> tuple[int, list[int]]:
         """The leader among `rows`, and the rows that cannot be told apart from it, the leader included."""
@@ -212,7 +214,7 @@ class Arms:
         typical = math.sqrt(2) * float(np.median(errors))
         df = float(np.median([self.df(row, rows[0]) for row in rows]))
         tail = level(len(rows), int(self.seeds[list(rows)].min())) / (len(rows) - 1)
-        seen = float(stats.t.isf(tail, df)) * typical
+        seen = -t_quantile(tail, df) * typical
         if not math.isfinite(seen):
             return None
         return seen if self.offset is None else math.exp(min(seen, _LARGEST_LOG))
@@ -245,4 +247,4 @@ def _p_above_zero(arms: Arms, row: int) -> float:
     error = arms.error(row)
     if error == 0:
         return 0.0 if arms.means[row] > 0 else 1.0
-    return float(stats.t.sf(arms.means[row] / error, arms.df(row)))
+    return t_tail(float(arms.means[row]) / error, arms.df(row))

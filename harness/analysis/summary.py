@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import ndtri
 
 from ..contracts.result import COSTS, GROUPS
 from .arenas import PLACE, RUN, Arena, arenas
@@ -173,7 +173,7 @@ def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
     higher = out["better"] == "higher"
     infinite = out["smallest"].where(np.isinf(out["smallest"]) & (higher | np.isfinite(out["largest"])), out["largest"])
     out["value"] = out["value"].where(finite, infinite)
-    out["error"] = out["half"].fillna(0.0) / stats.norm.ppf(0.975)
+    out["error"] = out["half"].fillna(0.0) / ndtri(0.975)
     out["interval"] = np.where(finite & out["half"].notna(), "metric", "none")
     out.loc[~finite, ["low", "high", "half", "seed_sd"]] = np.nan
     # A time is measured for one seed, at several visits.

@@ -80,9 +80,8 @@ def _classes(registry: Any, name: str) -> list[type[Any]]:
     """All classes of that name, because a model and a metric may have the same name."""
 
     kinds = ("models", "datasets", "metrics")
-    known = [registry.classes(kind) for kind in kinds]
-    found = [classes[name] for classes in known if name in classes]
+    found = [registry.get(kind, name) for kind in kinds if name in registry.names(kind)]
     if not found:
-        names = {key for classes in known for key in classes}
+        names = {known for kind in kinds for known in registry.names(kind)}
         raise PluginError(f"no model, dataset or metric is named '{name}' ({did_you_mean(name, names)})")
     return found

@@ -93,10 +93,10 @@ def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     found = []
     known: set[str] = set()
     for kind in ("models", "datasets", "metrics"):
-        classes = registry.classes(kind)
-        known |= set(classes)
-        if name in classes:
-            found.append(_describe(kind, name, classes[name], registry))
+        names = registry.names(kind)
+        known |= set(names)
+        if name in names:
+            found.append(_describe(kind, name, registry.get(kind, name), registry))
     suites = builtin_suites()
     if name in suites:
         found.append({"kind": "suite", "name": name, "description": suites[name], "suite": read_document(name).values})
@@ -221,7 +221,7 @@ def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
     registry.load_everything()
     rows: list[dict[str, Any]] = [
         {"name": r.name, "distribution": r.distribution, "version": r.version, "module": r.origin,
-         "provides": {**r.provides, **_commands(registry, r)}, "error": r.error or None}
+         "provides": {**r.provides, **_commands(registry, r)}, "error": r.problem or None}
         for r in registry.records
     ]  # fmt: skip
     if as_json:

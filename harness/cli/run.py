@@ -91,20 +91,28 @@ def run(
     from .. import api
     from .progress import RichProgress
 
+    asked: dict[str, Any] = {
+        "out": out,
+        "models": models,
+        "datasets": datasets,
+        "seeds": seeds,
+        "budget": budget,
+        "set": assignments,
+        "threads": threads,
+        "shard": shard,
+        "device": device,
+        "plugins": plugin_files,
+    }
+    memory = None if dry_run or rerun else api.memory(suite, **asked)
+    if memory is not None and (finished := memory.recall()):
+        echo(f"nothing is left to do in {finished.store.path}", err=True)
+        _show(api.load_results(finished.store.path), finished, as_json)
+        return
     with RichProgress() as progress:
         runner = api.make_runner(
             suite,
-            out=out,
-            models=models,
-            datasets=datasets,
-            seeds=seeds,
-            budget=budget,
-            set=assignments,
+            **asked,
             jobs=jobs,
-            threads=threads,
-            shard=shard,
-            device=device,
-            plugins=plugin_files,
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
             download=download,
@@ -115,6 +123,8 @@ def run(
         else:
             runner.run()
             frame = api.finish(runner)
+            if memory is not None:
+                api.remember(memory, runner, frame)
     if dry_run:
         _show_plan(todo, runner, as_json)
         return

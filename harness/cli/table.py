@@ -14,8 +14,7 @@ from ..analysis.arenas import RUN
 from ..analysis.conclusions import conclusions, number
 from ..analysis.summary import metrics_in_order, summary_rows, usual_first
 from ..analysis.verdicts import verdicts
-from ..contracts.model import LIKELIHOOD_KINDS
-from ..contracts.result import COSTS, GROUPS
+from ..contracts.result import COSTS, GROUPS, LIKELIHOOD_KINDS
 from . import output
 
 if TYPE_CHECKING:

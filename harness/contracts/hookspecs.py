@@ -21,38 +21,39 @@ hookspec = pluggy.HookspecMarker("trilemma")
 hookimpl = pluggy.HookimplMarker("trilemma")
 
 
-# Registration
+# Registration. A hook returns classes, or a mapping of names to references `package.module:Class`, which are imported
+# only when they are used. A reference that begins with a dot is relative to the package of the plugin's module.
 
 
 @hookspec
-def trilemma_models() -> list[type[Model]]:  # type: ignore[empty-body]
-    """Return the model classes of this plugin.
+def trilemma_models() -> list[type[Model]] | dict[str, str]:  # type: ignore[empty-body]
+    """Return the model classes of this plugin, or references to them by name.
 
-    Example: `return [Gauss]`
+    Example: `return [Gauss]`, or `return {"gauss": ".gauss:Gauss"}`
     """
 
 
 @hookspec
-def trilemma_datasets() -> list[type[Dataset]]:  # type: ignore[empty-body]
-    """Return the dataset classes of this plugin.
+def trilemma_datasets() -> list[type[Dataset]] | dict[str, str]:  # type: ignore[empty-body]
+    """Return the dataset classes of this plugin, or references to them by name.
 
-    Example: `return [Ring]`
+    Example: `return [Ring]`, or `return {"ring": ".ring:Ring"}`
     """
 
 
 @hookspec
-def trilemma_metrics() -> list[type[Metric]]:  # type: ignore[empty-body]
-    """Return the metric classes of this plugin.
+def trilemma_metrics() -> list[type[Metric]] | dict[str, str]:  # type: ignore[empty-body]
+    """Return the metric classes of this plugin, or references to them by name.
 
-    Example: `return [EnergyDistance]`
+    Example: `return [EnergyDistance]`, or `return {"energy": ".energy:EnergyDistance"}`
     """
 
 
 @hookspec
-def trilemma_report_sections() -> list[type[ReportSection]]:  # type: ignore[empty-body]
-    """Return the report-section classes of this plugin.
+def trilemma_report_sections() -> list[type[ReportSection]] | dict[str, str]:  # type: ignore[empty-body]
+    """Return the report-section classes of this plugin, or references to them by name.
 
-    Example: `return [LossCurves]`
+    Example: `return [LossCurves]`, or `return {"curves": ".curves:LossCurves"}`
     """
 
 

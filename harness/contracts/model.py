@@ -14,20 +14,7 @@ from ..errors import UnsupportedError
 from . import config as records
 from .budget import Clock
 from .recipe import Recipe
-
-LikelihoodKind = Literal["exact", "ode", "bound", "estimate", "none"]
-"""The kinds of likelihood. Numbers of different kinds are never ranked against each other.
-
-- `exact`: the density of the model itself.
-- `ode`: the density from integrating a probability-flow ODE.
-- `bound`: a variational bound on the density.
-- `estimate`: a number from a method that is right only in the limit of unlimited samples.
-- `none`: the model has no likelihood.
-"""
-
-
-LIKELIHOOD_KINDS: dict[str, str] = {"exact": "exact", "ode": "ODE", "bound": "bound", "estimate": "estimate"}
-"""The kinds of likelihood that give a number, in the order of tables, with their titles."""
+from .result import LikelihoodKind
 
 
 class Sampler(records.Config):

@@ -12,10 +12,10 @@ from ..text import LONGEST_NAME, brief, unfit
 from .config import Config
 from .dataset import Dataset
 from .metric import Metric
-from .model import LikelihoodKind, Model, Sampler
+from .model import Model, Sampler
 from .options import check_options
 from .recipe import Recipe
-from .result import Quantity
+from .result import LikelihoodKind, Quantity
 from .section import ReportSection
 
 BASES: dict[str, type[Any]] = {

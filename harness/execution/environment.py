@@ -25,18 +25,12 @@ def environment(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
     """
     import torch
 
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     gpus = []
     if device != "cpu" and torch.cuda.is_available():
         gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(),
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cores": available_cores(),
@@ -52,6 +46,19 @@ def run_record(suite: dict[str, Any], threads: int, device: str, **about: Any) -
     return {"suite": suite, "environment": environment(threads, device), "device": device, **about, "time": now}
 
 
+@cache
+def versions() -> dict[str, str]:
+    """The versions of the libraries on which results depend."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
 def cpu_name() -> str:
     """The name of the processor."""
     try:
@@ -66,6 +73,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cache
 def git_commit() -> str | None:
     """The commit of the working directory, with `-dirty` for uncommitted changes; None outside a checkout."""
     try:

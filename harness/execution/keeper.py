@@ -23,6 +23,7 @@ import traceback
 from typing import Any, NoReturn
 
 from .log_file import LogFile
+from .preload import for_job
 from .processes import adopt_orphans, die_with, kill_descendants
 
 TERM, KILL = b"T", b"K"
@@ -75,6 +76,7 @@ class Keeper:
         output, end = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        for_job(request["job"])
         worker = os.fork()
         if worker == 0:
             _work(request, end)

@@ -13,7 +13,6 @@ and for scripts without a guard.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import selectors
 import signal
@@ -23,8 +22,8 @@ import traceback
 
 import psutil
 
-from ..plugins import Registry
 from .keeper import IDLE, JOB, READY, keep
+from .preload import essentials
 from .processes import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
 
 FEW_JOBS = 8  # that are over before it would pay to make forks cheaper
@@ -38,30 +37,9 @@ def main() -> None:
     die_with(int(sys.argv[2]), signal.SIGKILL)
     adopt_orphans()
     control = socket.socket(fileno=int(sys.argv[1]))
-    _preload()
+    essentials()
     control.send(READY)
     Server(control).serve()
-
-
-def _preload() -> None:
-    """Load what every cell needs. Errors are ignored here, because the cell raises them again."""
-    with contextlib.suppress(Exception):
-        import ot
-        import scipy.spatial
-        import sklearn.mixture
-        import sklearn.neighbors
-        import torch
-        import torch.utils.flop_counter
-
-        import trilemma.harness.execution.worker
-
-        torch.use_deterministic_algorithms(
-            True, warn_only=True
-        )  # loads torch's compiler: 0.7 s, once instead of in each
-        Registry(builtin_only=True).load_everything()
-        del ot, scipy, sklearn, torch, trilemma
-    gc.collect()
-    gc.freeze()  # garbage collection in a child ignores these objects, so their memory stays shared
 
 
 class Server:

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 
 import trilemma
 
@@ -25,6 +22,10 @@ def classifier_auc(*, real: Array, generated: Array, folds: int = 3) -> float:
     0.5 means that the classifier cannot tell them apart, 1 that it always can (Lopez-Paz & Oquab 2017). The classifier
     is an ensemble of small gradient-boosted trees. Raises DataError or DivergedError for sets that cannot be compared.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold
+
     check_pair(real, generated)
     # The points are sorted, so that the folds do not depend on the order in which they are given.
     x = np.concatenate([points[np.lexsort(points.T)] for points in (real, generated)])

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from ot.lp.emd_wrap import emd_c_sparse
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -59,6 +58,8 @@ def solve(x: Array, y: Array, a: Array, b: Array) -> Plan:
     the cost up to a relative error of 1e-9.
     Raises HopelessError if too many arcs are missing after a pass, or if the solver does not converge.
     """
+    from ot.lp.emd_wrap import emd_c_sparse
+
     center = (x.mean(0) + y.mean(0)) / 2
     x, y = x - center, y - center
     scale = float((x * x).sum(1).mean() + (y * y).sum(1).mean())

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from .samples import distances
 
@@ -72,7 +71,9 @@ class Sums:
 
     def interval(self, level: float = 0.95) -> tuple[float, float, float]:
         """The energy with its interval: `(value, low, high)`."""
-        value, half = self.energy(), float(norm.ppf((1 + level) / 2)) * self.deviation()
+        from scipy.special import ndtri
+
+        value, half = self.energy(), float(ndtri((1 + level) / 2)) * self.deviation()
         return value, value - half, value + half
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.spatial import cKDTree
 
 import trilemma
 
@@ -29,6 +28,8 @@ WHOLE_DRAW = 0.5  # share of one draw that occurs again, beyond the share in rea
 def nearest(points: Array, others: Array) -> Array:
     """Distance of each of `points` (n, d) to the nearest of `others` (m, d), `(n,)`."""
     if points.shape[1] <= TREE_UP_TO:
+        from scipy.spatial import cKDTree
+
         return np.asarray(cKDTree(others).query(points)[0], np.float64)
     center = others.mean(0)
     # The nearest point is found in single precision. Its distance is then computed in double.

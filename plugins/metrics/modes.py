@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 import trilemma
 
@@ -58,6 +57,8 @@ def mode_statistics(
     dimensions. `radius_ks` is the Kolmogorov-Smirnov distance between the Mahalanobis distances of all samples and
     `true_radii`, those of points of the true distribution; it is absent if they are not given.
     """
+    from scipy import stats
+
     n, d = generated.shape
     radius = stats.chi2.ppf(_SHARE, d)
     mode, distance = nearest_modes(generated, centers=centers, weights=weights, covariances=covariances)

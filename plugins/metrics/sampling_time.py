@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 import trilemma
 
@@ -56,6 +55,8 @@ def measure(call: Callable[[], object], *, seconds: float, least: int = 1, most:
 
 def quantile_interval(values: NDArray[np.float64], q: float, level: float = 0.95) -> Interval:
     """A quantile and its distribution-free interval by order statistics; the bounds are None if values are too few."""
+    from scipy import stats
+
     ranked = np.sort(values)
     low, high = (int(stats.binom.ppf(tail, len(ranked), q)) for tail in (0.5 - level / 2, 0.5 + level / 2))
     value = float(np.quantile(ranked, q))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.spatial.distance import cdist
 
 import trilemma
 
@@ -32,6 +31,8 @@ def entropic_cost(x: Array, y: Array, epsilon: float) -> float:
     with absorption into the potentials (Schmitzer 2019). It solves a sequence of problems, each with half the
     regularization of the one before, down to `epsilon`. Raises TransportError if it does not converge.
     """
+    from scipy.spatial.distance import cdist
+
     cost = cdist(x, y, "sqeuclidean")
     f, g = np.zeros(len(x)), np.zeros(len(y))
     largest = max(float(cost.max()), epsilon)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-import ot
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 import trilemma
 
@@ -43,7 +41,7 @@ def squared_w2(*, real: Array, generated: Array) -> float:
 
 def dense_squared_w2(real: Array, generated: Array) -> float:
     """Squared W2 as in `squared_w2`, by the network simplex over the whole cost matrix."""
-    return _dense(cdist(real, generated, "sqeuclidean"))
+    return _dense(real, generated, "sqeuclidean")
 
 
 def w1(*, real: Array, generated: Array) -> float:
@@ -53,10 +51,14 @@ def w1(*, real: Array, generated: Array) -> float:
     cannot be compared, TransportError if the solver does not converge.
     """
     check_pair(real, generated)
-    return _dense(cdist(real, generated))
+    return _dense(real, generated, "euclidean")
 
 
-def _dense(cost: Array) -> float:
+def _dense(real: Array, generated: Array, distance: str) -> float:
+    import ot
+    from scipy.spatial.distance import cdist
+
+    cost = cdist(real, generated, distance)
     weights = np.full(len(cost), 1 / len(cost))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warning of POT is raised as an error below

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 import trilemma
 
@@ -117,11 +116,13 @@ def summary(
     an unbiased quantity are skewed near the true distribution: a low mean comes with a low deviation, and its interval
     would be too narrow. Their deviation is therefore taken to be at least that between real sets.
     """
+    from scipy.special import stdtrit
+
     value, low, high = trilemma.mean_interval(values)
     noise = None
     if sets.fresh and quantity.unbiased and len(values) > 1:
         at_truth = float(np.std(list(floors.values()), ddof=1)) / np.sqrt(len(values)) if len(floors) > 1 else 0.0
-        half = float(stats.t.ppf(0.975, len(values) - 1)) * at_truth
+        half = float(stdtrit(len(values) - 1, 0.975)) * at_truth
         if low is not None and high is not None:
             low, high = min(low, value - half), max(high, value + half)
         noise = half or None
@@ -144,9 +145,11 @@ def jackknife_interval(value: float, without: Sequence[float], level: float = 0.
 
     Near the true distribution distances are degenerate, and the interval is wider than it needs to be.
     """
+    from scipy.special import stdtrit
+
     blocks = len(without)
     deviation = float(np.std(without)) * np.sqrt(blocks - 1)
-    half = float(stats.t.ppf((1 + level) / 2, blocks - 1)) * deviation
+    half = float(stdtrit(blocks - 1, (1 + level) / 2)) * deviation
     return value - half, value + half
 
 

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.stats import norm
 
 import trilemma
 
@@ -141,7 +140,9 @@ class WitnessEnergy(trilemma.Metric):
         points: Array,
         about: dict[str, Any],
     ) -> trilemma.Result:
-        normal = float(norm.ppf(0.975)) * witness.deviation
+        from scipy.special import ndtri
+
+        normal = float(ndtri(0.975)) * witness.deviation
         value = (real.z.mean() - generated.z.mean()) * witness.deviation
         half = normal * np.sqrt(real.z.var() / len(real.z) + generated.z.var() / len(generated.z))
         noise = normal * float(real.z.std()) * np.sqrt(1 / len(real.z) + 1 / len(generated.z))

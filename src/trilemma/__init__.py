@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.dataset import Splits as Splits
     from trilemma.harness.contracts.hookspecs import hookimpl as hookimpl
     from trilemma.harness.contracts.metric import Metric as Metric
-    from trilemma.harness.contracts.model import LIKELIHOOD_KINDS as LIKELIHOOD_KINDS
     from trilemma.harness.contracts.model import Context as Context
     from trilemma.harness.contracts.model import DataInfo as DataInfo
     from trilemma.harness.contracts.model import Direct as Direct
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.recipe import Recipe as Recipe
     from trilemma.harness.contracts.result import COSTS as COSTS
     from trilemma.harness.contracts.result import GROUPS as GROUPS
+    from trilemma.harness.contracts.result import LIKELIHOOD_KINDS as LIKELIHOOD_KINDS
     from trilemma.harness.contracts.result import Quantity as Quantity
     from trilemma.harness.contracts.result import Result as Result
     from trilemma.harness.contracts.section import ReportSection as ReportSection
@@ -70,9 +70,9 @@ if TYPE_CHECKING:
     from trilemma.harness.evaluation.evaluation import Evaluation as Evaluation
     from trilemma.harness.store.claim import claim_directory as claim_directory
     from trilemma.harness.store.csv_text import csv_text as csv_text
+    from trilemma.harness.store.merged_records import Merged as Merged
     from trilemma.harness.text import printable as printable
     from trilemma.harness.text import short_paths as short_paths
-    from trilemma.harness.store.merged_records import Merged as Merged
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
 
@@ -97,8 +97,8 @@ _PUBLIC = {
     "Evaluation": "evaluation.evaluation",
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
-    "LIKELIHOOD_KINDS": "contracts.model",
     "Merged": "store.merged_records",
+    "LIKELIHOOD_KINDS": "contracts.result",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
     "Modes": "contracts.dataset",

@@ -15,9 +15,10 @@ from scipy import stats
 from torch import Tensor
 
 import trilemma
-from trilemma.datasets.builtin import trilemma_datasets
+from trilemma.harness.plugins import Registry
 
-DISTRIBUTIONS = {cls.name: cls for cls in trilemma_datasets() if issubclass(cls, trilemma.Distribution)}
+DATASETS = Registry(builtin_only=True).classes("datasets")
+DISTRIBUTIONS = {name: cls for name, cls in DATASETS.items() if issubclass(cls, trilemma.Distribution)}
 PLANAR = [name for name, cls in DISTRIBUTIONS.items() if cls().sample(1, torch.Generator()).shape[1] == 2]
 SPATIAL = [name for name in DISTRIBUTIONS if name not in PLANAR]
 PUBLISHED = {

@@ -52,7 +52,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def errors(registry: Registry) -> dict[str, str]:
     registry.load_everything()
-    return {record.name: record.error for record in registry.records if record.error}
+    return {record.name: record.problem for record in registry.records if record.problem}
 
 
 def test_a_plugin_is_found_with_its_provenance(install: Any) -> None:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins import builtin
+from trilemma.harness.plugins import Registry
 
 
 def test_models_are_registered_under_distinct_names() -> None:
-    models = builtin.trilemma_models()
+    models = list(Registry(builtin_only=True).classes("models").values())
     names = [model.name for model in models]
     assert {"oracle", "memorizer", "gaussian", "gmm", "kde", "realnvp", "vp-sde"} <= set(names)
     assert len(set(names)) == len(names)
@@ -53,7 +53,7 @@ def ring_log_prob(x: Tensor) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps", "gap"), [("realnvp", 2_000, 0.2), ("vp-sde", 4_500, 0.1)])
 def test_training_on_the_ring_comes_close_to_the_entropy(name: str, steps: int, gap: float) -> None:
-    (kind,) = [model for model in builtin.trilemma_models() if model.name == name]
+    kind = Registry(builtin_only=True).get("models", name)
     assert issubclass(kind, trilemma.NeuralModel)
     model, x = kind(), ring(3_000, 3)
     ctx = trilemma.Context(

@@ -15,10 +15,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 import trilemma
-from trilemma.reports import builtin
+from trilemma.harness.plugins import Registry
 from trilemma.reports.write import write_report
 
-SECTIONS = builtin.trilemma_report_sections()
+SECTIONS = list(Registry(builtin_only=True).classes("report_sections").values())
 
 
 def _load(name: str) -> ModuleType:

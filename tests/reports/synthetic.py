@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 import trilemma
-from trilemma.plugins.metrics import METRICS
+from trilemma.harness.plugins import Registry
+
+METRICS = list(Registry(builtin_only=True).classes("metrics").values())
 
 CARDS: dict[str, dict[str, Any]] = {
     "ring8": {

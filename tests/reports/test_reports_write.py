@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 import trilemma
+from trilemma.harness.plugins import Registry
 from trilemma.reports import builtin
 from trilemma.reports.write import write_report
 
 Frames = Callable[..., pd.DataFrame]
 Views = Callable[..., trilemma.RunView]
 Quick = Callable[..., tuple[str, str]]
-SECTIONS = builtin.trilemma_report_sections()
+SECTIONS = list(Registry(builtin_only=True).classes("report_sections").values())
 
 
 def test_a_run_in_which_everything_failed(tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quick) -> None:

@@ -16,7 +16,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special, stats
 
 import trilemma
 
@@ -74,6 +73,8 @@ class Kernels:
             sums = np.exp(np.maximum(excess / (2 * s**2), -100)).sum(1)  # smaller terms vanish, and exp is slow there
             terms.append(np.log(sums) - least / (2 * s**2) - d * math.log(s))
         constant = -d / 2 * math.log(2 * math.pi) - float(np.log(np.diag(self.factor)).sum())
+        from scipy import special
+
         total: Array = special.logsumexp(terms, axis=0) + constant - math.log(len(self.scales) * len(self.centers))
         return total
 
@@ -101,6 +102,8 @@ class Proposal:
 
     def mix(self, log_parts: Array) -> Array:
         """Log-density `(n,)` from the `log_parts` `(parts, n)`."""
+        from scipy import special
+
         total: Array = special.logsumexp(log_parts + np.log(self.shares)[:, None], axis=0)
         return total
 
@@ -135,7 +138,9 @@ class Mass:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The Student-t interval."""
-        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error
+        from scipy import special
+
+        half = float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error
         return self.value - half, self.value + half
 
     def marks(self, likelihood: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 import trilemma
 
@@ -49,6 +48,8 @@ def generalization_gap(*, test: Array, train: Array) -> Interval:
     value = float(train.mean() - test.mean())
     if min(len(test), len(train)) < 2 or (np.ptp(test) == 0 and np.ptp(train) == 0):
         return value, None, None
+    from scipy import stats
+
     interval = stats.ttest_ind(train, test, equal_var=False).confidence_interval(0.95)
     return value, float(interval.low), float(interval.high)
 

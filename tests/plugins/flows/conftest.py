@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.flows import FLOWS
+from trilemma.harness.plugins import Registry
 from trilemma.plugins.flows.flow import Flow
+
+FLOWS = [cls for cls in Registry(builtin_only=True).classes("models").values() if ".plugins.flows." in cls.__module__]
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.flows import FLOWS
+from trilemma.harness.plugins import Registry
 
+FLOWS = [cls for cls in Registry(builtin_only=True).classes("models").values() if ".plugins.flows." in cls.__module__]
 PLANE = [model.name for model in FLOWS if "vector" in model.accepts]
 EXACT = [model.name for model in FLOWS if model.likelihood == "exact"]
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 import trilemma
 from trilemma.harness.evaluation.calls import CallCounter
 from trilemma.harness.evaluation.nfe import rows_of
-from trilemma.plugins.flows import FLOWS
+from trilemma.harness.plugins import Registry
 from trilemma.plugins.flows.flow import Flow
 
+FLOWS = [cls for cls in Registry(builtin_only=True).classes("models").values() if ".plugins.flows." in cls.__module__]
 INVERTIBLE = [model.name for model in FLOWS if model.likelihood == "exact" and model.name != "rad"]
 
 

@@ -17,12 +17,13 @@ from torch import Tensor
 import trilemma
 from trilemma.harness.evaluation.evaluation import TrainingRecord
 from trilemma.harness.evaluation.spaces import Space
-from trilemma.plugins.metrics import METRICS
+from trilemma.harness.plugins import Registry
 from trilemma.plugins.metrics.kernels import Energy
 from trilemma.plugins.metrics.likelihood.nll import gap_to_entropy
 from trilemma.plugins.metrics.wasserstein import Wasserstein
 
 Array = NDArray[np.float64]
+METRICS = list(Registry(builtin_only=True).classes("metrics").values())
 
 
 class Normal(trilemma.Distribution):

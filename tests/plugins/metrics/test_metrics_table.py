@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import trilemma
-from trilemma.plugins.metrics import METRICS
+from trilemma.harness.plugins import Registry
 
+METRICS = list(Registry(builtin_only=True).classes("metrics").values())
 SMALL = {"n": 60, "draws": 2, "seconds": 0.05}  # options of metrics
 TINY = {
     "name": "tiny",

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 import trilemma
-from trilemma.plugins.metrics import METRICS
+from trilemma.harness.plugins import Registry
 from trilemma.plugins.metrics.frechet import Frechet
 from trilemma.plugins.metrics.modes import ModeCoverage
 from trilemma.plugins.metrics.two_sample import TwoSample
 
+METRICS = list(Registry(builtin_only=True).classes("metrics").values())
 TWO_SAMPLE = [metric for metric in METRICS if issubclass(metric, TwoSample) and metric is not Frechet]  # of images
 
 

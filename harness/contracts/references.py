@@ -1,0 +1,63 @@
+"""What a registration hook returns: classes, or references to classes, which are imported when they are needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import resolve_name
+from typing import Any
+
+from ..errors import PluginError
+
+_REFERENCE = re.compile(r"[\w.]+:\w+")
+
+
+@dataclass
+class Entry:
+    """A registered class: the class itself, or the reference `package.module:Class` that leads to it."""
+
+    name: str
+    kind: str
+    reference: str = ""
+    made: type[Any] | None = None
+
+    def load(self) -> type[Any]:
+        """The class. Raises PluginError if it does not meet its contract, and whatever its module raises."""
+        if self.made is None:
+            self.made = _load(self.reference, self.kind, self.name)
+        return self.made
+
+
+def entries(returned: Any, kind: str, package: str) -> list[Entry]:
+    """The entries of a registration hook: classes, or a mapping of names to references.
+
+    Classes are checked now, and those of references when they are loaded. A reference that begins with a dot is
+    relative to `package`. Raises PluginError for anything else.
+    """
+    if not isinstance(returned, Mapping):
+        from .registration import check_class
+
+        return [Entry(check_class(made, kind), kind, made=made) for made in list(returned)]
+    for name, reference in returned.items():
+        if not isinstance(name, str) or not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            raise PluginError(f"{name!r}: {reference!r} is not a name with a reference such as 'package.module:Class'")
+    return [Entry(name, kind, _absolute(reference, package)) for name, reference in returned.items()]
+
+
+@cache
+def _load(reference: str, kind: str, name: str) -> type[Any]:
+    from .registration import check_class
+
+    module, _, attribute = reference.partition(":")
+    made: type[Any] = getattr(import_module(module), attribute)
+    if (own := check_class(made, kind)) != name:
+        raise PluginError(f"the class is named '{own}'")
+    return made
+
+
+def _absolute(reference: str, package: str) -> str:
+    module, _, attribute = reference.partition(":")
+    return f"{resolve_name(module, package)}:{attribute}"
