@@ -180,6 +180,7 @@ class Runner:
             **cell_job(cell),
             "train": todo.train,
             "replay": todo.replay,
+            "checkpoint_seconds": self.resolved.suite.limits.checkpoint_seconds,
             "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
         }
         on_event = partial(self.progress.cell_event, cell)

@@ -22,12 +22,13 @@ from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..plugins import Registry
 from ..store.store import Store
 from .environment import environment
+from .events import Events
 from .gathered import Gathered
 from .guard import DataGuard
+from .resume import PartialTraining, discard, identity, partial_file
 from .stages import prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
-PROGRESS_SECONDS = 0.2
 
 
 def work(job_file: str) -> int:
@@ -44,28 +45,6 @@ def work(job_file: str) -> int:
     else:
         CellWorker(job, registry, events).run()
     return 0
-
-
-class Events:
-    """Appends events for the supervisor to a file, one JSON line each, with progress at most a few times a second."""
-
-    def __init__(self, file: Path) -> None:
-        self._stream = file.open("a", encoding="utf-8", buffering=1)
-        self._last = 0.0
-
-    def emit(self, **event: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not end a cell because of its progress bar
-            self._stream.write(json.dumps(event) + "\n")
-
-    def phase(self, phase: str) -> None:
-        self.emit(phase=phase)
-        self._last = 0.0
-
-    def progress(self, fraction: float, message: str = "") -> None:
-        now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS:
-            self._last = now
-            self.emit(progress=round(fraction, 4), message=message)
 
 
 def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> None:
@@ -156,7 +135,7 @@ class CellWorker:
         return model
 
     def _train(self, model: Model, commit: bool = True) -> TrainingRecord:
-        recipe = self.job["model"]["recipe"]
+        recipe, partial = self.job["model"]["recipe"], self._partial() if commit else None
         trained = train(
             model,
             self.prepared,
@@ -165,6 +144,7 @@ class CellWorker:
             seed=self.job["seed"],
             device=self.device,
             replay=self.job.get("replay"),
+            checkpoints=partial,
             progress=self.events.progress,
         )
         if not commit:
@@ -178,9 +158,16 @@ class CellWorker:
             "trace": trained.trace,
             "checkpoint": trained.state is not None,
             "details": trained.details,
+            "resumed": partial.resumed if partial is not None else [],
         }
         self._commit_cell(record, trained.curves, trained.state)
         return trained.training
+
+    def _partial(self) -> PartialTraining | None:
+        """Where this training is stored while it runs; None if the suite wants no checkpoints."""
+        seconds = self.job.get("checkpoint_seconds", 0)
+        file = partial_file(self.store, self.job["id"])
+        return PartialTraining(file, identity(self.job), seconds, self.events.note) if seconds else None
 
     def _restore(self, model: Model, commit: bool = True) -> tuple[TrainingRecord, bool]:
         """Restore the model from its checkpoint. Without a checkpoint, train again with the same seed and steps.
@@ -198,6 +185,7 @@ class CellWorker:
         record = {**ending, "cell": self.job["cell"], "environment": environment(self.job["threads"])}
         tensors = {} if state is None else {"model": state}
         self.store.commit("cells", self.job["id"], {**record, "curves": curves}, tensors)
+        discard(self.store, self.job["id"])
         self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)
 
     # Evaluation

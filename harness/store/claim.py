@@ -10,7 +10,7 @@ from .files import read_json, write_json
 from .records import FORMAT, read_run
 
 MARKER = "trilemma.json"
-FOLDERS = ("cells", "evaluations", "data", "logs", "tmp")
+FOLDERS = ("cells", "evaluations", "data", "logs", "tmp", "partial")
 _OTHER = "choose another with --out"
 
 
