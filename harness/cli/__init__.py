@@ -21,6 +21,7 @@ Examples:
     cls=PluginGroup,
     commands_in={
         "run": "trilemma.harness.cli.run:run",
+        "rerun": "trilemma.harness.cli.rerun:rerun",
         "compare": "trilemma.harness.cli.compare:compare",
         "results": "trilemma.harness.cli.results:results",
         "list": "trilemma.harness.cli.inspect:list_",

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from ..planning.suite import Limits
+from .environment import cell_environment
 
 GRACE_SECONDS = 5.0  # between TERM and KILL
 POLL_SECONDS = 0.1
@@ -100,14 +101,7 @@ class Zygote:
     def _alive(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        threads = str(self._threads)
-        env = {
-            **os.environ,
-            # Thread counts must be set before the numeric libraries load.
-            **{f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")},
-            "PYTHONHASHSEED": "0",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        }
+        env = {**os.environ, **cell_environment(self._threads)}
         self._ready.clear()
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "trilemma.harness.execution.zygote"],

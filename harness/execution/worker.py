@@ -31,8 +31,12 @@ from .stages import prepare, restore, train
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
 
 
-def work(job_file: str) -> int:
-    """Do a job. The exit code is 0 if its outcome was recorded, also if it failed."""
+def work(job_file: str, worker: type[CellWorker] | None = None) -> int:
+    """Do a job, with a subclass of CellWorker if one is given.
+
+    The exit code is 0 if its outcome was recorded, also if it failed.
+    """
+    worker = worker or CellWorker
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -41,9 +45,9 @@ def work(job_file: str) -> int:
     if job["kind"] == "data":
         describe_data(job, registry, events)
     elif job["kind"] == "timing":
-        CellWorker(job, registry, events).time()
+        worker(job, registry, events).time()
     else:
-        CellWorker(job, registry, events).run()
+        worker(job, registry, events).run()
     return 0
 
 
@@ -88,7 +92,7 @@ class CellWorker:
             self.events.phase(phase)
             training = self._train(model) if self.job["train"] else self._restore(model)[0]
         except Exception as error:
-            traceback.print_exc()
+            self._failed(error)
             self._commit_cell(_ending(error, phase, self.started), {}, None)
             return
         for planned in self.job["evaluations"]:
@@ -119,6 +123,10 @@ class CellWorker:
                 return
             for planned in order.sample(self.job["evaluations"], len(evaluations)):
                 self._visit(evaluations[planned["id"]], planned, again)
+
+    def _failed(self, error: Exception) -> None:
+        """Called with an error that ends the training or a metric, while it is handled."""
+        traceback.print_exc()
 
     def _load(self) -> None:
         self.dataset = make_dataset(self.job, self.registry)
@@ -250,7 +258,7 @@ class CellWorker:
                 gathered.add(found, metric, number)
             except Exception as error:
                 if not isinstance(error, UnsupportedError):
-                    traceback.print_exc()
+                    self._failed(error)
                 endings.append({"metric": choice["name"], **_ending(error, phase, started)})
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
         worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}
