@@ -22,6 +22,7 @@ Examples:
     commands_in={
         "run": "trilemma.harness.cli.run:run",
         "merge": "trilemma.harness.cli.merge:merge",
+        "rerun": "trilemma.harness.cli.rerun:rerun",
         "compare": "trilemma.harness.cli.compare:compare",
         "results": "trilemma.harness.cli.results:results",
         "list": "trilemma.harness.cli.inspect:list_",

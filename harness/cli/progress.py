@@ -61,7 +61,9 @@ class RichProgress:
         row = self._rows.get(cell.id)
         if row is None:
             return
-        if "phase" in event:
+        if "note" in event:
+            self.note(f"{cell.label}: {event['note']}")
+        elif "phase" in event:
             self._bars.update(row, completed=0.0, shown=event["phase"], message="")
         elif "progress" in event:
             self._bars.update(row, completed=event["progress"], message=event.get("message", ""))

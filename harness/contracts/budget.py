@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -57,24 +58,53 @@ class Clock:
         self._start: float | None = None
         self._replay = replay if budget.seconds is not None else None
         self._trace: list[tuple[int, float, float]] = []
+        self._refreshed = 0.0  # the share of the seconds that was spent when the slope was last estimated
 
     def start(self) -> None:
         """Start to count seconds. Otherwise, they count from the first step on."""
         self._start = self._now()
 
     @property
+    def spent(self) -> float:
+        """Seconds since the start, with those of the processes before this one if the training was resumed."""
+        return self._now() - self._start if self._start is not None else 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the seconds within the `with` block, because they are no training."""
+        before = self._now()
+        try:
+            yield
+        finally:
+            if self._start is not None:
+                self._start += self._now() - before
+
+    @property
     def trace(self) -> dict[str, Any]:
         """The record that a rerun repeats: `steps`, and `segments` of (step, progress at it, progress per step)."""
         return {"steps": self.step, "segments": [list(segment) for segment in self._trace]}
 
+    def state(self) -> dict[str, Any]:
+        """The state after the present step, as JSON values. A clock that gets it goes on with the next step."""
+        return {
+            "step": self.step + 1,
+            "progress": self.progress,
+            "seconds": self.spent,
+            "segments": self.trace["segments"],
+            "refreshed": self._refreshed,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state. The seconds that it has spent count, those of this clock so far do not."""
+        self.step, self.progress, self._refreshed = state["step"], state["progress"], state["refreshed"]
+        self._trace = [(step, at, slope) for step, at, slope in state["segments"]]
+        self._start = self._now() - state["seconds"]
+
     def __iter__(self) -> Iterator[int]:
-        start = self._now() if self._start is None else self._start
-        segments = iter(self._replay["segments"]) if self._replay else iter(())
-        upcoming = next(segments, None)
-        current = (0, 0.0, 0.0)
-        refreshed = 0.0
+        if self._start is None:
+            self.start()
         while True:
-            self.seconds = self._now() - start
+            self.seconds = self.spent
             if self.budget.steps is not None:
                 if self.step >= self.budget.steps:
                     return
@@ -82,23 +112,26 @@ class Clock:
             elif self._replay is not None:
                 if self.step >= self._replay["steps"]:
                     return
-                while upcoming is not None and upcoming[0] <= self.step:
-                    current = tuple(upcoming)
-                    self._trace.append(current)
-                    upcoming = next(segments, None)
-                self.progress = min(1.0, current[1] + current[2] * (self.step - current[0]))
+                for step, at, slope in self._replay["segments"][len(self._trace) :]:
+                    if step <= self.step:
+                        self._trace.append((step, at, slope))
+                self.progress = self._on_line()
             else:
                 assert self.budget.seconds is not None
                 spent = self.seconds / self.budget.seconds
                 if spent >= 1.0 and self.step > 0:
                     return
-                if self.step > 0 and spent - refreshed >= 1 / self.REFRESHES:
+                if self.step > 0 and spent - self._refreshed >= 1 / self.REFRESHES:
                     # With this slope, progress reaches 1 when the time is up, if the average speed so far continues.
                     remaining_steps = self.step * (1.0 - spent) / spent
                     here = max(spent, self.progress)
-                    current = (self.step, here, (1.0 - here) / max(remaining_steps, 1.0))
-                    self._trace.append(current)
-                    refreshed = spent
-                self.progress = min(1.0, current[1] + current[2] * (self.step - current[0]))
+                    self._trace.append((self.step, here, (1.0 - here) / max(remaining_steps, 1.0)))
+                    self._refreshed = spent
+                self.progress = self._on_line()
             yield self.step
             self.step += 1
+
+    def _on_line(self) -> float:
+        """Progress by the latest segment of the trace."""
+        step, at, slope = self._trace[-1] if self._trace else (0, 0.0, 0.0)
+        return min(1.0, at + slope * (self.step - step))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import UnsupportedError
 from . import config as records
 from .budget import Clock
+from .checkpoints import Checkpoints
 from .recipe import Recipe
 from .result import LikelihoodKind
 
@@ -93,6 +94,8 @@ class Context:
     - `generator` is the only source of randomness that a model may use.
     - `sampler` is the sampler setting to draw with, and `likelihood` holds the options of the likelihood.
     - `valid` (the validation split) and `clock` (iterate over it to spend the budget) are set during `fit` only.
+    - `checkpoints` stores the state of a training by the loop of the harness, so that it can go on after an
+      interruption.
     - `truth` is the true distribution, for models with `needs_truth`.
     - A model may write JSON values to `details`, which are stored with the result, and lists of numbers to `curves`,
       which are stored with the trained cell.
@@ -106,6 +109,7 @@ class Context:
     recipe: Recipe = field(default_factory=Recipe)
     valid: Split | None = None
     clock: Clock | None = None
+    checkpoints: Checkpoints | None = None
     truth: Truth | None = None
     details: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)

@@ -59,6 +59,15 @@ def versions() -> dict[str, str]:
 
 
 @cache
+def cell_environment(threads: int) -> dict[str, str]:
+    """The environment variables of the process of a cell. Numeric libraries read the thread counts when they load."""
+    return {
+        **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")},
+        "PYTHONHASHSEED": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
 def cpu_name() -> str:
     """The name of the processor."""
     try:

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Iterator
 
+from .environment import cell_environment
 from .keeper import JOB, READY
 
 LOAD_SECONDS = 180.0  # for a zygote to load the libraries
@@ -167,14 +168,7 @@ class ZygoteProcess:
             self.ended.set()
 
     def _start(self) -> None:
-        threads = str(self._threads)
-        env = {
-            **os.environ,
-            # Thread counts must be set before the numeric libraries load.
-            **{f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")},
-            "PYTHONHASHSEED": "0",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        }
+        env = {**os.environ, **cell_environment(self._threads)}
         arguments = [str(self._theirs.fileno()), str(os.getpid())]
         with self._theirs:
             self._popen = subprocess.Popen(

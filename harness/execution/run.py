@@ -178,6 +178,7 @@ class Runner:
             **cell_job(cell),
             "train": todo.train,
             "replay": todo.replay,
+            "checkpoint_seconds": self.resolved.suite.limits.checkpoint_seconds,
             "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
         }
         return executor.submit(Work(cell, job, partial(self.progress.cell_event, cell)))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts.budget import Budget, Clock
+from ..contracts.checkpoints import Checkpoints
 from ..contracts.dataset import Dataset
 from ..contracts.model import Context, DataInfo, Model, Split, no_progress
 from ..contracts.recipe import Recipe
@@ -92,11 +93,14 @@ def train(
     seed: int,
     device: torch.device,
     replay: dict[str, Any] | None = None,
+    checkpoints: Checkpoints | None = None,
     progress: Callable[[float, str], None] = no_progress,
 ) -> Trained:
-    """Train a model within a budget. `replay` is the trace of an earlier training with a budget in seconds."""
-    now = clock_of(device)
-    clock = Clock(budget, now=now, replay=replay)
+    """Train a model within a budget. `replay` is the trace of an earlier training with a budget in seconds.
+
+    With `checkpoints`, a neural model goes on from its stored state. Seconds and memory are those of all its processes.
+    """
+    clock = Clock(budget, now=clock_of(device), replay=replay)
     context = Context(
         info=prepared.info,
         device=device,
@@ -104,22 +108,24 @@ def train(
         recipe=recipe,
         valid=prepared.split("valid"),
         clock=clock,
+        checkpoints=checkpoints,
         truth=prepared.truth(model),
         progress=progress,
     )
     points = prepared.split("train")
     reset_peak_memory()
-    begun, wall = now(), time.perf_counter()
+    wall = time.perf_counter()
     clock.start()  # the budget covers all of `fit`, so what a model sets up before its first step too
     model.fit(points, context)
-    seconds = now() - begun
+    seconds, wall = clock.spent, time.perf_counter() - wall
+    memory = peak_memory()
     # A repeat takes the same steps at another speed, so the seconds of the first training count against the budget.
     charged = (replay or {}).get("seconds", seconds)
     training = TrainingRecord(
         seconds=seconds,
-        wall_seconds=time.perf_counter() - wall,
+        wall_seconds=wall + (checkpoints.wall_seconds if checkpoints is not None else 0.0),
         steps=clock.step or None,
-        peak_memory=peak_memory(),
+        peak_memory=max(memory, checkpoints.peak_memory if checkpoints is not None else 0),
         parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None,
         batch_size=min(recipe.batch_size, prepared.info.n_train) if clock.step else None,
         charged=charged,

@@ -24,16 +24,21 @@ from ..plugins import Registry
 from ..store.store import Store
 from .endings import ending_of, message_of
 from .environment import environment
+from .events import Events
 from .gathered import Gathered
 from .guard import DataGuard
+from .resume import PartialTraining, discard, identity, partial_file
 from .stages import prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
-PROGRESS_SECONDS = 0.2
 
 
-def work(job_file: str) -> int:
-    """Do a job. The exit code is 0 if its outcome was recorded, also if it failed."""
+def work(job_file: str, worker: type[CellWorker] | None = None) -> int:
+    """Do a job, with a subclass of CellWorker if one is given.
+
+    The exit code is 0 if its outcome was recorded, also if it failed.
+    """
+    worker = worker or CellWorker
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     # `torch.use_deterministic_algorithms` would load torch's compiler, which takes a second, to tell it the same.
@@ -44,32 +49,10 @@ def work(job_file: str) -> int:
     if job["kind"] == "data":
         describe_data(job, registry, events)
     elif job["kind"] == "timing":
-        CellWorker(job, registry, events).time()
+        worker(job, registry, events).time()
     else:
-        CellWorker(job, registry, events).run()
+        worker(job, registry, events).run()
     return 0
-
-
-class Events:
-    """Appends events for the supervisor to a file, one JSON line each, with progress at most a few times a second."""
-
-    def __init__(self, file: Path) -> None:
-        self._stream = file.open("a", encoding="utf-8", buffering=1)
-        self._last = 0.0
-
-    def emit(self, **event: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not end a cell because of its progress bar
-            self._stream.write(json.dumps(event) + "\n")
-
-    def phase(self, phase: str) -> None:
-        self.emit(phase=phase)
-        self._last = 0.0
-
-    def progress(self, fraction: float, message: str = "") -> None:
-        now = time.monotonic()
-        if now - self._last >= PROGRESS_SECONDS:
-            self._last = now
-            self.emit(progress=round(fraction, 4), message=message)
 
 
 def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> None:
@@ -113,7 +96,7 @@ class CellWorker:
             self.events.phase(phase)
             training = self._train(model) if self.job["train"] else self._restore(model)[0]
         except BaseException as error:  # also SystemExit: no Ctrl-C reaches this process, so it is the plugin's
-            traceback.print_exc()
+            self._failed(error)
             self._commit_cell(ending_of(error, phase, self.started), {}, None)
             return
         for planned in self.job["evaluations"]:
@@ -145,6 +128,10 @@ class CellWorker:
             for planned in order.sample(self.job["evaluations"], len(evaluations)):
                 self._visit(evaluations[planned["id"]], planned, again)
 
+    def _failed(self, error: BaseException) -> None:
+        """Called with an error that ends the training or a metric, while it is handled."""
+        traceback.print_exc()
+
     def _load(self) -> None:
         self.dataset = make_dataset(self.job, self.registry)
         if self.dataset.checksum != self.job["data_sha256"]:
@@ -160,7 +147,7 @@ class CellWorker:
         return model
 
     def _train(self, model: Model, commit: bool = True) -> TrainingRecord:
-        recipe = self.job["model"]["recipe"]
+        recipe, partial = self.job["model"]["recipe"], self._partial() if commit else None
         trained = train(
             model,
             self.prepared,
@@ -169,6 +156,7 @@ class CellWorker:
             seed=self.job["seed"],
             device=self.device,
             replay=self.job.get("replay"),
+            checkpoints=partial,
             progress=self.events.progress,
         )
         if not commit:
@@ -182,9 +170,16 @@ class CellWorker:
             "trace": trained.trace,
             "checkpoint": trained.state is not None,
             "details": trained.details,
+            "resumed": partial.resumed if partial is not None else [],
         }
         self._commit_cell(record, trained.curves, trained.state)
         return trained.training
+
+    def _partial(self) -> PartialTraining | None:
+        """Where this training is stored while it runs; None if the suite wants no checkpoints."""
+        seconds = self.job.get("checkpoint_seconds", 0)
+        file = partial_file(self.store, self.job["id"])
+        return PartialTraining(file, identity(self.job), seconds, self.events.note) if seconds else None
 
     def _restore(self, model: Model, commit: bool = True) -> tuple[TrainingRecord, bool]:
         """Restore the model from its checkpoint. Without one, or with a damaged one, train again, with the same steps.
@@ -205,6 +200,7 @@ class CellWorker:
         record = {**ending, "cell": self.job["cell"], "environment": about}
         tensors = {} if state is None else {"model": state}
         self.store.commit("cells", self.job["id"], {**record, "curves": curves}, tensors)
+        discard(self.store, self.job["id"])
         self.events.emit(committed="cell", outcome=ending["outcome"], keep=True)
 
     # Evaluation
@@ -274,7 +270,7 @@ class CellWorker:
                 gathered.add(found, metric, number)
             except BaseException as error:
                 if not isinstance(error, UnsupportedError):
-                    traceback.print_exc()
+                    self._failed(error)
                 endings.append({"metric": choice["name"], **ending_of(error, phase, started)})
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
         worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}

@@ -31,6 +31,12 @@ class Limits(Config):
     memory_gib: float = Field(
         8.0, gt=0, description="resident memory of a cell; if it uses more, it is `out-of-memory`"
     )
+    checkpoint_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="wall seconds from one checkpoint in training to the next, from which an interrupted cell goes on; "
+        "0 for none",
+    )
 
 
 class Timing(Config):

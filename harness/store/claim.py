@@ -12,7 +12,7 @@ from .listing import COPY, LIST, read_run
 from .records import RECORD
 
 MARKER = "trilemma.json"
-FOLDERS = ("cells", "evaluations", "data", "logs", "tmp")
+FOLDERS = ("cells", "evaluations", "data", "logs", "tmp", "partial")
 _OTHER = "choose another with --out"
 
 

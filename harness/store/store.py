@@ -5,6 +5,7 @@
     cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors
     data/<id>/                record.json (card), test.safetensors
+    partial/<id>.safetensors  the state of a training that was interrupted
     logs/<cell id>.log        the output of the process of the cell; timing-<cell id>.log, of the latest that timed it
     aside/<kind>-<id>-<n>/    damaged folders and files, which were computed again
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor, nn
 
 from ..contracts import config as records
+from ..contracts.checkpoints import State
 from ..contracts.model import Context, DataInfo, Model, Split
 from ..contracts.recipe import Recipe
 from .loop import train_model
@@ -64,6 +65,19 @@ class NeuralModel(Model, nn.Module):
         loss = self.loss(x, ctx)
         update(loss)
         return {"loss": loss.detach()}
+
+    def training_state(self) -> State | None:
+        """What this model changes in training besides its parameters and buffers, for checkpoints in training.
+
+        It may hold numbers, texts, None, tensors, and lists and dictionaries (with text keys) of them. With None, the
+        harness looks for such changes, and stores no checkpoint if there are any. What `initialize` sets and training
+        does not change is left out.
+        """
+        return None
+
+    def load_training_state(self, state: State) -> None:
+        """Go on from what `training_state` returned. `build` and `initialize` have run as at the start."""
+        raise NotImplementedError(f"model '{self.name}' has a training state but cannot load it")
 
     def prepare(self, info: DataInfo) -> None:
         self.build(info)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -68,6 +70,14 @@ class Pairs:
             noise, x = torch.cat([self._pairs[0], noise]), torch.cat([self._pairs[1], x])
         self._pairs = noise[-self._size :], x[-self._size :]
 
+    def state(self) -> list[Tensor] | None:
+        """The noise and the points; None if there are no pairs yet."""
+        return None if self._pairs is None else list(self._pairs)
+
+    def load_state(self, state: list[Tensor] | None, device: torch.device) -> None:
+        """Go on with the pairs that `state` returned."""
+        self._pairs = None if state is None else (state[0].to(device), state[1].to(device))
+
     def loss(self, denoise: Denoiser, n: int, edge: float, generator: torch.Generator) -> Tensor:
         """The flow matching loss of `n` randomly drawn pairs, each at its own time."""
         assert self._pairs is not None
@@ -104,6 +114,12 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
         self._pairs = Pairs(self.config.pool)
         super().fit(train, ctx)
         del self._pairs
+
+    def training_state(self) -> dict[str, Any]:
+        return {"pairs": self._pairs.state()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        self._pairs.load_state(state["pairs"], next(self.parameters()).device)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The flow matching loss of points and the noise that optimal transport pairs them with."""
@@ -157,6 +173,15 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
         self._teacher: list[AveragedModel] = []  # in a list, so that its weights are not registered with the model
         super().fit(train, ctx)
         del self._pairs, self._teacher
+
+    def training_state(self) -> dict[str, Any]:
+        return {"pairs": self._pairs.state(), "teacher": [teacher.state_dict() for teacher in self._teacher]}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        self._pairs.load_state(state["pairs"], next(self.parameters()).device)
+        self._teacher = [AveragedModel(self.denoiser, avg_fn=ramped_average) for _ in state["teacher"]]
+        for teacher, weights in zip(self._teacher, state["teacher"], strict=True):
+            teacher.load_state_dict(weights)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The flow matching loss of points and independent noise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -180,6 +180,12 @@ class SobolevDescent(trilemma.NeuralModel):
         self.record(ctx)
         if ctx.valid is not None:
             ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
+
+    def training_state(self) -> dict[str, Any]:
+        return {"moved": self._moved}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        self._moved = state["moved"]
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The loss of the critic, minus the augmented Lagrangian, on data `x` and an equal number of particles."""

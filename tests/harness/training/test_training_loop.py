@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trilemma import Budget, Clock, Context, DataInfo, DivergedError, NeuralModel, Recipe, Split, Update
-from trilemma.harness.training.loop import batches, learning_rate
+from trilemma.harness.training.minibatches import Shuffled
+from trilemma.harness.training.weights import learning_rate
 
 
 class Line(NeuralModel):
@@ -179,7 +180,7 @@ def test_the_learning_rate_starts_low_peaks_at_lr_and_ends_near_zero() -> None:
 
 
 def test_batches_visit_every_point_once_in_a_pass() -> None:
-    order = batches(10, 5, torch.Generator().manual_seed(0))
+    order = Shuffled(10, 5, torch.Generator().manual_seed(0))
     for _ in range(3):
         assert sorted(torch.cat([next(order), next(order)]).tolist()) == list(range(10))
-    assert len(next(batches(3, 100, torch.Generator()))) == 3
+    assert len(next(Shuffled(3, 100, torch.Generator()))) == 3

@@ -1,0 +1,132 @@
+"""Repeats one stored cell in this process, and compares it with what is stored."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..planning.sources import class_source, evaluation_source, members_used, training_source
+from ..plugins import Registry
+from ..store.files import write_json
+from ..store.store import Store
+from .environment import environment
+from .events import Events
+from .same import Comparison, compare_cell
+from .stored import repeating_job
+from .worker import CellWorker, work
+
+PROGRESS_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A repeated cell: its outcome, how it compares with the stored one, and what is not as it was then."""
+
+    cell: str
+    label: str
+    outcome: str
+    message: str
+    comparison: Comparison
+    environment: dict[str, list[Any]]
+    """What differs in the environment: the value then and now."""
+    code: list[str]
+    """Whose code has another hash now."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether the cell ended well and nothing differs."""
+        return self.outcome == "ok" and not self.comparison.differences
+
+    def record(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        return {**asdict(self), "identical": self.identical}
+
+
+class Told(Events):
+    """Prints phases and progress on standard error."""
+
+    def __init__(self) -> None:
+        self._shown = 0.0
+
+    def emit(self, **event: Any) -> None:
+        if "phase" in event:
+            print(f"-- {event['phase']}", file=sys.stderr, flush=True)
+        elif "progress" in event:
+            print(f"   {event['progress']:4.0%} {event['message']}", file=sys.stderr, flush=True)
+
+    def phase(self, phase: str) -> None:
+        self.emit(phase=phase)
+        self._shown = time.monotonic()
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        if time.monotonic() - self._shown >= PROGRESS_SECONDS:
+            self._shown = time.monotonic()
+            self.emit(progress=fraction, message=message)
+
+
+def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[Exception], None] | None = None) -> Repetition:
+    """Train and evaluate a stored cell again in this process, with its plugin files, threads and steps.
+
+    The thread counts of numeric libraries must be those of `environment.cell_environment`. Nothing is written into the
+    run directory. `on_error` is called with an error of the training or of a metric, while it is handled.
+    """
+
+    class Foreground(CellWorker):
+        def __init__(self, job: dict[str, Any], registry: Registry, events: Events) -> None:
+            super().__init__(job, registry, Told())
+
+        def _failed(self, error: BaseException) -> None:
+            super()._failed(error)
+            if on_error is not None:
+                on_error(error)
+
+    with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
+        scratch = Store(Path(folder) / "store")
+        with scratch.writing():
+            job = repeating_job(store, cell, scratch.path)
+            write_json(Path(folder) / "job.json", job)
+            work(str(Path(folder) / "job.json"), Foreground)
+            comparison = compare_cell(store, scratch, cell)
+            ended = scratch.record("cells", cell["id"]) or {"outcome": "error", "message": "nothing was recorded"}
+            records = [scratch.record("evaluations", planned["id"]) for planned in job["evaluations"]]
+            worst = next((record for record in [ended, *records] if record and record["outcome"] != "ok"), ended)
+    then = (store.record("cells", cell["id"]) or {}).get("environment") or {}
+    return Repetition(
+        cell["id"],
+        cell["label"],
+        worst["outcome"],
+        worst["message"],
+        comparison,
+        _differing(then, environment(job["threads"])),
+        changed_code(cell, Registry(job["plugins"])),
+    )
+
+
+def changed_code(cell: dict[str, Any], registry: Registry) -> list[str]:
+    """What of a stored cell is computed by code with another hash than then."""
+    model = registry.get("models", cell["model"]["name"])
+    dataset = registry.get("datasets", cell["dataset"]["name"])
+    metrics = {metric["name"]: metric for planned in cell["evaluations"] for metric in planned["metrics"]}
+    classes = {name: registry.get("metrics", name) for name in metrics}
+    found = [] if training_source(model) == cell["model"]["source"] else ["training"]
+    found += [] if class_source(dataset) == cell["dataset"]["source"] else [f"dataset {dataset.name}"]
+    found += [f"metric {name}" for name, cls in classes.items() if class_source(cls) != metrics[name]["source"]]
+    latest = [planned for planned in cell["evaluations"] if planned["run"] == cell["run"]]
+    used = members_used(tuple(classes[metric["name"]] for planned in latest for metric in planned["metrics"]))
+    samplers = {sampler.name: sampler for sampler in model.samplers}
+    for planned in latest:
+        sampler = None if planned["sampler"] is None else samplers.get(planned["sampler"]["name"])
+        if evaluation_source(model, sampler, used) != planned["source"]:
+            found.append(f"evaluation {planned['sampler']['label'] if planned['sampler'] else 'likelihood'}")
+    return list(dict.fromkeys(found))
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    flat = [{**record, **record.get("versions", {})} for record in (then, now)]
+    names = [name for name in dict.fromkeys([*flat[0], *flat[1]]) if name != "versions"]
+    return {name: [flat[0].get(name), flat[1].get(name)] for name in names if flat[0].get(name) != flat[1].get(name)}
