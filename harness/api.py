@@ -11,6 +11,7 @@ import pandas as pd
 
 from .analysis.view import report_sections
 from .errors import TrilemmaError
+from .execution.engines import make_engine
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
 from .planning.resolve import resolve
@@ -32,7 +33,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
             cells), `max_failures` (start no more cells when so many have failed), `download` (allow datasets to
-            download their files).
+            download their files), `executor` ("local", "dask"), and for Dask `scheduler_address`, `scheduler_file` and
+            `worker_wait` (seconds to wait for workers).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -76,9 +78,15 @@ def make_runner(
     rerun: bool = False,
     max_failures: int | None = None,
     download: bool = False,
+    executor: str = "local",
+    scheduler_address: str | None = None,
+    scheduler_file: str | None = None,
+    worker_wait: float | None = None,
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
+    cluster = {"scheduler_address": scheduler_address, "scheduler_file": scheduler_file, "worker_wait": worker_wait}
+    engine = make_engine(executor, cluster)
     document = read_document(suite)
     document.select("models", models)
     document.select("datasets", datasets)
@@ -102,6 +110,7 @@ def make_runner(
         max_failures=max_failures,
         download=download,
         plugin_files=files,
+        engine=engine,
         progress=progress or Silent(),
     )
     for warning in registry.warnings():

@@ -35,9 +35,16 @@ def ended_badly(ending: Ending, limits: Limits, log_tail: str) -> dict[str, Any]
         "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB; raise limits.memory_gib of the suite",
         "signal": f"its process was ended by signal {ending.code}",
         "zygote": "the process that starts cells ended twice",
+        "worker": _lost_workers(ending),
         "exit": f"its process exited with code {ending.code}",
     }[ending.cause]
     return failure(name_of(ending), ending.phase, ending.elapsed, message, log_tail)
+
+
+def _lost_workers(ending: Ending) -> str:
+    if ending.said:
+        return f"no worker could run it, in {ending.code} attempts; the last said: {ending.said.splitlines()[-1]}"
+    return f"the worker that ran it was lost {ending.code} times; the cell may end it, or something else does"
 
 
 def name_of(ending: Ending) -> str:

@@ -29,15 +29,22 @@ LOST = -1  # in place of a pid or wait status: the zygote has ended
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause."""
+    """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause.
 
-    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote
+    `worker` is the loss of the machine or process that supervised it, `code` times.
+    """
+
+    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote, worker
     code: int = 0
     elapsed: float = 0.0
     phase: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
     peak_memory: int = 0
     """The most memory (bytes) that the process and what it started were seen to use."""
+    said: str = ""
+    """What the infrastructure said of it, if anything."""
+    environment: dict[str, Any] | None = None
+    """The environment of the process, if it ran on another machine."""
 
 
 class Zygote:
