@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrilemmaError
+from .execution.engines import make_engine
 from .execution.finished import Memory
 from .execution.forks import Zygote
 from .execution.progress import Progress, Silent
@@ -38,7 +39,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
             (files of unpackaged plugins), `rerun` (repeat finished cells), `max_failures` (start no more cells when
-            so many have failed), `download` (allow datasets to download their files).
+            so many have failed), `download` (allow datasets to download their files), `executor` ("local", "dask"),
+            and for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to wait for workers).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -116,10 +118,16 @@ def make_runner(
     rerun: bool = False,
     max_failures: int | None = None,
     download: bool = False,
+    executor: str = "local",
+    scheduler_address: str | None = None,
+    scheduler_file: str | None = None,
+    worker_wait: float | None = None,
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
     part = None if shard is None else Shard.parse(shard)
+    cluster = {"scheduler_address": scheduler_address, "scheduler_file": scheduler_file, "worker_wait": worker_wait}
+    engine = make_engine(executor, cluster)
     document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
@@ -137,6 +145,7 @@ def make_runner(
         download=download,
         plugin_files=files,
         shard=part,
+        engine=engine,
         progress=progress or Silent(),
     )
     for warning in registry.warnings():

@@ -34,6 +34,7 @@ Examples:
   trilemma run quick --plugin ./my_model.py --models my-model,gaussian
   trilemma run quick --dry-run
   trilemma run standard --shard 2/8
+  trilemma run quick --executor dask --scheduler-address tcp://10.0.0.1:8786
 """
 )
 @click.argument("suite", default="quick", shell_complete=complete_suite)
@@ -55,6 +56,19 @@ Examples:
 @click.option(
     "--max-failures", type=click.IntRange(1), metavar="N", help="Start no more cells when N of them have failed."
 )
+@click.option(
+    "--executor", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Where cells run."
+)
+@click.option(
+    "--scheduler-address", metavar="ADDRESS", help="Dask: the scheduler, such as tcp://10.0.0.1:8786 [default: local]."
+)
+@click.option("--scheduler-file", type=click.Path(dir_okay=False), help="Dask: the file that names the scheduler.")
+@click.option(
+    "--worker-wait",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Dask: limit of waiting for workers [default: 600].",
+)
 @click.option("--download", is_flag=True, help="Allow datasets to download their files.")
 @plugin_option
 @json_option
@@ -74,6 +88,10 @@ def run(
     rerun: bool,
     fail_fast: bool,
     max_failures: int | None,
+    executor: str,
+    scheduler_address: str | None,
+    scheduler_file: str | None,
+    worker_wait: float | None,
     download: bool,
     plugin_files: tuple[str, ...],
     as_json: bool,
@@ -115,7 +133,15 @@ def run(
             jobs=jobs,
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
+            executor=executor,
+            scheduler_address=scheduler_address,
+            scheduler_file=scheduler_file,
+            worker_wait=worker_wait,
             download=download,
+            executor=executor,
+            scheduler_address=scheduler_address,
+            scheduler_file=scheduler_file,
+            worker_wait=worker_wait,
             progress=progress,
         )
         if dry_run:

@@ -95,8 +95,11 @@ def git_commit() -> str | None:
     return commit.stdout.strip() or None
 
 
-def visible_gpus(device: str) -> list[str]:
-    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them. Raises TrilemmaError if the device does not exist."""
+def visible_gpus(device: str, *, needed: bool = True) -> list[str]:
+    """The GPUs for cells, as CUDA_VISIBLE_DEVICES names them.
+
+    Raises TrilemmaError if the device does not exist; if no GPU of this machine is `needed`, only for a wrong name.
+    """
     kind, _, index = device.partition(":")
     if device == "cpu":
         return []
@@ -106,6 +109,8 @@ def visible_gpus(device: str) -> list[str]:
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    if not needed and torch.cuda.device_count() == 0:
+        return []
     if not names or torch.cuda.device_count() == 0:
         raise TrilemmaError(f"device '{device}' was asked for, but torch sees no GPU here; use --device cpu")
     if index and int(index) >= len(names):

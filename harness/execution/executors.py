@@ -29,11 +29,16 @@ class Executor(Protocol):
     Whatever happens to a cell or to the place, `submit` gives a future with an `Ending`, and never an exception.
     """
 
-    slots: int
-    """How many cells may run at a time."""
-
     local: bool
     """Whether cells run on this machine, whose memory they share."""
+
+    failed: str
+    """Why it can run no more cells; empty while it can. The endings of cells are then `interrupted`."""
+
+    @property
+    def slots(self) -> int:
+        """How many cells may run at a time. It may change during a run."""
+        ...
 
     def submit(self, work: Work) -> Future[Ending]:
         """Run the job of a cell."""
@@ -55,6 +60,7 @@ class LocalExecutor:
     """
 
     local = True
+    failed = ""
 
     def __init__(self, supervise: Supervise, jobs: int, gpus: Sequence[str] = ()) -> None:
         self.slots = jobs

@@ -38,6 +38,7 @@ def ended_badly(ending: Ending, limits: Limits, log_tail: str) -> dict[str, Any]
         "zygote": _lost("the process that starts cells", "while it ran this cell and no other", ending),
         "keeper": _lost("the process that watches over it", "while it ran this cell", ending),
         "unrecorded": f"its process ended without recording {ending.lacks}",
+        "worker": _lost_workers(ending),
         "exit": f"its process exited with code {ending.code}",
     }[ending.cause]
     return failure(name_of(ending), ending.phase, ending.elapsed, message, log_tail)
@@ -47,6 +48,12 @@ def _lost(process: str, when: str, ending: Ending) -> str:
     if ending.alone:
         return f"{process} ended {LOSSES} times {when}; the cell probably ended it"
     return f"{process} ended again and again; look for what ends processes on this machine, such as a lack of memory"
+
+
+def _lost_workers(ending: Ending) -> str:
+    if ending.said:
+        return f"no worker could run it, in {ending.code} attempts; the last said: {ending.said.splitlines()[-1]}"
+    return f"the worker that ran it was lost {ending.code} times; the cell may end it, or something else does"
 
 
 def name_of(ending: Ending) -> str:

@@ -18,9 +18,10 @@ from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.store import Store
+from .engines import Engine, Machine, Setting, local
 from .environment import available_cores, environment, run_record, visible_gpus
 from .estimates import Estimates
-from .executors import Executor, LocalExecutor, Work, run_local
+from .executors import Executor, Work, run_local
 from .forks import Zygote
 from .interrupts import stop_on_signals
 from .jobs import run_job
@@ -38,7 +39,8 @@ class Runner:
 
     `jobs` cells run at a time, each with `threads` threads. With `rerun`, finished cells are repeated; cells with a
     budget in seconds repeat the same number of steps. With `download`, datasets may download their files. When
-    `max_failures` cells have failed, no more are started. With `shard`, only that part of the cells runs.
+    `max_failures` cells have failed, no more are started. With `shard`, only that part of the cells runs. `engine`
+    makes the executor of the cells.
     """
 
     resolved: Resolved
@@ -52,6 +54,7 @@ class Runner:
     plugin_files: tuple[str, ...] = ()
     max_failures: int | None = None
     shard: Shard | None = None
+    engine: Engine = local
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
     failures: int = 0
@@ -64,7 +67,9 @@ class Runner:
     """The errors of observers at the end of the run."""
 
     def __post_init__(self) -> None:
-        self._gpus = visible_gpus(self.device)
+        self._given_jobs = self.jobs
+        self._env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
+        self._gpus = visible_gpus(self.device, needed=self.engine is local)
         if self.jobs is None:
             self.jobs = len(self._gpus) or max(1, available_cores() // self.threads)
 
@@ -127,16 +132,17 @@ class Runner:
             todo = self.todo(cells)
             if self.interrupted:
                 return todo
-            self._write_run(cells)
-            self.progress.started(todo, len(cells))
-            chosen = {item.cell.id for item in todo}
-            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
-            self._observe("run_started", path=self.store.path, cells=described)
-            self._run_cells(supervisor, cells, todo)
+            with contextlib.closing(self._executor(supervisor, todo)) as executor:
+                self._write_run(cells)
+                self.progress.started(todo, len(cells))
+                chosen = {item.cell.id for item in todo}
+                described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
+                self._observe("run_started", path=self.store.path, cells=described)
+                self._run_cells(executor, supervisor, cells, todo)
             self._time(supervisor, cells, todo)
             return todo
 
-    def _run_cells(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
+    def _run_cells(self, executor: Executor, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
         """Run all cells that have something to do in a process of theirs."""
         for item in todo:
             if item.in_cell and item.cell.data_error:
@@ -146,27 +152,34 @@ class Runner:
         runnable = [item for item in todo if item.in_cell and not item.cell.data_error]
         if not runnable:
             return
-        executor = self._executor(supervisor)
-        try:
-            Schedule(
-                executor,
-                Estimates.from_store(self.store, cells),
-                start=partial(self._start, executor),
-                ended=self._ended,
-                stopped=lambda: supervisor.stop.is_set() or self.gave_up,
-                progress=self.progress,
-            ).run(runnable)
-        finally:
-            executor.close()
-        if self.gave_up:
+        Schedule(
+            executor,
+            Estimates.from_store(self.store, cells),
+            start=partial(self._start, executor),
+            ended=self._ended,
+            stopped=lambda: supervisor.stop.is_set() or self.gave_up or bool(executor.failed),
+            progress=self.progress,
+        ).run(runnable)
+        if executor.failed:
+            self.interrupted = True
+            self.progress.message(f"{executor.failed}; finished cells are kept")
+        elif self.gave_up:
             self.progress.message(f"{self.failures} failed, so no more cells were started; the same command goes on")
 
-    def _executor(self, supervisor: Supervisor) -> Executor:
+    def _executor(self, supervisor: Supervisor, todo: list[Todo]) -> Executor:
+        limits = self.resolved.suite.limits
+
         def supervise(work: Work, gpu: str | None) -> Ending:
-            limits = self.resolved.suite.limits
             return self._supervise(supervisor, self.store, work.cell.id, work.job, limits, work.on_event, gpu)
 
-        return LocalExecutor(supervise, self.jobs or 1, self._gpus)
+        def stopped() -> bool:
+            return supervisor.stop.is_set() or self.gave_up
+
+        device, job = self.device.partition(":")[0], (self.plugin_files, self._env)
+        machine = Machine(self.threads, device, self.jobs or 1, self._given_jobs, tuple(self._gpus))
+        setting = Setting(self.store, limits, machine, *job, supervisor, supervise, stopped, self.progress.message)
+        runs = any(item.in_cell and not item.cell.data_error for item in todo)
+        return (self.engine if runs else local)(setting)
 
     def _start(self, executor: Executor, todo: Todo) -> Future[Ending]:
         """Start what is to be done for one cell."""
@@ -189,7 +202,7 @@ class Runner:
             return
         outcome = outcome_of(todo.cell, ending, self.store, self.resolved.suite.limits)
         if ending.cause != "exit" or ending.code != 0:
-            self._record_failure(todo, outcome, committed=ending.events)
+            self._record_failure(todo, outcome, ending)
         self._finished(todo.cell, outcome)
 
     def _finished(self, cell: Cell, outcome: dict[str, Any]) -> None:
@@ -200,7 +213,10 @@ class Runner:
     def _time(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
         """Measure times, when all cells have ended."""
         untimed = [item for item in todo if item.timings]
-        if not untimed or supervisor.stop.is_set() or self.gave_up:
+        if not untimed or self.interrupted or self.gave_up:
+            return
+        if self.device.startswith("cuda") and not self._gpus:
+            self.progress.message("no times are measured, because this machine has no GPU")
             return
         supervisor.wait()
         gpu = next(iter(self._gpus), None)
@@ -244,8 +260,7 @@ class Runner:
             "threads": self.threads,
             "device": self.device.partition(":")[0],
         }
-        env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
-        env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        env = self._env | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
         folder, log = home / "tmp" / f"job-{id}", home / "logs" / f"{id}.log"
         return run_job(supervisor, folder, log, {**common, **job}, limits, env=env, on_event=on_event)
 
@@ -257,9 +272,11 @@ class Runner:
             message = f"loading the dataset ended as {name_of(ending)}; {store.log_tail(id, 3)}"
             store.commit("data", id, {"error": message})
 
-    def _record_failure(self, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()) -> None:
+    def _record_failure(self, todo: Todo, outcome: dict[str, Any], ending: Ending | None = None) -> None:
+        committed, there = (ending.events, ending.environment) if ending else ([], None)
         try:
-            record_failure(self.store, todo, outcome, committed, environment(self.threads, self.device))
+            about = there or environment(self.threads, self.device)
+            record_failure(self.store, todo, outcome, committed, about)
         except OSError as error:
             self.progress.message(f"the outcome of {todo.cell.label} could not be stored: {error}")
 

@@ -42,6 +42,8 @@ class Schedule:
         while self._running or (self._waiting and not self.stopped()):
             while len(self._running) < self.executor.slots and not self.stopped() and self._start_one():
                 pass
+            if not self._running:
+                time.sleep(WAIT_SECONDS)  # there is no place for a cell now
             done = wait(self._running, timeout=WAIT_SECONDS, return_when="FIRST_COMPLETED").done
             for future in done:
                 todo_ended, started = self._running.pop(future)

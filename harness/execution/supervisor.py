@@ -33,11 +33,11 @@ class Ending:
     """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause.
 
     The causes `zygote` and `keeper` are losses of infrastructure: that process ended, and the job with it. `alone` says
-    that no other job used this zygote then. `unrecorded` is an exit without the records that the job was to make, which
-    `lacks` names.
+    that no other job used this zygote then. `worker` is the loss of the machine or process that supervised it, `code`
+    times. `unrecorded` is an exit without the records that the job was to make, which `lacks` names.
     """
 
-    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote, keeper, unrecorded
+    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote, keeper, worker, unrecorded
     code: int = 0
     elapsed: float = 0.0
     phase: str = ""
@@ -46,6 +46,10 @@ class Ending:
     lacks: str = ""
     peak_memory: int = 0
     """The most memory (bytes) that the process and what it started were seen to use."""
+    said: str = ""
+    """What the infrastructure said of it, if anything."""
+    environment: dict[str, Any] | None = None
+    """The environment of the process, if it ran on another machine."""
 
 
 class Supervisor:

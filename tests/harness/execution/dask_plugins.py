@@ -1,0 +1,46 @@
+"""A model that ends the processes above it, loaded with --plugin by the tests of Dask."""
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+from pydantic import Field
+
+import trilemma
+
+
+class EndsItsWorker(trilemma.Model):
+    """Ends every process above it, up to the worker of Dask, the first few times that it is fitted."""
+
+    name = "ends-its-worker"
+
+    class Config(trilemma.Config):
+        counts: str = Field("", description="File that counts the fits.")
+        kills: int = Field(1, description="How many fits end the processes above.")
+
+    def fit(self, train, ctx):
+        with Path(self.config.counts).open("a") as file:
+            file.write("x")
+        self.mean = train.x.mean(0)
+        if Path(self.config.counts).stat().st_size <= self.config.kills:
+            for above in psutil.Process().parents():
+                lines = " ".join(above.cmdline())
+                if "spawn_main" not in lines and "trilemma.harness.execution" not in lines:
+                    break  # the process that runs the tests, or what started it
+                os.kill(above.pid, signal.SIGKILL)
+            signal.pause()
+
+    def sample(self, n, ctx):
+        return self.mean.expand(n, -1).clone()
+
+    def state(self):
+        return {"mean": self.mean}
+
+    def load_state(self, state):
+        self.mean = state["mean"]
+
+
+@trilemma.hookimpl
+def trilemma_models():
+    return [EndsItsWorker]
