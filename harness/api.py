@@ -13,6 +13,8 @@ from .analysis.view import report_sections
 from .errors import TrilemmaError
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
+from .execution.slurm.cluster import parse_options
+from .execution.slurm.launcher import SlurmRunner
 from .planning.resolve import resolve
 from .planning.suite import read_document
 from .plugins import Registry
@@ -32,7 +34,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
             cells), `max_failures` (start no more cells when so many have failed), `download` (allow datasets to
-            download their files).
+            download their files), `executor` ("local" or "slurm"; with "slurm", also `slurm`, options such as
+            ["partition=gpu"], `max_jobs` at once, and `cancel`, which ends the jobs of an earlier call).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -76,6 +79,10 @@ def make_runner(
     rerun: bool = False,
     max_failures: int | None = None,
     download: bool = False,
+    executor: str = "local",
+    slurm: Iterable[str] = (),
+    max_jobs: int = 16,
+    cancel: bool = False,
     progress: Progress | None = None,
 ) -> Runner:
     """Make a runner for a suite with changes. The arguments are the same as in `run`."""
@@ -91,19 +98,23 @@ def make_runner(
     registry = Registry(files)
     resolved = resolve(document, registry)
     path = Path(out) if out is not None else Path("runs") / resolved.suite.name
-    runner = Runner(
-        resolved,
-        registry,
-        Store(path),
-        device=device,
-        jobs=jobs,
-        threads=threads,
-        rerun=rerun,
-        max_failures=max_failures,
-        download=download,
-        plugin_files=files,
-        progress=progress or Silent(),
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "jobs": jobs,
+        "threads": threads,
+        "rerun": rerun,
+        "max_failures": max_failures,
+        "download": download,
+        "plugin_files": files,
+        "progress": progress or Silent(),
+    }
+    if executor == "slurm":
+        options |= {"slurm": parse_options(slurm), "max_jobs": max_jobs, "cancel": cancel}
+        runner: Runner = SlurmRunner(resolved, registry, Store(path), **options)
+    elif executor == "local":
+        runner = Runner(resolved, registry, Store(path), **options)
+    else:
+        raise TrilemmaError(f"there is no executor '{executor}'; use local or slurm")
     for warning in registry.warnings():
         runner.progress.message(warning)
     return runner

@@ -32,6 +32,7 @@ Examples:
   trilemma run my-suite.toml -j 4 --set budget.seconds=60 --set models.realnvp.config.transforms=12
   trilemma run quick --plugin ./my_model.py --models my-model,gaussian
   trilemma run quick --dry-run
+  trilemma run standard --executor slurm --slurm partition=cpu --max-jobs 32
 """
 )
 @click.argument("suite", default="quick", shell_complete=complete_suite)
@@ -53,6 +54,19 @@ Examples:
     "--max-failures", type=click.IntRange(1), metavar="N", help="Start no more cells when N of them have failed."
 )
 @click.option("--download", is_flag=True, help="Allow datasets to download their files.")
+@click.option(
+    "--executor", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Where cells run."
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the jobs, such as partition=gpu (may be repeated); cluster=local needs no Slurm.",
+)
+@click.option(
+    "--max-jobs", type=click.IntRange(1), default=16, show_default=True, help="Jobs at a time, with --executor slurm."
+)
+@click.option("--cancel", is_flag=True, help="End the jobs of an earlier run with --executor slurm, and merge.")
 @plugin_option
 @json_option
 def run(
@@ -71,6 +85,10 @@ def run(
     fail_fast: bool,
     max_failures: int | None,
     download: bool,
+    executor: str,
+    slurm: tuple[str, ...],
+    max_jobs: int,
+    cancel: bool,
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -87,6 +105,8 @@ def run(
     from .. import api
     from .progress import RichProgress
 
+    if executor != "slurm" and (slurm or cancel):
+        raise click.UsageError("--slurm and --cancel belong to --executor slurm")
     with RichProgress() as progress:
         runner = api.make_runner(
             suite,
@@ -103,6 +123,10 @@ def run(
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
             download=download,
+            executor=executor,
+            slurm=slurm,
+            max_jobs=max_jobs,
+            cancel=cancel,
             progress=progress,
         )
         if dry_run:
@@ -114,6 +138,8 @@ def run(
         _show_plan(todo, runner, as_json)
         return
     _show(frame, runner, as_json)
+    if cancel:
+        return
     if runner.interrupted:
         click.echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
         sys.exit(130)
