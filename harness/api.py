@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrilemmaError
-from .execution.engines import make_engine
+from .execution.engines import make_engine, own_options
 from .execution.finished import Memory
 from .execution.forks import Zygote
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
+from .execution.slurm.cluster import parse_options
+from .execution.slurm.launcher import SlurmRunner
 from .execution.supervisor import Supervisor
 from .planning.resolve import resolve
 from .planning.shards import Shard
@@ -39,8 +41,10 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
             (files of unpackaged plugins), `rerun` (repeat finished cells), `max_failures` (start no more cells when
-            so many have failed), `download` (allow datasets to download their files), `executor` ("local", "dask"),
-            and for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to wait for workers).
+            so many have failed), `download` (allow datasets to download their files), `executor` ("local", "dask",
+            "slurm"); for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to wait for workers);
+            for Slurm `slurm` (options such as ["partition=gpu"]), `max_jobs` (at a time) and `cancel` (end the jobs
+            of an earlier call).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -119,35 +123,32 @@ def make_runner(
     max_failures: int | None = None,
     download: bool = False,
     executor: str = "local",
-    scheduler_address: str | None = None,
-    scheduler_file: str | None = None,
-    worker_wait: float | None = None,
     progress: Progress | None = None,
+    **cluster: Any,
 ) -> Runner:
-    """Make a runner for a suite with changes. The arguments are the same as in `run`."""
+    """Make a runner for a suite with changes. The arguments are the same as in `run`; `cluster` is of the executor."""
     part = None if shard is None else Shard.parse(shard)
-    cluster = {"scheduler_address": scheduler_address, "scheduler_file": scheduler_file, "worker_wait": worker_wait}
-    engine = make_engine(executor, cluster)
+    cluster = own_options(executor, cluster)
     document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
     files = tuple(str(Path(file).resolve()) for file in plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
     path = _path(out, document, part)
-    runner = Runner(
-        resolved,
-        registry,
-        Store(path),
-        device=device,
-        jobs=jobs,
-        threads=threads,
-        rerun=rerun,
-        max_failures=max_failures,
-        download=download,
-        plugin_files=files,
-        shard=part,
-        engine=engine,
-        progress=progress or Silent(),
-    )
+    options: dict[str, Any] = {
+        "device": device,
+        "jobs": jobs,
+        "threads": threads,
+        "rerun": rerun,
+        "max_failures": max_failures,
+        "download": download,
+        "plugin_files": files,
+        "shard": part,
+        "progress": progress or Silent(),
+    }
+    if executor == "slurm":
+        runner: Runner = SlurmRunner(resolved, registry, Store(path), **options, **_slurm(cluster))
+    else:
+        runner = Runner(resolved, registry, Store(path), **options, engine=make_engine(executor, cluster))
     for warning in registry.warnings():
         runner.progress.message(warning)
     return runner
@@ -204,6 +205,10 @@ def _document(
         document.put("budget", parse_budget(budget), "--budget")
     document.override(set)
     return document
+
+
+def _slurm(options: dict[str, Any]) -> dict[str, Any]:
+    return options | ({"slurm": parse_options(options["slurm"])} if "slurm" in options else {})
 
 
 def _path(out: str | Path | None, document: Document, part: Shard | None) -> Path:

@@ -37,6 +37,7 @@ class RichProgress:
         self._done = 0
         self._count = 0
         self._timing: Any = None
+        self._jobs = ""
         self._visits = 0
 
     def __enter__(self) -> RichProgress:
@@ -84,7 +85,11 @@ class RichProgress:
 
     def remaining(self, seconds: float) -> None:
         if self._total is not None:
-            self._bars.update(self._total, message=f"about {duration(seconds)} left" if seconds >= 1 else "")
+            left = f"about {duration(seconds)} left" if seconds >= 1 else ""
+            self._bars.update(self._total, message=", ".join(filter(None, (self._jobs, left))))
+
+    def jobs(self, running: int, pending: int) -> None:
+        self._jobs = f"jobs: {running} running, {pending} pending"
 
     def timing_started(self, visits: int) -> None:
         self._timing = self._bars.add_task("timing", total=visits, shown="", message="")

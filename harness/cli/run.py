@@ -35,6 +35,7 @@ Examples:
   trilemma run quick --dry-run
   trilemma run standard --shard 2/8
   trilemma run quick --executor dask --scheduler-address tcp://10.0.0.1:8786
+  trilemma run standard --executor slurm --slurm partition=cpu --max-jobs 32
 """
 )
 @click.argument("suite", default="quick", shell_complete=complete_suite)
@@ -57,7 +58,11 @@ Examples:
     "--max-failures", type=click.IntRange(1), metavar="N", help="Start no more cells when N of them have failed."
 )
 @click.option(
-    "--executor", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Where cells run."
+    "--executor",
+    type=click.Choice(["local", "dask", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where cells run.",
 )
 @click.option(
     "--scheduler-address", metavar="ADDRESS", help="Dask: the scheduler, such as tcp://10.0.0.1:8786 [default: local]."
@@ -70,6 +75,14 @@ Examples:
     help="Dask: limit of waiting for workers [default: 600].",
 )
 @click.option("--download", is_flag=True, help="Allow datasets to download their files.")
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Slurm: an option of the jobs, such as partition=gpu (may be repeated); cluster=local needs no Slurm.",
+)
+@click.option("--max-jobs", type=click.IntRange(1), metavar="N", help="Slurm: jobs at a time [default: 16].")
+@click.option("--cancel", is_flag=True, help="Slurm: end the jobs of an earlier run, and merge what they did.")
 @plugin_option
 @json_option
 def run(
@@ -93,6 +106,9 @@ def run(
     scheduler_file: str | None,
     worker_wait: float | None,
     download: bool,
+    slurm: tuple[str, ...],
+    max_jobs: int,
+    cancel: bool,
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -138,10 +154,9 @@ def run(
             scheduler_file=scheduler_file,
             worker_wait=worker_wait,
             download=download,
-            executor=executor,
-            scheduler_address=scheduler_address,
-            scheduler_file=scheduler_file,
-            worker_wait=worker_wait,
+            slurm=slurm,
+            max_jobs=max_jobs,
+            cancel=cancel,
             progress=progress,
         )
         if dry_run:
@@ -155,6 +170,8 @@ def run(
         _show_plan(todo, runner, as_json)
         return
     _show(frame, runner, as_json)
+    if cancel:
+        return
     if runner.interrupted:
         echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
         sys.exit(130)

@@ -60,25 +60,40 @@ def _dask(**options: Any) -> Engine:
     from .on_dask.cluster import DaskOptions
     from .on_dask.executor import DaskExecutor
 
-    chosen = DaskOptions(**{name: value for name, value in options.items() if value is not None})
-    return lambda setting: DaskExecutor(setting, chosen)
+    return lambda setting: DaskExecutor(setting, DaskOptions(**options))
 
 
-def _local(**options: Any) -> Engine:
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
-    if given:
-        raise TrilemmaError(f"{', '.join(given)} needs --executor dask")
-    return local
+ENGINES: dict[str, Callable[..., Engine]] = {"local": lambda: local, "dask": _dask}
+"""The executors by name. Each takes its options by name. (Slurm is none: it runs whole suites.)"""
+
+OPTIONS = {
+    "local": (),
+    "dask": ("scheduler_address", "scheduler_file", "worker_wait"),
+    "slurm": ("slurm", "max_jobs", "cancel"),
+}
+"""The options of each executor, Slurm included."""
 
 
-ENGINES: dict[str, Callable[..., Engine]] = {"local": _local, "dask": _dask}
-"""The executors by name. Each takes its options by name; an option that is None was not given."""
+def own_options(executor: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of an executor that were given: those that are not empty.
+
+    Raises TrilemmaError for an unknown executor, and for options that belong to another one or to none.
+    """
+    if executor not in OPTIONS:
+        raise TrilemmaError(f"there is no executor '{executor}' ({did_you_mean(executor, OPTIONS)})")
+    found = {name: value for name, value in given.items() if value not in (None, False, (), [])}
+    for name in found:
+        owner = next((owner for owner, names in OPTIONS.items() if name in names), None)
+        if owner is None:
+            known = [known for names in OPTIONS.values() for known in names]
+            raise TypeError(f"a run has no option '{name}' ({did_you_mean(name, known)})")
+        if owner != executor:
+            raise TrilemmaError(f"--{name.replace('_', '-')} needs --executor {owner}")
+    return found
 
 
 def make_engine(name: str, options: dict[str, Any]) -> Engine:
-    """The engine with this name. Raises TrilemmaError for an unknown name, or if its extra is not installed."""
-    if name not in ENGINES:
-        raise TrilemmaError(f"there is no executor '{name}' ({did_you_mean(name, ENGINES)})")
+    """The engine with this name and these options. Raises TrilemmaError if its extra is not installed."""
     return ENGINES[name](**options)
 
 

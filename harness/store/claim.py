@@ -13,6 +13,7 @@ from .records import RECORD
 
 MARKER = "trilemma.json"
 FOLDERS = ("cells", "evaluations", "data", "logs", "tmp", "partial")
+PARTS = "parts"  # of a run on a cluster, while it lasts
 _OTHER = "choose another with --out"
 
 
@@ -53,7 +54,7 @@ def check_claim(path: Path) -> None:
         f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
         f"nothing in it was changed; {_OTHER}",
     )
-    for name in (*FOLDERS, ASIDE):
+    for name in (*FOLDERS, ASIDE, PARTS):
         if (path / name).is_symlink():
             raise StoreError(f"{path / name} is a link, which trilemma does not follow; remove it")
     read_run(path)
