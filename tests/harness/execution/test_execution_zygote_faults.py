@@ -85,10 +85,11 @@ def test_a_job_whose_zygote_is_killed_is_tried_again(
 
 
 def test_a_zygote_that_is_killed_while_it_starts_and_prints(
-    do: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    do: Do, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text("print('R{\"ready\": 1}\\n' * 1000, flush=True)")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text("print('R{\"ready\": 1}\\n' * 1000, flush=True)")
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     zygote = Zygote(1)
     process = zygote.warm_up()
     while process.pid is None:
