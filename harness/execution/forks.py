@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 
 from .environment import cell_environment
@@ -20,15 +19,8 @@ from .keeper import JOB, READY
 
 LOAD_SECONDS = 180.0  # for a zygote to load the libraries
 CLOSE_SECONDS = 5.0  # for a zygote to end by itself
+NUDGE_SECONDS = 2.0  # between two CONT to a process that may have been stopped
 _LOOK_SECONDS = 0.1
-
-_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-
-def _forget() -> None:
-    """Close what a fork of this process has of the sockets: they must close when this process ends."""
-    for each in list(_sockets):
-        each.close()
 
 
 class Zygote:
@@ -56,10 +48,13 @@ class Zygote:
 
     def ready(self, stop: threading.Event) -> ZygoteProcess | None:
         """The process, once it has loaded the libraries. None if it ended before that, or if `stop` is set."""
-        process = self.warm_up()
+        process, nudged = self.warm_up(), time.monotonic()
         while not stop.is_set() and not process.ended.is_set():
             if process.ready.wait(_LOOK_SECONDS):
                 return process
+            if time.monotonic() - nudged > NUDGE_SECONDS:
+                nudged = time.monotonic()
+                process.nudge()
         return None
 
     def close(self) -> None:
@@ -85,7 +80,6 @@ class ZygoteProcess:
         self._popen: subprocess.Popen[bytes] | None = None
         self._socket, self._theirs = socket.socketpair()
         self._socket.settimeout(1.0)
-        _sockets.add(self._socket)
         threading.Thread(target=self._guard, daemon=True, name="zygote").start()
 
     @property
@@ -93,11 +87,15 @@ class ZygoteProcess:
         """Whether it lives, and was started by this process: not by the one that this process is a fork of."""
         return self._owner == os.getpid() and not self.ended.is_set()
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id, or None before it has one."""
+        return None if self._popen is None else self._popen.pid
+
     @contextlib.contextmanager
     def job(self) -> Iterator[socket.socket | None]:
         """The channel to the keeper of a new job, or None if the zygote cannot be reached."""
         channel, keepers = socket.socketpair()
-        _sockets.add(channel)
         with self._lock:
             self._jobs += 1
         try:
@@ -200,6 +198,3 @@ class ZygoteProcess:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-
-
-os.register_at_fork(after_in_child=_forget)

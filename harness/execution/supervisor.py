@@ -18,14 +18,13 @@ from typing import Any
 import psutil
 
 from ..planning.suite import Limits
-from .forks import Zygote
+from .forks import NUDGE_SECONDS, Zygote
 from .keeper import KILL, TERM
 from .processes import descendants, kill_all, resident_bytes
 
 GRACE_SECONDS = 5.0  # between TERM and KILL, and between KILL by the keeper and KILL of the keeper
 POLL_SECONDS = 0.1
 START_SECONDS = 60.0  # for a zygote that is ready to start a job; then it hangs, and is killed
-NUDGE_SECONDS = 2.0  # between two CONT to a process that may have been stopped
 
 
 @dataclass(frozen=True)

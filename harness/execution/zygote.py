@@ -26,7 +26,7 @@ from .keeper import IDLE, JOB, READY, keep
 from .preload import essentials
 from .processes import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
 
-FEW_JOBS = 8  # that are over before it would pay to make forks cheaper
+FEW_JOBS = 4  # of fewer, the forks are not worth making cheaper
 _HUNT_SECONDS = 0.05  # between two looks for orphans
 _LEAVE_SECONDS = 1.0  # for keepers to end by themselves
 
@@ -51,7 +51,6 @@ class Server:
         self._idle: list[int] = []
         self._old: set[int] = set()  # keepers that were forked before forks became cheaper
         self._jobs = 0
-        self._pages: list[int] | None = None
         self._hunting = False
         self._wake, wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -65,10 +64,7 @@ class Server:
     def serve(self) -> None:
         """Serve until the parent closes its end of the socket."""
         while True:
-            ready = self._selector.select(self._patience())
-            if not ready and not self._hunting:
-                self._collapse()
-            for key, _ in ready:
+            for key, _ in self._selector.select(_HUNT_SECONDS if self._hunting else None):
                 if key.fd == self._wake:
                     os.read(self._wake, 4096)
                     self._reap()
@@ -80,11 +76,6 @@ class Server:
             if self._hunting:
                 self._hunt()
 
-    def _patience(self) -> float | None:
-        if self._hunting:
-            return _HUNT_SECONDS
-        return None if self._pages == [] or self._jobs < FEW_JOBS else 0.0
-
     def _take(self) -> bool:
         """Take a job. False if the parent has ended."""
         try:
@@ -94,6 +85,8 @@ class Server:
         if message != JOB:
             return bool(message)
         self._jobs += 1
+        if self._jobs == FEW_JOBS:
+            self._collapse()
         for fd in fds:
             while not self._hand_over(fd):
                 pass
@@ -128,17 +121,19 @@ class Server:
             keep(zygote, theirs, socket.socket(fileno=fd))
         theirs.close()
         self._keepers[pid] = ours
-        if self._pages != []:
+        if self._jobs < FEW_JOBS:
             self._old.add(pid)
         self._selector.register(ours, selectors.EVENT_READ, pid)
 
     def _rest(self, pid: int) -> None:
         """Note that a keeper has become idle."""
+        if pid not in self._keepers:
+            return  # dismissed just before
         try:
             message = self._keepers[pid].recv(1)
         except OSError:
             message = b""
-        if message == IDLE and not (self._pages == [] and pid in self._old):
+        if message == IDLE and not (self._jobs >= FEW_JOBS and pid in self._old):
             self._idle.append(pid)
         else:
             self._dismiss(pid)  # it has ended, or it ends now because a new one is cheaper
@@ -165,17 +160,15 @@ class Server:
         self._hunting = bool(orphans)
 
     def _collapse(self) -> None:
-        """Make forks cheaper, a little at a time while there is nothing else to do.
+        """Make forks cheaper, which takes most of a second.
 
-        Keepers that were forked before hold the old memory, so they are dismissed when they become idle.
+        It is done before a job starts and not meanwhile, so that it disturbs no job whose times are measured. Keepers
+        that were forked before hold the old memory, so they are dismissed when they become idle.
         """
-        if self._pages is None:
-            self._pages = heap_pages()
-        for _ in range(min(2, len(self._pages))):
-            collapse(self._pages.pop())
-        if not self._pages:
-            for pid in [pid for pid in self._idle if pid in self._old]:
-                self._dismiss(pid)
+        for page in heap_pages():
+            collapse(page)
+        for pid in [pid for pid in self._idle if pid in self._old]:
+            self._dismiss(pid)
 
     def _leave(self) -> None:
         for pid, inbox in self._keepers.items():
