@@ -77,7 +77,8 @@ def _cells() -> tuple[bool, str]:
     """Start one cell process, which loads a dataset."""
 
     from ..api import make_runner
-    from ..execution.supervisor import Supervisor, Zygote
+    from ..execution.forks import Zygote
+    from ..execution.supervisor import Supervisor
 
     with tempfile.TemporaryDirectory() as folder:
         runner = make_runner("smoke", out=folder, models=["gaussian"])

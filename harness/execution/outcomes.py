@@ -9,6 +9,7 @@ from typing import Any
 from ..planning.cell import Cell
 from ..planning.suite import Limits
 from ..store.store import Store
+from .jobs import LOSSES
 from .progress import Todo
 from .supervisor import Ending
 
@@ -34,17 +35,25 @@ def ended_badly(ending: Ending, limits: Limits, log_tail: str) -> dict[str, Any]
         "timeout": f"passed its limit of {limits.seconds:g} s; raise limits.seconds of the suite",
         "out-of-memory": f"passed its limit of {limits.memory_gib:g} GiB; raise limits.memory_gib of the suite",
         "signal": f"its process was ended by signal {ending.code}",
-        "zygote": "the process that starts cells ended twice",
+        "zygote": _lost("the process that starts cells", "while it ran this cell and no other", ending),
+        "keeper": _lost("the process that watches over it", "while it ran this cell", ending),
+        "unrecorded": f"its process ended without recording {ending.lacks}",
         "exit": f"its process exited with code {ending.code}",
     }[ending.cause]
     return failure(name_of(ending), ending.phase, ending.elapsed, message, log_tail)
+
+
+def _lost(process: str, when: str, ending: Ending) -> str:
+    if ending.alone:
+        return f"{process} ended {LOSSES} times {when}; the cell probably ended it"
+    return f"{process} ended again and again; look for what ends processes on this machine, such as a lack of memory"
 
 
 def name_of(ending: Ending) -> str:
     """The outcome for the ending of a process that could not record one itself."""
     if ending.cause in ("timeout", "out-of-memory", "interrupted"):
         return ending.cause
-    return "error" if ending.cause == "exit" else "killed"
+    return "error" if ending.cause in ("exit", "unrecorded") else "killed"
 
 
 def failure(outcome: str, phase: str, elapsed: float, message: str, log_tail: str = "") -> dict[str, Any]:

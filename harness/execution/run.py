@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import shutil
 import signal
 import tempfile
 import threading
@@ -20,17 +19,16 @@ from ..planning.resolve import Choice, Resolved
 from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
-from ..store.files import write_json
 from ..store.store import Store
 from .environment import available_cores, environment, visible_gpus
 from .executors import run_local
+from .forks import Zygote
+from .jobs import run_job
 from .missing import missing
 from .outcomes import failure, name_of, outcome_of, record_failure
 from .progress import Progress, Silent, Todo
-from .supervisor import Ending, Supervisor, Zygote
+from .supervisor import Ending, Supervisor
 from .timing import TimingPhase, log_name
-
-DATA_LIMITS = Limits(seconds=600, memory_gib=16)
 
 
 @dataclass
@@ -206,35 +204,21 @@ class Runner:
         gpu: str | None = None,
     ) -> Ending:
         home = store.path.resolve()
-        folder, log = home / "tmp" / f"job-{id}", home / "logs" / f"{id}.log"
-        for link in filter(Path.is_symlink, (folder, log)):
-            link.unlink()  # the link itself, to write nothing into what it leads to
-        folder.mkdir(parents=True, exist_ok=True)
-        events = folder / "events.jsonl"
         common = {
             "store": str(home),
-            "events": str(events),
             "plugins": list(self.plugin_files),
             "threads": self.threads,
             "device": self.device.partition(":")[0],
         }
         env = {"TRILEMMA_DOWNLOAD": "1"} if self.download else {}
         env |= {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
-        write_json(folder / "job.json", {**common, **job})
-        try:
-            for _ in range(2):
-                events.unlink(missing_ok=True)
-                ending = supervisor.supervise(folder / "job.json", log, events, limits, env=env, on_event=on_event)
-                if ending.cause != "zygote":
-                    break  # if the zygote ended, the job did not fail itself and is tried once more
-            return ending
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        folder, log = home / "tmp" / f"job-{id}", home / "logs" / f"{id}.log"
+        return run_job(supervisor, folder, log, {**common, **job}, limits, env=env, on_event=on_event)
 
     def _describe_data(self, supervisor: Supervisor, store: Store, id: str, dataset: Choice) -> None:
         job = {"kind": "data", "id": id, "dataset": asdict(dataset)}
         self.progress.note(f"loading dataset {dataset.label}")
-        ending = self._supervise(supervisor, store, id, job, DATA_LIMITS)
+        ending = self._supervise(supervisor, store, id, job, self.resolved.suite.limits)
         if ending.cause != "interrupted" and (ending.cause != "exit" or ending.code != 0):
             message = f"loading the dataset ended as {name_of(ending)}; {store.log_tail(id, 3)}"
             store.commit("data", id, {"error": message})

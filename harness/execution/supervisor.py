@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import json
 import os
-import queue
+import select
 import signal
-import subprocess
-import sys
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,139 +18,46 @@ from typing import Any
 import psutil
 
 from ..planning.suite import Limits
+from .forks import NUDGE_SECONDS, Zygote
+from .keeper import KILL, TERM
+from .processes import descendants, kill_all, resident_bytes
 
-GRACE_SECONDS = 5.0  # between TERM and KILL
+GRACE_SECONDS = 5.0  # between TERM and KILL, and between KILL by the keeper and KILL of the keeper
 POLL_SECONDS = 0.1
-LOST = -1  # in place of a pid or wait status: the zygote has ended
+START_SECONDS = 60.0  # for a zygote that is ready to start a job; then it hangs, and is killed
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause."""
+    """How a process ended: by `exit` with a code, by a `signal`, or by the supervisor for another cause.
 
-    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote
+    The causes `zygote` and `keeper` are losses of infrastructure: that process ended, and the job with it. `alone` says
+    that no other job used this zygote then. `unrecorded` is an exit without the records that the job was to make, which
+    `lacks` names.
+    """
+
+    cause: str  # exit, signal, timeout, out-of-memory, interrupted, zygote, keeper, unrecorded
     code: int = 0
     elapsed: float = 0.0
     phase: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Zygote:
-    """A handle of the zygote, the process from which cells are forked. It starts on first use, and again if it dies."""
-
-    @classmethod
-    @functools.cache
-    def shared(cls, threads: int) -> Zygote:
-        """The shared zygote for this thread count. It lives as long as this process, so later runs start at once."""
-        zygote = cls(threads)
-        atexit.register(zygote.close)
-        return zygote
-
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._started: dict[str, queue.Queue[tuple[int, queue.Queue[int]]]] = {}
-        self._ended: dict[int, queue.Queue[int]] = {}
-        self._ready = threading.Event()
-
-    def start(self, job: Path, log: Path, env: dict[str, str]) -> tuple[int, queue.Queue[int]]:
-        """Fork a process for a job file.
-
-        Returns its pid and a queue that yields its wait status when it ends. Both are LOST if the zygote ends.
-        """
-        reply: queue.Queue[tuple[int, queue.Queue[int]]] = queue.Queue()
-        # The zygote keeps the environment of its start. Send the current one, except for the thread counts.
-        current = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-        request = json.dumps({"job": str(job), "log": str(log), "env": {**current, **env}}) + "\n"
-        with self._lock:
-            process = self._alive()
-            self._started[str(job)] = reply
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(request.encode())
-                process.stdin.flush()
-        return reply.get()
-
-    def close(self) -> None:
-        """End the zygote and every cell that still runs."""
-        with self._lock:
-            process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError):
-                process.stdin.close()
-            try:
-                process.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-    def warm_up(self) -> None:
-        """Start the zygote now, so that it loads the libraries."""
-        with self._lock:
-            self._alive()
-
-    def wait(self) -> None:
-        """Wait until the zygote has loaded the libraries, so that the next job starts at once."""
-        self.warm_up()
-        self._ready.wait()
-
-    def _alive(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        threads = str(self._threads)
-        env = {
-            **os.environ,
-            # Thread counts must be set before the numeric libraries load.
-            **{f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")},
-            "PYTHONHASHSEED": "0",
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        }
-        self._ready.clear()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "trilemma.harness.execution.zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=env,
-            start_new_session=True,  # Ctrl-C reaches only the parent, which decides what happens to cells
-        )
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
-        return self._process
-
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            reply = json.loads(line)
-            with self._lock:
-                if "ready" in reply:
-                    self._ready.set()
-                elif "started" in reply:
-                    ended = self._ended[reply["started"]] = queue.Queue()
-                    self._started.pop(reply["job"]).put((reply["started"], ended))
-                elif "ended" in reply:
-                    self._ended.pop(reply["ended"]).put(reply["status"])
-        with self._lock:  # the zygote has ended, and its cells with it
-            self._ready.set()
-            for waiting in self._started.values():
-                waiting.put((LOST, queue.Queue()))
-            for ended in self._ended.values():
-                ended.put(LOST)
-            self._started.clear()
-            self._ended.clear()
+    alone: bool = False
+    lacks: str = ""
 
 
 class Supervisor:
     """Runs jobs within limits, each in its own process."""
 
     def __init__(self, zygote: Zygote) -> None:
-        self._zygote = zygote
+        self.zygote = zygote
         self.stop = threading.Event()
         """If set, running processes get TERM, then KILL, and `supervise` returns with cause `interrupted`."""
         self.kill = threading.Event()
         """If set, running processes get KILL at once."""
 
     def wait(self) -> None:
-        """Wait until a job starts at once."""
-        self._zygote.wait()
+        """Wait until a job starts at once, or until the run is stopped."""
+        self.zygote.ready(self.stop)
 
     def supervise(
         self,
@@ -164,44 +68,148 @@ class Supervisor:
         *,
         env: dict[str, str] | None = None,
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+        zygote: Zygote | None = None,
     ) -> Ending:
-        """Run one job file, and return how it ended. The process appends JSON lines to the file `events`."""
-        started = time.monotonic()
-        pid, ended = self._zygote.start(job, log, env or {})
-        if pid == LOST:
-            return Ending("zygote", elapsed=time.monotonic() - started)
+        """Run one job file, and return how it ended. The process appends JSON lines to the file `events`.
+
+        Time counts from the start of the process. It comes from `zygote` if one is given.
+        """
+        process = (zygote or self.zygote).ready(self.stop)
+        if self.stop.is_set():
+            return Ending("interrupted")
+        if process is None:
+            return Ending("zygote")
+        # The zygote keeps the environment of its start. Send the current one, except for the thread counts.
+        current = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+        request = {"job": str(job), "log": str(log), "env": {**current, **(env or {})}}
         reader = _EventReader(events, on_event)
-        cause, term_at = "", 0.0
+        with process.job() as channel:
+            if channel is None:
+                return Ending("zygote")
+            watch = _Watch(self, channel, limits, reader, process.nudge)
+            watch.run(json.dumps(request).encode() + b"\n")
+            cause, code, alone = watch.cause, 0, False
+            if watch.hung:
+                process.kill()
+                cause = "zygote"
+            elif not cause and watch.status is None:
+                cause, alone = process.loss(watch.lost)
+            elif not cause and watch.status is not None:
+                signaled = os.WIFSIGNALED(watch.status)
+                cause = "signal" if signaled else "exit"
+                code = os.WTERMSIG(watch.status) if signaled else os.WEXITSTATUS(watch.status)
+        return Ending(cause, code, watch.elapsed, reader.phase, reader.events, alone and watch.started)
+
+
+class _Watch:
+    """The watch over one job, through the channel to its keeper."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        channel: socket.socket,
+        limits: Limits,
+        reader: _EventReader,
+        nudge: Callable[[], None],
+    ) -> None:
+        self._supervisor, self._channel, self._limits, self._reader = supervisor, channel, limits, reader
+        self._nudge = nudge
+        self._keeper: psutil.Process | None = None
+        self._below: list[psutil.Process] = []
+        self._buffer = b""
+        self._begun = self._nudged = time.monotonic()
+        self._ordered_at, self._order = 0.0, b""
+        self.cause, self.lost = "", ""
+        self.status: int | None = None
+        self.hung = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the keeper has started the process."""
+        return self._keeper is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the process started."""
+        return time.monotonic() - self._begun
+
+    def run(self, request: bytes) -> None:
+        """Send the request and watch until the job has ended."""
+        self._channel.setblocking(False)
+        poll = select.poll()
         while True:
-            try:
-                status = ended.get(timeout=POLL_SECONDS)
+            poll.register(self._channel, select.POLLIN | (select.POLLOUT if request else 0))
+            ready = poll.poll(1000 * POLL_SECONDS)
+            if request:
+                with contextlib.suppress(OSError):
+                    request = request[self._channel.send(request) :]
+            heard = any(event & ~select.POLLOUT for _, event in ready)
+            if not (self._hear() if heard else self._look()):
                 break
-            except queue.Empty:
-                pass
-            reader.read()
-            now = time.monotonic()
-            if self.kill.is_set() or (cause and now - term_at > GRACE_SECONDS):
-                _signal_group(pid, signal.SIGKILL)
-            if cause:
-                continue
-            if self.stop.is_set():
-                cause = "interrupted"
-            elif now - started > limits.seconds:
-                cause = "timeout"
-            elif _resident_bytes(pid) > limits.memory_gib * 2**30:
-                cause = "out-of-memory"
-            if cause:
-                term_at = now
-                _signal_group(pid, signal.SIGKILL if cause == "out-of-memory" else signal.SIGTERM)
-        reader.read()
-        elapsed = time.monotonic() - started
-        if status == LOST:
-            return Ending("zygote", 0, elapsed, reader.phase, reader.events)
-        if cause:
-            return Ending(cause, 0, elapsed, reader.phase, reader.events)
-        if os.WIFSIGNALED(status):
-            return Ending("signal", os.WTERMSIG(status), elapsed, reader.phase, reader.events)
-        return Ending("exit", os.WEXITSTATUS(status), elapsed, reader.phase, reader.events)
+        self._reader.read()
+        if self.status is None:
+            kill_all(self._below)  # of a job that was lost, what could be left
+
+    def _hear(self) -> bool:
+        """Read replies of the keeper. Whether there may be more."""
+        try:
+            chunk = self._channel.recv(4096)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, psutil.Error):
+                reply = json.loads(line)
+                self.status = reply.get("status", self.status)
+                self.lost = reply.get("lost", self.lost)
+                if "keeper" in reply:
+                    self._begun = time.monotonic()
+                    self._keeper = psutil.Process(reply["keeper"])
+        return bool(chunk) and self.status is None and not self.lost
+
+    def _look(self) -> bool:
+        """Compare with the limits, and give orders to the keeper. False if there is nothing more to wait for."""
+        self._reader.read()
+        now, stop, kill = time.monotonic(), self._supervisor.stop.is_set(), self._supervisor.kill.is_set()
+        if now - self._nudged > NUDGE_SECONDS:
+            self._nudged = now
+            self._go_on()
+        if self._keeper is None:
+            self.cause = "interrupted" if stop else ""
+            self.hung = now - self._begun > START_SECONDS
+            return not (self.hung or stop)
+        below = self._below = descendants(self._keeper.pid)
+        if not self.cause:
+            if stop:
+                self.cause = "interrupted"
+            elif self.elapsed > self._limits.seconds:
+                self.cause = "timeout"
+            elif resident_bytes(below) > self._limits.memory_gib * 2**30:
+                self.cause = "out-of-memory"
+            if self.cause:
+                self._give(KILL if self.cause == "out-of-memory" else TERM)
+        late = now - self._ordered_at > GRACE_SECONDS
+        if self._order == TERM and (kill or late):
+            self._give(KILL)
+        elif self._order == KILL and late:
+            # The keeper is stopped or stuck. Without it, the zygote is the parent of what is left.
+            kill_all([*below, self._keeper])
+            return now - self._ordered_at < 2 * GRACE_SECONDS
+        return True
+
+    def _give(self, order: bytes) -> None:
+        self._order, self._ordered_at = order, time.monotonic()
+        with contextlib.suppress(OSError):
+            self._channel.send(order)
+
+    def _go_on(self) -> None:
+        """Let a stopped keeper or zygote go on."""
+        self._nudge()
+        if self._keeper is not None:
+            with contextlib.suppress(psutil.Error):
+                self._keeper.send_signal(signal.SIGCONT)
 
 
 class _EventReader:
@@ -232,21 +240,3 @@ class _EventReader:
             if event.get("keep"):
                 self.events.append(event)
             self._on_event(event)
-
-
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants."""
-    try:
-        process = psutil.Process(pid)
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                total += child.memory_info().rss
-        return int(total)
-    except psutil.Error:
-        return 0

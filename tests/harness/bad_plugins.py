@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import psutil
 import torch
 
 import trilemma
@@ -109,6 +110,46 @@ class Exits(Well):
         os._exit(3)
 
 
+class Leaves(Well):
+    """Leaves the process in fit as if all were well."""
+
+    name = "leaves"
+
+    def fit(self, train, ctx):
+        os._exit(0)
+
+
+class LeavesLate(Well):
+    """Leaves the process while it samples as if all were well, but only where the test asks for it."""
+
+    name = "leaves-late"
+
+    def sample(self, n, ctx):
+        if os.environ.get("TRILEMMA_TEST_LEAVE"):
+            os._exit(0)
+        return super().sample(n, ctx)
+
+
+class KillsZygote(Well):
+    """Kills the process from which cells are forked."""
+
+    name = "kills-zygote"
+
+    def fit(self, train, ctx):
+        psutil.Process().parent().parent().kill()
+        time.sleep(600)
+
+
+class TakesAWhile(Well):
+    """Behaves, but takes some seconds."""
+
+    name = "takes-a-while"
+
+    def fit(self, train, ctx):
+        super().fit(train, ctx)
+        time.sleep(4)
+
+
 class ImagesOnly(Well):
     """Cannot take vectors."""
 
@@ -159,6 +200,7 @@ class BadData(trilemma.Distribution):
 def trilemma_models():
     return [
         *(Well, Raises, Nan, Shape, Sleeps, Hogs, Killed, KilledLate, Exits, ImagesOnly, Counts, Slow),
+        *(Leaves, LeavesLate, KillsZygote, TakesAWhile),
     ]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 import trilemma
@@ -57,7 +58,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_finished_cells(tmp_path: Path, outcomes:
     assert process.returncode == 130, errors
     assert outcomes(trilemma.load_results(out)) == {"well": "ok", "slow": "interrupted"}
     assert (out / "report.html").exists()
-    assert not _children_of(out)
+    assert not _processes_of(out)
 
 
 def test_a_second_ctrl_c_stops_at_once_what_ignores_the_first(
@@ -85,7 +86,26 @@ def test_a_second_ctrl_c_stops_at_once_what_ignores_the_first(
     assert took < supervisor.GRACE_SECONDS - 1
     assert runner.interrupted
     assert outcomes(trilemma.load_results(tmp_path)) == {"well": "ok", "sleeps": "interrupted"}
-    assert not _children_of(tmp_path)
+    assert not _processes_of(tmp_path)
+
+
+def test_sigterm_ends_a_run_whose_zygote_is_stopped(tmp_path: Path, bad_plugins: Path) -> None:
+    file, out = tmp_path / "suite.toml", tmp_path / "out"
+    file.write_text(
+        'name = "slow"\nbudget = { steps = 5 }\nmetrics = { nll = { n = 20 } }\nmodels = [{ name = "sleeps" }]\n'
+        'datasets = [{ name = "ring8", config = { n_train = 100, n_test = 50 } }]\n'
+    )
+    command = [sys.executable, "-m", "trilemma", "run", file, "--plugin", bad_plugins, "--out", out, "-j", "1"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_until_it_fits("sleeps", out)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(_processes_of(out)) == 1
+    family[0].suspend()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
 
 
 def _wait_until_it_fits(model: str, out: Path) -> None:
@@ -100,13 +120,11 @@ def _wait_until_it_fits(model: str, out: Path) -> None:
         time.sleep(0.05)
 
 
-def _children_of(out: Path) -> list[str]:
-    """Processes that still have the run's log open."""
+def _processes_of(out: Path) -> list[psutil.Process]:
+    """The processes of the cells of a run that still live: each has the file of its events open."""
     found = []
-    for link in Path("/proc").glob("[0-9]*/fd/1"):
-        try:
-            if os.readlink(link).startswith(str(out)):
-                found.append(str(link))
-        except OSError:
-            continue
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(file.path.startswith(f"{out}/tmp/") for file in process.open_files()):
+                found.append(process)
     return found

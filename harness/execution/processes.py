@@ -1,0 +1,99 @@
+"""What the operating system offers to keep processes together, and best effort where it does not (outside Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+
+import psutil
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_MADV_COLLAPSE = 25
+_HUGE = 2**21  # bytes of a huge page
+_KILL_SECONDS = 10.0  # for processes that were sent KILL to end, which waits for the kernel only
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants whose own parent ends, also of those that left the session."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int, number: signal.Signals) -> None:
+    """Get this signal when the parent ends, or at once if it has ended."""
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value))
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """The processes below a process. None if it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).children(recursive=True)
+    return []
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    """Kill processes, if they still exist."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()  # not if its pid belongs to another process by now
+
+
+def kill_descendants() -> bool:
+    """Kill and reap everything below this process. Whether nothing is left; only the kernel can hold something back."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while not _reap():
+        kill_all(descendants(os.getpid()))
+        if _reap():
+            break
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _reap() -> bool:
+    """Reap the children that have ended. Whether none is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return True
+    return False
+
+
+def resident_bytes(processes: list[psutil.Process]) -> int:
+    """The resident memory of processes, in all."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def heap_pages() -> list[int]:
+    """The addresses of the parts of this process's own memory that could be huge pages."""
+    found: list[int] = []
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        for line in maps:
+            where, access, _, _, _, *name = line.split()
+            if access == "rw-p" and name in ([], ["[heap]"]):
+                start, end = (int(text, 16) for text in where.split("-"))
+                found += range(-(-start // _HUGE) * _HUGE, end // _HUGE * _HUGE, _HUGE)
+    return found
+
+
+def collapse(page: int) -> None:
+    """Make a huge page of a part of memory, so that a fork copies one entry in place of 512. It may fail, silently."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    libc.madvise(page, _HUGE, _MADV_COLLAPSE)
