@@ -41,6 +41,8 @@ class Ending:
     elapsed: float = 0.0
     phase: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
+    peak_memory: int = 0
+    """The most memory (bytes) that the process and what it started were seen to use."""
     alone: bool = False
     lacks: str = ""
 
@@ -98,7 +100,8 @@ class Supervisor:
                 signaled = os.WIFSIGNALED(watch.status)
                 cause = "signal" if signaled else "exit"
                 code = os.WTERMSIG(watch.status) if signaled else os.WEXITSTATUS(watch.status)
-        return Ending(cause, code, watch.elapsed, reader.phase, reader.events, alone and watch.started)
+        alone = alone and watch.started
+        return Ending(cause, code, watch.elapsed, reader.phase, reader.events, watch.peak_memory, alone)
 
 
 class _Watch:
@@ -121,6 +124,7 @@ class _Watch:
         self._ordered_at, self._order = 0.0, b""
         self.cause, self.lost = "", ""
         self.status: int | None = None
+        self.peak_memory = 0
         self.hung = False
 
     @property
@@ -181,12 +185,14 @@ class _Watch:
             self.hung = now - self._begun > START_SECONDS
             return not (self.hung or stop)
         below = self._below = descendants(self._keeper.pid)
+        resident = resident_bytes(below)
+        self.peak_memory = max(self.peak_memory, resident)
         if not self.cause:
             if stop:
                 self.cause = "interrupted"
             elif self.elapsed > self._limits.seconds:
                 self.cause = "timeout"
-            elif resident_bytes(below) > self._limits.memory_gib * 2**30:
+            elif resident > self._limits.memory_gib * 2**30:
                 self.cause = "out-of-memory"
             if self.cause:
                 self._give(KILL if self.cause == "out-of-memory" else TERM)
