@@ -44,8 +44,8 @@ def doctor(directory: str | None, repair: bool, as_json: bool) -> None:
     """Check this machine and this installation, or every file of the run directory DIR.
 
     In a run directory the checksum of every file is checked. Nothing is changed without --repair. With it, what is
-    damaged is moved to DIR/aside, so that the next run computes it again, run.json is restored from its copy or from the
-    records of the cells, and what killed runs left is deleted. Files that trilemma did not write are never changed.
+    damaged is moved to DIR/aside, so that the next run computes it again. run.json is restored from its copy or from
+    the records of the cells, and what killed runs left is deleted. Files that trilemma did not write are never changed.
 
     The exit code is 1 if a run could not work here, or if anything in DIR is damaged.
     """

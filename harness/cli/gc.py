@@ -27,9 +27,9 @@ Examples:
 def gc(directory: str, delete: bool, as_json: bool) -> None:
     """Show what nothing needs in the run directory DIR, and delete it with --delete.
 
-    That is: cells and evaluations whose results are all superseded by newer ones, folders that no run lists, damage that
-    was set aside, logs of cells that are gone, and what killed runs left. Files that trilemma did not write are never
-    deleted, and no link is followed.
+    That is: cells and evaluations whose results are all superseded by newer ones, folders that no run lists, damage
+    that was set aside, logs of cells that are gone, and what killed runs left. Files that trilemma did not write are
+    never deleted, and no link is followed.
     """
     store = Store(directory)
     found, kept = collect(store) if delete else (garbage(store), [])

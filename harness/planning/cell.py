@@ -73,11 +73,18 @@ class Cell:
         return f"{self.model.label} on {self.dataset.label}, seed {self.seed}"
 
     def describe(self) -> dict[str, Any]:
-        """The cell as a JSON-able record, for the store and for observers."""
-        record = asdict(self)
-        record["label"] = self.label
-        record["data_id"] = data_id(self.dataset)
-        return record
+        """The cell as a JSON-able record, for the store and for observers. It shares its parts with other cells."""
+        record = dict(vars(self))
+        record |= {"model": self.model.plain, "dataset": self.dataset.plain, "label": self.label}
+        record["evaluations"] = [
+            {
+                **vars(planned),
+                "sampler": planned.sampler and planned.sampler.plain,
+                "metrics": [metric.plain for metric in planned.metrics],
+            }
+            for planned in self.evaluations
+        ]
+        return record | {"data_id": data_id(self.dataset)}
 
 
 def cell_job(cell: Cell) -> dict[str, Any]:

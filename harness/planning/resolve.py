@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, TypeVar
 
@@ -39,6 +40,11 @@ class Choice:
     provenance: Provenance | None = None
     source: str = ""
     stamp: str = ""
+
+    @cached_property
+    def plain(self) -> Options:
+        """The choice as a JSON-able record. All cells of a choice share it, so nobody may change it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _JOB = re.compile(r"job-(timing-)?[0-9a-f]{20}")
 _STAGED = re.compile(rf"(?P<old>old-)?(?P<kind>cells|evaluations|data)-(?P<id>{_ID})-\d+")
 _STAGED_FILE = re.compile(r"\.(run\.json|run\.json\.bak|trilemma\.json)\.\d+")
 _ASIDE = re.compile(r"(cells|evaluations|data|file)-[\w.-]+-\d+")
-_INSIDE = re.compile(r"record\.json|[a-z_]+\.safetensors|\.record\.json\.\d+")
+_INSIDE = re.compile(r"(record|trilemma)\.json|run\.json(\.bak)?|\.lock|[a-z_]+\.safetensors|\.record\.json\.\d+")
 
 
 def leftovers(root: Path) -> Iterator[Path]:
@@ -64,7 +64,8 @@ def evidence(root: Path) -> list[Path]:
 def set_aside(root: Path, place: Path, name: str) -> Path:
     """Move a damaged file or folder to `aside/<name>-<n>`, and return where it is then. A link is moved itself.
 
-    A file, a link or what else is no folder is moved into such a folder. Raises WriteError if it cannot be moved.
+    What is not the folder of a cell, an evaluation or data is moved into such a folder. Raises WriteError if it cannot
+    be moved.
     """
     folder = root / ASIDE
     try:
@@ -73,7 +74,7 @@ def set_aside(root: Path, place: Path, name: str) -> Path:
             raise WriteError(f"{folder} is not a folder of trilemma; move it away")
         target = _claimed(folder, name)
         try:
-            if is_folder(place):
+            if is_folder(place) and place.parent.parent == root:
                 if not os.access(place, os.W_OK | os.X_OK):
                     place.chmod(0o700)  # a folder that may not be written cannot be moved either
                 os.rename(place, target)
@@ -88,6 +89,12 @@ def set_aside(root: Path, place: Path, name: str) -> Path:
     for oldest in evidence(root)[:-KEPT]:
         discard(root, oldest)
     return target
+
+
+def note_lost(root: Path, name: str) -> Path:
+    """Keep an empty folder `aside/<name>-<n>` as evidence of what is missing, and return it. Raises OSError."""
+    (root / ASIDE).mkdir(exist_ok=True)
+    return _claimed(root / ASIDE, name)
 
 
 def _claimed(folder: Path, name: str) -> Path:
@@ -110,10 +117,10 @@ def discard(root: Path, place: Path) -> bool:
 
     A folder is first moved to `tmp`, so that a kill leaves no half of it behind. Raises OSError.
     """
-    if not is_folder(place):
-        place.unlink(missing_ok=True)
+    if is_file(place):
+        place.unlink()
         return True
-    if foreign(place):
+    if not is_folder(place) or foreign(place):
         return False
     (root / "tmp").mkdir(exist_ok=True)
     away = root / "tmp" / f"cells-gone-{os.getpid()}"

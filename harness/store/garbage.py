@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .aside import children, discard, evidence, is_file, leftovers
+from .aside import children, discard, evidence, is_file, is_folder, leftovers
 from .claim import check_claim
 from .frame import load_frame
 from .listing import write_list
@@ -26,7 +26,7 @@ class Garbage:
 
 
 def garbage(store: Store) -> list[Garbage]:
-    """What nothing needs: superseded results, folders of no run, set-aside damage, leftovers, logs of cells that are gone.
+    """What nothing needs: superseded results, folders of no run, set-aside damage, leftovers, logs of lost cells.
 
     Raises StoreError if the directory holds no run, or if its run.json cannot be read.
     """
@@ -37,9 +37,11 @@ def garbage(store: Store) -> list[Garbage]:
     found = []
     for kind in KINDS:
         keep, known = set(needed[kind]), set(listed[kind])
-        for entry in children(root / kind):
-            if OWN.fullmatch(entry.name) and entry.name not in keep:
-                found.append((entry, "superseded" if entry.name in known else "no run lists it"))
+        found += [
+            (entry, "superseded" if entry.name in known else "no run lists it")
+            for entry in children(root / kind)
+            if OWN.fullmatch(entry.name) and entry.name not in keep and is_folder(entry)
+        ]
     keep = {*needed["cells"], *needed["data"]}
     for entry in children(root / "logs"):
         log = LOG.fullmatch(entry.name)
@@ -59,6 +61,7 @@ def collect(store: Store) -> tuple[list[Garbage], list[Garbage]]:
     deleted the next time. Raises StoreError.
     """
     check_claim(store.path)
+    store.run()  # refuses what is no run directory, before the lock is made in it
     with store.locked():
         found = garbage(store)
         record = store.run()

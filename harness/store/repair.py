@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .aside import ASIDE, children, clear_leftovers, is_file, is_folder, set_aside
+from .aside import ASIDE, children, clear_leftovers, is_file, is_folder, note_lost, set_aside
 from .claim import FOLDERS, MARKER, marker_problem, write_marker
 from .listing import COPY, LIST, is_cell, write_list
 from .records import examine
@@ -44,9 +44,12 @@ def repair(store: Store) -> list[str]:
             done.append(f"{MARKER}: written again")
         found = survey(root)
         done += _lists(root, found)
+        pending = {finding.place for finding in found.findings if finding.state == "pending"}
         for (kind, id), examined in found.folders.items():
+            if f"{kind}/{id}" in pending:
+                continue
             kept = store.set_aside(kind, id, examined)
-            where = f"moved to {kept}" if kept else "nothing to move"
+            where = f"moved to {kept}" if kept else f"noted in {note_lost(root, f'{kind}-{id}').relative_to(root)}"
             done.append(f"{kind}/{id}: {examined.problem}: {where}; the next run computes it again")
     return done
 
@@ -64,12 +67,12 @@ def _lists(root: Path, found: Survey) -> Iterator[str]:
     wrong = [place for place in (LIST, COPY) if any((f.place, f.state) == (place, "damaged") for f in found.findings)]
     if not wrong:
         return
-    record = known_list(root)
-    source = "its copy" if record and LIST in wrong else LIST
-    record = record or {"runs": [], "cells": []}
+    known = known_list(root)
+    source = "its copy" if known and LIST in wrong else LIST
+    record: dict[str, Any] = known or {"runs": [], "cells": []}
     if LIST in wrong:
-        known = {cell["id"] for cell in record["cells"]}
-        lost = [cell for cell in _recorded(root) if cell["id"] not in known]
+        listed = {cell["id"] for cell in record["cells"]}
+        lost = [cell for cell in _recorded(root) if cell["id"] not in listed]
         if lost:
             record = _with(root, record, lost)
             source = f"{source} and {len(lost)} records" if known else f"the records of {len(lost)} cells"
@@ -88,7 +91,7 @@ def _recorded(root: Path) -> list[dict[str, Any]]:
     cells = []
     for folder in children(root / "cells"):
         record = examine(folder, "cells", full=False).record if OWN.fullmatch(folder.name) else None
-        cell = (record or {}).get("cell")
+        cell: Any = (record or {}).get("cell")
         if record and is_cell(cell) and cell["id"] == folder.name:
             cells.append({**cell, "_written": record.get("written", ""), "_environment": record.get("environment")})
     return sorted(cells, key=lambda cell: cell["_written"])
@@ -111,7 +114,7 @@ def _with(root: Path, record: dict[str, Any], lost: list[dict[str, Any]]) -> dic
         evaluations = [{**planned, "run": run} for planned in cell["evaluations"]]
         plain = {key: value for key, value in cell.items() if not key.startswith("_")}
         added.append({**plain, "run": run, "evaluations": evaluations})
-    newest = record["runs"][-1] if record["runs"] else {"suite": {"name": root.name}}
+    newest: dict[str, Any] = record["runs"][-1] if record["runs"] else {"suite": {"name": root.name}}
     environment = lost[-1]["_environment"] or {}
     runs = [{**newest, "environment": environment, "rebuilt": True} for _ in range(first, last + 1)]
     return {"runs": [*record["runs"], *runs], "cells": [*record["cells"], *added]}
