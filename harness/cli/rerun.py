@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..execution.environment import cell_environment
+from ..store.store import Store
 from .options import json_option
 from .output import echo_json
 
@@ -46,7 +48,6 @@ def rerun(cell: str, directory: str | None, debug: bool, as_json: bool) -> None:
     Exit codes: 0 bit-identical, 1 different or failed, 2 there is no such cell or run.
     """
     from ..execution.stored import find_cell, latest_run, threads_of
-    from ..store.store import Store
 
     store = Store(latest_run() if directory is None else Path(directory))
     found = find_cell(store, cell)
@@ -67,8 +68,6 @@ def rerun(cell: str, directory: str | None, debug: bool, as_json: bool) -> None:
 
 def _enter_environment(threads: int, arguments: list[str]) -> None:
     """Continue in the environment of the process of a cell. Numeric libraries read it when they load."""
-    from ..execution.environment import cell_environment
-
     wanted = cell_environment(threads)
     if any(os.environ.get(name) != value for name, value in wanted.items()):
         sys.stdout.flush()

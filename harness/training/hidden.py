@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import types
 from collections import deque
@@ -13,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+LARGE = 2**26
+"""Bytes of a tensor whose content is not compared."""
 _OF_MODULES = frozenset(vars(nn.Module()))
 _CONSTANT = (type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType, partial)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
@@ -21,8 +24,8 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.
 class Footprint:
     """The values of all attributes of a model and of its modules that are not parameters, buffers or modules.
 
-    Tensors count as changed if they were replaced or changed in place, and iterators always. Attributes are followed
-    into containers and objects. Functions, classes, and objects without a `__dict__` count as constant.
+    Attributes are followed into containers and objects. Iterators always count as changed; functions, classes, and
+    objects without a `__dict__` never. Of large tensors only the count of their changes in place is compared.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -50,7 +53,7 @@ class Footprint:
         if id(value) in self._known or id(value) in above or isinstance(value, _CONSTANT):
             return id(value)
         if isinstance(value, Tensor):
-            return id(value), value._version
+            return _print_of_tensor(value)
         if isinstance(value, torch.Generator):
             return value.get_state().numpy().tobytes()
         if isinstance(value, np.ndarray):
@@ -72,6 +75,13 @@ class Footprint:
             (name, self._print(part, above)) for name, part in getattr(value, "__dict__", {}).items()
             if not _is_cache(value, name)
         ]  # fmt: skip
+
+
+def _print_of_tensor(value: Tensor) -> Any:
+    if value.is_sparse or value.numel() * value.element_size() > LARGE:
+        return id(value), value._version
+    content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return value.dtype, value.shape, hashlib.sha256(content.data).digest()
 
 
 def _is_cache(owner: Any, name: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -63,6 +65,65 @@ def test_a_started_clock_counts_what_comes_before_the_first_step() -> None:
     # The seventh reading of the clock after the start is before the first step, so the tenth is before the fourth.
     assert len(list(clock)) == 3
     assert len(list(Clock(Budget(seconds=10.0), now=ticking([1.0])))) == 9
+
+
+@given(st.integers(1, 40), st.integers(1, 59))
+def test_a_clock_in_steps_goes_on_from_a_state(cut: int, steps: int) -> None:
+    whole = [(step, clock.progress) for clock in [Clock(Budget(steps=steps))] for step in clock]
+    first = Clock(Budget(steps=steps))
+    before, state = until(first, cut)
+    again = Clock(Budget(steps=steps))
+    if state is not None:
+        again.load_state(state)
+        assert before + [(step, again.progress) for step in again] == whole
+
+
+@given(st.integers(1, 40))
+def test_a_clock_in_seconds_goes_on_from_the_seconds_spent(cut: int) -> None:
+    first = Clock(Budget(seconds=10.0), now=ticking([0.125]))
+    before, state = until(first, cut)
+    assert state is not None
+    again = Clock(Budget(seconds=10.0), now=ticking([0.125]))
+    again.load_state(json.loads(json.dumps(state)))
+    steps = before + [(step, again.progress) for step in again]
+    assert [step for step, _ in steps] == list(range(again.step))
+    # A step takes one reading of the clock. Storing the state and going on from it took two more.
+    undisturbed = len(list(Clock(Budget(seconds=10.0), now=ticking([0.125]))))
+    assert undisturbed - 2 <= again.step <= undisturbed
+    replay = Clock(Budget(seconds=10.0), now=ticking([1.0]), replay=again.trace)
+    assert [(step, replay.progress) for step in replay] == steps, "the trace is not that of the whole"
+
+
+@given(st.integers(1, 40))
+def test_a_repeated_clock_in_seconds_goes_on_from_a_state(cut: int) -> None:
+    first = Clock(Budget(seconds=10.0), now=ticking([0.1, 0.3]))
+    whole = [(step, first.progress) for step in first]
+    interrupted = Clock(Budget(seconds=10.0), replay=first.trace)
+    before, state = until(interrupted, cut)
+    again = Clock(Budget(seconds=10.0), replay=first.trace)
+    if state is not None:
+        again.load_state(state)
+        assert before + [(step, again.progress) for step in again] == whole
+        assert again.trace == first.trace
+
+
+def until(clock: Clock, cut: int) -> tuple[list[tuple[int, float]], dict[str, Any] | None]:
+    """The first `cut` steps with their progress, and the state after them; None if there are no more steps."""
+    seen = []
+    for step in clock:
+        seen.append((step, clock.progress))
+        if len(seen) == cut:
+            return seen, clock.state()
+    return seen, None
+
+
+def test_a_paused_clock_does_not_count() -> None:
+    clock = Clock(Budget(seconds=10.0), now=ticking([1.0]))
+    clock.start()
+    with clock.paused():
+        for _ in range(100):
+            clock._now()
+    assert clock.spent <= 2.0
 
 
 def test_at_least_one_step_is_taken() -> None:
