@@ -181,10 +181,11 @@ def remember(memory: Memory, runner: Runner, frame: pd.DataFrame) -> None:
     files = any(dataset.stamp for dataset in runner.resolved.datasets)
     wrong = runner.interrupted or runner.problems or runner.registry.warnings()
     failed = not frame.loc[frame["selected"], "outcome"].isin(["ok", "unsupported"]).all()
-    if not (observed or files or wrong or failed) and not runner.todo(
-        runner.plan(Supervisor(Zygote.shared(runner.threads)))
-    ):
-        memory.remember(runner.written)
+    if observed or files or wrong or failed:
+        return
+    state = memory.state()
+    if not runner.todo(runner.plan(Supervisor(Zygote.shared(runner.threads)))):
+        memory.remember(runner.written, state)
 
 
 def _document(

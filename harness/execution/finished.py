@@ -58,22 +58,26 @@ class Memory:
         if (
             unchanged(known.get("read", {}), self._store.path)
             and unchanged(known.get("written", {}))
-            and known.get("state") == _state(self._store.path)
+            and known.get("state") == self.state()
         ):
             return Finished(self._store, [Path(file) for file in known["written"]])
         with contextlib.suppress(OSError):
             self._witness = Witness(self._store.path)
         return None
 
-    def remember(self, written: Iterable[Path]) -> None:
-        """Remember that nothing is left to do, with the files that the report wrote."""
+    def state(self) -> str:
+        """The state of all records of the run directory."""
+        return _state(self._store.path)
+
+    def remember(self, written: Iterable[Path], state: str) -> None:
+        """Remember that nothing was left to do in this state, with the files that the report wrote."""
         read = self._witness.end() if self._witness is not None else {}
-        if not read:
+        if not read or state != self.state():
             return
         files = {str(file): file_stamp(file) for file in written}
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._file, {"read": read, "written": files, "state": _state(self._store.path)})
+            write_json(self._file, {"read": read, "written": files, "state": state})
             by_age = sorted(self._file.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
             for file in by_age[:-KEPT]:
                 file.unlink()

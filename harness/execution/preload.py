@@ -27,6 +27,8 @@ LIBRARIES = {"ot", "pandas", "scipy", "sklearn"}
 def essentials() -> None:
     """Load what every job needs. Errors are ignored, because the job raises them again."""
     with suppress(Exception):
+        import numpy.ctypeslib
+        import numpy.polynomial
         import safetensors.torch
         import torch
         import torch.utils.flop_counter
@@ -35,9 +37,9 @@ def essentials() -> None:
         from . import worker
 
         versions(), cpu_name(), git_commit()  # they are cached
-        torch.broadcast_shapes((1,), (1,))  # loads sympy, and distributions call it
+        torch.broadcast_shapes((1,), (1,))  # type: ignore[no-untyped-call]  # loads sympy, which distributions need
         _builtin().classes("metrics")  # a cell has to know whose quantities are whose
-        del safetensors, statistics, worker
+        del numpy, safetensors, statistics, worker
     _keep()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def w1(*, real: Array, generated: Array) -> float:
     return _dense(real, generated, "euclidean")
 
 
-def _dense(real: Array, generated: Array, distance: str) -> float:
+def _dense(real: Array, generated: Array, distance: Literal["sqeuclidean", "euclidean"]) -> float:
     import ot
     from scipy.spatial.distance import cdist
 
