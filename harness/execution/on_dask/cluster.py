@@ -107,7 +107,9 @@ class LocalNode:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while not buffer.endswith(b"\n"):
-                if stopped() or time.monotonic() > deadline:
+                if stopped():
+                    raise TrilemmaError("stopped before the Dask cluster on this machine had started")
+                if time.monotonic() > deadline:
                     raise TrilemmaError(f"the Dask cluster on this machine did not start in time; {self._said()}")
                 if selector.select(timeout=0.2):
                     chunk = os.read(self._process.stdout.fileno(), 4096)

@@ -20,6 +20,7 @@ from .task import check_in
 
 CONTACT_SECONDS = 30.0  # without an answer of the scheduler, after which it counts as lost
 ANSWER_SECONDS = 10.0
+ANSWER_WAIT_SECONDS = 60.0  # for all workers that are there, before the others begin
 
 
 Place = int | str | None
@@ -170,9 +171,9 @@ def wait_for_hosts(
             raise TrilemmaError(lost)
         if hosts.refused and not hosts.asked:
             raise TrilemmaError("cells cannot run on all workers of the cluster:\n" + "\n".join(hosts.refused.values()))
-        if hosts.ready and not hosts.asked:
-            return
         waited = time.monotonic() - begun
+        if hosts.ready and (not hosts.asked or waited > ANSWER_WAIT_SECONDS):
+            return
         if waited > seconds:
             what = "its workers do not answer" if hosts.known else "it has no workers"
             raise TrilemmaError(

@@ -106,8 +106,9 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
             env=env,
             on_event=_reporter(worker, order["run"], job["id"]),
         )
-        failed = (ending.cause, ending.code) != ("exit", 0)
-        where = environment(order["threads"]) if failed else None  # a cell that did not fail has recorded it
+        # Only for a record that the parent will write. It takes seconds, because it loads torch.
+        unrecorded = ending.cause != "interrupted" and (ending.cause, ending.code) != ("exit", 0)
+        where = environment(order["threads"]) if unrecorded else None
         result = {"ending": {**asdict(ending), "environment": where}, "parcel": {}}
         if not order["store"]:
             made = [("evaluations", planned["id"]) for planned in job["evaluations"]]

@@ -1,7 +1,8 @@
-"""A model that ends the processes above it, loaded with --plugin by the tests of Dask."""
+"""Models that end the processes above them or wait, loaded with --plugin by the tests of Dask."""
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,17 @@ class EndsItsWorker(trilemma.Model):
         self.mean = state["mean"]
 
 
+class Waits(EndsItsWorker):
+    """Says that it waits, and waits."""
+
+    name = "waits"
+
+    def fit(self, train, ctx):
+        self.mean = train.x.mean(0)
+        print("waiting", flush=True)
+        time.sleep(100)
+
+
 @trilemma.hookimpl
 def trilemma_models():
-    return [EndsItsWorker]
+    return [EndsItsWorker, Waits]

@@ -114,6 +114,7 @@ def test_a_cell_whose_worker_is_killed_runs_again(
     assert counts.read_text() == "xx"
 
 
+@pytest.mark.slow
 def test_a_cell_that_ends_its_worker_again_and_again_is_given_up(
     tmp_path: Path, suite: Suites, outcomes: Outcomes, on_dask: Run
 ) -> None:

@@ -1,0 +1,89 @@
+"""The parts of the Dask executor that need no cluster: which worker a cell goes to, parcels, and installations."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trilemma
+from trilemma.harness.store.store import Store
+
+pytest.importorskip("distributed")
+
+from trilemma.harness.execution.on_dask.hosts import Host
+from trilemma.harness.execution.on_dask.installation import differences, installation
+from trilemma.harness.execution.on_dask.orders import Entry, choose
+from trilemma.harness.execution.on_dask.parcel import deliver, pack, unpack
+
+
+def entry(losses: int = 0, host: Host | None = None) -> Entry:
+    made: Any = Entry(None, Future(), losses=losses)  # type: ignore[arg-type]
+    if host is not None:
+        made.take(host)
+    return made
+
+
+def test_cells_are_spread_over_workers() -> None:
+    hosts = [Host("a", True, (None, None)), Host("b", True, (None, None))]
+    running = [entry(host=hosts[0])]
+    chosen = choose([entry(), entry(), entry(), entry()], running, hosts)
+    assert [host.address for _, host in chosen] == ["b", "a", "b"]
+
+
+def test_a_cell_that_was_lost_runs_alone() -> None:
+    hosts = [Host("a", True, (None, None)), Host("b", True, (None, None))]
+    first, suspect, other = entry(host=hosts[0]), entry(losses=1), entry()
+    chosen = choose([suspect, other], [first], hosts)
+    assert [(item, host.address) for item, host in chosen] == [(suspect, "b"), (other, "a")]
+    for item, host in chosen:
+        item.take(host)
+    assert not choose([entry()], [first, suspect, other], hosts)
+
+
+def test_a_worker_is_cleared_for_a_cell_that_was_lost() -> None:
+    host = Host("a", True, (None, None))
+    first, suspect, other = entry(host=host), entry(losses=1), entry()
+    assert not choose([suspect, other], [first], [host])
+    first.leave()
+    assert choose([suspect, other], [], [host]) == [(suspect, host)]
+
+
+def test_a_parcel_carries_a_cell_bit_for_bit(tmp_path: Path, finished: Path) -> None:
+    cell = next((finished / "cells").iterdir()).name
+    parcel = pack(finished, [("cells", cell), ("evaluations", "absent")], [f"{cell}.log"])
+    with Store(tmp_path).writing():
+        deliver(parcel, Store(tmp_path))
+    for file in ("model.safetensors",):
+        assert (tmp_path / "cells" / cell / file).read_bytes() == (finished / "cells" / cell / file).read_bytes()
+    sent, came = (Store(path).record("cells", cell) for path in (finished, tmp_path))
+    assert sent is not None
+    assert came is not None
+    assert came["training"] == sent["training"]
+    assert (tmp_path / "logs" / f"{cell}.log").read_bytes() == (finished / "logs" / f"{cell}.log").read_bytes()
+
+
+@pytest.mark.parametrize("file", ["record.json", "model.safetensors"])
+def test_a_damaged_parcel_is_refused(tmp_path: Path, finished: Path, file: str) -> None:
+    cell = next((finished / "cells").iterdir()).name
+    parcel = pack(finished, [("cells", cell)])
+    parcel[f"cells/{cell}/{file}"] = parcel[f"cells/{cell}/{file}"][:-20]
+    with Store(tmp_path).writing(), pytest.raises(trilemma.StoreError, match="arrived damaged"):
+        deliver(parcel, Store(tmp_path))
+    assert not list((tmp_path / "cells").iterdir())
+
+
+@pytest.mark.parametrize("path", ["../x", "cells/../../x", "/etc/x", "run.json", "cells/a/b/c", "logs/../run.json"])
+def test_a_parcel_stays_in_its_folders(tmp_path: Path, path: str) -> None:
+    with pytest.raises(trilemma.StoreError, match="does not belong to a cell"):
+        unpack({path: b""}, tmp_path / "store")
+
+
+def test_what_differs_between_installations() -> None:
+    here = installation()
+    assert differences(here, here) == ([], [])
+    decisive, rest = differences(here, {**here, "torch": "0", "scipy": "0", "source": "x"})
+    assert [text.split(" is ")[0] for text in decisive] == ["the source code of trilemma", "torch"]
+    assert [text.split(" is ")[0] for text in rest] == ["scipy"]
