@@ -115,9 +115,10 @@ class SlurmRunner(Runner):
         job = f"{self.cluster.name} job {(part.job or {}).get('id', '')}".strip()
         before = f", as {attempts} before it did" if attempts else ""
         what = "of the cell" if todo.train else "of its evaluations" if todo.in_cell else "of its times"
-        message = f"its {job} ended as {state.word or 'unknown'} without a record {what}{before}"
+        word = part.ending or state.word or "unknown"
+        message = f"its {job} ended as {word} without a record {what}{before}"
         tail = self.store.log_tail(todo.cell.id, 5) + "\n" + self.cluster.log_tail(part)
-        outcome = failure(WORDS.get(state.word, "killed"), "job", 0.0, message, tail.strip())
+        outcome = failure(WORDS.get(word, "killed"), "job", 0.0, message, tail.strip())
         if todo.in_cell:
             self._record_failure(todo, outcome)
         else:

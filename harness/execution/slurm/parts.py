@@ -83,6 +83,14 @@ class Part:
 
     # What the job did
 
+    @property
+    def ending(self) -> str:
+        """Why the job stopped early, in a word, as far as it could say so."""
+        try:
+            return (self.folder / "ended").read_text(encoding="utf-8")[:40]
+        except (OSError, ValueError):
+            return ""
+
     def began(self, cell: str) -> bool:
         """Whether the job started a process for a cell."""
         return any((self.folder / "logs" / f"{name}.log").exists() for name in (cell, f"timing-{cell}"))

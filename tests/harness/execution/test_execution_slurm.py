@@ -21,6 +21,7 @@ from trilemma.harness.api import finish, make_runner
 from trilemma.harness.execution.slurm import campaign
 from trilemma.harness.execution.slurm.launcher import SlurmRunner
 from trilemma.harness.execution.slurm.packing import Bounds
+from trilemma.harness.store.store import Store
 
 pytest.importorskip("submitit")
 
@@ -30,12 +31,12 @@ PLUGINS = Path(__file__).with_name("job_plugins.py")
 NO_TIMES = ["label", "seed", "sampler", "metric", "value", "ci_low", "ci_high", "floor", "n", "nfe", "outcome"]
 
 
-def launch(values: Any, out: Path, longest: float = 25.0, **more: Any) -> tuple[SlurmRunner, pd.DataFrame]:
-    """Run a suite as jobs on this machine, each of at most `longest` seconds by the estimates (10 s of a new cell)."""
+def launch(values: Any, out: Path, cells: int = 9, **more: Any) -> tuple[SlurmRunner, pd.DataFrame]:
+    """Run a suite as jobs on this machine, each with about that many cells (a new one is taken to last 12 s)."""
     options = {"executor": "slurm", "slurm": ["cluster=local"], "plugins": [PLUGINS], **more}
     runner = make_runner(values, out=out, **options)
     assert isinstance(runner, SlurmRunner)
-    runner.bounds = Bounds(0.0, longest)
+    runner.bounds = Bounds(12.0 * cells, 12.5 * cells)
     runner.run()
     return runner, finish(runner)
 
@@ -84,7 +85,7 @@ def test_jobs_give_what_a_local_run_gives(tmp_path: Path, tiny_suite: dict[str, 
     values = {**tiny_suite, "metrics": {**tiny_suite["metrics"], "sampling_time": {}}}
     values["timing"] = {"seconds": 1, "rounds": 1}
     out = tmp_path / "run"
-    runner, frame = launch(values, out, longest=25, max_jobs=1)
+    runner, frame = launch(values, out, cells=2, max_jobs=1)
     local = trilemma.load_results(finished)
     times = frame["metric"].str.contains("sampling_time|seconds")
     assert times.any()
@@ -106,7 +107,7 @@ def test_a_failing_cell_is_a_row_and_stored_models_are_evaluated_again(
     jobs: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
 ) -> None:
     values, out = suite("plain", "raises"), jobs / "run"
-    runner, frame = launch(values, out, longest=5, plugins=[PLUGINS, bad_plugins])
+    runner, frame = launch(values, out, cells=1, plugins=[PLUGINS, bad_plugins])
     assert outcomes(frame) == {"plain": "ok", "raises": "error"}
     assert runner.failures == 1
     values["metrics"]["wasserstein"]["n"] = 40
@@ -121,13 +122,15 @@ def test_a_killed_job_is_sent_again_and_a_cell_that_no_job_survives_is_a_failure
 ) -> None:
     monkeypatch.setattr(campaign, "RETRIES", 1)
     values = suite("plain", "once", "always", "gaussian")
-    _, frame = launch(values, jobs / "run", longest=100)
+    _, frame = launch(values, jobs / "run")
     assert outcomes(frame) == {"plain": "ok", "once": "ok", "always": "killed", "gaussian": "ok"}
     assert (jobs / "fits").read_text().split() == ["plain", "once"]
     assert (jobs / "kills").read_text().split() == ["once", "always", "always"]
     row = frame[frame["label"] == "always"].iloc[0]
     assert "ended as INTERRUPTED without a record of the cell, as 1 before it did" in row["message"]
-    assert "started always on ring8" in row["log_tail"]
+    record = Store(jobs / "run").record("cells", row["cell"])
+    assert record is not None
+    assert "started always on ring8" in record["log_tail"]
     assert not (jobs / "run" / "parts").exists()
 
 
