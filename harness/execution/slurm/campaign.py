@@ -83,7 +83,7 @@ class Campaign:
         for part in existing_parts(self.store):
             try:
                 cells = part.cells
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise StoreError(f"a part of an earlier run cannot be read: {error}; remove {part.folder}") from None
             if part.job is None:
                 earlier = {id: entry["attempt"] for id, entry in cells.items() if id in self.waiting}
@@ -115,7 +115,7 @@ class Campaign:
         self._estimates = Estimates.from_store(self.store, self.cells)
         slots = self.runner.jobs or 1
         seconds = {id: self._estimates.seconds(self.todo[id]) for id in self.waiting}
-        alone = [id for id, attempt in self.waiting.items() if attempt == RETRIES]
+        alone = {id: None for id, attempt in self.waiting.items() if attempt == RETRIES}
         packed = pack(
             [(id, seconds[id]) for id in self.waiting if id not in alone],
             slots,

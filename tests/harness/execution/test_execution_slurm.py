@@ -85,7 +85,7 @@ def test_jobs_give_what_a_local_run_gives(tmp_path: Path, tiny_suite: dict[str, 
     values = {**tiny_suite, "metrics": {**tiny_suite["metrics"], "sampling_time": {}}}
     values["timing"] = {"seconds": 1, "rounds": 1}
     out = tmp_path / "run"
-    runner, frame = launch(values, out, cells=2, max_jobs=1)
+    runner, frame = launch(values, out, cells=2)
     local = trilemma.load_results(finished)
     times = frame["metric"].str.contains("sampling_time|seconds")
     assert times.any()
@@ -106,17 +106,31 @@ def test_jobs_give_what_a_local_run_gives(tmp_path: Path, tiny_suite: dict[str, 
 def test_a_failing_cell_is_a_row_and_stored_models_are_evaluated_again(
     jobs: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
 ) -> None:
-    values, out = suite("plain", "raises"), jobs / "run"
-    runner, frame = launch(values, out, cells=1, plugins=[PLUGINS, bad_plugins])
-    assert outcomes(frame) == {"plain": "ok", "raises": "error"}
+    values, out = suite("gaussian", "raises"), jobs / "run"
+    runner, frame = launch(values, out, cells=1, plugins=[bad_plugins])
+    assert outcomes(frame) == {"gaussian": "ok", "raises": "error"}
     assert runner.failures == 1
+    (trained,) = (record for file in out.glob("cells/*/record.json") if '"ok"' in (record := file.read_text()))
     values["metrics"]["wasserstein"]["n"] = 40
     values["models"].pop()
     _, again = launch(values, out)
-    assert again[again["label"] == "plain"].set_index("metric").loc["w2", "n"] == 40
-    assert (jobs / "fits").read_text() == "plain\n"
+    assert again[again["label"] == "gaussian"].set_index("metric").loc["w2", "n"] == 40
+    assert trained in [file.read_text() for file in out.glob("cells/*/record.json")]
 
 
+@pytest.mark.slow
+def test_after_a_failure_that_ends_the_run_no_more_is_submitted(
+    jobs: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
+) -> None:
+    values, out = suite("raises", "gaussian", "kde"), jobs / "run"
+    _, frame = launch(values, out, cells=1, plugins=[bad_plugins], max_jobs=1, max_failures=1)
+    assert outcomes(frame) == {"raises": "error", "gaussian": "interrupted", "kde": "interrupted"}
+    assert not (out / "parts").exists()
+    _, frame = launch({**values, "models": values["models"][1:]}, out, cells=1, max_jobs=1)
+    assert set(outcomes(frame[frame["selected"]]).values()) == {"ok"}
+
+
+@pytest.mark.slow
 def test_a_killed_job_is_sent_again_and_a_cell_that_no_job_survives_is_a_failure(
     jobs: Path, suite: Suites, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
