@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,11 @@ def _toml(values: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which the models of job_plugins.py leave their notes."""
     monkeypatch.setenv("TRILEMMA_TEST_JOBS", str(tmp_path))
-    return tmp_path
+    yield tmp_path
+    (tmp_path / "go").touch()  # no job waits on after a test that fails
 
 
 def wait_for(file: Path) -> None:
@@ -176,7 +177,7 @@ def test_after_ctrl_c_the_jobs_go_on_until_they_are_cancelled(jobs: Path, suite:
     os.kill(launcher.pid, signal.SIGINT)
     _, errors = launcher.communicate(timeout=120)
     assert launcher.returncode == 130
-    assert "1 jobs go on" in errors
+    assert "1 job goes on" in errors
     assert alive(out)
     _, frame = launch(values, out, cancel=True)
     assert outcomes(frame) == {"plain": "ok", "waits": "interrupted"}
