@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .launcher import SlurmRunner
 
 RETRIES = 2  # of a cell whose job ended without its record
-POLL_SECONDS = {"local": 0.3, "slurm": 5.0}  # between two looks at the jobs
+POLL_SECONDS = {"local": 0.3, "slurm": 3.0}  # between two looks at the jobs
+SLOWEST_POLL, POLL_SHARE = 20.0, 0.02  # looks become rarer, with the time of the campaign
 CHANCE_SECONDS = 4.0  # for a second Ctrl-C, which cancels the jobs
 CANCEL_SECONDS = 90.0  # for jobs to end after they were cancelled
 
@@ -56,6 +57,7 @@ class Campaign:
         if self.runner.cancel:
             self._cancel()
         leaving = cancelled = False
+        started = time.monotonic()
         while True:
             if self.kill.is_set() and not cancelled:
                 cancelled = True
@@ -72,7 +74,8 @@ class Campaign:
                 return True
             if time.monotonic() > self._deadline:
                 return False
-            self.kill.wait(POLL_SECONDS[self.cluster.name])
+            patience = min(SLOWEST_POLL, POLL_SHARE * (time.monotonic() - started))
+            self.kill.wait(max(POLL_SECONDS[self.cluster.name], 0.0 if leaving else patience))
 
     def _adopt(self) -> None:
         """Take over the parts of an earlier launcher. One that was not submitted is packed anew."""
@@ -80,7 +83,7 @@ class Campaign:
         for part in existing_parts(self.store):
             try:
                 cells = part.cells
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
                 raise StoreError(f"a part of an earlier run cannot be read: {error}; remove {part.folder}") from None
             if part.job is None:
                 earlier = {id: entry["attempt"] for id, entry in cells.items() if id in self.waiting}
@@ -112,7 +115,7 @@ class Campaign:
         self._estimates = Estimates.from_store(self.store, self.cells)
         slots = self.runner.jobs or 1
         seconds = {id: self._estimates.seconds(self.todo[id]) for id in self.waiting}
-        alone = [id for id, attempt in self.waiting.items() if attempt == RETRIES]
+        alone = {id: None for id, attempt in self.waiting.items() if attempt == RETRIES}
         packed = pack(
             [(id, seconds[id]) for id in self.waiting if id not in alone],
             slots,
@@ -152,8 +155,7 @@ class Campaign:
     # Endings
 
     def _look(self) -> None:
-        for part in list(self.active):
-            state = self.cluster.state(part)
+        for part, state in self.cluster.states(list(self.active)).items():
             if state.state == ENDED:
                 self._settle(part, state)
                 continue

@@ -6,28 +6,28 @@ import contextlib
 import fcntl
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import psutil
 
 from ...errors import TrilemmaError
 from .parts import JOBS, Part
 
-if TYPE_CHECKING:
-    import submitit
-
 ENDED = "ended"
 LISTS = ("setup", "teardown", "srun_args")  # options of submitit that may be given several times
 ARRAY = 1000  # jobs in one array, the usual limit of Slurm
-_WAITING = {"PENDING", "REQUEUED", "SUSPENDED", "READY"}
-_ALIVE = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "STAGE_OUT", "SIGNALING"}
+AT_ONCE = 200  # jobs in one question to Slurm
+_SQUEUE = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T"]
+_SACCT = ["sacct", "--noheader", "--parsable2", "--format=JobID,State"]
+_WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+_ALIVE = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "STAGE_OUT", "SIGNALING", "STOPPED", "SUSPENDED"}
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,9 @@ class Cluster:
             )
             process.communicate(json.dumps(request).encode())
         if process.returncode or any(part.job is None for part in parts):
-            said = log.read_text(errors="replace").strip()
-            raise TrilemmaError(f"the jobs could not be submitted: {said[-2000:] or 'the process that submits ended'}")
+            said = re.split(r"^\w+Error: ", log.read_text(errors="replace"), flags=re.MULTILINE)[-1].strip()
+            why = " ".join(said.splitlines()[:2]) or "the process that submits ended"
+            raise TrilemmaError(f"the jobs could not be submitted: {why[:1500]}")
 
     def wait_for_submission(self) -> None:
         """Wait until no process of an earlier launcher submits any more."""
@@ -122,12 +123,19 @@ class Cluster:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock
 
-    def state(self, part: Part) -> State:
-        """The state of the job of a part."""
-        job = part.job
-        if job is None:
-            return State(ENDED, "not submitted")
-        return self._local_state(job["id"]) if job["cluster"] == "local" else self._slurm_state(job["id"])
+    def states(self, parts: Iterable[Part]) -> dict[Part, State]:
+        """The states of the jobs of parts. One that the cluster does not tell now is left out."""
+        found: dict[Part, State] = {}
+        asked: dict[str, Part] = {}
+        for part in parts:
+            job = part.job
+            if job is None:
+                found[part] = State(ENDED, "not submitted")
+            elif job["cluster"] == "local":
+                found[part] = self._local_state(job["id"])
+            else:
+                asked[job["id"]] = part
+        return found | {asked[id]: state for id, state in self._slurm_states(list(asked)).items()}
 
     def cancel(self, parts: Sequence[Part]) -> None:
         """Let the jobs stop: they keep what is finished."""
@@ -137,8 +145,8 @@ class Cluster:
                 with contextlib.suppress(psutil.Error):
                     process.terminate()
         if ids := [job["id"] for job in jobs if job and job["cluster"] == "slurm"]:
-            for first in range(0, len(ids), 200):
-                _output(["scancel", *ids[first : first + 200]])
+            for first in range(0, len(ids), AT_ONCE):
+                _output(["scancel", *ids[first : first + AT_ONCE]])
 
     def log_tail(self, part: Part, lines: int = 20) -> str:
         """The last lines that the job printed."""
@@ -170,33 +178,39 @@ class Cluster:
 
     # Slurm
 
-    @cached_property
-    def _slurm_jobs(self) -> dict[str, submitit.SlurmJob[Any]]:
-        return {}
+    def _slurm_states(self, ids: list[str]) -> dict[str, State]:
+        """States from the queue, which also knows jobs that ended some minutes ago, and else from the accounting.
 
-    def _slurm_state(self, id: str) -> State:
-        import submitit
+        The accounting of a cluster may be late, off, or told to forget.
+        """
+        found: dict[str, State] = {}
+        for some in (ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)):
+            listed = ",".join(some)
+            code, said = _output(
+                ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", "--jobs", listed]
+            )
+            if code and "Invalid job id" not in said:
+                continue  # it cannot be asked now
+            words = _words(said)
+            if gone := [id for id in some if id not in words]:
+                words |= _words(_output([*_SACCT, "--jobs", ",".join(gone)])[1])
+            found |= {id: self._slurm_state(id, words.get(id, "LOST")) for id in some}
+        return found
 
-        if id not in self._slurm_jobs:
-            self._slurm_jobs[id] = submitit.SlurmJob(self.folder, id)
-        job = self._slurm_jobs[id]
-        word = job.state.upper().split(" ")[0]  # "CANCELLED by 1000"
-        if job.paths.result_pickle.exists():
-            return State(ENDED, word if word not in ("UNKNOWN", *_ALIVE, *_WAITING) else "COMPLETED")
-        if word in ("UNKNOWN", "PREEMPTED"):  # not yet, or no longer, in the accounting; or perhaps to be started again
-            word = self._queued(id) or word
-            if word == "UNKNOWN":
-                return State("pending", word)
+    def _slurm_state(self, id: str, word: str) -> State:
         if word in _WAITING:
             return State("pending", word)
-        return State("running" if word in _ALIVE else ENDED, word)
+        if word in _ALIVE:
+            return State("running", word)
+        if word == "LOST" and (self.folder / f"{id}_0_result.pkl").exists():
+            word = "COMPLETED"
+        return State(ENDED, word)
 
-    def _queued(self, id: str) -> str:
-        """The state of a job in the queue; LOST if it is not there; empty if the queue cannot be asked."""
-        code, said = _output(["squeue", "--noheader", "--array", "--jobs", id, "--format", "%T"])
-        if code == 0:
-            return said.split()[0] if said.split() else "LOST"
-        return "LOST" if "Invalid job id" in said else ""
+
+def _words(said: str) -> dict[str, str]:
+    """The states in lines such as `12_3|CANCELLED by 1000`, by the id of the job."""
+    pairs = (line.split("|") for line in said.splitlines() if line.count("|") == 1)
+    return {id.strip(): word.split()[0] for id, word in pairs if word.strip()}
 
 
 def _output(command: list[str]) -> tuple[int, str]:

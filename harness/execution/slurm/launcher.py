@@ -11,7 +11,6 @@ from typing import Any
 from ...planning.cell import Cell
 from ...store.claim import PARTS
 from ..environment import visible_gpus
-from ..executors import Executor
 from ..interrupts import stop_on_signals
 from ..outcomes import failure
 from ..progress import Todo
@@ -41,12 +40,52 @@ class SlurmRunner(Runner):
     """How long a job should take."""
 
     def __post_init__(self) -> None:
-        if self.device not in ("cpu", "cuda"):
-            visible_gpus(self.device.partition(":")[0])  # says what is wrong with another name
-            self.device = "cuda"  # the cluster says which
+        kind = self.device.partition(":")[0]
+        if kind != "cuda":
+            visible_gpus(self.device)  # raises for a device that does not exist
+        self.jobs = self.jobs or 1
+        self.device = "cpu"  # the launcher needs no GPU
         super().__post_init__()
-        self.jobs = self._given_jobs or 1
+        self.device = kind  # the cluster says which GPU
         self.cluster = Cluster(jobs_folder(self.store.path / PARTS), self.slurm)
+
+    def run(self) -> list[Todo]:
+        """Run what is missing in jobs, and return what was missing. Sets `interrupted` after Ctrl-C or SIGTERM.
+
+        Each job measures the times of its cells on its own node. Raises TrilemmaError if the run cannot start, or if
+        the cluster refuses the jobs.
+        """
+        supervisor = self._supervisor()
+        with self.store.writing(), self._signals(supervisor):
+            cells = self.plan(supervisor)
+            todo = self.todo(cells)
+            if self.interrupted:
+                return todo
+            self._write_run(cells)
+            self.progress.started(todo, len(cells))
+            chosen = {item.cell.id for item in todo}
+            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
+            self._observe("run_started", path=self.store.path, cells=described)
+            for item in todo:
+                if item.cell.data_error and item.in_cell:
+                    outcome = failure("error", "dataset", 0.0, item.cell.data_error)
+                    self._record_failure(item, outcome)
+                    self._finished(item.cell, outcome)
+            self._send(supervisor, cells, [item for item in todo if not item.cell.data_error])
+            return todo
+
+    def _send(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
+        campaign = Campaign(self, supervisor.stop, supervisor.kill, cells, todo)
+        if campaign.run():
+            remove_parts(self.store)
+        elif campaign.active:
+            count = len(campaign.active)
+            self.progress.message(
+                f"{count} job{'s go' if count > 1 else ' goes'} on; the same command again waits for them and merges "
+                "what they did, and with --cancel it ends them"
+            )
+        if self.gave_up:
+            self.progress.message(f"{self.failures} failed, so no more cells were started; the same command goes on")
 
     def needs(self, minutes: int) -> dict[str, Any]:
         """What a job needs, as parameters of submitit."""
@@ -69,23 +108,6 @@ class SlurmRunner(Runner):
             "download": self.download,
             "max_failures": self.max_failures,
         }
-
-    # What a job does is done here no more
-
-    def _run_cells(self, executor: Executor, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
-        broken = [item for item in todo if item.cell.data_error]
-        super()._run_cells(executor, supervisor, cells, broken)  # records their failures
-        campaign = Campaign(self, supervisor.stop, supervisor.kill, cells, [t for t in todo if not t.cell.data_error])
-        if campaign.run():
-            remove_parts(self.store)
-        elif campaign.active and not self.cancel:
-            self.progress.message(
-                f"{len(campaign.active)} jobs go on; the same command again waits for them and merges what they did, "
-                "and with --cancel it ends them"
-            )
-
-    def _time(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
-        """Nothing: each job measures the times of its cells on its own node."""
 
     def _signals(self, supervisor: Supervisor) -> contextlib.AbstractContextManager[None]:
         def stopping() -> None:
@@ -116,9 +138,10 @@ class SlurmRunner(Runner):
         job = f"{self.cluster.name} job {(part.job or {}).get('id', '')}".strip()
         before = f", as {attempts} before it did" if attempts else ""
         what = "of the cell" if todo.train else "of its evaluations" if todo.in_cell else "of its times"
-        message = f"its {job} ended as {state.word or 'unknown'} without a record {what}{before}"
+        word = part.ending or state.word or "unknown"
+        message = f"its {job} ended as {word} without a record {what}{before}"
         tail = self.store.log_tail(todo.cell.id, 5) + "\n" + self.cluster.log_tail(part)
-        outcome = failure(WORDS.get(state.word, "killed"), "job", 0.0, message, tail.strip())
+        outcome = failure(WORDS.get(word, "killed"), "job", 0.0, message, tail.strip())
         if todo.in_cell:
             self._record_failure(todo, outcome)
         else:

@@ -29,8 +29,14 @@ def run_part(folder: str, cluster: str) -> None:
     A part that has been merged and removed, or is to stop, ends at once. What the job did is in the part, and nothing
     is returned.
     """
+    ending = ["TERMINATED"]
+
+    def as_term(number: int, frame: FrameType | None) -> None:
+        ending[0] = "TIMEOUT"
+        signal.raise_signal(signal.SIGTERM)
+
     signal.signal(signal.SIGTERM, _leave)  # until the run has begun, there is nothing to stop
-    signal.signal(signal.SIGUSR2, _as_term)  # submitit lets Slurm send it before the time limit
+    signal.signal(signal.SIGUSR2, as_term)  # submitit lets Slurm send it before the time limit
     part = Part(Path(folder))
     if not (part.folder / "part.json").exists() or part.stopping:
         print(f"there is nothing to do in {folder}", flush=True)
@@ -55,6 +61,8 @@ def run_part(folder: str, cluster: str) -> None:
         part=part,
     )
     runner.run()
+    if runner.interrupted:
+        (part.folder / "ended").write_text(ending[0], encoding="utf-8")
 
 
 def job_id() -> str:
@@ -67,10 +75,6 @@ def job_id() -> str:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(f"ended by signal {number} before the run began")
-
-
-def _as_term(number: int, frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGTERM)
 
 
 @dataclass

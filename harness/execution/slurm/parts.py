@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ..progress import Todo
 FORMAT = 1
 JOBS = "jobs"
 PARTIAL = "partial"
+_NAME = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Part:
         spec = json.loads((self.folder / "part.json").read_text(encoding="utf-8"))
         if not isinstance(spec, dict) or spec.get("format") != FORMAT:
             raise ValueError(f"{self.folder / 'part.json'} is of another version of trilemma")
+        entries = spec["cells"].values()
+        names = [*spec["cells"], *(id for each in entries for id in (*each["evaluations"], *each["timings"]))]
+        if not all(_NAME.fullmatch(name) for name in names):  # they become paths
+            raise ValueError(f"{self.folder / 'part.json'} is damaged")
         return spec
 
     @property
@@ -64,8 +70,8 @@ class Part:
         """The content of job.json: `cluster` and `id`; None before the job is submitted."""
         try:
             job: dict[str, str] = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
-            return job
-        except (OSError, ValueError):
+            return job if _NAME.fullmatch(job["id"]) else None
+        except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def submitted(self, cluster: str, id: str) -> None:
@@ -82,6 +88,14 @@ class Part:
         (self.folder / "stop").touch()
 
     # What the job did
+
+    @property
+    def ending(self) -> str:
+        """Why the job stopped early, in a word, as far as it could say so."""
+        try:
+            return (self.folder / "ended").read_text(encoding="utf-8")[:40]
+        except (OSError, ValueError):
+            return ""
 
     def began(self, cell: str) -> bool:
         """Whether the job started a process for a cell."""
