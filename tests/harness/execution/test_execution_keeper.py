@@ -16,15 +16,16 @@ Do = Callable[..., Ending]
 Gone = Callable[[int], bool]
 
 DAEMON = """
+there, here = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         with open({file!r}, "a") as stream:
             stream.write(str(os.getpid()) + "\\n")
+        os.write(here, b".")
         time.sleep(600)
     os._exit(0)
-while not os.path.exists({file!r}):
-    time.sleep(0.01)
+os.read(there, 1)
 """
 ONCE = """
 try:

@@ -70,10 +70,10 @@ def test_limits_end_a_cell_and_no_other(
 ) -> None:
     monkeypatch.setattr(supervisor, "GRACE_SECONDS", 1.0)
     started = time.monotonic()
-    frame = run(suite("well", "sleeps", "hogs", limits={"seconds": 4, "memory_gib": 1.2}), tmp_path)
+    frame = run(suite("well", "sleeps", "hogs", limits={"seconds": 8, "memory_gib": 1.2}), tmp_path)
     assert outcomes(frame) == {"well": "ok", "sleeps": "timeout", "hogs": "out-of-memory"}
     assert time.monotonic() - started < 40, "a process that ignores TERM must be killed"
-    assert "4 s" in frame.set_index("label").loc["sleeps", "message"]
+    assert "8 s" in frame.set_index("label").loc["sleeps", "message"]
 
 
 def test_a_dataset_that_raises_fails_its_own_cells_only(tmp_path: Path, suite: Suites, run: Run) -> None:
