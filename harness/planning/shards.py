@@ -15,7 +15,7 @@ LOOKED_AT = 64
 """How many of the shards that may get a cell are looked at. It keeps thousands of shards fast."""
 
 
-class _Labelled(Protocol):
+class _WithLabel(Protocol):
     @property
     def label(self) -> str: ...
 
@@ -24,10 +24,10 @@ class Part(Protocol):
     """What a partition reads of a cell."""
 
     @property
-    def model(self) -> _Labelled: ...
+    def model(self) -> _WithLabel: ...
 
     @property
-    def dataset(self) -> _Labelled: ...
+    def dataset(self) -> _WithLabel: ...
 
     @property
     def seed(self) -> int: ...

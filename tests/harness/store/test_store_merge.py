@@ -205,9 +205,8 @@ def test_evaluations_never_come_from_another_training_than_the_checkpoint(
     name = next(name for name, value in tensors.items() if value.is_floating_point())
     tensors[name] = tensors[name] + 1
     store.commit("cells", id, record, {"model": tensors})
-    evaluation = next(
-        e for e in ids(copies[0], "evaluations") if Store(copies[0]).record("evaluations", e)["cell"] == id
-    )  # type: ignore[index]
+    evaluations = {name: store.record("evaluations", name) or {} for name in ids(copies[0], "evaluations")}
+    evaluation = next(name for name, found in evaluations.items() if found["cell"] == id)
     shutil.rmtree(copies[0] / "evaluations" / evaluation)
     done = merge([copies[0], *shards], tmp_path / "out")
     assert len(done.conflicts) == 1
