@@ -112,14 +112,14 @@ class Registry:
             return self._loaded[kind]
         found: dict[str, tuple[type[Any], PluginRecord]] = {}
         for record in self.records:
-            hook = getattr(record.module, f"trilemma_{kind}", None)
-            if record.error or hook is None:
+            if record.error:
                 continue
             from .contracts.registration import check_class
 
             try:
                 with boundary():
-                    classes = list(hook())
+                    hook = getattr(record.module, f"trilemma_{kind}", None)
+                    classes = [] if hook is None else list(hook())
                     names = [check_class(cls, kind) for cls in classes]
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
                 record.error = f"trilemma_{kind}: {described(error)}"
