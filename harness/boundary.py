@@ -83,7 +83,7 @@ def described(error: BaseException) -> str:
 def _name_and_text(error: BaseException) -> str:
     text = str(error)
     text = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text):,} characters)"
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class _Output:

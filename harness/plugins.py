@@ -137,12 +137,13 @@ class Registry:
             return self._registered[kind]
         found: dict[str, tuple[Entry, PluginRecord]] = {}
         for record in self.records:
-            hook = getattr(record.module, f"trilemma_{kind}", None)
-            if record.error or hook is None:
+            if record.error:
                 continue
             try:
                 with boundary():
-                    registered = entries(hook(), kind, getattr(record.module, "__package__", None) or "")
+                    hook = getattr(record.module, f"trilemma_{kind}", None)
+                    package = getattr(record.module, "__package__", None) or ""
+                    registered = [] if hook is None else entries(hook(), kind, package)
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
                 record.error = f"trilemma_{kind}: {described(error)}"
                 continue

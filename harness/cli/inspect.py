@@ -237,12 +237,14 @@ def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _commands(registry: Any, record: Any) -> dict[str, list[str]]:
-    hook = getattr(record.module, "trilemma_commands", None)
-    if record.error or hook is None:
+    if record.error:
         return {}
     group = click.Group()
     try:
         with boundary():
+            hook = getattr(record.module, "trilemma_commands", None)
+            if hook is None:
+                return {}
             hook(group)
     except Exception as error:  # the plugin's own row says so
         record.error = f"trilemma_commands: {described(error)}"

@@ -42,10 +42,15 @@ def _content(path: str | Path) -> bytes:
     Raises OSError if it cannot be read, and ValueError with a message if it is no file of a suite.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise ValueError("it is no regular file, but a folder, pipe or device")
         if about.st_size > MOST_BYTES:
             raise ValueError(f"it has {about.st_size:,} bytes; a suite has at most {MOST_BYTES:,}")
-        return file.read(MOST_BYTES + 1)[:MOST_BYTES]
+        content = b""
+        while len(content) < MOST_BYTES and (more := os.read(descriptor, MOST_BYTES)):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from ..boundary import boundary, described
+from ..boundary import PluginExitError, boundary, described
 from ..contracts.config import Config
 from ..errors import MOST_PROBLEMS, PluginError, Problem, SuiteError, TrilemmaError, did_you_mean
 from ..identity import Provenance
@@ -291,10 +291,10 @@ class _Resolver:
         try:
             with boundary():
                 return make()
-        except TrilemmaError as error:
-            self.problems.append(self.document.problem(place, str(error)))
         except Exception as error:
-            self.problems.append(self.document.problem(place, f"the code of the plugin raised {described(error)}"))
+            said = isinstance(error, TrilemmaError) and not isinstance(error, PluginExitError)
+            message = str(error) if said else f"the code of the plugin raised {described(error)}"
+            self.problems.append(self.document.problem(place, message))
         return []
 
     def _few(self, place: Sequence[str | int], what: str, count: int, most: int = MOST_COMBINATIONS) -> bool:
