@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ..planning.cell import Cell
+from ..planning.cell import Cell, cell_job
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,17 @@ class Todo:
         """Whether there is anything to do in the process of the cell."""
         return self.train or bool(self.evaluations)
 
+    def job(self, checkpoint_seconds: float) -> dict[str, Any]:
+        """The job of the process of the cell, which stores a checkpoint in training every `checkpoint_seconds`."""
+        return {
+            "kind": "cell",
+            **cell_job(self.cell),
+            "train": self.train,
+            "replay": self.replay,
+            "checkpoint_seconds": checkpoint_seconds,
+            "evaluations": [asdict(planned) for planned in self.cell.evaluated if planned.id in self.evaluations],
+        }
+
 
 class Progress(Protocol):
     """The receiver of progress reports of a run, such as a terminal."""
@@ -35,6 +46,8 @@ class Progress(Protocol):
     def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
+
+    def remaining(self, seconds: float) -> None: ...
 
     def timing_started(self, visits: int) -> None: ...
 
@@ -57,6 +70,8 @@ class Silent:
     def cell_event(self, cell: Cell, event: dict[str, Any]) -> None: ...
 
     def cell_finished(self, cell: Cell, outcome: dict[str, Any]) -> None: ...
+
+    def remaining(self, seconds: float) -> None: ...
 
     def timing_started(self, visits: int) -> None: ...
 
