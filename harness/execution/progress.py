@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ..planning.cell import Cell
+from ..planning.cell import Cell, cell_job
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,17 @@ class Todo:
     def in_cell(self) -> bool:
         """Whether there is anything to do in the process of the cell."""
         return self.train or bool(self.evaluations)
+
+    def job(self, checkpoint_seconds: float) -> dict[str, Any]:
+        """The job of the process of the cell, which stores a checkpoint in training every `checkpoint_seconds`."""
+        return {
+            "kind": "cell",
+            **cell_job(self.cell),
+            "train": self.train,
+            "replay": self.replay,
+            "checkpoint_seconds": checkpoint_seconds,
+            "evaluations": [asdict(planned) for planned in self.cell.evaluated if planned.id in self.evaluations],
+        }
 
 
 class Progress(Protocol):

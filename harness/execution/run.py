@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..planning.cell import Cell, cell_job, data_id, plan
+from ..planning.cell import Cell, data_id, plan
 from ..planning.resolve import Choice, Resolved
 from ..planning.shards import Shard, select, shard_record
 from ..planning.suite import Limits
@@ -186,14 +186,7 @@ class Runner:
         cell = todo.cell
         self.progress.cell_started(cell)
         self._observe("cell_started", path=self.store.path, cell=cell.describe())
-        job = {
-            "kind": "cell",
-            **cell_job(cell),
-            "train": todo.train,
-            "replay": todo.replay,
-            "checkpoint_seconds": self.resolved.suite.limits.checkpoint_seconds,
-            "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
-        }
+        job = todo.job(self.resolved.suite.limits.checkpoint_seconds)
         return executor.submit(Work(cell, job, partial(self.progress.cell_event, cell)))
 
     def _ended(self, todo: Todo, ending: Ending) -> None:

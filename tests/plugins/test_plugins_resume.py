@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ddgan-unet": {"r1_every": 3},
 }
 registry = Registry(builtin_only=True)
+SLOW = {"cold-blur", "cold-mask", "cold-downsample", "gan-unet", "inverse-heat", "glow-multiscale", "cnf"}
 NEURAL = sorted(name for name, cls in registry.classes("models").items() if hasattr(cls, "recipe"))
 
 
@@ -76,7 +77,9 @@ def fit(name: str, file: Path, cuts: tuple[int, ...], **recipe: Any) -> Trained:
     )
 
 
-@pytest.mark.parametrize("name", NEURAL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NEURAL]
+)
 def test_an_interrupted_training_ends_with_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = fit(name, tmp_path / "none", ())
     for number in range(len(CUTS)):

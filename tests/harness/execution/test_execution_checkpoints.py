@@ -37,9 +37,13 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def runner_of(tmp_path: Path, suite: Suites) -> Callable[..., Runner]:
     """A runner of one model, into the folder `out` of the test, with a checkpoint about every `seconds`."""
 
-    def make(model: str, out: str = "run", seconds: float = 60.0, **more: Any) -> Runner:
+    def make(
+        model: str, out: str = "run", seconds: float = 60.0, budget: dict[str, Any] | None = None, **more: Any
+    ) -> Runner:
         limits = {"seconds": 60, "memory_gib": 4, "checkpoint_seconds": seconds}
-        values = suite(model, budget={"steps": STEPS}, limits=limits, metrics={"wasserstein": {"n": 50, "draws": 2}})
+        values = suite(
+            model, budget=budget or {"steps": STEPS}, limits=limits, metrics={"wasserstein": {"n": 50, "draws": 2}}
+        )
         return make_runner(values, out=tmp_path / out, plugins=[PLUGIN], jobs=1, **more)
 
     return make
@@ -179,6 +183,26 @@ def test_a_repeat_and_a_first_training_do_not_share_checkpoints(held: Path, runn
     again = runner_of("patient", rerun=True)
     again.run()
     assert only_cell(again)[0]["resumed"] == [step]
+
+
+def test_a_resumed_training_in_seconds_spends_the_rest_and_can_be_repeated(
+    held: Path, runner_of: Callable[..., Runner]
+) -> None:
+    budget = {"seconds": 0.5}
+    runner = runner_of("patient", budget=budget)
+    interrupted(runner, held, stop)
+    again = runner_of("patient", budget=budget)
+    again.run()
+    record, tensors, _ = only_cell(again)
+    (step,) = record["resumed"]
+    assert record["training"]["steps"] > step >= 13
+    assert record["training"]["seconds"] >= 0.5
+    repeat = runner_of("patient", budget=budget, rerun=True)
+    repeat.run()
+    repeated, wanted, _ = only_cell(repeat)
+    assert repeated["resumed"] == []
+    assert repeated["trace"] == record["trace"]
+    assert all(torch.equal(tensors[name], wanted[name]) for name in wanted)
 
 
 def test_without_checkpoints_an_interrupted_cell_starts_anew(held: Path, runner_of: Callable[..., Runner]) -> None:
