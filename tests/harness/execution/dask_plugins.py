@@ -25,10 +25,10 @@ class EndsItsWorker(trilemma.Model):
             file.write("x")
         self.mean = train.x.mean(0)
         if Path(self.config.counts).stat().st_size <= self.config.kills:
-            for above in psutil.Process().parents():
-                lines = " ".join(above.cmdline())
-                if "spawn_main" not in lines and "trilemma.harness.execution" not in lines:
-                    break  # the process that runs the tests, or what started it
+            # The process that runs the tests, and what started it, are not among these.
+            ours = ("spawn_main", "trilemma.harness.execution")
+            chain = [above for above in psutil.Process().parents() if any(o in " ".join(above.cmdline()) for o in ours)]
+            for above in reversed(chain):  # from the top, because each would end what is below it
                 os.kill(above.pid, signal.SIGKILL)
             signal.pause()
 
