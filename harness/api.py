@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrilemmaError
-from .execution.engines import make_engine, own_options
 from .execution.finished import Memory
-from .execution.forks import Zygote
+from .execution.processes.forks import Zygote
+from .execution.processes.supervisor import Supervisor
 from .execution.progress import Progress, Silent
 from .execution.run import Runner
+from .execution.scheduling.engines import make_engine, own_options
 from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
-from .execution.supervisor import Supervisor
 from .planning.resolve import resolve
 from .planning.shards import Shard
 from .planning.suite import Document, read_document
 from .plugins import Registry
+from .store.merge import merge as merge_directories
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -85,7 +86,6 @@ def merge(
         >>> trilemma.merge(["runs/a", "runs/b"], out="runs/both")  # doctest: +SKIP
     """
     from .store.frame import load_frame
-    from .store.merge import merge as merge_directories
 
     done = merge_directories(directories, out, progress or (lambda count, total: None))
     store = Store(out)

@@ -138,8 +138,8 @@ def _cells() -> tuple[bool, str]:
     """Start one cell process, which loads a dataset."""
 
     from ..api import make_runner
-    from ..execution.forks import Zygote
-    from ..execution.supervisor import Supervisor
+    from ..execution.processes.forks import Zygote
+    from ..execution.processes.supervisor import Supervisor
 
     with tempfile.TemporaryDirectory() as folder:
         runner = make_runner("smoke", out=folder, models=["gaussian"])

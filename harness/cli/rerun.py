@@ -74,7 +74,7 @@ def _enter_environment(threads: int, arguments: list[str]) -> None:
         os.execve(sys.executable, [sys.executable, "-P", "-m", "trilemma", *arguments], {**os.environ, **wanted})
 
 
-def _post_mortem(error: Exception) -> None:
+def _post_mortem(error: BaseException) -> None:
     pdb.post_mortem(error.__traceback__)
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .supervisor import Supervisor
+from .processes.supervisor import Supervisor
 
 
 @contextlib.contextmanager

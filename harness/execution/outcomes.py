@@ -9,9 +9,9 @@ from typing import Any
 from ..planning.cell import Cell
 from ..planning.suite import Limits
 from ..store.store import Store
-from .jobs import LOSSES
+from .processes.jobs import LOSSES
+from .processes.supervisor import Ending
 from .progress import Todo
-from .supervisor import Ending
 
 
 def outcome_of(cell: Cell, ending: Ending, store: Store, limits: Limits) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Told(Events):
             self.emit(progress=fraction, message=message)
 
 
-def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[Exception], None] | None = None) -> Repetition:
+def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException], None] | None = None) -> Repetition:
     """Train and evaluate a stored cell again in this process, with its plugin files, threads and steps.
 
     The thread counts of numeric libraries must be those of `environment.cell_environment`. Nothing is written into the

@@ -12,24 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from ..planning.cell import Cell, data_id, plan
-from ..planning.resolve import Choice, Resolved
+from ..planning.choices import Choice, Resolved
 from ..planning.shards import Shard, select, shard_record
 from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.store import Store
-from .engines import Engine, Machine, Setting, local
 from .environment import available_cores, environment, run_record, visible_gpus
-from .estimates import Estimates
-from .executors import Executor, Work, run_local
-from .forks import Zygote
 from .interrupts import stop_on_signals
-from .jobs import run_job
 from .missing import missing
 from .outcomes import failure, name_of, outcome_of, record_failure
+from .processes.forks import Zygote
+from .processes.jobs import run_job
+from .processes.supervisor import Ending, Supervisor
 from .progress import Progress, Silent, Todo
-from .schedule import Schedule
-from .supervisor import Ending, Supervisor
+from .scheduling.engines import local
+from .scheduling.estimates import Estimates
+from .scheduling.executors import Executor, Work, run_local
+from .scheduling.schedule import Schedule
+from .scheduling.setting import Engine, Machine, Setting
 from .timing import TimingPhase, log_name
 
 

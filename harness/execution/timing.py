@@ -12,8 +12,8 @@ from ..planning.cell import Cell, PlannedEvaluation, cell_job
 from ..planning.suite import Limits, Timing
 from ..store.store import Store
 from .outcomes import ended_badly, failure
+from .processes.supervisor import Ending
 from .progress import Progress, Todo
-from .supervisor import Ending
 from .visits import merged
 
 SHARE = 0.1  # of the seconds of training, if the suite sets no limit

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import Problem, SuiteError
-from .resolve import Choice, MetricChoice, ModelChoice, Resolved
+from .choices import Choice, MetricChoice, ModelChoice, Resolved
 from .sources import timing_source
 
 TIMING = "timing"

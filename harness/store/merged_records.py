@@ -125,7 +125,7 @@ class Copier:
         """The record of a folder of the source; None, and a note of it, if anything of it is damaged."""
         folder = self.source.path / kind / id
         linked = folder.is_symlink() or any(file.is_symlink() for file in folder.iterdir())
-        record = None if linked else self.source.record(kind, id)
+        record = None if linked else self.source.examine(kind, id, full=True).whole
         if record is None:
             self.damaged.append((kind, id))
         return record

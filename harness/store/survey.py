@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .aside import ASIDE, children, evidence, foreign, is_file, is_folder, leftovers
-from .claim import FOLDERS, MARKER, is_ours, marker_problem
+from .claim import FOLDERS, MARKER, PARTS, is_ours, marker_problem
 from .files import DamagedError
 from .listing import COPY, LIST, read_list
 from .records import Examined, examine
@@ -180,7 +180,7 @@ def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: Iterable
 
 def _others(root: Path) -> Iterator[Finding]:
     """What the store did not write: reports, the user's own files, links."""
-    ours = {MARKER, LIST, COPY, LOCK, ASIDE, *FOLDERS}
+    ours = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, *FOLDERS}
     gone = {str(entry.relative_to(root)) for entry in (*leftovers(root), *evidence(root))}
     here = [entry for entry in children(root) if entry.name not in ours]
     for kind in KINDS:

@@ -152,7 +152,7 @@ class Regicide(Steady):
         import psutil
 
         for parent in psutil.Process().parents():
-            if any("trilemma.harness.execution.zygote" in word for word in parent.cmdline()):
+            if any("trilemma.harness.execution.processes.zygote" in word for word in parent.cmdline()):
                 parent.kill()
         time.sleep(10)
 

@@ -12,7 +12,7 @@ import psutil
 
 MARK = "TRILEMMA_SOAK"
 _JOB = re.compile(r"/tmp/job-([^/]+)/events\.jsonl")
-_ZYGOTE = "trilemma.harness.execution.zygote"
+_ZYGOTE = "trilemma.harness.execution.processes.zygote"
 
 
 def marked(mark: str) -> list[psutil.Process]:

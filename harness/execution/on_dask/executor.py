@@ -15,9 +15,9 @@ from typing import Any
 from distributed import KilledWorker
 
 from ...errors import TrilemmaError
-from ..engines import Setting
-from ..executors import Work
-from ..supervisor import Ending
+from ..processes.supervisor import Ending
+from ..scheduling.executors import Work
+from ..scheduling.setting import Setting
 from .cluster import DaskOptions, LocalNode, connect, find_scheduler, quiet
 from .hosts import Hosts, token_in, wait_for_hosts
 from .orders import Entry, choose, fetched, order_for

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..engines import Setting
-from ..executors import Work
-from ..supervisor import Ending
+from ..processes.supervisor import Ending
+from ..scheduling.executors import Work
+from ..scheduling.setting import Setting
 from .hosts import Host, Place
 from .parcel import await_records, deliver, pack
 

@@ -19,9 +19,9 @@ from distributed import Worker, get_worker
 
 from ...planning.suite import Limits
 from ..environment import environment
-from ..forks import Zygote
-from ..jobs import run_job
-from ..supervisor import Supervisor
+from ..processes.forks import Zygote
+from ..processes.jobs import run_job
+from ..processes.supervisor import Supervisor
 from .installation import installation
 from .parcel import pack, unpack
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import StoreError
 from ...planning.cell import Cell, data_id
-from ..estimates import Estimates
 from ..missing import missing
 from ..progress import Todo
+from ..scheduling.estimates import Estimates
 from ..timing import LEAST_SECONDS, SHARE
 from .cluster import ARRAY, ENDED, State
 from .packing import duration, limit_minutes, pack

@@ -13,9 +13,9 @@ from ...store.claim import PARTS
 from ..environment import visible_gpus
 from ..interrupts import stop_on_signals
 from ..outcomes import failure
+from ..processes.supervisor import Supervisor
 from ..progress import Todo
 from ..run import Runner
-from ..supervisor import Supervisor
 from .campaign import CHANCE_SECONDS, Campaign
 from .cluster import Cluster, State, jobs_folder
 from .packing import Bounds

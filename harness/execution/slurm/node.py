@@ -17,9 +17,9 @@ from ...planning.resolve import resolve
 from ...planning.suite import read_document
 from ...plugins import Registry
 from ...store.store import Store
+from ..processes.supervisor import Supervisor
 from ..progress import Silent, Todo
 from ..run import Runner
-from ..supervisor import Supervisor
 from .parts import Part
 
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 import trilemma
-from trilemma.harness.execution.forks import Zygote
-from trilemma.harness.execution.jobs import run_job
-from trilemma.harness.execution.supervisor import Ending, Supervisor
+from trilemma.harness.execution.processes.forks import Zygote
+from trilemma.harness.execution.processes.jobs import run_job
+from trilemma.harness.execution.processes.supervisor import Ending, Supervisor
 from trilemma.harness.planning.suite import Limits
 from trilemma.harness.store.store import Store
 

@@ -20,7 +20,7 @@ import pytest
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.execution import supervisor
+from trilemma.harness.execution.processes import supervisor
 from trilemma.harness.store.store import Store
 
 Suite = dict[str, Any]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trilemma.harness.execution.log_file import LOG_BYTES
-from trilemma.harness.execution.supervisor import Ending
+from trilemma.harness.execution.processes.log_file import LOG_BYTES
+from trilemma.harness.execution.processes.supervisor import Ending
 from trilemma.harness.store.store import Store
 
 Do = Callable[..., Ending]

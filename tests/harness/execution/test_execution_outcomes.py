@@ -12,7 +12,7 @@ import pytest
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.execution import supervisor
+from trilemma.harness.execution.processes import supervisor
 from trilemma.harness.execution.progress import Silent
 from trilemma.harness.store.store import Store
 

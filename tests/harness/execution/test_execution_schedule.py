@@ -15,13 +15,13 @@ import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.cli import main
 from trilemma.harness.cli.progress import duration
-from trilemma.harness.execution import schedule
-from trilemma.harness.execution.estimates import Estimates
-from trilemma.harness.execution.executors import Work
-from trilemma.harness.execution.memory import Admission, available_memory
+from trilemma.harness.execution.processes.supervisor import Ending
 from trilemma.harness.execution.progress import Silent, Todo
-from trilemma.harness.execution.schedule import Schedule
-from trilemma.harness.execution.supervisor import Ending
+from trilemma.harness.execution.scheduling import schedule
+from trilemma.harness.execution.scheduling.estimates import Estimates
+from trilemma.harness.execution.scheduling.executors import Work
+from trilemma.harness.execution.scheduling.memory import Admission, available_memory
+from trilemma.harness.execution.scheduling.schedule import Schedule
 from trilemma.harness.planning.cell import Cell
 
 GIB = 2**30

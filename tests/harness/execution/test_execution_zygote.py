@@ -16,7 +16,7 @@ from trilemma.harness.store.store import Store
 
 CODE = """
 import os, sys
-from trilemma.harness.execution.preload import essentials, for_job
+from trilemma.harness.execution.processes.preload import essentials, for_job
 essentials()
 for_job(sys.argv[1])
 threads, loaded = len(os.listdir("/proc/self/task")), set(sys.modules)

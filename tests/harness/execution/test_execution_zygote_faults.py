@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trilemma.harness.execution import forks, supervisor
-from trilemma.harness.execution.forks import Zygote, ZygoteProcess
-from trilemma.harness.execution.supervisor import Ending, Supervisor
+from trilemma.harness.execution.processes import forks, supervisor
+from trilemma.harness.execution.processes.forks import Zygote, ZygoteProcess
+from trilemma.harness.execution.processes.supervisor import Ending, Supervisor
 from trilemma.harness.planning.suite import Limits
 
 Do = Callable[..., Ending]
@@ -135,7 +135,7 @@ import sys, threading
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from conftest import do_job
-from trilemma.harness.execution.forks import Zygote
+from trilemma.harness.execution.processes.forks import Zygote
 do_job({code!r}, Path({out!r}), Zygote(1))
 """
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from trilemma import SuiteError
-from trilemma.harness.planning.resolve import Resolved, resolve
+from trilemma.harness.planning.choices import Resolved
+from trilemma.harness.planning.resolve import resolve
 from trilemma.harness.planning.suite import builtin_suites, read_document
 from trilemma.harness.plugins import Registry
 

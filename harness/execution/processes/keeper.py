@@ -22,9 +22,9 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from .family import adopt_orphans, die_with, kill_descendants
 from .log_file import LogFile
 from .preload import for_job
-from .processes import adopt_orphans, die_with, kill_descendants
 
 TERM, KILL = b"T", b"K"
 JOB, IDLE, READY = b"J", b"I", b"R"
@@ -193,7 +193,7 @@ def _work(request: dict[str, Any], output: int) -> NoReturn:
         os.environ.update(request["env"])
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # when the machine runs out of memory, end the cell and not the supervisor
-        from .worker import work
+        from ..worker import work
 
         code = work(request["job"])
     except BaseException:

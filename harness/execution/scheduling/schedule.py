@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
+from ..processes.supervisor import Ending
+from ..progress import Progress, Todo
 from .estimates import Estimates
 from .executors import Executor
 from .memory import Admission, available_memory
-from .progress import Progress, Todo
-from .supervisor import Ending
 
 WAIT_SECONDS = 0.2  # a short wait keeps the main thread responsive to signals
 REPORT_SECONDS = 1.0  # between two reports of the time that is left

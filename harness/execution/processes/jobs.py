@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..planning.suite import Limits
-from ..store.files import write_json
+from ...planning.suite import Limits
+from ...store.files import write_json
 from .forks import Zygote
 from .supervisor import Ending, Supervisor
 

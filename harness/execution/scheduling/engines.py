@@ -1,53 +1,14 @@
-"""The executors by name, and what they need to know of a run."""
+"""The executors by name."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from ..errors import TrilemmaError, did_you_mean
-from ..planning.suite import Limits
-from ..store.store import Store
-from .executors import Executor, LocalExecutor, Supervise
-from .supervisor import Supervisor
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How cells use a machine: their threads, their kind of device (`cpu`, `cuda`), and the GPUs that are here.
-
-    `jobs` is how many cells this machine runs at a time, and `given_jobs` the number that the user gave, if any.
-    """
-
-    threads: int
-    device: str
-    jobs: int
-    given_jobs: int | None
-    gpus: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What an executor needs to know of a run."""
-
-    store: Store
-    limits: Limits
-    machine: Machine
-    plugin_files: tuple[str, ...]
-    env: dict[str, str]
-    supervisor: Supervisor
-    """Its events `stop` and `kill` are set when the user stops the run."""
-    supervise: Supervise
-    """Supervises a cell on this machine."""
-    stopped: Callable[[], bool]
-    """Whether no more cells are to be started."""
-    message: Callable[[str], None]
-
-
-Engine = Callable[[Setting], Executor]
-"""Makes the executor of a run. Raises TrilemmaError if it cannot be used."""
+from ...errors import TrilemmaError, did_you_mean
+from .executors import Executor, LocalExecutor
+from .setting import Engine, Setting
 
 
 def local(setting: Setting) -> Executor:
@@ -57,8 +18,8 @@ def local(setting: Setting) -> Executor:
 
 def _dask(**options: Any) -> Engine:
     _need("distributed", "dask")
-    from .on_dask.cluster import DaskOptions
-    from .on_dask.executor import DaskExecutor
+    from ..on_dask.cluster import DaskOptions
+    from ..on_dask.executor import DaskExecutor
 
     return lambda setting: DaskExecutor(setting, DaskOptions(**options))
 

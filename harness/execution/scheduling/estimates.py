@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from ..planning.cell import Cell
-from ..store.store import Store
-from .progress import Todo
+from ...planning.cell import Cell
+from ...store.store import Store
+from ..progress import Todo
 
 SECONDS_OF_STEPS = 10.0  # of a cell with a budget in steps, before one has ended
 SECONDS_OF_EVALUATION = 1.0

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from .environment import cell_environment
+from ..environment import cell_environment
 from .keeper import JOB, READY
 
 LOAD_SECONDS = 180.0  # for a zygote to load the libraries
@@ -170,7 +170,7 @@ class ZygoteProcess:
         arguments = [str(self._theirs.fileno()), str(os.getpid())]
         with self._theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trilemma.harness.execution.zygote", *arguments],
+                [sys.executable, "-P", "-m", "trilemma.harness.execution.processes.zygote", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=env,

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ..planning.cell import Cell
-from .supervisor import Ending
+from ...planning.cell import Cell
+from ..processes.supervisor import Ending
 
 T = TypeVar("T")
 

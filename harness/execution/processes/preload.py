@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..plugins import Registry
-from ..source import module
-from .environment import cpu_name, git_commit, versions
+from ...plugins import Registry
+from ...source import module
+from ..environment import cpu_name, git_commit, versions
 
 ROOMS = ("trilemma.plugins.", "trilemma.datasets.")
 LIBRARIES = {"ot", "pandas", "scipy", "sklearn"}
@@ -33,8 +33,8 @@ def essentials() -> None:
         import torch
         import torch.utils.flop_counter
 
-        from ..analysis import statistics
-        from . import worker
+        from ...analysis import statistics
+        from .. import worker
 
         versions(), cpu_name(), git_commit()  # they are cached
         torch.broadcast_shapes((1,), (1,))  # type: ignore[no-untyped-call]  # loads sympy, which distributions need

@@ -17,10 +17,10 @@ from typing import Any
 
 import psutil
 
-from ..planning.suite import Limits
+from ...planning.suite import Limits
+from .family import descendants, kill_all, resident_bytes
 from .forks import NUDGE_SECONDS, Zygote
 from .keeper import KILL, TERM
-from .processes import descendants, kill_all, resident_bytes
 
 GRACE_SECONDS = 5.0  # between TERM and KILL, and between KILL by the keeper and KILL of the keeper
 POLL_SECONDS = 0.1

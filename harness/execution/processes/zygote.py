@@ -22,9 +22,9 @@ import traceback
 
 import psutil
 
+from .family import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
 from .keeper import IDLE, JOB, READY, keep
 from .preload import essentials
-from .processes import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
 
 FEW_JOBS = 4  # of fewer, the forks are not worth making cheaper
 _HUNT_SECONDS = 0.05  # between two looks for orphans

@@ -1,0 +1,1 @@
+"""The processes of cells: who forks, watches and ends them."""

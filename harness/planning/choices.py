@@ -1,0 +1,76 @@
+"""What a suite chooses: plugin classes with their options, all of them valid."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from ..identity import Provenance
+from .suite import Suite
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One plugin class with its options: a dataset, metric or sampler setting. `label` shows the options that were set.
+
+    `source` is the hash of the code that it reaches (see `sources`): in training for a model, in an evaluation for a
+    sampler setting. `stamp` is the stamp of a dataset, which changes with its files.
+    """
+
+    name: str
+    label: str
+    config: Options
+    provenance: Provenance | None = None
+    source: str = ""
+    stamp: str = ""
+
+    @cached_property
+    def plain(self) -> Options:
+        """The choice as a JSON-able record. All cells of a choice share it, so nobody may change it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MetricChoice(Choice):
+    """A metric with its options and its stage."""
+
+    stage: str = "sampling"
+
+
+@dataclass(frozen=True)
+class ModelChoice(Choice):
+    """A model with its options, training recipe, likelihood options and sampler settings."""
+
+    likelihood_source: str = ""
+    needs_truth: bool = False
+    recipe: Options | None = None
+    likelihood_options: Options | None = None
+    samplers: tuple[Choice, ...] = ()
+    control: bool = False
+    family: str = ""
+    pictured: bool = True
+    likelihood: str = "none"
+    datasets: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite in which every name and option is valid."""
+
+    suite: Suite
+    models: tuple[ModelChoice, ...]
+    datasets: tuple[Choice, ...]
+    metrics: tuple[MetricChoice, ...]
+
+    @property
+    def pairs(self) -> list[tuple[Choice, ModelChoice]]:
+        """Every dataset with every model that is trained on it."""
+        return [
+            (dataset, model)
+            for dataset in self.datasets
+            for model in self.models
+            if model.datasets is None or dataset.name in model.datasets
+        ]
