@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ..planning.cell import Cell
@@ -15,20 +17,38 @@ def missing(store: Store, cells: Iterable[Cell], *, rerun: bool = False) -> list
 
     With `rerun`, everything is.
     """
-    return [todo for cell in cells if (todo := _missing(store, cell, rerun)) is not None]
+    stored = _Stored(store)
+    return [todo for cell in cells if (todo := _missing(stored, cell, rerun)) is not None]
 
 
-def _missing(store: Store, cell: Cell, rerun: bool) -> Todo | None:
+class _Stored:
+    """The records of a store. The names of its folders are listed once, so that absent records cost nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names = {kind: set(_names(store.path / kind)) for kind in ("cells", "evaluations")}
+
+    def record(self, kind: str, id: str) -> dict[str, Any] | None:
+        return self._store.record(kind, id) if id in self._names[kind] else None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _missing(store: _Stored, cell: Cell, rerun: bool) -> Todo | None:
+    everything = tuple(planned.id for planned in cell.evaluated), tuple(planned.id for planned in cell.timed)
     record = store.record("cells", cell.id)
-    evaluations = {planned.id: store.record("evaluations", planned.id) for planned in cell.evaluated}
-    timings = {planned.id: store.record("evaluations", planned.id) for planned in cell.timed}
-    everything = tuple(evaluations), tuple(timings)
     if record is None:
         return Todo(cell, True, *everything, "new")
     if rerun:
         return Todo(cell, True, *everything, "asked to repeat", record.get("trace"))
     if record["outcome"] not in ("ok", "unsupported"):
         return Todo(cell, True, *everything, f"ended as {record['outcome']} last time")
+    evaluations, timings = ({id: store.record("evaluations", id) for id in ids} for ids in everything)
     lacks = tuple(id for id, stored in evaluations.items() if stored is None or stored["outcome"] != "ok")
     untimed = tuple(
         id

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ..planning.suite import Limits
+from .memory import resident_bytes
 
 GRACE_SECONDS = 5.0  # between TERM and KILL
 POLL_SECONDS = 0.1
@@ -188,7 +187,7 @@ class Supervisor:
                 cause = "interrupted"
             elif now - started > limits.seconds:
                 cause = "timeout"
-            elif _resident_bytes(pid) > limits.memory_gib * 2**30:
+            elif resident_bytes(pid) > limits.memory_gib * 2**30:
                 cause = "out-of-memory"
             if cause:
                 term_at = now
@@ -237,16 +236,3 @@ class _EventReader:
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-
-
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants."""
-    try:
-        process = psutil.Process(pid)
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                total += child.memory_info().rss
-        return int(total)
-    except psutil.Error:
-        return 0

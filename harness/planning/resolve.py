@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -33,6 +34,11 @@ class Choice:
     provenance: Provenance | None = None
     source: str = ""
     stamp: str = ""
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The choice as a JSON-able record. All cells with this choice share it, so it must not be changed."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
