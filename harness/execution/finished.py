@@ -23,7 +23,7 @@ from ..store.store import Store
 from .witness import Witness, file_stamp, unchanged
 
 KEPT = 50  # runs that are remembered
-_VOLATILE = {"COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM", "WINDOWID", "_"}
+_VOLATILE = {"COLUMNS", "PYTEST_CURRENT_TEST", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM", "WINDOWID", "_"}
 _SESSION = ("SSH_", "TMUX", "XDG_SESSION", "XDG_RUNTIME", "DBUS_", "GPG_", "LS_COLORS", "PS1")
 
 

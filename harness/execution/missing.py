@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from ..planning.cell import Cell
 from ..store.records import Examined
@@ -23,8 +25,9 @@ def missing(
     `message` is told of it; if this process holds the store for a run, it is set aside too.
     """
     found = []
+    stored = _Stored(store)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
-        for todo, damaged in pool.map(lambda cell: _missing(store, cell, rerun), list(cells)):
+        for todo, damaged in pool.map(lambda cell: _missing(stored, cell, rerun), list(cells)):
             for kind, id, examined in damaged:
                 message(_set_aside(store, kind, id, examined))
             if todo is not None:
@@ -32,13 +35,33 @@ def missing(
     return found
 
 
+class _Stored:
+    """The folders of a store, checked in full. Their names are listed once, so that absent ones cost nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._names = {kind: set(_names(store.path / kind)) for kind in ("cells", "evaluations")}
+
+    def examine(self, kind: str, id: str) -> Examined:
+        if id not in self._names[kind]:
+            return Examined(None, "")
+        return self._store.examine(kind, id, full=True)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
 _Damaged = list[tuple[str, str, Examined]]
 
 
-def _missing(store: Store, cell: Cell, rerun: bool) -> tuple[Todo | None, _Damaged]:
+def _missing(store: _Stored, cell: Cell, rerun: bool) -> tuple[Todo | None, _Damaged]:
     """What is missing of one cell, and what of it is damaged."""
-    trained = store.examine("cells", cell.id, full=True)
-    evaluated = {planned.id: store.examine("evaluations", planned.id, full=True) for planned in cell.evaluations}
+    trained = store.examine("cells", cell.id)
+    evaluated = {planned.id: store.examine("evaluations", planned.id) for planned in cell.evaluations}
     damaged = [("cells", cell.id, trained)] if trained.problem else []
     damaged += [("evaluations", id, examined) for id, examined in evaluated.items() if examined.problem]
     if trained.record is None and "seconds" in cell.budget:

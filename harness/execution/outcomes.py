@@ -77,7 +77,7 @@ def record_failure(
     """
     cell, events = todo.cell, list(committed)
     if todo.train and not any(event.get("committed") == "cell" for event in events):
-        store.commit("cells", cell.id, {**outcome, "cell": cell.describe(), "environment": environment})
+        store.commit("cells", cell.id, {**outcome, "cell": cell.record(), "environment": environment})
         return
     finished = {event["id"] for event in events if event.get("committed") == "evaluation"}
     for planned in cell.evaluated:

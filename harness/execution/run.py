@@ -136,9 +136,7 @@ class Runner:
             with contextlib.closing(self._executor(supervisor, todo)) as executor:
                 self._write_run(cells)
                 self.progress.started(todo, len(cells))
-                chosen = {item.cell.id for item in todo}
-                described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
-                self._observe("run_started", path=self.store.path, cells=described)
+                self._announce(cells, todo)
                 self._run_cells(executor, supervisor, cells, todo)
             self._time(supervisor, cells, todo)
             return todo
@@ -281,7 +279,13 @@ class Runner:
         about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
         suite = self.resolved.suite.model_dump(mode="json")
         run = run_record(suite, self.threads, self.device, **about)
-        self.store.write_run(run, [{**cell.describe(), "data_id": data_id(cell.dataset)} for cell in cells])
+        self.store.write_run(run, [cell.record() for cell in cells])
+
+    def _announce(self, cells: list[Cell], todo: list[Todo]) -> None:
+        if self.registry.observed_by_others("run_started"):
+            chosen = {item.cell.id for item in todo}
+            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
+            self._observe("run_started", path=self.store.path, cells=described)  # copies, which take much memory
 
     def _observe(self, hook: str, **arguments: Any) -> None:
         for seen in self.registry.observe(hook, **arguments):

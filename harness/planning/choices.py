@@ -28,8 +28,8 @@ class Choice:
     stamp: str = ""
 
     @cached_property
-    def plain(self) -> Options:
-        """The choice as a JSON-able record. All cells of a choice share it, so nobody may change it."""
+    def record(self) -> Options:
+        """The choice as a JSON-able record. All cells with this choice share it, so it must not be changed."""
         return asdict(self)
 
 

@@ -115,3 +115,70 @@ def test_an_observer_that_raises_is_reported_and_the_others_are_called(install: 
     assert "ValueError: no" in broken.error
     assert well.error == ""
     assert sys.modules["two_plugin"].seen == [{"id": "c"}]
+
+
+REFERENCES = """
+import trilemma
+
+@trilemma.hookimpl
+def trilemma_models():
+    return {references}
+"""
+
+
+def test_a_class_that_is_registered_by_reference_is_imported_when_it_is_used(install: Any, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"lazy_{name}.py").write_text(GAUSS.format(name=f"lazy-{name}"))
+    references = {"lazy-one": "lazy_one:Gauss", "lazy-two": "lazy_two:Gauss"}
+    install("lazy_plugin", REFERENCES.format(references=references))
+    registry = Registry()
+    assert set(references) <= set(registry.names("models"))
+    assert registry.provenance("models", "lazy-one").distribution == "dist-lazy_plugin"
+    assert registry.get("models", "lazy-one").name == "lazy-one"
+    assert "lazy_one" in sys.modules
+    assert "lazy_two" not in sys.modules
+    assert set(references) <= set(registry.classes("models"))
+
+
+def test_a_reference_may_be_relative_to_the_package_of_the_plugin(install: Any, tmp_path: Path) -> None:
+    (tmp_path / "lazy_package").mkdir()
+    (tmp_path / "lazy_package" / "gauss.py").write_text(GAUSS.format(name="inner"))
+    install("lazy_package/__init__", REFERENCES.format(references={"inner": ".gauss:Gauss"}))
+    entry = metadata.entry_points(group="trilemma")[-1]
+    vars(entry).update(name="lazy_package", value="lazy_package")
+    assert Registry().get("models", "inner").__module__ == "lazy_package.gauss"
+
+
+@pytest.mark.parametrize(
+    ("reference", "source", "message"),
+    [
+        ("lazy_absent:Gauss", "", "ModuleNotFoundError"),
+        ("lazy_broken:Gauss", "raise RuntimeError('boom')", "RuntimeError: boom"),
+        ("lazy_empty:Gauss", "", "AttributeError"),
+        ("lazy_other:Gauss", GAUSS.format(name="other"), "the class is named 'other'"),
+        ("lazy_wrong:Gauss", GAUSS.format(name="wrong").replace("def sample", "def samples"), "does not define sample"),
+    ],
+)
+def test_a_broken_reference_breaks_one_class_only(
+    reference: str, source: str, message: str, install: Any, tmp_path: Path
+) -> None:
+    if reference.startswith("lazy_absent"):
+        assert not (tmp_path / "lazy_absent.py").exists()
+    else:
+        (tmp_path / f"{reference.partition(':')[0]}.py").write_text(source)
+    (tmp_path / "lazy_well.py").write_text(GAUSS.format(name="well"))
+    references = {"wrong": reference, "well": "lazy_well:Gauss"}
+    install("lazy_plugin", REFERENCES.format(references=references))
+    registry = Registry()
+    with pytest.raises(trilemma.PluginError, match=rf"plugin 'lazy_plugin' of dist-lazy_plugin .*{message}"):
+        registry.get("models", "wrong")
+    assert "well" in registry.classes("models")
+    assert "wrong" not in registry.classes("models")
+    assert list(errors(registry)) == ["lazy_plugin"]
+    assert any(message in warning for warning in registry.warnings())
+
+
+@pytest.mark.parametrize("reference", ["gauss", "gauss:", ":Gauss", "a b:Gauss", 3])
+def test_a_reference_that_is_none_is_an_error_of_the_plugin(reference: object, install: Any) -> None:
+    install("lazy_plugin", REFERENCES.format(references={"x": reference}))
+    assert "is not a name with a reference" in errors(Registry())["lazy_plugin"]

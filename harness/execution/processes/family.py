@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import psutil
 
@@ -37,8 +38,25 @@ def _prctl(option: int, value: int) -> None:
 def descendants(pid: int) -> list[psutil.Process]:
     """The processes below a process. None if it has ended."""
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).children(recursive=True)
+        if not os.path.exists(f"/proc/{pid}/task/{pid}/children"):
+            return psutil.Process(pid).children(recursive=True)  # looks at all processes of the machine
+        found, waiting = [], _children(pid)
+        while waiting:
+            child = waiting.pop()
+            waiting += _children(child)
+            with contextlib.suppress(psutil.Error):
+                found.append(psutil.Process(child))
+        return found
     return []
+
+
+def _children(pid: int) -> list[int]:
+    """The children of a process, from the list that the kernel has for each of its threads."""
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
 
 
 def kill_all(processes: list[psutil.Process]) -> None:

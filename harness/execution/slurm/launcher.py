@@ -63,9 +63,7 @@ class SlurmRunner(Runner):
                 return todo
             self._write_run(cells)
             self.progress.started(todo, len(cells))
-            chosen = {item.cell.id for item in todo}
-            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
-            self._observe("run_started", path=self.store.path, cells=described)
+            self._announce(cells, todo)
             for item in todo:
                 if item.cell.data_error and item.in_cell:
                     outcome = failure("error", "dataset", 0.0, item.cell.data_error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ from click.testing import Result
 
 from trilemma.harness.planning.suite import builtin_suites
 from trilemma.harness.plugins import Registry
+from trilemma.plugins import builtin
 
 Command = Callable[..., Result]
 
@@ -59,3 +62,21 @@ def test_doctor_finds_this_machine_fit(command: Command) -> None:
     checks = json.loads(command("doctor", "--json").stdout)
     assert {row["check"] for row in checks} >= {"python", "disk", "plugins", "cell processes"}
     assert [row for row in checks if not row["ok"]] == []
+
+
+LOADED = """
+import sys
+from trilemma.harness.cli import main
+main(sys.argv[1:], standalone_mode=False)
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+def test_a_command_about_one_model_imports_no_module_of_another(command: str) -> None:
+    run = subprocess.run([sys.executable, "-c", LOADED, command, "realnvp"], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "trilemma.plugins.flows.realnvp" in loaded
+    places = [f"trilemma.plugins{reference}" for name, reference in builtin.MODELS.items() if name != "realnvp"]
+    places += [f"trilemma.plugins{reference}" for reference in builtin.METRICS.values()]
+    assert not {place.partition(":")[0] for place in places} & loaded

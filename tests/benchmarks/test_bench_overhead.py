@@ -1,0 +1,78 @@
+"""What trilemma costs besides the cells: start, planning, cells, and a run with nothing to do. On an idle machine."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PLUGIN = """
+import time, torch, trilemma
+
+class Burn(trilemma.Model):
+    "Burns one second of its processor."
+    name = "burn"
+    likelihood = "exact"
+    def fit(self, train, ctx):
+        start = time.process_time()
+        while time.process_time() - start < 1: pass
+        self.p = torch.distributions.MultivariateNormal(train.x.mean(0), train.x.T.cov())
+    def sample(self, n, ctx): return self.p.sample((n,))
+    def log_prob(self, x, ctx): return self.p.log_prob(x)
+
+@trilemma.hookimpl
+def trilemma_models(): return [Burn]
+"""
+SUITE = """
+name = "burn"
+seeds = {seeds}
+budget = {{ steps = 5 }}
+datasets = [{{ name = "ring8", config = {{ n_train = 200, n_valid = 50, n_test = 100 }} }}]
+models = [{{ name = "burn" }}]
+metrics = {{ nll = {{ n = 50 }} }}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "burn.py").write_text(PLUGIN)
+    (tmp_path / "burn.toml").write_text(SUITE.format(seeds=200))
+    (tmp_path / "many.toml").write_text(SUITE.format(seeds=10_000))
+    return tmp_path
+
+
+def seconds(home: Path, *arguments: str) -> float:
+    """Wall seconds of a command."""
+    env = {**os.environ, "MPLBACKEND": "Agg", "XDG_CACHE_HOME": str(home / "cache")}
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "trilemma", *arguments], cwd=home, env=env, check=True, capture_output=True)
+    return time.monotonic() - start
+
+
+def test_two_hundred_cells_of_one_second_and_then_nothing(home: Path) -> None:
+    run = ("run", "burn.toml", "--plugin", "burn.py", "--out", "out", "-j", "2")
+    whole = seconds(home, *run)
+    nothing = min(seconds(home, *run) for _ in range(3))
+    print(f"\n200 cells of 1 s, two at a time: {whole:.1f} s (ideal 100 s); nothing left to do: {nothing:.2f} s")
+    assert whole < 1.05 * 100 + 4
+    assert nothing < 2
+
+
+def test_the_plan_of_ten_thousand_cells(home: Path) -> None:
+    plan = seconds(home, "run", "many.toml", "--plugin", "burn.py", "--out", "out", "--dry-run")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"\ndry run of 10,000 cells: {plan:.1f} s, at most {peak:.0f} MiB in one process")
+    assert plan < 5
+    assert peak < 300
+
+
+@pytest.mark.parametrize("command", [["--help"], ["list", "models"], ["info", "realnvp"], ["check", "realnvp"]])
+def test_commands_about_plugins(command: list[str], home: Path) -> None:
+    print(f"\ntrilemma {' '.join(command)}: {min(seconds(home, *command) for _ in range(3)):.2f} s")
