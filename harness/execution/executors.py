@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from ..planning.cell import Cell
-from .supervisor import Ending
+from ..planning.suite import Limits
+from ..store.store import Store
+from .supervisor import Ending, Supervisor
 
 T = TypeVar("T")
 
@@ -82,6 +84,47 @@ class LocalExecutor:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How cells use a machine: their threads, their kind of device (`cpu`, `cuda`), and the GPUs that are here.
+
+    `jobs` is how many cells this machine runs at a time, and `given_jobs` the number that the user gave, if any.
+    """
+
+    threads: int
+    device: str
+    jobs: int
+    given_jobs: int | None
+    gpus: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an executor needs to know of a run."""
+
+    store: Store
+    limits: Limits
+    machine: Machine
+    plugin_files: tuple[str, ...]
+    env: dict[str, str]
+    supervisor: Supervisor
+    """Its events `stop` and `kill` are set when the user stops the run."""
+    supervise: Supervise
+    """Supervises a cell on this machine."""
+    stopped: Callable[[], bool]
+    """Whether no more cells are to be started."""
+    message: Callable[[str], None]
+
+
+Engine = Callable[[Setting], Executor]
+"""Makes the executor of a run. Raises TrilemmaError if it cannot be used."""
+
+
+def local(setting: Setting) -> Executor:
+    """The executor on this machine."""
+    return LocalExecutor(setting.supervise, setting.machine.jobs, setting.machine.gpus)
 
 
 def run_local(tasks: Iterable[Callable[[], T]], jobs: int) -> list[T]:

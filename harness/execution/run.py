@@ -18,10 +18,9 @@ from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.store import Store
-from .engines import Engine, Machine, Setting, local
 from .environment import available_cores, environment, visible_gpus
 from .estimates import Estimates
-from .executors import Executor, Work, run_local
+from .executors import Engine, Executor, Machine, Setting, Work, local, run_local
 from .interrupts import stop_on_signals
 from .jobs import run_job
 from .missing import missing

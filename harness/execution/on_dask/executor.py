@@ -15,8 +15,7 @@ from typing import Any
 from distributed import KilledWorker
 
 from ...errors import TrilemmaError
-from ..engines import Setting
-from ..executors import Work
+from ..executors import Setting, Work
 from ..supervisor import Ending
 from .cluster import DaskOptions, LocalNode, connect, find_scheduler, quiet
 from .hosts import Hosts, token_in, wait_for_hosts

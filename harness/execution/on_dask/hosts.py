@@ -14,7 +14,7 @@ from typing import Any
 from distributed import Client, Future
 
 from ...errors import TrilemmaError
-from ..engines import Setting
+from ..executors import Setting
 from .installation import differences, installation
 from .task import check_in
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..engines import Setting
-from ..executors import Work
+from ..executors import Setting, Work
 from ..supervisor import Ending
 from .hosts import Host, Place
 from .parcel import await_records, deliver, pack
