@@ -38,7 +38,7 @@ def main() -> None:
             processes=True,
             memory_limit=0,  # the supervisor of each cell watches its memory
             host="127.0.0.1",
-            dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+            dashboard_address="127.0.0.1:0",
             local_directory=folder,
         ) as cluster,
     ):

@@ -28,7 +28,7 @@ Run = Callable[..., pd.DataFrame]
 def cluster() -> Iterator[Any]:
     """A cluster of the user: two workers, each with one thread."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address="127.0.0.1:0"
     ) as started:
         yield started
 

@@ -41,7 +41,7 @@ PLUGINS = Path(__file__).with_name("dask_plugins.py")
 def address() -> Iterator[str]:
     """The address of a cluster with one worker of two threads."""
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=True, memory_limit=0, dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=True, memory_limit=0, dashboard_address="127.0.0.1:0"
     ) as started:
         yield started.scheduler_address
 
@@ -176,7 +176,7 @@ def test_a_wrong_scheduler_file_is_refused(tmp_path: Path, command: Command, tin
 
 
 def test_a_cluster_without_workers_is_given_up(tmp_path: Path, command: Command, tiny_file: Path) -> None:
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty:
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as empty:
         file = tmp_path / "scheduler.json"
         file.write_text(json.dumps({"address": empty.scheduler_address}))
         said = refused(command, tiny_file, tmp_path / "out", "--scheduler-file", file, "--worker-wait", 1)

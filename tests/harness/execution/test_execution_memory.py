@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from trilemma.harness.execution.processes.family import resident_bytes
+from trilemma.harness.execution.processes.family import descendants, resident_bytes
 
 FAMILY = """
 import subprocess, sys, threading
