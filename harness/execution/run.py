@@ -232,7 +232,7 @@ class Runner:
 
     def _supervisor(self) -> Supervisor:
         zygote = Zygote.shared(self.threads)
-        zygote.warm_up()
+        zygote.warm_up(self.resolved.needs)
         return Supervisor(zygote)
 
     def _supervise(

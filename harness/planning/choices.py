@@ -66,6 +66,13 @@ class Resolved:
     metrics: tuple[MetricChoice, ...]
 
     @property
+    def needs(self) -> tuple[tuple[str, str], ...]:
+        """The classes that are chosen, by kind and name, and `recipe` if a model is trained with one."""
+        kinds = {"datasets": self.datasets, "models": self.models, "metrics": self.metrics}
+        found = {(kind, choice.name): None for kind, choices in kinds.items() for choice in choices}
+        return (*found, *((("recipe", ""),) if any(model.recipe for model in self.models) else ()))
+
+    @property
     def pairs(self) -> list[tuple[Choice, ModelChoice]]:
         """Every dataset with every model that is trained on it."""
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..environment import cell_environment
 from .keeper import JOB, READY
@@ -21,6 +22,8 @@ LOAD_SECONDS = 180.0  # for a zygote to load the libraries
 CLOSE_SECONDS = 5.0  # for a zygote to end by itself
 NUDGE_SECONDS = 2.0  # between two CONT to a process that may have been stopped
 _LOOK_SECONDS = 0.1
+
+Need = tuple[str, str]
 
 
 class Zygote:
@@ -34,16 +37,19 @@ class Zygote:
         atexit.register(zygote.close)
         return zygote
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, needs: Iterable[Need] = ()) -> None:
         self.threads = threads
+        self.needs = tuple(needs)
+        """The built-in classes that its jobs will need, by kind and name, which the next process loads at once."""
         self._lock = threading.Lock()
         self._process: ZygoteProcess | None = None
 
-    def warm_up(self) -> ZygoteProcess:
-        """Start the zygote now if it does not live, so that it loads the libraries."""
+    def warm_up(self, needs: Iterable[Need] | None = None) -> ZygoteProcess:
+        """Start the zygote now if it does not live, so that it loads the libraries, and what else its jobs need."""
         with self._lock:
+            self.needs = self.needs if needs is None else tuple(needs)
             if self._process is None or not self._process.alive:
-                self._process = ZygoteProcess(self.threads)
+                self._process = ZygoteProcess(self.threads, self.needs)
             return self._process
 
     def ready(self, stop: threading.Event) -> ZygoteProcess | None:
@@ -68,12 +74,12 @@ class Zygote:
 class ZygoteProcess:
     """One process of the zygote. Its state is its own: what waits for it has nothing to do with the next one."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, needs: Sequence[Need] = ()) -> None:
         self.ready = threading.Event()
         """Whether it has loaded the libraries."""
         self.ended = threading.Event()
         self._owner = os.getpid()
-        self._threads = threads
+        self._threads, self._needs = threads, needs
         self._lock = threading.Lock()
         self._jobs = 0
         self._crowd: int | None = None
@@ -177,6 +183,8 @@ class ZygoteProcess:
                 pass_fds=[self._theirs.fileno()],
                 start_new_session=True,  # Ctrl-C reaches only the parent, which decides what happens to cells
             )
+        with contextlib.suppress(OSError):  # it has ended, or it does not read
+            self._socket.sendall(json.dumps(self._needs).encode() + b"\n")
 
     def _listen(self) -> bool:
         """Wait up to a second for a message. False if the process has ended."""

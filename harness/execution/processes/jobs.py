@@ -63,7 +63,7 @@ def run_job(
                 if supervisor.stop.wait(min(0.05 * 2**losses, 5)):  # what was wrong may pass
                     return replace(ending, cause="interrupted")
                 if ending.cause == "zygote" and zygote is supervisor.zygote:
-                    zygote = own.enter_context(contextlib.closing(Zygote(zygote.threads)))
+                    zygote = own.enter_context(contextlib.closing(Zygote(zygote.threads, zygote.needs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if ending.cause in LOST:

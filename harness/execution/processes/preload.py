@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -46,8 +46,13 @@ def essentials() -> None:
 def for_job(file: str) -> None:
     """Load what the built-in classes of a job need. Errors are ignored, because the job raises them again."""
     with suppress(Exception):
-        job = json.loads(Path(file).read_text(encoding="utf-8"))
-        new = [need for need in _needs(job) if need not in _loaded]
+        load(_needs(json.loads(Path(file).read_text(encoding="utf-8"))))
+
+
+def load(needs: Iterable[Iterable[str]]) -> None:
+    """Load what built-in classes, given by kind and name, need. A need of the kind `recipe` is that for optimizers."""
+    with suppress(Exception):
+        new = [(kind, name) for kind, name in needs if (kind, name) not in _loaded]
         _loaded.update(new)
         for kind, name in new:
             if kind == "recipe":

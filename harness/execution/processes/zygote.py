@@ -1,9 +1,10 @@
 """The zygote, the process that loads numeric libraries once, so that a cell starts in 0.02 s.
 
-The supervisor sends one byte for each job, with the channel of the job (see `keeper`) as a descriptor. The zygote hands
-the channel to an idle keeper, or to a new one that it forks. It takes no part in the job, so a cell goes on while the
-zygote is stopped. Its only answer is the byte READY, when the libraries are loaded. All of this goes through a private
-socket, so what libraries or a `sitecustomize` print does not matter. When the socket closes, everything ends.
+The supervisor first sends a line with the built-in classes that its jobs will need, then one byte for each job, with the
+channel of the job (see `keeper`) as a descriptor. The zygote hands the channel to an idle keeper, or to a new one that
+it forks. It takes no part in the job, so a cell goes on while the zygote is stopped. Its only answer is the byte READY,
+when the libraries are loaded. All of this goes through a private socket, so what libraries or a `sitecustomize` print
+does not matter. When the socket closes, everything ends.
 
 The zygote trains nothing itself, so it has no threads and no accelerator context when it forks. It is not a
 `multiprocessing` forkserver, because a forkserver imports the main module of the user again, which fails for notebooks
@@ -13,6 +14,7 @@ and for scripts without a guard.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import signal
@@ -24,7 +26,7 @@ import psutil
 
 from .family import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
 from .keeper import IDLE, JOB, READY, keep
-from .preload import essentials
+from .preload import essentials, load
 
 FEW_JOBS = 4  # of fewer, the forks are not worth making cheaper
 _HUNT_SECONDS = 0.05  # between two looks for orphans
@@ -38,8 +40,20 @@ def main() -> None:
     adopt_orphans()
     control = socket.socket(fileno=int(sys.argv[1]))
     essentials()
+    load(json.loads(_line(control) or "[]"))
     control.send(READY)
     Server(control).serve()
+
+
+def _line(control: socket.socket) -> bytes:
+    """The line that comes first: what the jobs will need. It is read byte by byte, because jobs follow it."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = control.recv(1)
+        if not byte:
+            return b""
+        line += byte
+    return line
 
 
 class Server:
