@@ -1,6 +1,6 @@
 """The zygote, the process that loads numeric libraries once, so that a cell starts in 0.02 s.
 
-The supervisor first sends a line with the built-in classes that its jobs will need, then one byte for each job, with the
+The supervisor first sends a line with the built-in classes that its jobs will need, then a byte for each job, with the
 channel of the job (see `keeper`) as a descriptor. The zygote hands the channel to an idle keeper, or to a new one that
 it forks. It takes no part in the job, so a cell goes on while the zygote is stopped. Its only answer is the byte READY,
 when the libraries are loaded. All of this goes through a private socket, so what libraries or a `sitecustomize` print
