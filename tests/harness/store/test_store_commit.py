@@ -191,9 +191,12 @@ def test_files_of_somebody_else_in_a_replaced_folder_are_kept(tmp_path: Path) ->
 def test_a_lock_that_a_killed_run_left_is_harmless(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / ".lock").write_text("4711")
-    with Store(tmp_path).writing():
-        with pytest.raises(trilemma.StoreError, match="another run is using"), Store(tmp_path).writing():
-            pass
+    with (
+        Store(tmp_path).writing(),
+        pytest.raises(trilemma.StoreError, match="another run is using"),
+        Store(tmp_path).writing(),
+    ):
+        pass
     with Store(tmp_path).writing():
         pass
 
