@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from .aside import ASIDE, children, evidence, foreign, is_file, is_folder, lefto
 from .claim import FOLDERS, MARKER, PARTS, is_ours, marker_problem
 from .files import DamagedError
 from .listing import COPY, LIST, read_list
-from .records import Examined, examine
+from .records import RECORD, Examined, examine
 
 KINDS = ("cells", "evaluations", "data")
 LOCK = ".lock"
@@ -64,7 +64,12 @@ def survey(root: Path) -> Survey:
         raise StoreError(f"directory {root} {said}, so it was not checked")
     busy = in_use(root)
     listed = listed_ids(known_list(root))
-    found = {(kind, id): examined for kind in KINDS for id, examined in _folders(root, kind)}
+    found = {
+        (kind, id): examined
+        for kind in KINDS
+        for id, examined in _folders(root, kind)
+        if listed is None or id in listed[kind] or not _is_foreign(root / kind / id)
+    }
     findings = [_marker(root), *_lists(root), *_places(root)]
     for kind in KINDS:
         here = {id: examined for (of, id), examined in found.items() if of == kind}
@@ -74,7 +79,7 @@ def survey(root: Path) -> Survey:
     else:
         findings += [_at(root, entry, "leftover", "a temporary file of a killed run") for entry in leftovers(root)]
     findings += [_at(root, entry, "aside", "damage that was set aside") for entry in evidence(root)]
-    findings += _others(root)
+    findings += _others(root, listed)
     findings.append(_disk(root))
     return Survey(findings, {key: examined for key, examined in found.items() if examined.problem})
 
@@ -104,15 +109,15 @@ def known_list(root: Path) -> dict[str, Any] | None:
     return None
 
 
-def listed_ids(record: dict[str, Any] | None) -> dict[str, list[str]] | None:
-    """The folders of each kind that a list names."""
+def listed_ids(record: dict[str, Any] | None) -> dict[str, dict[str, None]] | None:
+    """The folders of each kind that a list names, in its order."""
     if record is None:
         return None
     cells = record["cells"]
     return {
-        "cells": [cell["id"] for cell in cells],
-        "evaluations": [planned["id"] for cell in cells for planned in cell["evaluations"]],
-        "data": list(dict.fromkeys(cell["data_id"] for cell in cells)),
+        "cells": dict.fromkeys(cell["id"] for cell in cells),
+        "evaluations": dict.fromkeys(planned["id"] for cell in cells for planned in cell["evaluations"]),
+        "data": dict.fromkeys(cell["data_id"] for cell in cells),
     }
 
 
@@ -157,9 +162,13 @@ def _folders(root: Path, kind: str) -> Iterator[tuple[str, Examined]]:
         yield from zip(names, pool.map(lambda name: examine(root / kind / name, kind, full=True), names), strict=True)
 
 
-def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: Iterable[str] | None) -> Iterator[Finding]:
+def _is_foreign(entry: Path) -> bool:
+    """Whether a name of trilemma was given by somebody else: to a link, a file, or a folder without a record."""
+    return not is_folder(entry) or not os.path.lexists(entry / RECORD)
+
+
+def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: dict[str, None] | None) -> Iterator[Finding]:
     whole = [examined.record for examined in found.values() if examined.record and not examined.problem]
-    known = None if listed is None else set(listed)
     if whole:
         files = [entry["size"] for record in whole for entry in record["files"].values()]
         detail = f"{len(whole)} whole, with {len(files)} files of {sum(files) / 2**20:.1f} MiB, all checksums match"
@@ -171,22 +180,24 @@ def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: Iterable
             yield Finding(f"{kind}/{id}", "pending", f"{examined.problem}; the next run computes it again")
         elif examined.problem:
             yield Finding(f"{kind}/{id}", "damaged", examined.problem)
-        elif known is not None and id not in known:
+        elif listed is not None and id not in listed:
             yield Finding(f"{kind}/{id}", "unlisted", "no run lists it")
     for id in listed or ():
         if id not in found:
             yield Finding(f"{kind}/{id}", "pending", "is listed and not computed yet")
 
 
-def _others(root: Path) -> Iterator[Finding]:
+def _others(root: Path, listed: dict[str, dict[str, None]] | None) -> Iterator[Finding]:
     """What the store did not write: reports, the user's own files, links."""
-    ours = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, *FOLDERS}
+    names = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, *FOLDERS}
     gone = {str(entry.relative_to(root)) for entry in (*leftovers(root), *evidence(root))}
-    here = [entry for entry in children(root) if entry.name not in ours]
+    here = [entry for entry in children(root) if entry.name not in names]
     for kind in KINDS:
         for entry in children(root / kind):
-            here += foreign(entry) if OWN.fullmatch(entry.name) and is_folder(entry) else []
-            here += [] if OWN.fullmatch(entry.name) else [entry]
+            ours = OWN.fullmatch(entry.name) and (
+                listed is None or entry.name in listed[kind] or not _is_foreign(entry)
+            )
+            here += foreign(entry) if ours else [entry]
     here += [entry for name in ("tmp", ASIDE) for entry in children(root / name)]
     here += [entry for entry in children(root / "logs") if not (LOG.fullmatch(entry.name) and is_file(entry))]
     for entry in here:
