@@ -36,6 +36,8 @@ class Ending:
     elapsed: float = 0.0
     phase: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
+    peak_memory: int = 0
+    """The most memory (bytes) that the process and what it started were seen to use."""
 
 
 class Zygote:
@@ -171,7 +173,7 @@ class Supervisor:
         if pid == LOST:
             return Ending("zygote", elapsed=time.monotonic() - started)
         reader = _EventReader(events, on_event)
-        cause, term_at = "", 0.0
+        cause, term_at, peak = "", 0.0, 0
         while True:
             try:
                 status = ended.get(timeout=POLL_SECONDS)
@@ -188,8 +190,11 @@ class Supervisor:
                 cause = "interrupted"
             elif now - started > limits.seconds:
                 cause = "timeout"
-            elif _resident_bytes(pid) > limits.memory_gib * 2**30:
-                cause = "out-of-memory"
+            else:
+                resident = _resident_bytes(pid)
+                peak = max(peak, resident)
+                if resident > limits.memory_gib * 2**30:
+                    cause = "out-of-memory"
             if cause:
                 term_at = now
                 _signal_group(pid, signal.SIGKILL if cause == "out-of-memory" else signal.SIGTERM)
@@ -201,7 +206,7 @@ class Supervisor:
             return Ending(cause, 0, elapsed, reader.phase, reader.events)
         if os.WIFSIGNALED(status):
             return Ending("signal", os.WTERMSIG(status), elapsed, reader.phase, reader.events)
-        return Ending("exit", os.WEXITSTATUS(status), elapsed, reader.phase, reader.events)
+        return Ending("exit", os.WEXITSTATUS(status), elapsed, reader.phase, reader.events, peak)
 
 
 class _EventReader:
