@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,18 @@ class Digest:
         return " · ".join(parts)
 
 
+_digests: dict[int, Digest] = {}
+
+
 def digest(view: trilemma.RunView) -> Digest:
-    """Prepare the digest of a run."""
+    """The digest of a run. It is prepared once for each view, so sections must not change it."""
+    if id(view) not in _digests:
+        _digests[id(view)] = _prepare(view)
+        weakref.finalize(view, _digests.pop, id(view), None)
+    return _digests[id(view)]
+
+
+def _prepare(view: trilemma.RunView) -> Digest:
     rows = trilemma.uniform_frame(view.frame)
     models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
     return Digest(

@@ -27,15 +27,13 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for name in NUMBERS:
         number = out[name] if name in out else pd.Series(float("nan"), index=out.index)
         out[name] = pd.to_numeric(number, errors="coerce").astype(float)
-    control = out["control"] if "control" in out else pd.Series(False, index=out.index)
-    out["control"] = control.map(lambda flag: bool(flag) if pd.notna(flag) else False).astype(bool)
     seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
     out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
     true = {"selected", "ranks", "pictured"}
-    for name in (*sorted(true), "superseded", "unbiased", "truth"):
+    for name in (*sorted(true), "control", "superseded", "unbiased", "truth"):
         default = name in true
         flag = out[name] if name in out else pd.Series(default, index=out.index)
-        out[name] = flag.map(lambda value, default=default: bool(value) if pd.notna(value) else default).astype(bool)
+        out[name] = flag if flag.dtype == bool else flag.astype(object).where(flag.notna(), default).astype(bool)
     out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
     out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
     out.loc[out["label"] == "", "label"] = out["model"]
