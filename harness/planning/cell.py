@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..errors import Problem, SuiteError
@@ -74,11 +74,11 @@ class Cell:
 
     def describe(self) -> dict[str, Any]:
         """The cell as a JSON-able record, for the store and for observers. It shares its parts with other cells."""
-        record = dict(vars(self))
+        record = {each.name: getattr(self, each.name) for each in fields(self)}
         record |= {"model": self.model.plain, "dataset": self.dataset.plain, "label": self.label}
         record["evaluations"] = [
             {
-                **vars(planned),
+                **{each.name: getattr(planned, each.name) for each in fields(planned)},
                 "sampler": planned.sampler and planned.sampler.plain,
                 "metrics": [metric.plain for metric in planned.metrics],
             }
