@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import TrilemmaError
+from ..store.csv_text import csv_text
 from ..text import printable, spreadsheet_cell
 from .output import echo_json, frame_records, markdown
 
@@ -50,7 +51,6 @@ def results(
     allow. With --summary, one row compares a model with the best one over all datasets.
     """
     from ..api import load_results
-    from ..store.csv_text import csv_text
 
     if as_verdicts and as_summary:
         raise click.UsageError("--verdicts and --summary are two outputs: give one of them")
