@@ -10,9 +10,12 @@ import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from trilemma.harness.boundary import PluginExitError, boundary, described
+from trilemma.harness.cli import main
 from trilemma.harness.errors import PluginError
 from trilemma.harness.plugins import Registry
 
@@ -188,6 +191,34 @@ def test_json_is_pure_although_plugins_print(tmp_path: Path) -> None:
     assert checked.returncode == 1, checked.stderr
     rows = json.loads(checked.stdout)
     assert any("SystemExit" in row["message"] for row in rows if row["status"] == "failed")
+
+
+def test_plugins_lists_a_hook_of_commands_that_ends_the_process(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text("import trilemma\n@trilemma.hookimpl\ndef trilemma_commands(group):\n    raise SystemExit(0)\n")
+    rows = json.loads(trilemma("plugins", "--json", "--plugin", file).stdout)
+    assert "trilemma_commands: SystemExit: 0" in rows[-1]["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("raise SystemExit(7)", 7, ""),
+        ("raise GeneratorExit('no')", 2, "command 'theirs': GeneratorExit: no"),
+        ("raise KeyboardInterrupt", 2, "command 'theirs': KeyboardInterrupt"),
+        ("raise ValueError('a\\x1b[31m')", 1, "ValueError: a\\x1b[31m"),
+        ("print('shown')", 0, ""),
+    ],
+)
+def test_a_command_of_a_plugin_ends_by_its_exit_code_only(
+    body: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = click.Command("theirs", callback=lambda: exec(body))
+    monkeypatch.setitem(vars(main), "_third_party", click.Group(commands={"theirs": command}))
+    ended = CliRunner().invoke(main, ["theirs"])
+    assert ended.exit_code == code
+    assert said in ended.stderr
+    assert ended.stdout == ("shown\n" if code == 0 else "")
 
 
 @pytest.mark.parametrize("ending", ["SystemExit(0)", "KeyboardInterrupt", "KeyError('way')"])

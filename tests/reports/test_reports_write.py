@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
@@ -57,6 +58,28 @@ def test_a_broken_section_takes_nothing_else_down(
     assert re.findall(r"<h2>(.*?)</h2>", page) == ["broken", "Overview", "Comparison"]
     assert "RuntimeError: &lt;oops&gt;" in page
     assert "broken" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("raise OSError('/home/ann/x.csv \\x1b[31m \\ud800')", "OSError: x.csv \\x1b[31m \N{REPLACEMENT CHARACTER}"),
+        ("return 'text'", "render returned str"),
+        ("return trilemma.Section('a', 'b', 'c', {'x.png': 'text'})", "is not a file name with the bytes"),
+    ],
+)
+def test_a_hostile_section_ends_nothing(
+    body: str, said: str, tmp_path: Path, make_frame: Frames, make_view: Views
+) -> None:
+    space: dict[str, Any] = {"trilemma": trilemma}
+    exec(f"def render(self, view):\n    {body}", space)
+    hostile = type("Hostile", (trilemma.ReportSection,), {"name": "hostile", "order": 1, "render": space["render"]})
+    write_report(make_view(tmp_path, make_frame(seeds=(0,))), [hostile, SECTIONS[0]], tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(.*?)</h2>", page) == ["hostile", "Overview"]
+    assert said in page
 
 
 def test_sections_appear_by_order_and_their_figures_stay_inside(
