@@ -32,7 +32,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
         **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `plugins` (files of unpackaged plugins), `rerun` (repeat finished
-            cells), `download` (allow datasets to download their files).
+            cells), `max_failures` (start no more cells when so many have failed), `download` (allow datasets to
+            download their files).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -76,6 +77,7 @@ def make_runner(
     device: str = "cpu",
     plugins: Iterable[str | Path] = (),
     rerun: bool = False,
+    max_failures: int | None = None,
     download: bool = False,
     progress: Progress | None = None,
 ) -> Runner:
@@ -93,6 +95,7 @@ def make_runner(
         jobs=jobs,
         threads=threads,
         rerun=rerun,
+        max_failures=max_failures,
         download=download,
         plugin_files=files,
         progress=progress or Silent(),

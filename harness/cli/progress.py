@@ -80,6 +80,10 @@ class RichProgress:
         elif self.console.is_terminal:
             self._print((ending, COLORS[ending]), f" {cell.label} ", (f"{outcome['elapsed']:.1f} s", "dim"))
 
+    def remaining(self, seconds: float) -> None:
+        if self._total is not None:
+            self._bars.update(self._total, message=f"about {duration(seconds)} left" if seconds >= 1 else "")
+
     def timing_started(self, visits: int) -> None:
         self._timing = self._bars.add_task("timing", total=visits, shown="", message="")
 
@@ -104,3 +108,11 @@ class RichProgress:
     def _print(self, *parts: str | tuple[str, str]) -> None:
         # Text, and not markup: labels and messages may hold brackets.
         self.console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the words of a progress bar, such as `2 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

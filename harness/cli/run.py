@@ -48,6 +48,10 @@ Examples:
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and why, and run nothing.")
 @click.option("--rerun", is_flag=True, help="Repeat finished cells, with the same training steps as before.")
+@click.option("-x", "--fail-fast", is_flag=True, help="Start no more cells when one has failed.")
+@click.option(
+    "--max-failures", type=click.IntRange(1), metavar="N", help="Start no more cells when N of them have failed."
+)
 @click.option("--download", is_flag=True, help="Allow datasets to download their files.")
 @plugin_option
 @json_option
@@ -64,6 +68,8 @@ def run(
     device: str,
     dry_run: bool,
     rerun: bool,
+    fail_fast: bool,
+    max_failures: int | None,
     download: bool,
     plugin_files: tuple[str, ...],
     as_json: bool,
@@ -98,7 +104,15 @@ def run(
         _show(api.load_results(finished.store.path), finished, as_json)
         return
     with RichProgress() as progress:
-        runner = api.make_runner(suite, **asked, jobs=jobs, rerun=rerun, download=download, progress=progress)
+        runner = api.make_runner(
+            suite,
+            **asked,
+            jobs=jobs,
+            rerun=rerun,
+            max_failures=1 if fail_fast else max_failures,
+            download=download,
+            progress=progress,
+        )
         if dry_run:
             todo = runner.dry_run()
         else:

@@ -1,38 +1,47 @@
-"""The memory of a process and of its descendants."""
+"""How much memory cells may still take on this machine."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import psutil
 
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+RESERVE = 0.25 * 2**30  # bytes that stay free
+_CGROUP = Path("/sys/fs/cgroup")
+_LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; 0 if it has ended."""
-    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
-        return _by_psutil(pid)
-    total, waiting = 0, [pid]
-    while waiting:
-        process = waiting.pop()
-        with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
-            total += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
-            for thread in os.listdir(f"/proc/{process}/task"):
-                waiting += map(int, Path(f"/proc/{process}/task/{thread}/children").read_text().split())
-    return total
+def available_memory(cgroup: Path = _CGROUP) -> float:
+    """The bytes that are free on this machine or, if that is less, in the control group of this process."""
+    free = float(psutil.virtual_memory().available)
+    for limit, used in _LIMITS:  # of version 2 and of version 1; the limit of version 2 may be the word `max`
+        try:
+            free = min(free, float((cgroup / limit).read_text()) - float((cgroup / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(free, 0.0)
 
 
-def _by_psutil(pid: int) -> int:
-    """The same where the kernel does not list the children of a process: psutil looks at all processes for them."""
-    try:
-        process = psutil.Process(pid)
-        total = process.memory_info().rss
-        for child in process.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                total += child.memory_info().rss
-        return int(total)
-    except psutil.Error:
-        return 0
+class Admission:
+    """Decides whether the memory of this machine has room for one more cell.
+
+    What a running cell is expected to need stays reserved for it, because it may not have taken it yet.
+    """
+
+    def __init__(self, total: float) -> None:
+        self._total = total
+        self._reserved: dict[str, float] = {}
+
+    def admits(self, need: float, free: float) -> bool:
+        """Whether a cell that needs `need` bytes may start while `free` bytes are free. One cell always may."""
+        if not self._reserved:
+            return True
+        return sum(self._reserved.values()) + need <= self._total - RESERVE and need / 2 <= free
+
+    def started(self, id: str, need: float) -> None:
+        """Reserve the memory of a cell."""
+        self._reserved[id] = need
+
+    def ended(self, id: str) -> None:
+        """Give it back."""
+        self._reserved.pop(id, None)

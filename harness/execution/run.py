@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import shutil
-import signal
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,10 +21,13 @@ from ..store.claim import check_claim
 from ..store.files import write_json
 from ..store.store import Store
 from .environment import available_cores, environment, visible_gpus
-from .executors import run_local
+from .estimates import Estimates
+from .executors import Executor, LocalExecutor, Work, run_local
+from .interrupts import stop_on_signals
 from .missing import missing
 from .outcomes import failure, name_of, outcome_of, record_failure
 from .progress import Progress, Silent, Todo
+from .schedule import Schedule
 from .supervisor import Ending, Supervisor, Zygote
 from .timing import TimingPhase, log_name
 
@@ -38,7 +39,8 @@ class Runner:
     """Runs one resolved suite into one directory.
 
     `jobs` cells run at a time, each with `threads` threads. With `rerun`, finished cells are repeated; cells with a
-    budget in seconds repeat the same number of steps. With `download`, datasets may download their files.
+    budget in seconds repeat the same number of steps. With `download`, datasets may download their files. When
+    `max_failures` cells have failed, no more are started.
     """
 
     resolved: Resolved
@@ -50,21 +52,25 @@ class Runner:
     rerun: bool = False
     download: bool = False
     plugin_files: tuple[str, ...] = ()
+    max_failures: int | None = None
     progress: Progress = field(default_factory=Silent)
     interrupted: bool = False
+    failures: int = 0
+    """How many cells have failed in this run."""
     written: list[Path] = field(default_factory=list)
     """The files that observers wrote at the end of the run, such as the report."""
     problems: list[str] = field(default_factory=list)
     """The errors of observers at the end of the run."""
 
     def __post_init__(self) -> None:
-        gpus = visible_gpus(self.device)
+        self._gpus = visible_gpus(self.device)
         if self.jobs is None:
-            self.jobs = len(gpus) or max(1, available_cores() // self.threads)
-        # One slot for each cell that may run at a time. A slot holds the GPU that the cell may use, or None.
-        self._slots: queue.Queue[str | None] = queue.Queue()
-        for job in range(self.jobs):
-            self._slots.put(gpus[job % len(gpus)] if gpus else None)
+            self.jobs = len(self._gpus) or max(1, available_cores() // self.threads)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether so many cells have failed that no more are started."""
+        return self.max_failures is not None and self.failures >= self.max_failures
 
     # Planning
 
@@ -81,7 +87,7 @@ class Runner:
         }
         if missing:
             tasks = [partial(self._describe_data, supervisor, scratch, id, choice) for id, choice in missing.items()]
-            run_local(tasks, self.jobs or 1, lambda _: None)
+            run_local(tasks, self.jobs or 1)
         cards = {}
         for dataset in self.resolved.datasets:
             id = data_id(dataset)
@@ -121,25 +127,85 @@ class Runner:
                 return todo
             self._write_run(cells)
             self.progress.started(todo, len(cells))
-            self._observe("run_started", path=self.store.path, cells=[_summary(cell, todo) for cell in cells])
-            tasks = [partial(self._run_cell, supervisor, item) for item in todo if item.in_cell]
-            run_local(tasks, self.jobs or 1, self._finished)
+            chosen = {item.cell.id for item in todo}
+            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
+            self._observe("run_started", path=self.store.path, cells=described)
+            self._run_cells(supervisor, cells, todo)
             self._time(supervisor, cells, todo)
             return todo
+
+    def _run_cells(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
+        """Run all cells that have something to do in a process of theirs."""
+        for item in todo:
+            if item.in_cell and item.cell.data_error:
+                outcome = failure("error", "dataset", 0.0, item.cell.data_error)
+                self._record_failure(item, outcome)
+                self._finished(item.cell, outcome)
+        runnable = [item for item in todo if item.in_cell and not item.cell.data_error]
+        if not runnable:
+            return
+        executor = self._executor(supervisor)
+        try:
+            Schedule(
+                executor,
+                Estimates.from_store(self.store, cells),
+                start=partial(self._start, executor),
+                ended=self._ended,
+                stopped=lambda: supervisor.stop.is_set() or self.gave_up,
+                progress=self.progress,
+            ).run(runnable)
+        finally:
+            executor.close()
+        if self.gave_up:
+            self.progress.message(f"{self.failures} failed, so no more cells were started; the same command goes on")
+
+    def _executor(self, supervisor: Supervisor) -> Executor:
+        def supervise(work: Work, gpu: str | None) -> Ending:
+            limits = self.resolved.suite.limits
+            return self._supervise(supervisor, self.store, work.cell.id, work.job, limits, work.on_event, gpu)
+
+        return LocalExecutor(supervise, self.jobs or 1, self._gpus)
+
+    def _start(self, executor: Executor, todo: Todo) -> Future[Ending]:
+        """Start what is to be done for one cell."""
+        cell = todo.cell
+        self.progress.cell_started(cell)
+        self._observe("cell_started", path=self.store.path, cell=cell.describe())
+        job = {
+            "kind": "cell",
+            **cell_job(cell),
+            "train": todo.train,
+            "replay": todo.replay,
+            "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
+        }
+        return executor.submit(Work(cell, job, partial(self.progress.cell_event, cell)))
+
+    def _ended(self, todo: Todo, ending: Ending) -> None:
+        """Record how a cell ended. One that was interrupted has no outcome; the next run then runs it."""
+        if ending.cause == "interrupted":
+            return
+        outcome = outcome_of(todo.cell, ending, self.store, self.resolved.suite.limits)
+        if ending.cause != "exit" or ending.code != 0:
+            self._record_failure(todo, outcome, committed=ending.events)
+        self._finished(todo.cell, outcome)
+
+    def _finished(self, cell: Cell, outcome: dict[str, Any]) -> None:
+        self.failures += outcome["outcome"] not in ("ok", "unsupported")
+        self.progress.cell_finished(cell, outcome)
+        self._observe("cell_finished", path=self.store.path, cell=cell.describe(), outcome=outcome)
 
     def _time(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
         """Measure times, when all cells have ended."""
         untimed = [item for item in todo if item.timings]
-        if not untimed or supervisor.stop.is_set():
+        if not untimed or supervisor.stop.is_set() or self.gave_up:
             return
         supervisor.wait()
-        slot = self._slots.get()
-        self._slots.put(slot)  # no other process of the run is alive, so this one may use it
+        gpu = next(iter(self._gpus), None)
         trained = [self.store.record("cells", cell.id) or {} for cell in cells]
         suite = self.resolved.suite
 
         def supervise(cell: Cell, job: dict[str, Any]) -> Ending:
-            return self._supervise(supervisor, self.store, log_name(cell), job, suite.limits, gpu=slot)
+            return self._supervise(supervisor, self.store, log_name(cell), job, suite.limits, gpu=gpu)
 
         phase = TimingPhase(
             self.store,
@@ -157,43 +223,6 @@ class Runner:
         zygote = Zygote.shared(self.threads)
         zygote.warm_up()
         return Supervisor(zygote)
-
-    def _finished(self, ended: tuple[Cell, dict[str, Any]] | None) -> None:
-        if ended is not None:
-            cell, outcome = ended
-            self.progress.cell_finished(cell, outcome)
-            self._observe("cell_finished", path=self.store.path, cell=cell.describe(), outcome=outcome)
-
-    def _run_cell(self, supervisor: Supervisor, todo: Todo) -> tuple[Cell, dict[str, Any]] | None:
-        """Run one cell. Returns None if it was interrupted; the next run then runs it."""
-        cell = todo.cell
-        if supervisor.stop.is_set():
-            return None
-        if cell.data_error:
-            outcome = failure("error", "dataset", 0.0, cell.data_error)
-            self._record_failure(cell, todo, outcome)
-            return cell, outcome
-        self.progress.cell_started(cell)
-        self._observe("cell_started", path=self.store.path, cell=cell.describe())
-        job = {
-            "kind": "cell",
-            **cell_job(cell),
-            "train": todo.train,
-            "replay": todo.replay,
-            "evaluations": [asdict(planned) for planned in cell.evaluated if planned.id in todo.evaluations],
-        }
-        on_event = partial(self.progress.cell_event, cell)
-        slot = self._slots.get()
-        try:
-            ending = self._supervise(supervisor, self.store, cell.id, job, self.resolved.suite.limits, on_event, slot)
-        finally:
-            self._slots.put(slot)
-        if ending.cause == "interrupted":
-            return None
-        outcome = outcome_of(cell, ending, self.store, self.resolved.suite.limits)
-        if ending.cause != "exit" or ending.code != 0:
-            self._record_failure(cell, todo, outcome, committed=ending.events)
-        return cell, outcome
 
     def _supervise(
         self,
@@ -239,13 +268,11 @@ class Runner:
             message = f"loading the dataset ended as {name_of(ending)}; {store.log_tail(id, 3)}"
             store.commit("data", id, {"error": message})
 
-    def _record_failure(
-        self, cell: Cell, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()
-    ) -> None:
+    def _record_failure(self, todo: Todo, outcome: dict[str, Any], committed: Iterable[dict[str, Any]] = ()) -> None:
         try:
             record_failure(self.store, todo, outcome, committed, environment(self.threads))
         except OSError as error:
-            self.progress.message(f"the outcome of {cell.label} could not be stored: {error}")
+            self.progress.message(f"the outcome of {todo.cell.label} could not be stored: {error}")
 
     # Inside
 
@@ -265,27 +292,9 @@ class Runner:
             if seen.error:
                 self.progress.message(seen.error)
 
-    @contextlib.contextmanager
-    def _signals(self, supervisor: Supervisor) -> Iterator[None]:
-        """At the first Ctrl-C or SIGTERM, end the running cells and start no more. At the second, kill them at once."""
-
-        def handle(number: int, frame: Any) -> None:
-            if supervisor.stop.is_set():
-                supervisor.kill.set()
+    def _signals(self, supervisor: Supervisor) -> contextlib.AbstractContextManager[None]:
+        def stopping() -> None:
             self.interrupted = True
-            supervisor.stop.set()
             self.progress.message("stopping; finished cells are kept (press Ctrl-C again to stop at once)")
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals reach the main thread only
-            return
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def _summary(cell: Cell, todo: list[Todo]) -> dict[str, Any]:
-    return {**cell.describe(), "todo": any(item.cell.id == cell.id for item in todo)}
+        return stop_on_signals(supervisor, stopping)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..planning.suite import Limits
-from .memory import resident_bytes
+from .resident import resident_bytes
 
 GRACE_SECONDS = 5.0  # between TERM and KILL
 POLL_SECONDS = 0.1
@@ -35,6 +35,8 @@ class Ending:
     elapsed: float = 0.0
     phase: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
+    peak_memory: int = 0
+    """The most memory (bytes) that the process and what it started were seen to use."""
 
 
 class Zygote:
@@ -170,7 +172,7 @@ class Supervisor:
         if pid == LOST:
             return Ending("zygote", elapsed=time.monotonic() - started)
         reader = _EventReader(events, on_event)
-        cause, term_at = "", 0.0
+        cause, term_at, peak = "", 0.0, 0
         while True:
             try:
                 status = ended.get(timeout=POLL_SECONDS)
@@ -187,8 +189,11 @@ class Supervisor:
                 cause = "interrupted"
             elif now - started > limits.seconds:
                 cause = "timeout"
-            elif resident_bytes(pid) > limits.memory_gib * 2**30:
-                cause = "out-of-memory"
+            else:
+                resident = resident_bytes(pid)
+                peak = max(peak, resident)
+                if resident > limits.memory_gib * 2**30:
+                    cause = "out-of-memory"
             if cause:
                 term_at = now
                 _signal_group(pid, signal.SIGKILL if cause == "out-of-memory" else signal.SIGTERM)
@@ -200,7 +205,7 @@ class Supervisor:
             return Ending(cause, 0, elapsed, reader.phase, reader.events)
         if os.WIFSIGNALED(status):
             return Ending("signal", os.WTERMSIG(status), elapsed, reader.phase, reader.events)
-        return Ending("exit", os.WEXITSTATUS(status), elapsed, reader.phase, reader.events)
+        return Ending("exit", os.WEXITSTATUS(status), elapsed, reader.phase, reader.events, peak)
 
 
 class _EventReader:

@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from trilemma.harness.execution.memory import resident_bytes
+from trilemma.harness.execution.resident import resident_bytes
 
 FAMILY = """
 import subprocess, sys, threading
