@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from ..store.garbage import Garbage, collect, garbage
 from ..store.store import Store
 from .options import json_option
 from .output import echo_json
+
+if TYPE_CHECKING:
+    from ..store.garbage import Garbage
 
 
 @click.command(
@@ -32,6 +35,8 @@ def gc(directory: str, delete: bool, as_json: bool) -> None:
     never deleted, and no link is followed.
     """
     store = Store(directory)
+    from ..store.garbage import collect, garbage
+
     found, kept = collect(store) if delete else (garbage(store), [])
     if as_json:
         rows = [asdict(item) for item in found]

@@ -1,4 +1,4 @@
-"""The command line of trilemma in processes that the soak can recognise, and what a run directory holds."""
+"""The command line of trilemma in processes that the soak can recognize, and what a run directory holds."""
 
 from __future__ import annotations
 

@@ -145,4 +145,4 @@ def test_a_plugin_that_observes_runs_is_always_called(home: Path, tmp_path: Path
     for _ in range(2):
         found = run(copy)
         assert found.returncode == 0, found.stderr
-        assert "observed" in found.stdout
+        assert "observed" in found.stderr  # standard output is for data

@@ -109,7 +109,7 @@ def test_what_is_missing_is_said_before_anything_runs(
     with pytest.raises(trilemma.TrilemmaError, match=r"pip install 'trilemma\[slurm\]'"):
         make_runner(values, out=out, executor="slurm", slurm=["cluster=local"])
     assert not out.exists()
-    assert "belong to --executor slurm" in command("run", "quick", "--cancel").output
+    assert "--cancel needs --executor slurm" in command("run", "quick", "--cancel").output
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "/tmp", ""])

@@ -72,7 +72,7 @@ def test_a_file_that_was_only_laid_out_anew_is_whole(finished: Path, finished_co
 def test_planned_cells_share_what_they_describe(finished: Path, tiny_suite: dict[str, Any]) -> None:
     values = {**tiny_suite, "seeds": 4}
     planned_cells = [item.cell for item in make_runner(values, out=finished).dry_run()]
-    cells = [cell.describe() for cell in planned_cells]
+    cells = [cell.record() for cell in planned_cells]
     assert len(cells) == 9
     assert len({id(cell["model"]) for cell in cells}) == 3
     assert len({id(metric) for cell in cells for planned in cell["evaluations"] for metric in planned["metrics"]}) == 2
