@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,14 @@ def _places(root: Path) -> Iterator[Finding]:
 def _folders(root: Path, kind: str) -> Iterator[tuple[str, Examined]]:
     """Each folder of a kind, examined in full."""
     names = [entry.name for entry in children(root / kind) if OWN.fullmatch(entry.name)]
+
+    def look(name: str) -> Examined:
+        found = examine(root / kind / name, kind, full=True)
+        # Of each record only the files are kept: there may be tens of thousands.
+        return replace(found, record=found.record and {"files": found.record["files"]})
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        yield from zip(names, pool.map(lambda name: examine(root / kind / name, kind, full=True), names), strict=True)
+        yield from zip(names, pool.map(look, names), strict=True)
 
 
 def _is_foreign(entry: Path) -> bool:
