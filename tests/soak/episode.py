@@ -153,10 +153,10 @@ class Episode:
         return self.reference
 
     def _damage(self, out: Path) -> None:
-        files = [
-            file for kind in ("cells", "evaluations", "data") for file in (out / kind).rglob("*") if file.is_file()
-        ]
-        files += [out / "run.json"]
+        found = [file for kind in ("cells", "evaluations", "data") for file in (out / kind).rglob("*")]
+        files = [file for file in (*found, out / "run.json") if file.is_file()]
+        if not files:
+            return
         damage(self.random.choice(sorted(files)), self.random)
         self.report.injected["damaged file"] += 1
 
