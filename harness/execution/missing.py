@@ -39,13 +39,13 @@ class _Stored:
     """The folders of a store, checked in full. Their names are listed once, so that absent ones cost nothing."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self._names = {kind: set(_names(store.path / kind)) for kind in ("cells", "evaluations")}
 
     def examine(self, kind: str, id: str) -> Examined:
         if id not in self._names[kind]:
             return Examined(None, "")
-        return self._store.examine(kind, id, full=True)
+        return self.store.examine(kind, id, full=True)
 
 
 def _names(folder: Path) -> list[str]:
@@ -68,16 +68,17 @@ def _missing(store: _Stored, cell: Cell, rerun: bool) -> tuple[Todo | None, _Dam
         # How many steps it took is lost, so it will be another training, to which these results do not belong.
         stale = Examined(None, "its training is lost")
         damaged += [("evaluations", id, stale) for id, examined in evaluated.items() if examined.whole is not None]
-    return _todo(cell, trained, evaluated, rerun), damaged
+    return _todo(store.store, cell, trained, evaluated, rerun), damaged
 
 
-def _todo(cell: Cell, trained: Examined, evaluated: dict[str, Examined], rerun: bool) -> Todo | None:
+def _todo(store: Store, cell: Cell, trained: Examined, evaluated: dict[str, Examined], rerun: bool) -> Todo | None:
     evaluations = {planned.id: evaluated[planned.id].whole for planned in cell.evaluated}
     timings = {planned.id: evaluated[planned.id].whole for planned in cell.timed}
     everything = tuple(evaluations), tuple(timings)
     record = trained.record
     if record is None:
-        return Todo(cell, True, *everything, f"training: {trained.problem}" if trained.problem else "new")
+        why = f"training: {trained.problem}" if trained.problem else _new(store, cell)
+        return Todo(cell, True, *everything, why)
     if rerun:
         return Todo(cell, True, *everything, "asked to repeat", record.get("trace"))
     if record["outcome"] not in ("ok", "unsupported"):
@@ -94,6 +95,16 @@ def _todo(cell: Cell, trained: Examined, evaluated: dict[str, Examined], rerun: 
         return None
     what, ids = ("evaluation", lacks) if lacks else ("timing", untimed)
     return Todo(cell, False, lacks, untimed, _why(what, [evaluated[id] for id in ids]), record.get("trace"))
+
+
+def _new(store: Store, cell: Cell) -> str:
+    """Whether the training of a cell is new, or goes on from the state that an interruption has left."""
+    from .resume import partial_file, resumable_step
+
+    if not partial_file(store, cell.id).exists():
+        return "new"
+    step = resumable_step(store, cell.id, None)
+    return "new" if step is None else f"interrupted; goes on at step {step}"
 
 
 def _why(what: str, stored: list[Examined]) -> str:

@@ -13,7 +13,7 @@ from .claim import check_claim
 from .frame import load_frame
 from .listing import write_list
 from .store import Store
-from .survey import KINDS, LOG, OWN, in_use, listed_ids
+from .survey import KINDS, LOG, OWN, STATE, in_use, listed_ids
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ def garbage(store: Store) -> list[Garbage]:
         log = LOG.fullmatch(entry.name)
         if log and log[1] not in keep and is_file(entry):
             found.append((entry, "the log of a cell that is gone"))
+    found += [
+        (entry, "the training of a cell that is gone")
+        for entry in children(root / "partial")
+        if STATE.fullmatch(entry.name) and entry.stem not in needed["cells"] and is_file(entry)
+    ]
     found += [(entry, "damage that was set aside") for entry in evidence(root)]
     if store.held or not in_use(root):
         found += [(entry, "a temporary file of a killed run") for entry in leftovers(root)]

@@ -24,6 +24,7 @@ LOCK = ".lock"
 OWN = re.compile(r"[0-9a-f]{20}")
 """The names of folders that trilemma makes."""
 LOG = re.compile(r"(?:timing-)?([0-9a-f]{20})\.log")
+STATE = re.compile(r"[0-9a-f]{20}\.safetensors")
 LEAST_FREE = 2**29  # bytes
 _THREADS = 4
 
@@ -205,7 +206,8 @@ def _others(root: Path, listed: dict[str, dict[str, None]] | None) -> Iterator[F
             )
             here += foreign(entry) if ours else [entry]
     here += [entry for name in ("tmp", ASIDE) for entry in children(root / name)]
-    here += [entry for entry in children(root / "logs") if not (LOG.fullmatch(entry.name) and is_file(entry))]
+    for folder, own in (("logs", LOG), ("partial", STATE)):
+        here += [entry for entry in children(root / folder) if not (own.fullmatch(entry.name) and is_file(entry))]
     for entry in here:
         if str(entry.relative_to(root)) not in gone:
             yield _at(root, entry, "other", "a report or somebody's own; never changed")

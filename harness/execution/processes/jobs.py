@@ -16,6 +16,8 @@ from .supervisor import Ending, Supervisor
 
 LOSSES = 3
 """After how many losses of its keeper, or of a zygote that nothing else used, a job is blamed for them."""
+STARTS = 3
+"""After how many zygotes that ended before they could start the job it is given up."""
 MOST_LOSSES = 8
 """After how many losses of any kind a job is given up."""
 LOST = ("zygote", "keeper")
@@ -46,7 +48,7 @@ def run_job(
     events, file = folder / "events.jsonl", folder / "job.json"
     write_json(file, {**job, "events": str(events)})
     tries = LOADER_TRIES if job["kind"] == "data" else 1
-    keepers = alone = losses = 0
+    keepers = alone = losses = starts = 0
     zygote = supervisor.zygote
     try:
         with contextlib.ExitStack() as own:
@@ -57,8 +59,11 @@ def run_job(
                 keepers += ending.cause == "keeper"
                 alone += ending.cause == "zygote" and ending.alone
                 losses += ending.cause in LOST
+                starts += ending.cause == "zygote" and not ending.elapsed
                 blamed = max(keepers, alone) >= LOSSES
-                if ending.cause not in (*LOST, "signal") or not tries or blamed or losses >= MOST_LOSSES:
+                if ending.cause not in (*LOST, "signal") or not tries or blamed:
+                    break
+                if losses >= MOST_LOSSES or starts >= STARTS:
                     break
                 if supervisor.stop.wait(min(0.05 * 2**losses, 5)):  # what was wrong may pass
                     return replace(ending, cause="interrupted")

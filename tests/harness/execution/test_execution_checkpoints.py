@@ -105,7 +105,8 @@ def test_after_ctrl_c_a_cell_goes_on_at_the_next_step(model: str, held: Path, ru
     assert step is not None
     assert 13 <= step < STEPS
     again = runner_of(model)
-    again.run()
+    (todo,) = again.run()
+    assert todo.why == f"interrupted; goes on at step {step}"
     assert assert_same(again, whole)["resumed"] == [step]
     assert f"resumed at step {step}" in again.store.log_tail(cell["id"])
     assert list((again.store.path / "partial").iterdir()) == []

@@ -42,6 +42,8 @@ def littered(finished_copy: Path, changed: Suite) -> Path:
     (finished_copy / "tmp" / f"job-{'f' * 20}").mkdir()
     (finished_copy / "logs" / f"{'a' * 20}.log").write_text("old")
     (finished_copy / "logs" / "mine.log").write_text("mine")
+    for name in (f"{'a' * 20}.safetensors", f".{'a' * 20}.safetensors.99", "mine.safetensors"):
+        (finished_copy / "partial" / name).write_text("a state")
     return finished_copy
 
 
@@ -59,12 +61,14 @@ def test_what_nothing_needs_is_shown_and_deleted(littered: Path, changed: Suite,
         f"cells/{'a' * 20}", f"evaluations/{'b' * 20}", f"data/{'c' * 20}", f"cells/{'d' * 20}"
     }  # fmt: skip
     assert {"aside/cells-1-1", f"tmp/job-{'f' * 20}", f"logs/{'a' * 20}.log"} <= set(places)
+    assert {f"partial/{'a' * 20}.safetensors", f"partial/.{'a' * 20}.safetensors.99"} <= set(places)
     deleted = command("gc", littered, "--delete", "--json")
     assert [item["place"] for item in json.loads(deleted.stdout)["kept"]] == [f"cells/{'d' * 20}"]
     assert {item["place"] for item in json.loads(deleted.stdout)["garbage"]} == set(places) - {f"cells/{'d' * 20}"}
     assert (littered / "cells" / ("d" * 20) / "thesis.txt").read_text() == "three years of work"
     assert (littered / "cells" / ("e" * 20)).is_symlink()
     assert (littered / "logs" / "mine.log").exists()
+    assert (littered / "partial" / "mine.safetensors").exists()
     pd.testing.assert_frame_equal(trilemma.load_results(littered), before)
     assert not trilemma.load_results(littered, superseded=True)["superseded"].any()
     assert make_runner(changed, out=littered).dry_run() == []
