@@ -20,19 +20,20 @@ from processes import marked
 
 RUN_SECONDS = 300.0  # a run that takes longer hangs
 GONE_SECONDS = 15.0  # within which everything that a run started must have ended
-PAUSE_SECONDS = 0.4  # between two faults, on average
+PAUSE_SECONDS = 0.3  # between two faults, on average
 SUITE = """
 name = "soak"
 budget = {{ steps = 60 }}
 limits = {{ seconds = {limit}, memory_gib = 1.5 }}
 datasets = [{{ name = "ring8", config = {{ n_train = 300, n_valid = 50, n_test = 100 }} }},
             {{ name = "moons", config = {{ n_train = 300, n_valid = 50, n_test = 100 }} }}]
-seeds = 4
+seeds = {seeds}
 metrics = {{ nll = {{ n = 50 }}, wasserstein = {{ n = 50, draws = 2 }} }}
 models = [{{ name = "steady" }}, {{ name = "realnvp", config = {{ transforms = 2 }} }}{guilty}]
 """
 GUILTY = ', {{ name = "{name}", datasets = ["ring8"] }}'
-LIMIT = 20  # seconds of a cell
+SEEDS = 8  # a guilty model is so many guilty cells
+LIMIT = 12  # seconds of a cell
 ENDS_THE_RUN = ("SIGKILL of the parent", "SIGTERM of the parent", "SIGKILL of the Dask scheduler")
 Reference = dict[str, dict[str, Any]]
 
@@ -64,7 +65,7 @@ class Episode:
         self.external = Counter({kind: number for kind, number in wanted.items() if kind in KINDS})
         self.damages = wanted["damaged file"]
         self.guilty = [name for name in EXPECTED if wanted[name]]
-        self.report = Report(executor, Counter(dict.fromkeys(self.guilty, 4)))
+        self.report = Report(executor, Counter(dict.fromkeys(self.guilty, SEEDS)))
         self.hit: set[str] = set()
         self.disk = folder / "disk"
         self.suite = write_suite(folder, self.guilty)
@@ -209,5 +210,5 @@ def write_suite(folder: Path, guilty: list[str]) -> Path:
     """Write the suite of an episode. Returns its file."""
     file = folder / "soak.toml"
     entries = "".join(GUILTY.format(name=name) for name in guilty)
-    file.write_text(SUITE.format(limit=LIMIT, guilty=entries))
+    file.write_text(SUITE.format(limit=LIMIT, seeds=SEEDS, guilty=entries))
     return file
