@@ -19,7 +19,7 @@ from ..store.store import Store
 from ..store.survey import Finding, survey
 from ..text import printable
 from .options import json_option
-from .output import echo_json
+from .output import echo, echo_json
 
 LISTED = 5
 """Findings of one kind that are shown. The others are counted."""
@@ -84,10 +84,10 @@ def _check_directory(directory: str, repair: bool, as_json: bool) -> None:
         echo_json({"path": str(store.path), "damaged": found.damaged, "repaired": done, "findings": rows})
     else:
         for line in done:
-            click.echo(f"{click.style('done', fg='cyan')} {line}")
+            click.echo(f"{click.style('done', fg='cyan')} {printable(line)}")
         _show(found.findings)
         if found.damaged and not repair:
-            click.echo(f"`trilemma doctor {directory} --repair` sets the damage aside and restores the rest", err=True)
+            echo(f"`trilemma doctor {directory} --repair` sets the damage aside and restores the rest", err=True)
     if found.damaged:
         sys.exit(1)
 

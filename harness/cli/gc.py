@@ -10,7 +10,7 @@ import click
 
 from ..store.store import Store
 from .options import json_option
-from .output import echo_json
+from .output import echo, echo_json
 
 if TYPE_CHECKING:
     from ..store.garbage import Garbage
@@ -45,9 +45,9 @@ def gc(directory: str, delete: bool, as_json: bool) -> None:
         )
         return
     for item in found:
-        click.echo(f"{item.place}  {size(item.size)}  {item.why}")
+        echo(f"{item.place}  {size(item.size)}  {item.why}")
     for item in kept:
-        click.echo(f"{item.place}  kept: it holds files of somebody else, or may not be changed")
+        echo(f"{item.place}  kept: it holds files of somebody else, or may not be changed")
     _summary(directory, found, delete)
 
 
@@ -56,11 +56,11 @@ def _summary(directory: str, found: list[Garbage], delete: bool) -> None:
     total = size(sum(item.size for item in found))
     kinds = ", ".join(f"{number} {why}" for why, number in counts.items())
     if not found:
-        click.echo("nothing to delete", err=True)
+        echo("nothing to delete", err=True)
     elif delete:
-        click.echo(f"deleted {total}: {kinds}", err=True)
+        echo(f"deleted {total}: {kinds}", err=True)
     else:
-        click.echo(f"{total} in all: {kinds}; `trilemma gc {directory} --delete` deletes it", err=True)
+        echo(f"{total} in all: {kinds}; `trilemma gc {directory} --delete` deletes it", err=True)
 
 
 def size(count: int) -> str:

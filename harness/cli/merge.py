@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .options import json_option
-from .output import echo_json
+from .output import echo, echo_json
 
 MOST = 10
 """The most names in a message."""
@@ -56,29 +56,29 @@ def merge(directories: tuple[str, ...], out: str, as_json: bool) -> None:
 
 def _say(done: Any, out: str) -> None:
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if done.conflicts:
         count = len(done.conflicts)
-        click.echo(
+        echo(
             f"warning: {count} cell{'s have' if count > 1 else ' has'} different results in two directories, and the "
             f"first was kept: {_names(done.conflicts)}. Within a budget in seconds or on different machines that is to "
             "be expected; otherwise code, libraries or machines are not what they seem",
             err=True,
         )
     if done.left_out:
-        click.echo(
+        echo(
             f"warning: left out, because damaged or incomplete: {_names(done.left_out)}; run the suite again "
             f"with --out {out} to compute what is missing",
             err=True,
         )
     for problem in done.problems:
-        click.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)
     count = len(done.directories)
-    click.echo(
+    echo(
         f"{done.copied} records from {count} director{'ies' if count > 1 else 'y'} merged into {out}, {done.kept} kept"
     )
     if done.written:
-        click.echo("written: " + ", ".join(file for file in done.written if "figures" not in file), err=True)
+        echo("written: " + ", ".join(file for file in done.written if "figures" not in file), err=True)
 
 
 def _names(names: list[str]) -> str:

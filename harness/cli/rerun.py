@@ -15,7 +15,7 @@ import click
 from ..execution.environment import cell_environment
 from ..store.store import Store
 from .options import json_option
-from .output import echo_json
+from .output import echo, echo_json
 
 if TYPE_CHECKING:
     from ..execution.repeat import Repetition
@@ -56,7 +56,7 @@ def rerun(cell: str, directory: str | None, debug: bool, as_json: bool) -> None:
 
     from ..execution.repeat import repeat
 
-    click.echo(f"{found['label']}: cell {found['id']} of {store.path}", err=True)
+    echo(f"{found['label']}: cell {found['id']} of {store.path}", err=True)
     with _printing_on_stderr() if as_json else contextlib.nullcontext():
         repetition = repeat(store, found, _post_mortem if debug else None)
     if as_json:
@@ -95,16 +95,16 @@ def _printing_on_stderr() -> Iterator[None]:
 def _show(repetition: Repetition) -> None:
     comparison = repetition.comparison
     if repetition.outcome != "ok":
-        click.echo(f"{repetition.outcome}: {repetition.message}")
+        echo(f"{repetition.outcome}: {repetition.message}")
     if repetition.identical:
         counts = ", ".join(f"{count} {name}" for name, count in comparison.counts.items())
-        click.echo(f"bit-identical: {counts}")
+        echo(f"bit-identical: {counts}")
     for line in comparison.differences:
-        click.echo(f"different: {line}")
+        echo(f"different: {line}")
     for name, (then, now) in repetition.environment.items():
-        click.echo(f"environment: {name} was {_text(then)}, is {_text(now)}")
+        echo(f"environment: {name} was {_text(then)}, is {_text(now)}")
     if repetition.code:
-        click.echo(f"code: the stored cell was made by other code ({', '.join(repetition.code)})")
+        echo(f"code: the stored cell was made by other code ({', '.join(repetition.code)})")
 
 
 def _text(value: Any) -> str:

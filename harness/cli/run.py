@@ -123,6 +123,7 @@ def run(
     130 the run was interrupted.
     """
     from .. import api
+    from ..execution.scheduling.engines import own_options
     from .progress import RichProgress
 
     asked: dict[str, Any] = {
@@ -137,7 +138,16 @@ def run(
         "device": device,
         "plugins": plugin_files,
     }
-    memory = None if dry_run or rerun else api.memory(suite, **asked)
+    cluster: dict[str, Any] = {
+        "scheduler_address": scheduler_address,
+        "scheduler_file": scheduler_file,
+        "worker_wait": worker_wait,
+        "slurm": slurm,
+        "max_jobs": max_jobs,
+        "cancel": cancel,
+    }
+    own_options(executor, cluster)  # raises for what belongs to another executor, also if nothing is left to do
+    memory = None if dry_run or rerun or cancel else api.memory(suite, **asked)
     if memory is not None and (finished := memory.recall()):
         echo(f"nothing is left to do in {finished.store.path}", err=True)
         _show(api.load_results(finished.store.path), finished, as_json)
@@ -150,14 +160,9 @@ def run(
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
             executor=executor,
-            scheduler_address=scheduler_address,
-            scheduler_file=scheduler_file,
-            worker_wait=worker_wait,
             download=download,
-            slurm=slurm,
-            max_jobs=max_jobs,
-            cancel=cancel,
             progress=progress,
+            **cluster,
         )
         if dry_run:
             todo = runner.dry_run()

@@ -18,6 +18,7 @@ from typing import Any
 
 import platformdirs
 
+from ..store.claim import PARTS
 from ..store.files import read_json, write_json
 from ..store.store import Store
 from .witness import Witness, file_stamp, unchanged
@@ -52,8 +53,8 @@ class Memory:
 
     def recall(self) -> Finished | None:
         """The finished run, or None if it is not known that nothing is left to do."""
-        if "torch" in sys.modules:
-            return None
+        if "torch" in sys.modules or os.path.lexists(self._store.path / PARTS):
+            return None  # jobs on a cluster may have more to bring
         known = read_json(self._file) or {}
         if (
             unchanged(known.get("read", {}), self._store.path)
@@ -91,15 +92,20 @@ def _environment() -> dict[str, str]:
 
 
 def _state(path: Path) -> str:
-    """The state of all records of a run directory."""
+    """The state of all files of a run directory that hold results: their names, sizes and times, not their bytes."""
     digest = hashlib.sha256()
     for file in ("trilemma.json", "run.json"):
         digest.update(file_stamp(path / file).encode())
     for kind in ("cells", "evaluations", "data"):
-        try:
-            names = sorted(os.listdir(path / kind))
-        except OSError:
-            names = []
+        names = _listed(path / kind)
         for name in names:
-            digest.update(f"\n{kind} {name} {file_stamp(path / kind / name / 'record.json')}".encode())
+            for file in _listed(path / kind / name):
+                digest.update(f"\n{kind} {name} {file} {file_stamp(path / kind / name / file)}".encode())
     return digest.hexdigest()
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

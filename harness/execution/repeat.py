@@ -112,12 +112,18 @@ def changed_code(cell: dict[str, Any], registry: Registry) -> list[str]:
     model = registry.get("models", cell["model"]["name"])
     dataset = registry.get("datasets", cell["dataset"]["name"])
     metrics = {metric["name"]: metric for planned in cell["evaluations"] for metric in planned["metrics"]}
-    classes = {name: registry.get("metrics", name) for name in metrics}
+    here = registry.names("metrics")
+    classes = {name: registry.get("metrics", name) for name in metrics if name in here}
     found = [] if training_source(model) == cell["model"]["source"] else ["training"]
     found += [] if class_source(dataset) == cell["dataset"]["source"] else [f"dataset {dataset.name}"]
+    found += [f"metric {name}, which is not there now" for name in metrics if name not in here]
     found += [f"metric {name}" for name, cls in classes.items() if class_source(cls) != metrics[name]["source"]]
     latest = [planned for planned in cell["evaluations"] if planned["run"] == cell["run"]]
-    used = members_used(tuple(classes[metric["name"]] for planned in latest for metric in planned["metrics"]))
+    used = members_used(
+        tuple(
+            classes[metric["name"]] for planned in latest for metric in planned["metrics"] if metric["name"] in classes
+        )
+    )
     samplers = {sampler.name: sampler for sampler in model.samplers}
     for planned in latest:
         sampler = None if planned["sampler"] is None else samplers.get(planned["sampler"]["name"])

@@ -97,10 +97,10 @@ def _tensors(
         elif (old.shape, old.dtype) != (new.shape, new.dtype):
             comparison.differences.append(f"{where}{name} has another shape or type")
         elif not torch.equal(_bits(old), _bits(new)):
-            unequal = old != new
-            most = (old.double() - new.double()).abs()[unequal].nan_to_num(math.inf).max()
+            unequal = (_bits(old) != _bits(new)).reshape(old.numel(), -1).any(dim=1)
+            gaps = (old.double() - new.double()).abs().reshape(-1)[unequal].nan_to_num(math.inf)
             comparison.differences.append(
-                f"{where}{name}: {int(unequal.sum())} of {unequal.numel()} numbers differ, by up to {float(most):.3g}"
+                f"{where}{name}: {int(unequal.sum())} of {old.numel()} numbers differ, by up to {float(gaps.max()):.3g}"
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
+from .aside import set_aside
 from .files import flush
 from .store import Store
 
@@ -54,7 +54,8 @@ class Copier:
         record = self._whole(kind, id)
         if record is None:
             return
-        mine = self.target.record(kind, id)
+        found = self.target.examine(kind, id, full=True)
+        mine = found.whole
         better = mine is None or _rank(record) > _rank(mine)
         if kind == "data":
             if better:
@@ -66,13 +67,14 @@ class Copier:
             self._log(id, replace=better)
             return
         if better:
-            for planned in self.listed.get(id, {}).get("evaluations", ()):
-                self._discard(planned["id"])  # those of another training
+            if found.record is None or not _same_training(record, found.record):
+                for planned in self.listed.get(id, {}).get("evaluations", ()):
+                    self._set_aside(planned["id"])  # those of another training
             self._copy(kind, id)
         else:
             self.done.kept += 1
         self._log(id, replace=better)
-        same = better or (mine is not None and self._same_training(id, record, mine))
+        same = better or (mine is not None and _same_training(record, mine))
         if same:
             for evaluation in self._evaluations.get(id, ()):
                 self._take_evaluation(id, evaluation)
@@ -83,7 +85,7 @@ class Copier:
         record = self._whole("evaluations", id)
         if record is None:
             return
-        mine = self.target.record("evaluations", id)
+        mine = self.target.examine("evaluations", id, full=True).whole
         if mine is None or _rank(record) > _rank(mine):
             self._copy("evaluations", id)
             return
@@ -96,15 +98,6 @@ class Copier:
         name = _label(cell) if cell else id
         if name not in self.done.conflicts:
             self.done.conflicts.append(name)
-
-    def _same_training(self, id: str, record: dict[str, Any], mine: dict[str, Any]) -> bool:
-        """Whether two trainings of a cell gave the same state, or for models without one the same steps and curves."""
-        if not record["outcome"] == mine["outcome"] == "ok":
-            return False
-        one, two = (store.path / "cells" / id / "model.safetensors" for store in (self.source, self.target))
-        if one.exists() or two.exists():
-            return one.exists() and two.exists() and filecmp.cmp(one, two, shallow=False)
-        return bool(record["training"]["steps"] == mine["training"]["steps"] and _same_curves(record, mine))
 
     def _ids(self, kind: str) -> list[str]:
         folder = self.source.path / kind
@@ -142,6 +135,7 @@ class Copier:
                     shutil.copyfile(file, staging / file.name, follow_symlinks=False)
                     flush(staging / file.name)
             flush(staging)
+            self.target.keep_evidence(kind, id)
             if place.exists():
                 os.rename(place, old)
             os.rename(staging, place)
@@ -151,13 +145,11 @@ class Copier:
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
-    def _discard(self, evaluation: str) -> None:
-        """Remove an evaluation of a training that is about to be replaced by a better one."""
+    def _set_aside(self, evaluation: str) -> None:
+        """Set an evaluation aside whose training is about to be replaced by a better one."""
         place = self.target.path / "evaluations" / evaluation
         if place.is_dir() and not place.is_symlink() and _NAME.fullmatch(evaluation):
-            old = self.target.path / "tmp" / f"old-evaluations-{evaluation}-{os.getpid()}"
-            os.rename(place, old)
-            shutil.rmtree(old, ignore_errors=True)
+            set_aside(self.target.path, place, f"evaluations-{evaluation}")
 
     def _log(self, id: str, *, replace: bool) -> None:
         """Copy the logs of a cell or dataset."""
@@ -170,6 +162,16 @@ class Copier:
                     os.replace(staging, place)
                 finally:
                     staging.unlink(missing_ok=True)
+
+
+def _same_training(record: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether two trainings of a cell gave the same state, or for models without one the same steps and curves."""
+    if not record["outcome"] == mine["outcome"] == "ok":
+        return False
+    one, two = (each.get("files", {}).get("model.safetensors") for each in (record, mine))
+    if one or two:
+        return bool(one == two)
+    return bool(record["training"]["steps"] == mine["training"]["steps"] and _same_curves(record, mine))
 
 
 def _rank(record: dict[str, Any]) -> int:

@@ -118,7 +118,7 @@ class Store:
             about = {"format": FORMAT, "files": files, "written": datetime.now(UTC).isoformat()}
             write_sealed(staging / RECORD, {**record, **about})
             flush(staging)
-            self._keep_evidence(kind, id)
+            self.keep_evidence(kind, id)
             replaces = os.path.lexists(target)
             if replaces:
                 os.rename(target, old)
@@ -137,7 +137,7 @@ class Store:
             shutil.rmtree(staging, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
-    def _keep_evidence(self, kind: str, id: str) -> None:
+    def keep_evidence(self, kind: str, id: str) -> None:
         """Set a folder aside that is to be replaced, unless it is whole, or only lacks files."""
         target = self.path / kind / id
         found = self.examine(kind, id, full=True)

@@ -151,6 +151,8 @@ class ZygoteProcess:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self.nudge()
+        if not self.ready.is_set():
+            self.kill()  # it loads libraries, and has forked nothing
         if not self.ended.wait(CLOSE_SECONDS):
             self.kill()
             self.ended.wait(CLOSE_SECONDS)

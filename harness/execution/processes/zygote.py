@@ -41,7 +41,10 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     essentials()
     load(json.loads(_line(control) or "[]"))
-    control.send(READY)
+    try:
+        control.send(READY)
+    except OSError:  # the parent has ended, or needs no more
+        return
     Server(control).serve()
 
 

@@ -27,6 +27,7 @@ from ..progress import Todo
 
 FORMAT = 1
 JOBS = "jobs"
+_PART = re.compile(r"\d{8}-\d{6}-\d{9}-\d+")
 PARTIAL = "partial"
 _NAME = re.compile(r"\w+")
 
@@ -127,6 +128,8 @@ class Part:
         """
         done = []
         for id, entry in self.cells.items():
+            if self._superseded(store, id, entry):
+                continue
             if entry["train"] and transfer(self.store, store, "cells", id):
                 (store.path / PARTIAL / f"{id}.safetensors").unlink(missing_ok=True)
                 done.append(("cells", id))
@@ -135,6 +138,13 @@ class Part:
             for file in (f"logs/{id}.log", f"logs/timing-{id}.log", f"{PARTIAL}/{id}.safetensors"):
                 transfer_file(self.folder / file, store.path / file)
         return all(store.record(kind, id) == self.store.record(kind, id) for kind, id in done)
+
+    def _superseded(self, store: Store, id: str, entry: Mapping[str, Any]) -> bool:
+        """Whether the run directory has trained a cell meanwhile. That stays, unless the job was asked to repeat it."""
+        mine, theirs = (each.record("cells", id) for each in (store, self.store))
+        if not entry["train"] or mine is None or mine["outcome"] != "ok":
+            return False
+        return entry["replay"] is None or theirs is None or theirs["outcome"] != "ok"
 
     def remove(self) -> None:
         """Remove the part. If this is interrupted, the next launcher removes the rest."""
@@ -174,8 +184,8 @@ def existing_parts(home: Store) -> Iterator[Part]:
     """The parts that an earlier launcher left, in order. What is left of a part without part.json is removed."""
     folder = home.path.resolve() / PARTS
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name == JOBS or path.is_symlink() or not path.is_dir():
-            continue
+        if not _PART.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            continue  # the files of submitit, or what somebody else put here
         if (path / "part.json").exists():
             yield Part(path)
         else:
@@ -184,8 +194,13 @@ def existing_parts(home: Store) -> Iterator[Part]:
 
 def remove_parts(home: Store) -> None:
     """Remove `parts/` with the files of submitit, if no part is left in it."""
-    if not any(existing_parts(home)):
-        shutil.rmtree(home.path / PARTS, ignore_errors=True)
+    if any(existing_parts(home)):
+        return
+    folder = home.path / PARTS
+    if not folder.is_symlink() and not (folder / JOBS).is_symlink():
+        shutil.rmtree(folder / JOBS, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is not empty, or was never there
+            folder.rmdir()
 
 
 def covers(entry: Mapping[str, Any], todo: Todo) -> bool:

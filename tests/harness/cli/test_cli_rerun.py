@@ -89,6 +89,8 @@ def test_what_differs_is_named_and_measured(finished_copy: Path) -> None:
     assert weights is not None
     name = sorted(weights)[0]
     weights[name].view(-1)[0] += 0.5
+    zeros = next(name for name in sorted(weights) if (weights[name] == 0).any() and name != min(weights))
+    weights[zeros][weights[zeros] == 0] *= -1  # other bits, the same number
     record["curves"]["loss"][0] += 1.0
     store.commit("cells", id, record, {"model": weights})
     planned = next(p for cell in store.run()["cells"] if cell["id"] == id for p in cell["evaluations"] if p["sampler"])
@@ -100,11 +102,12 @@ def test_what_differs_is_named_and_measured(finished_copy: Path) -> None:
     assert result.returncode == 1, result.stderr
     lines = result.stdout.splitlines()
     assert f"different: {name}: 1 of {weights[name].numel()} numbers differ, by up to 0.5" in lines
+    assert any(line.startswith(f"different: {zeros}: ") and line.endswith(" by up to 0") for line in lines)
     assert any(line.startswith("different: curve loss: 1 of ") and line.endswith("by up to 1") for line in lines)
     metric = evaluation["results"][0]["metric"]
     assert any(line.startswith(f"different: direct: {metric}: 123.0 before, ") for line in lines)
     assert "different: direct: samples has another shape or type" in lines
-    assert len([line for line in lines if line.startswith("different")]) == 4
+    assert len([line for line in lines if line.startswith("different")]) == 5
 
 
 def test_other_code_is_named_and_output_is_shown(fragile: tuple[Path, Path], tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_a_question_that_differs_has_no_answer(recall: Recall) -> None:
         ("out/report.html", "changed"),
         ("out/run.json", "{}"),
         ("out/cells/new/record.json", "{}"),
+        ("out/parts/job", ""),
     ],
 )
 def test_a_change_leads_to_a_new_plan(file: str, text: str, home: Path, recall: Recall) -> None:
@@ -134,8 +135,27 @@ def test_a_change_leads_to_a_new_plan(file: str, text: str, home: Path, recall: 
             place.unlink()
         else:
             os.replace(copy, place)
-        if file.startswith("out/cells"):
+        if file.startswith(("out/cells", "out/parts")):
             place.parent.rmdir()
+
+
+def test_a_tensor_file_that_has_changed_or_gone_leads_to_a_new_plan(home: Path, recall: Recall, tmp_path: Path) -> None:
+    file = next((home / "out").glob("data/*/test.safetensors"))
+    kept = shutil.copy2(file, tmp_path / "kept")
+    with file.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"!")
+    changed = recall()
+    file.unlink()
+    gone = recall()
+    shutil.move(kept, file)
+    assert (changed, gone) == (False, False)
+
+
+def test_options_of_another_executor_are_refused_also_if_nothing_is_left_to_do(home: Path) -> None:
+    refused = run(home, "--scheduler-address", "tcp://nowhere:1")
+    assert refused.returncode == 2
+    assert "--scheduler-address needs --executor dask" in refused.stderr
 
 
 def test_a_plugin_that_observes_runs_is_always_called(home: Path, tmp_path: Path) -> None:

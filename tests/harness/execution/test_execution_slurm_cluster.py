@@ -13,10 +13,13 @@ from click.testing import Result
 import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.execution.slurm.cluster import Cluster, State, parse_options
-from trilemma.harness.execution.slurm.parts import Part, existing_parts
+from trilemma.harness.execution.slurm.parts import Part, existing_parts, remove_parts
 from trilemma.harness.store.store import Store
 
 Suites = Callable[..., dict[str, Any]]
+
+NAME = "20260101-120000-123456789-0000"
+"""The name of a part."""
 
 
 @pytest.fixture
@@ -112,9 +115,31 @@ def test_what_is_missing_is_said_before_anything_runs(
     assert "--cancel needs --executor slurm" in command("run", "quick", "--cancel").output
 
 
+def test_a_job_does_not_replace_what_was_trained_meanwhile(finished: Path, finished_copy: Path) -> None:
+    home, part = Store(finished_copy), Part(finished_copy / "parts" / NAME)
+    id = home.run()["cells"][0]["id"]
+    (part.folder / "cells").mkdir(parents=True)
+    part.store.commit("cells", id, {"outcome": "killed", "phase": "job", "elapsed": 1.0, "message": ""})
+    entry = '{"train": true, "evaluations": [], "timings": [], "replay": null, "attempt": 0}'
+    (part.folder / "part.json").write_text(f'{{"format": 1, "cells": {{"{id}": {entry}}}}}')
+    assert part.merge(home)
+    assert home.record("cells", id) == Store(finished).record("cells", id)
+
+
+def test_folders_of_somebody_else_among_the_parts_stay(tmp_path: Path) -> None:
+    mine, gone = tmp_path / "parts" / "mine", tmp_path / "parts" / NAME
+    for folder in (mine, gone, tmp_path / "parts" / "jobs"):
+        folder.mkdir(parents=True)
+        (folder / "thesis.txt").write_text("three years of work")
+    assert list(existing_parts(Store(tmp_path))) == []
+    remove_parts(Store(tmp_path))
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine"]
+    assert (mine / "thesis.txt").exists()
+
+
 @pytest.mark.parametrize("name", ["../../elsewhere", "/tmp", ""])
 def test_a_part_that_names_other_paths_is_refused(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "parts" / "one"
+    folder = tmp_path / "parts" / NAME
     folder.mkdir(parents=True)
     entry = f'{{"train": true, "evaluations": ["{name}"], "timings": [], "replay": null, "attempt": 0}}'
     (folder / "part.json").write_text(f'{{"format": 1, "cells": {{"abc": {entry}}}}}')

@@ -156,3 +156,9 @@ def test_nothing_outlives_a_parent_that_is_killed(stopped: tuple[str, ...], tmp_
     parent.kill()
     parent.wait()
     assert all(has_gone(process.pid) for process in family)
+
+
+def test_a_zygote_that_is_not_needed_any_more_ends_at_once_and_silently() -> None:
+    code = "from trilemma.harness.execution.processes.forks import Zygote; z = Zygote(1); z.warm_up(); z.close()"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

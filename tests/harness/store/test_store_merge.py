@@ -176,6 +176,25 @@ def test_a_result_beats_a_failure_from_either_side(copies: list[Path], shards: l
     assert set(trilemma.load_results(copies[0])["outcome"]) == {"killed"}
 
 
+def test_a_damaged_target_is_mended_and_keeps_what_is_whole(shards: list[Path], tmp_path: Path) -> None:
+    """A source without evaluations brings back a checkpoint; the evaluations and a file of somebody else stay."""
+    out, bare = tmp_path / "out", Path(shutil.copytree(shards[0], tmp_path / "bare"))
+    merge(shards, out)
+    for id in ids(bare, "evaluations"):
+        shutil.rmtree(bare / "evaluations" / id)
+    before = trilemma.load_results(out)
+    source = next((bare / "cells").glob("*/model.safetensors"))
+    file = out / source.relative_to(bare)
+    for spoil in (file.unlink, lambda: file.write_bytes(b"damage")):
+        spoil()
+        (file.parent / "notes.txt").write_text("mine")
+        done = merge([bare], out)
+        assert done.conflicts == []
+        assert file.read_bytes() == source.read_bytes()
+        assert [kept.read_text() for kept in (out / "aside").rglob("notes.txt")][-1] == "mine"
+        pd.testing.assert_frame_equal(trilemma.load_results(out), before)
+
+
 def test_of_two_results_the_first_stays_and_the_difference_is_said(
     copies: list[Path], shards: list[Path], tmp_path: Path, command: Command
 ) -> None:
