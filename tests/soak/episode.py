@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import time
@@ -32,6 +33,7 @@ metrics = {{ nll = {{ n = 50 }}, wasserstein = {{ n = 50, draws = 2 }} }}
 models = [{{ name = "steady" }}, {{ name = "realnvp", config = {{ transforms = 2 }} }}{guilty}]
 """
 GUILTY = ', {{ name = "{name}", datasets = ["ring8"] }}'
+AT_THE_END = "at the end"
 SEEDS = 8  # a guilty model is so many guilty cells
 LIMIT = 12  # seconds of a cell
 ENDS_THE_RUN = ("SIGKILL of the parent", "SIGTERM of the parent", "SIGKILL of the Dask scheduler")
@@ -88,7 +90,7 @@ class Episode:
         self.executor = "local"
         fails = any(EXPECTED[name] != "ok" for name in self.guilty)
         self._expect(call("run", *self._arguments(final), env=self.env), int(fails))
-        self._check(final, "at the end")
+        self._check(final, AT_THE_END)
         self._expect(call("doctor", str(final), env=self.env), 0)
         self.report.seconds = time.monotonic() - started
         return self.report
@@ -178,7 +180,7 @@ class Episode:
                 self._problem(f"{when}: {models[cell]} ({cell}) is {outcome} and not {expected}")
             elif outcome == "ok" and cell in self.reference and found[cell] != self.reference[cell]:
                 self._problem(f"{when}: {models[cell]} ({cell}) has other numbers than an undisturbed run")
-        if not hit and (lost := set(self.reference) - set(found)):
+        if when == AT_THE_END and (lost := set(self.reference) - set(found)):
             self._problem(f"{when}: {len(lost)} cells are lost")
         self.report.cells = len(models)
 
@@ -187,7 +189,7 @@ class Episode:
         cluster = {process.pid for group in self.cluster.values() for process in group}
         while left := [process for process in marked(self.mark) if process.pid not in cluster]:
             if time.monotonic() > deadline:
-                self._problem(f"{len(left)} processes were left: {[process.info for process in left][:3]}")
+                self._problem(f"{len(left)} processes were left: {_names(left)}")
                 for process in left:
                     process.kill()
                 return
@@ -212,3 +214,11 @@ def write_suite(folder: Path, guilty: list[str]) -> Path:
     entries = "".join(GUILTY.format(name=name) for name in guilty)
     file.write_text(SUITE.format(limit=LIMIT, seeds=SEEDS, guilty=entries))
     return file
+
+
+def _names(processes: list[psutil.Process]) -> str:
+    found = []
+    for process in processes[:3]:
+        with contextlib.suppress(psutil.Error):
+            found.append(f"{process.status()} {' '.join(process.cmdline())[:200]}")
+    return "; ".join(found)
