@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import random
 import shutil
@@ -21,20 +22,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 
 from command import HERE, call, environment, numbers, results
-from episode import Episode, Reference, Report, write_suite
+from episode import ENDS_THE_RUN, SEEDS, Episode, Reference, Report, write_suite
 from faults import KINDS
 from hostile import EXPECTED
 from page import write_page
 
 SHARES = {"local": 0.5, "shards": 0.25, "dask": 0.25}
-PER_EPISODE = 14
-ENDS = ("SIGKILL of the parent", "SIGTERM of the parent", "SIGKILL of the Dask scheduler")
+PER_EPISODE = 40
+MOST_MISSES = 5  # of a kind, after which the soak stops to look for an aim
 DISK = ("disk full", "read-only disk")
-SEEDS = 4  # of the suite: a guilty model is so many guilty cells
 
 
 def main() -> None:
@@ -44,20 +45,7 @@ def main() -> None:
         folder = Path(name)
         can_mount = _can_mount(folder / "mount")
         reference = _reference(folder / "reference")
-        executors = [name for name in SHARES if name in options.executors.split(",")]
-        quotas = {executor: _quota(executor, executors, options.faults, can_mount) for executor in executors}
-        chance = random.Random(options.seed)
-        deadline = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-        reports: list[Report] = []
-        while any(quota.total() for quota in quotas.values()) and time.monotonic() < deadline:
-            for executor, quota in quotas.items():
-                if quota.total() and time.monotonic() < deadline:
-                    wanted = _draw(quota, chance)
-                    report = _episode(folder / str(len(reports)), executor, wanted, chance, reference)
-                    quota -= report.injected
-                    quotas[executor] = +quota
-                    reports.append(report)
-                    _print(len(reports), report)
+        reports = _run(options, folder, can_mount, reference)
     if options.page:
         write_page(options.page, reports, can_mount, options.seed)
     if options.json:
@@ -68,12 +56,45 @@ def main() -> None:
     sys.exit(bool(problems))
 
 
+def _run(options: argparse.Namespace, folder: Path, can_mount: bool, reference: Reference) -> list[Report]:
+    """Run episodes, several at once, until the faults are in or the time is over."""
+    executors = [name for name in SHARES if name in options.executors.split(",")]
+    quotas = {executor: _quota(executor, executors, options.faults, can_mount) for executor in executors}
+    chance, turns, missed = random.Random(options.seed), itertools.cycle(executors), Counter[tuple[str, str]]()
+    deadline = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+    reports: list[Report] = []
+    running: dict[Future[Report], tuple[str, Counter[str]]] = {}
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for number in itertools.count():
+            while (
+                len(running) < options.at_once
+                and time.monotonic() < deadline
+                and any(map(Counter.total, quotas.values()))
+            ):
+                executor = next(name for name in turns if quotas[name].total())
+                wanted = _draw(quotas[executor], chance)
+                quotas[executor] -= wanted
+                seed, place = chance.randrange(2**32), folder / f"{number}-{len(running)}"
+                running[pool.submit(_episode, place, executor, wanted, seed, reference)] = executor, wanted
+            if not running:
+                return reports
+            for future in wait(running, return_when="FIRST_COMPLETED").done:
+                executor, wanted = running.pop(future)
+                reports.append(future.result())
+                _print(len(reports), reports[-1])
+                for kind, count in (wanted - reports[-1].injected).items():  # nothing was there to aim at
+                    missed[executor, kind] += 1
+                    quotas[executor][kind] += count if missed[executor, kind] < MOST_MISSES else 0
+    raise AssertionError
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, help="how many faults; without it, as many as fit into ten minutes")
     parser.add_argument("--minutes", type=float, help="begin no episode after so many minutes")
     parser.add_argument("--executors", default=",".join(SHARES), help="which executors, separated by commas")
     parser.add_argument("--seed", type=int, default=0, help="seed of the faults")
+    parser.add_argument("--at-once", type=int, default=2, help="how many episodes run at the same time")
     parser.add_argument("--page", type=Path, help="write the figures into this Markdown file")
     parser.add_argument("--json", type=Path, help="write the reports of all episodes into this file")
     options = parser.parse_args()
@@ -97,7 +118,11 @@ def _draw(quota: Counter[str], chance: random.Random) -> Counter[str]:
     while left.total() and wanted.total() < PER_EPISODE:
         kind = chance.choices(list(left), weights=list(left.values()))[0]
         several = SEEDS if kind in EXPECTED else 1
-        few = sum(wanted[each] for each in ENDS) >= 2 if kind in ENDS else wanted[kind] >= 3 and kind in DISK
+        few = (
+            sum(wanted[each] for each in ENDS_THE_RUN) >= 2
+            if kind in ENDS_THE_RUN
+            else wanted[kind] >= 3 and kind in DISK
+        )
         if few or (kind in EXPECTED and wanted[kind]):
             del left[kind]
             continue
@@ -106,12 +131,12 @@ def _draw(quota: Counter[str], chance: random.Random) -> Counter[str]:
     return wanted
 
 
-def _episode(folder: Path, executor: str, wanted: Counter[str], chance: random.Random, reference: Reference) -> Report:
+def _episode(folder: Path, executor: str, wanted: Counter[str], seed: int, reference: Reference) -> Report:
     disk = folder / "disk"
     disk.mkdir(parents=True)
     mounted = any(wanted[kind] for kind in DISK)
     with _mounted(disk) if mounted else contextlib.nullcontext():
-        episode = Episode(folder, executor, wanted, chance.randrange(2**32), reference, mounted)
+        episode = Episode(folder, executor, wanted, seed, reference, mounted)
         report = episode.run()
         if report.problems:
             shutil.copytree(folder, Path(tempfile.mkdtemp(prefix="soak-problem-")) / "episode")
