@@ -17,7 +17,7 @@ from cluster import Cluster
 from command import COMMAND, HERE, call, environment, numbers, outcomes, results
 from faults import KINDS, Injected, Target, damage
 from hostile import EXPECTED
-from processes import marked
+from processes import marked, workers
 
 RUN_SECONDS = 300.0  # a run that takes longer hangs
 GONE_SECONDS = 15.0  # within which everything that a run started must have ended
@@ -186,14 +186,22 @@ class Episode:
 
     def _check_orphans(self) -> None:
         deadline = time.monotonic() + GONE_SECONDS
-        cluster = {process.pid for group in self.cluster.values() for process in group}
-        while left := [process for process in marked(self.mark) if process.pid not in cluster]:
+        while left := self._left():
             if time.monotonic() > deadline:
                 self._problem(f"{len(left)} processes were left: {_names(left)}")
                 for process in left:
                     process.kill()
                 return
             time.sleep(0.3)
+
+    def _left(self) -> list[psutil.Process]:
+        """The processes of the run that live. Those of a cluster may, as long as no cell runs below them."""
+        allowed = set()
+        for process in (each for group in self.cluster.values() for each in group):
+            with contextlib.suppress(psutil.Error):
+                allowed |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+        allowed -= {worker.process.pid for worker in workers(self.mark)}
+        return [process for process in marked(self.mark) if process.pid not in allowed]
 
     def _expect(self, done: subprocess.CompletedProcess[str], *codes: int) -> None:
         if done.returncode not in codes:
