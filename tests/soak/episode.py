@@ -103,7 +103,8 @@ class Episode:
 
     def _disturbed_until_done(self, out: Path, arguments: list[str]) -> None:
         """Run with faults, and again after those that end the run itself, until one run has ended by itself."""
-        for _ in range(1 + sum(self.external[kind] for kind in ENDS_THE_RUN)):
+        # Once more if a full or read-only disk kept the run from starting.
+        for _ in range(2 + sum(self.external[kind] for kind in ENDS_THE_RUN)):
             self.cluster.start()
             if self._disturbed(out, arguments):
                 if out.exists():

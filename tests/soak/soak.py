@@ -166,7 +166,7 @@ def _can_mount(place: Path) -> bool:
 @contextlib.contextmanager
 def _mounted(place: Path) -> Iterator[None]:
     """A small disk of its own at `place`."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)], check=True, capture_output=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(place)], check=True, capture_output=True)
     try:
         yield
     finally:
