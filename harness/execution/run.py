@@ -143,12 +143,7 @@ class Runner:
 
     def _run_cells(self, executor: Executor, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
         """Run all cells that have something to do in a process of theirs."""
-        for item in todo:
-            if item.in_cell and item.cell.data_error:
-                outcome = failure("error", "dataset", 0.0, item.cell.data_error)
-                self._record_failure(item, outcome)
-                self._finished(item.cell, outcome)
-        runnable = [item for item in todo if item.in_cell and not item.cell.data_error]
+        runnable = [item for item in self._with_data(todo) if item.in_cell]
         if not runnable:
             return
         Schedule(
@@ -164,6 +159,15 @@ class Runner:
             self.progress.message(f"{executor.failed}; finished cells are kept")
         elif self.gave_up:
             self.progress.message(f"{self.failures} failed, so no more cells were started; the same command goes on")
+
+    def _with_data(self, todo: list[Todo]) -> list[Todo]:
+        """What can be done. Cells whose dataset could not be loaded are recorded as failures."""
+        for item in todo:
+            if item.in_cell and item.cell.data_error:
+                outcome = failure("error", "dataset", 0.0, item.cell.data_error)
+                self._record_failure(item, outcome)
+                self._finished(item.cell, outcome)
+        return [item for item in todo if not item.cell.data_error]
 
     def _executor(self, supervisor: Supervisor, todo: list[Todo]) -> Executor:
         limits = self.resolved.suite.limits
@@ -191,6 +195,8 @@ class Runner:
     def _ended(self, todo: Todo, ending: Ending) -> None:
         """Record how a cell ended. One that was interrupted has no outcome; the next run then runs it."""
         if ending.cause == "interrupted":
+            if ending.said:
+                self.progress.message(f"{todo.cell.label} was not run: {ending.said}")
             return
         outcome = outcome_of(todo.cell, ending, self.store, self.resolved.suite.limits)
         if ending.cause != "exit" or ending.code != 0:
@@ -218,15 +224,8 @@ class Runner:
         def supervise(cell: Cell, job: dict[str, Any]) -> Ending:
             return self._supervise(supervisor, self.store, log_name(cell), job, suite.limits, gpu=gpu)
 
-        phase = TimingPhase(
-            self.store,
-            suite.timing,
-            suite.limits,
-            environment(self.threads, self.device),
-            supervise,
-            supervisor.stop.is_set,
-            self.progress,
-        )
+        about, stopped = environment(self.threads, self.device), supervisor.stop.is_set
+        phase = TimingPhase(self.store, suite.timing, suite.limits, about, supervise, stopped, self.progress)
         seconds = sum(record["training"]["wall_seconds"] for record in trained if record.get("outcome") == "ok")
         phase.run(untimed, seconds, len(self.store.run()["runs"]))
 

@@ -61,7 +61,8 @@ class Keeper:
                 if not self._run(job) or self._orphaned:
                     return  # what the kernel holds back is left to the zygote, which goes on trying to kill it
                 job.close()
-                self._inbox.send(IDLE)
+                with contextlib.suppress(OSError):  # the zygote has ended, which the next line notices
+                    self._inbox.send(IDLE)
             _, fds, _, _ = socket.recv_fds(self._inbox, 1, 1)
             if not fds:
                 return

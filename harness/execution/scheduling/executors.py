@@ -77,6 +77,8 @@ class LocalExecutor:
         gpu = self._gpus.get()
         try:
             return self._supervise(work, gpu)
+        except OSError as error:  # the disk is full or read-only: the job could not be written, so nothing has run
+            return Ending("interrupted", said=str(error))
         finally:
             self._gpus.put(gpu)
 

@@ -64,12 +64,7 @@ class SlurmRunner(Runner):
             self._write_run(cells)
             self.progress.started(todo, len(cells))
             self._announce(cells, todo)
-            for item in todo:
-                if item.cell.data_error and item.in_cell:
-                    outcome = failure("error", "dataset", 0.0, item.cell.data_error)
-                    self._record_failure(item, outcome)
-                    self._finished(item.cell, outcome)
-            self._send(supervisor, cells, [item for item in todo if not item.cell.data_error])
+            self._send(supervisor, cells, self._with_data(todo))
             return todo
 
     def _send(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 import trilemma
 from trilemma.harness.api import make_runner
-from trilemma.harness.execution.processes import supervisor
+from trilemma.harness.execution.processes import jobs, supervisor
 from trilemma.harness.execution.progress import Silent
 from trilemma.harness.store.store import Store
 
@@ -83,3 +84,23 @@ def test_a_dataset_that_raises_fails_its_own_cells_only(tmp_path: Path, suite: S
     assert frame.loc[["ring8"], "outcome"].eq("ok").all()
     assert frame.loc["bad-data", "outcome"] == "error"
     assert "the file is gone" in frame.loc["bad-data", "message"]
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_one_cell_a_message_and_no_result(
+    tmp_path: Path, suite: Suites, bad_plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, left = jobs.write_json, iter([True])
+
+    def full_once(file: Path, record: dict[str, Any]) -> None:
+        if record["kind"] == "cell" and next(left, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(file, record)
+
+    monkeypatch.setattr(jobs, "write_json", full_once)
+    messages = Messages()
+    options: dict[str, Any] = {"out": tmp_path / "out", "plugins": [bad_plugins], "jobs": 1}
+    make_runner(suite("well", "gaussian"), progress=messages, **options).run()
+    frame = trilemma.load_results(tmp_path / "out").drop_duplicates("cell")
+    assert sorted(frame["outcome"]) == ["interrupted", "ok"]
+    assert any("was not run" in text and "No space left" in text for text in messages.texts)
+    assert set(trilemma.run(suite("well", "gaussian"), **options)["outcome"]) == {"ok"}
