@@ -1,5 +1,5 @@
 """The pages that are written when the site is built (an MkDocs hook): the reference, the reports, the
-metric cards, CONTRIBUTING.md.
+tables of metric cards and methods, CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import _cards
+import _methods
 from _reference import pages, pictures
 from _results import RUNS, Report, add_to_navigation, index, reports
 from mkdocs.exceptions import PluginError
@@ -35,11 +36,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill the pages of reports and cards, and let Markdown inside `<details>` be read, as GitHub does in reports."""
+    """Fill the pages of reports, cards and methods, and let Markdown inside `<details>` be read, as GitHub does in reports."""
     if page.file.src_uri == "results.md":
         markdown = markdown.replace(REPORTS_MARK, index(reports_to_build()))
     if page.file.src_uri == "metric-cards.md":
         markdown = _cards.fill(markdown)
+    if page.file.src_uri == "methods.md":
+        markdown = _methods.fill(markdown)
     return markdown.replace("<details>", "<details markdown>")
 
 

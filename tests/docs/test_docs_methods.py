@@ -1,0 +1,98 @@
+"""The table of methods: every built-in method has a row, and every row names code and tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HINT = "docs/methods.md, section 'Add a row', says how; the rows are in docs/methods/*.toml"
+
+
+def generator() -> ModuleType:
+    """docs/_methods.py, imported as MkDocs imports its hooks: with the folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        return importlib.import_module("_methods")
+
+
+def rows() -> list[Any]:
+    """All rows."""
+    return [row for _, found in generator().methods() for row in found]
+
+
+@cache
+def functions_in(path: Path) -> frozenset[str]:
+    """The functions of a test module."""
+    if not path.is_file():
+        return frozenset()
+    parsed = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in parsed.body if isinstance(node, ast.FunctionDef))
+
+
+@pytest.mark.parametrize("kind", ["models", "samplers", "likelihoods"])
+def test_every_method_has_one_row(kind: str) -> None:
+    counts = Counter(row.key for row in rows() if row.kind == kind)
+    methods = {key for of_kind, key in generator().code() if of_kind == kind}
+    missing, unknown = sorted(methods - set(counts)), sorted(set(counts) - methods)
+    assert not missing, f"no row [{kind}.NAME] for {', '.join(missing)}; {HINT}"
+    assert not unknown, f"rows [{kind}.NAME] without a built-in method: {', '.join(unknown)}; rename or remove them"
+    assert not [key for key, count in counts.items() if count > 1]
+
+
+def test_every_part_is_a_documented_function_or_class() -> None:
+    for row in rows():
+        assert (row.kind == "parts") == bool(row.entry.code), f"{row.key}: only a part has the key `code`"
+        assert generator().code_of(row).__doc__, row.key
+
+
+def test_every_check_is_a_test_that_exists() -> None:
+    unknown = []
+    for row in rows():
+        for check in row.entry.checks:
+            path, _, name = check.test.partition("::")
+            if not name.startswith("test_") or name not in functions_in(ROOT / path):
+                unknown.append(f"{row.source.name}, {row.kind}.{row.key}: there is no test {check.test}")
+    assert not unknown, "\n".join([*unknown, HINT])
+
+
+def test_a_row_has_checks_or_the_reason_why_there_are_none() -> None:
+    wrong = [row.key for row in rows() if bool(row.entry.checks) == bool(row.entry.unchecked)]
+    assert not wrong, f"{', '.join(wrong)}: give either `checks` or `unchecked`; {HINT}"
+    bare = [row.key for row in rows() if not (row.entry.form and row.entry.deviation)]
+    assert not bare, f"{', '.join(bare)}: `form` and `deviation` must not be empty; {HINT}"
+    unlinked = [row.key for row in rows() if bool(row.entry.paper) != bool(row.entry.link)]
+    assert not unlinked, f"{', '.join(unlinked)}: a paper needs a link"
+
+
+def test_the_module_of_a_method_cites_its_paper() -> None:
+    silent = []
+    for row in rows():
+        papers = [paper for paper in row.entry.paper.split("; ") if paper]
+        module = importlib.import_module(generator().code_of(row).__module__)
+        text = Path(module.__file__ or "").read_text(encoding="utf-8")
+        for paper in papers:
+            author = re.split(r",| & | et al\.| \d", paper)[0].split()[-1]
+            if not (author in text and re.findall(r"\d{4}", paper)[0] in text):
+                silent.append(f"{module.__name__} does not cite '{paper}', which the row {row.key} names")
+    assert not silent, "\n".join(silent)
+
+
+def test_the_page_shows_every_row() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert generator().MARK in page
+    text = generator().fill(page)
+    for title, found in generator().methods():
+        assert f"\n## {title}\n" in text
+        for row in found:
+            assert f"`{row.key}`" in text
+            assert row.entry.deviation.replace("|", r"\|") in text
+            assert all(f"`{generator().short_name(check.test)}`" in text for check in row.entry.checks)
