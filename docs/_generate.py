@@ -36,7 +36,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill the pages of reports, cards and methods, and let Markdown inside `<details>` be read, as GitHub does in reports."""
+    """Fill the pages of reports, cards and methods. Markdown inside `<details>` is read, as GitHub does in reports."""
     if page.file.src_uri == "results.md":
         markdown = markdown.replace(REPORTS_MARK, index(reports_to_build()))
     if page.file.src_uri == "metric-cards.md":
