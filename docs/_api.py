@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from _markdown import docstring, first_paragraph, options, signature
+from pydantic import BaseModel
 
 import trilemma
 
@@ -46,7 +47,7 @@ def entry(name: str, value: Any) -> Iterator[str]:
     yield docstring(value)
     if not inspect.isclass(value):
         return
-    if issubclass(value, trilemma.Config):
+    if issubclass(value, BaseModel):
         yield options("Fields", value)
     members = [(key, member) for key, member in vars(value).items() if not key.startswith("_")]
     yield "\n".join(

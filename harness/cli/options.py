@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..boundary import boundary
+from ..planning.values import is_word
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, for scripts.")
 
@@ -31,10 +32,11 @@ def parsed_config(cls: Any, assignments: tuple[str, ...]) -> Any:
 
     values: dict[str, Any] = {}
     for assignment in assignments:
+        key, equals, word = (part.strip() for part in assignment.partition("="))
         try:
-            values |= tomllib.loads(assignment)
+            values |= tomllib.loads(f'{key} = "{word}"' if equals and is_word(word) else assignment)
         except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML (text needs quotes): {error}") from None
+            raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML: {error}") from None
     try:
         with boundary():
             return cls.Config.model_validate(values)

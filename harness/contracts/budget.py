@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from .config import Config
+from .config import Record
 
 
-class Budget(Config):
+class Budget(Record):
     """What a model may spend on training: a number of optimizer steps, or a number of seconds, but not both.
 
     On a CPU they are CPU seconds of the training process, so that other processes do not change them. On a GPU they are

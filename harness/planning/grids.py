@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from ..contracts.config import Config
+from ..contracts.config import NONE, Config, accepts
 
 Axis = list[tuple[str, Any]]
 
@@ -21,20 +19,15 @@ def grid_axes(cls: type[Config], options: Mapping[str, Any], *, single: bool = F
     """
     axes: list[Axis] = []
     for key, value in options.items():
-        is_grid = isinstance(value, list) and not single and not _accepts(cls, key, value)
+        is_grid = isinstance(value, list) and not single and not _is_value(cls, key, value)
         axes.append([(key, element) for element in (value if is_grid else [value])])
     return axes
 
 
-def _accepts(cls: type[Config], key: str, value: Any) -> bool:
+def _is_value(cls: type[Config], key: str, value: Any) -> bool:
     field = cls.model_fields.get(key)
-    if field is None or field.annotation is None:
-        return True  # so that an unknown key is reported once, and not once for each element
-    try:
-        TypeAdapter[Any](field.annotation).validate_python(value)
-    except ValidationError:
-        return False
-    return True
+    # An unknown key counts, so that it is reported once, and not once for each element.
+    return field is None or field.annotation is None or accepts(field.annotation, value)
 
 
 def label(name: str, given: Mapping[str, Any]) -> str:
@@ -47,6 +40,8 @@ def label(name: str, given: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "x".join(_short(element) for element in value)
+    if value is None:
+        return NONE
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -11,18 +11,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from ..contracts.budget import Budget
-from ..contracts.config import Config
+from ..contracts.config import NONE, Record, may_be_none
 from ..errors import Problem, SuiteError, did_you_mean
 from ..text import LONGEST_NAME, brief
 from . import limits as bounds
 from . import toml_lines
 from .files import BUILTIN, read_text
+from .values import toml_value
 
 
-class Limits(Config):
+class Limits(Record):
     """The limits of one cell. A cell that passes a limit is ended."""
 
     seconds: float = Field(
@@ -39,7 +40,7 @@ class Limits(Config):
     )
 
 
-class Timing(Config):
+class Timing(Record):
     """How long and how often times are measured, after all cells of a run."""
 
     seconds: float | None = Field(
@@ -50,14 +51,14 @@ class Timing(Config):
     rounds: int = Field(3, ge=1, description="how many times each sampler setting is timed, within the limit")
 
 
-class DatasetEntry(Config):
+class DatasetEntry(Record):
     """One dataset of a suite. A list in `config` is a grid of values."""
 
     name: str
     config: dict[str, Any] = {}
 
 
-class ModelEntry(Config):
+class ModelEntry(Record):
     """One model of a suite. A list in `config` or in the options of a sampler is a grid of values."""
 
     name: str
@@ -70,7 +71,7 @@ class ModelEntry(Config):
     recipe: dict[str, Any] = Field({}, description="settings that replace those of the model's recipe")
 
 
-class Suite(Config):
+class Suite(Record):
     """A suite: the models, datasets, seeds, budget, limits, timing and metrics to compare."""
 
     name: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -169,12 +170,7 @@ class Document:
         too_large = bounds.oversize(value_text)
         if too_large:
             raise ValueError(too_large[0])
-        try:
-            value = tomllib.loads(f"value = {value_text}")["value"]
-        except ValueError as error:
-            if not re.fullmatch(r"[A-Za-z0-9_.-]+", value_text.strip()):
-                raise ValueError(f"the value is not TOML: {error}") from None
-            value = value_text.strip()
+        value = toml_value(value_text)
         place: Any = self.values
         path: list[str | int] = []
         keys = path_text.strip().split(".")
@@ -255,7 +251,7 @@ def validate(document: Document) -> tuple[Suite | None, list[Problem]]:
 
 
 def config_problems(
-    document: Document, base: Sequence[str | int], error: ValidationError, cls: type[Config]
+    document: Document, base: Sequence[str | int], error: ValidationError, cls: type[BaseModel]
 ) -> list[Problem]:
     """The errors of a pydantic record as problems in the document, with suggestions for unknown keys."""
     problems = []
@@ -270,18 +266,26 @@ def config_problems(
             message = "this key is missing"
         elif item["type"] not in ("value_error", "assertion_error"):
             message = f"{message[0].lower()}{message[1:]}, got {brief(repr(item['input']))}"
+            suggestion = _about_none(_owner(cls, item["loc"][:-1]), item)
         problems.append(document.problem(path, message, suggestion))
     return problems
 
 
-def _owner(cls: type[Config], loc: Sequence[str | int]) -> type[Config]:
+def _about_none(owner: type[BaseModel], item: Mapping[str, Any]) -> str:
+    """What to say of `none` with a value that is wrong."""
+    if item["input"] == NONE:
+        return f"this option cannot be {NONE}"
+    return f'for no value, write "{NONE}"' if item["loc"] and may_be_none(owner, str(item["loc"][-1])) else ""
+
+
+def _owner(cls: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel]:
     """The class of the record at a location inside a record of class `cls`."""
     for part in loc:
         if not isinstance(part, str) or part not in cls.model_fields:
             continue
         annotation = cls.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
-        cls = next((c for c in candidates if isinstance(c, type) and issubclass(c, Config)), cls)
+        cls = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), cls)
     return cls
 
 
