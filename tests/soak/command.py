@@ -13,7 +13,7 @@ from typing import Any
 from processes import MARK
 
 HERE = Path(__file__).parent
-CALL_SECONDS = 300.0  # a command without faults that takes longer hangs
+CALL_SECONDS = 900.0  # a command without faults that takes longer hangs; long, for the machine may be busy
 COMMAND = [sys.executable, "-P", "-m", "trilemma"]
 
 

@@ -19,8 +19,8 @@ from faults import KINDS, Injected, Target, damage
 from hostile import EXPECTED
 from processes import marked, workers
 
-RUN_SECONDS = 300.0  # a run that takes longer hangs
-GONE_SECONDS = 15.0  # within which everything that a run started must have ended
+RUN_SECONDS = 900.0  # a run that takes longer hangs
+GONE_SECONDS = 30.0  # within which everything that a run started must have ended
 PAUSE_SECONDS = 0.3  # between two faults, on average
 SUITE = """
 name = "soak"
@@ -35,7 +35,7 @@ models = [{{ name = "steady" }}, {{ name = "realnvp", config = {{ transforms = 2
 GUILTY = ', {{ name = "{name}", datasets = ["ring8"] }}'
 AT_THE_END = "at the end"
 SEEDS = 8  # a guilty model is so many guilty cells
-LIMIT = 12  # seconds of a cell
+LIMIT = 30  # seconds of a cell: a busy machine needs 10 for one that behaves
 ENDS_THE_RUN = ("SIGKILL of the parent", "SIGTERM of the parent", "SIGKILL of the Dask scheduler")
 Reference = dict[str, dict[str, Any]]
 

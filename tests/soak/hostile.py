@@ -1,6 +1,7 @@
 """The models of the soak: one that behaves, and those that do what a plugin can do wrong. Loaded with --plugin."""
 
 import ctypes
+import mmap
 import os
 import signal
 import sys
@@ -114,7 +115,8 @@ class Hogs(Steady):
     def fit(self, train, ctx):
         held = []
         while True:
-            held.append(torch.ones(2**24))  # 64 MiB
+            # Populated by the system at once: page by page, a busy machine would reach the time limit first.
+            held.append(mmap.mmap(-1, 2**26, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE))
             time.sleep(0.02)
 
 
