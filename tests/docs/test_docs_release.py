@@ -48,3 +48,19 @@ def test_pre_commit_runs_what_tox_runs() -> None:
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     entries = [re.sub(r"^env( \w+=\S+)+ ", "", entry) for entry in re.findall(r"^ +entry: (.+)$", hooks, re.M)]
     assert entries == tox["testenv:lint"]["commands"].split("\n")[1:]
+
+
+def test_every_tox_environment_that_the_texts_name_exists() -> None:
+    tox = ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", encoding="utf-8")
+    known = {section.removeprefix("testenv:") for section in tox.sections()} | {
+        "py",
+        "py311",
+        "py312",
+        "py313",
+        "py314",
+    }
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.py")]
+    named = {name for file in files for name in re.findall(r"tox -e ([\w-]+)", file.read_text(encoding="utf-8"))}
+    assert named
+    assert named <= known

@@ -10,14 +10,14 @@ from episode import Report
 BEGIN, END = "<!-- figures of the soak, written by tests/soak -->\n", "<!-- end of the figures -->\n"
 
 
-def write_page(file: Path, reports: list[Report], can_mount: bool, seed: int) -> None:
+def write_page(file: Path, reports: list[Report], can_mount: bool) -> None:
     """Replace the figures in the page by those of these episodes."""
     before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    file.write_text(before + BEGIN + "\n".join(_figures(reports, can_mount, seed)) + "\n" + END + after)
+    file.write_text(before + BEGIN + "\n".join(_figures(reports, can_mount)) + "\n" + END + after)
 
 
-def _figures(reports: list[Report], can_mount: bool, seed: int) -> list[str]:
+def _figures(reports: list[Report], can_mount: bool) -> list[str]:
     executors = list(dict.fromkeys(report.executor for report in reports))
     injected = {name: Counter[str]() for name in executors}
     for report in reports:
@@ -29,7 +29,7 @@ def _figures(reports: list[Report], can_mount: bool, seed: int) -> list[str]:
     lines = [
         "",
         f"{total} faults in {len(reports)} episodes with {sum(report.cells for report in reports)} cells, in "
-        f"{minutes:.0f} minutes (seed {seed}). Episodes in which something went wrong: "
+        f"{minutes:.0f} minutes of episodes, several of which ran at once. Episodes in which something went wrong: "
         f"{sum(bool(report.problems) for report in reports)}.",
         "",
         "| Fault | " + " | ".join(executors) + " |",

@@ -47,9 +47,7 @@ def main() -> None:
         reference = _reference(folder / "reference")
         reports = _run(options, folder, can_mount, reference)
     if options.page:
-        write_page(options.page, reports, can_mount, options.seed)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(report) for report in reports], indent=1))
+        write_page(options.page, reports, can_mount)
     problems = [problem for report in reports for problem in report.problems]
     total = sum(report.injected.total() for report in reports)
     print(f"{total} faults in {len(reports)} episodes, {len(problems)} problems")
@@ -60,9 +58,13 @@ def _run(options: argparse.Namespace, folder: Path, can_mount: bool, reference: 
     """Run episodes, several at once, until the faults are in or the time is over."""
     executors = [name for name in SHARES if name in options.executors.split(",")]
     quotas = {executor: _quota(executor, executors, options.faults, can_mount) for executor in executors}
-    chance, turns, missed = random.Random(options.seed), itertools.cycle(executors), Counter[tuple[str, str]]()
+    reports = _earlier(options.json)
+    for report in reports:
+        if report.executor in quotas:
+            quotas[report.executor] -= report.injected
+    chance = random.Random(f"{options.seed} {len(reports)}")  # an own sequence for each part of a soak
+    turns, missed = itertools.cycle(executors), Counter[tuple[str, str]]()
     deadline = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    reports: list[Report] = []
     running: dict[Future[Report], tuple[str, Counter[str]]] = {}
     with ThreadPoolExecutor(options.at_once) as pool:
         for number in itertools.count():
@@ -82,10 +84,26 @@ def _run(options: argparse.Namespace, folder: Path, can_mount: bool, reference: 
                 executor, wanted = running.pop(future)
                 reports.append(future.result())
                 _print(len(reports), reports[-1])
+                _keep(options.json, reports)
                 for kind, count in (wanted - reports[-1].injected).items():  # nothing was there to aim at
                     missed[executor, kind] += 1
                     quotas[executor][kind] += count if missed[executor, kind] < MOST_MISSES else 0
     raise AssertionError
+
+
+def _earlier(file: Path | None) -> list[Report]:
+    """The reports of an earlier soak that this one goes on with."""
+    if file is None or not file.exists():
+        return []
+    kept = json.loads(file.read_text())
+    return [Report(**{**report, "injected": Counter(report["injected"])}) for report in kept]
+
+
+def _keep(file: Path | None, reports: list[Report]) -> None:
+    if file is not None:
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps([asdict(report) for report in reports], indent=1))
+        new.replace(file)
 
 
 def _options() -> argparse.Namespace:
@@ -96,7 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the faults")
     parser.add_argument("--at-once", type=int, default=2, help="how many episodes run at the same time")
     parser.add_argument("--page", type=Path, help="write the figures into this Markdown file")
-    parser.add_argument("--json", type=Path, help="write the reports of all episodes into this file")
+    parser.add_argument("--json", type=Path, help="keep the reports of all episodes in this file, and go on with it")
     options = parser.parse_args()
     if options.faults is None:
         options.faults, options.minutes = 1000, options.minutes or 10.0
