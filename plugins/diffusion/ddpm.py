@@ -15,7 +15,7 @@ from ..networks.points import ROWS, standard_normal, stratified
 from .bounds import Bound, Variance, discrete_bound
 from .denoiser import PARAMETRIZATIONS, noise_residual
 from .langevin_samplers import StridedAncestral, StridedDdim
-from .model import DenoiserModel
+from .model import Denoising
 from .schedules import DiscreteVariancePreserving
 
 
@@ -30,7 +30,20 @@ class BoundLikelihood(trilemma.Config):
     draws: int = Field(1, ge=1, description="draws of the noise at every noise level; the bound is averaged over them")
 
 
-class Ddpm(DenoiserModel):
+class ChainOptions(trilemma.Config):
+    """Options of the chain of noise levels and of the network's prediction."""
+
+    steps: int = Field(100, ge=2, description="number of steps T of the chain")
+    beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
+    beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
+    parametrization: Literal["karras", "noise"] = Field(
+        "noise",
+        description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
+        "network of EDM",
+    )
+
+
+class Ddpm(Denoising, trilemma.NeuralModel):
     """Denoising diffusion probabilistic model, DDPM (Ho et al. 2020), with an MLP on vectors.
 
     The likelihood is the variational bound. The estimate of x_0 is not clipped, because standardized vectors have no
@@ -42,17 +55,8 @@ class Ddpm(DenoiserModel):
     samplers = (StridedAncestral, StridedDdim)
     diffusion: DiscreteVariancePreserving
 
-    class Config(MLPConfig):
+    class Config(ChainOptions, MLPConfig):
         """Options of the network and of the chain of noise levels."""
-
-        steps: int = Field(100, ge=2, description="number of steps T of the chain")
-        beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
-        beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
-        parametrization: Literal["karras", "noise"] = Field(
-            "noise",
-            description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
-            "network of EDM",
-        )
 
     class Likelihood(BoundLikelihood):
         """Options of the variational bound."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 import trilemma
@@ -49,62 +51,113 @@ def to_variance_exploding(u: Tensor, sigma: Tensor) -> Tensor:
     return u * (1 + per_point(sigma, u) ** 2).sqrt()
 
 
-class Preconditioned(nn.Module):
-    """D(x, sigma) = c_skip x + c_out F(c_in x, c_noise) around a raw network F, for data of unit variance.
+@dataclass(frozen=True)
+class Coefficients:
+    """The coefficients of a parametrization at noise levels of any shape.
 
-    c_skip = 1/(1 + sigma^2), c_out = sigma/sqrt(1 + sigma^2), c_in = 1/sqrt(1 + sigma^2), c_noise = ln(sigma)/4
-    (Karras et al. 2022, table 1, sigma_data = 1). The `probability_flow` of this denoiser is -F.
+    `gain` is c_out / sigma, and `lack` is (1 - c_skip) / sigma, both without a difference of nearly equal numbers.
+    """
+
+    skip: Tensor
+    gain: Tensor
+    scale: Tensor
+    lack: Tensor
+
+
+class Parametrized(nn.Module):
+    """D(x, sigma) = c_skip x + c_out F(c_in x, ln(sigma)/4) around a raw network F (Karras et al. 2022, eq. 7).
+
+    A subclass gives the `coefficients`. All are for data of unit variance.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
+    @abstractmethod
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        """The coefficients, each of the shape of `sigma`."""
+
+    def label(self, sigma: Tensor) -> Tensor:
+        """What the raw network sees of the noise levels `(n,)`: c_noise = ln(sigma)/4, shape `(n,)`."""
+        return sigma.log() / 4
+
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = sigma.to(x).expand(len(x))
         s = per_point(sigma, x)
-        c_in = (1 + s**2).rsqrt()
-        raw: Tensor = self.network(c_in * x, sigma.log() / 4)
-        return c_in**2 * x + s * c_in * raw
+        c = self.coefficients(s)
+        value: Tensor = c.skip * x + s * c.gain * self.network(c.scale * x, self.label(sigma))
+        return value
+
+    def scaled_error(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """(D(x + sigma noise, sigma) - x) / sigma, of the shape of `x`, for noise levels `(n,)`.
+
+        It equals c_skip noise - (1 - c_skip)/sigma x + c_out/sigma F. In this form single precision suffices at every
+        noise level. The difference D - x would lose the noise at noise levels below 1e-5.
+        """
+        sigma = sigma.to(x)
+        s = per_point(sigma, x)
+        c = self.coefficients(s)
+        raw = self.network(c.scale * (x + s * noise), self.label(sigma))
+        value: Tensor = c.skip * noise - c.lack * x + c.gain * raw
+        return value
 
 
-class NoisePrediction(nn.Module):
+class Preconditioned(Parametrized):
+    """c_skip = 1/(1 + sigma^2), c_out = sigma/sqrt(1 + sigma^2), c_in = 1/sqrt(1 + sigma^2).
+
+    Source: Karras et al. 2022, table 1, with sigma_data = 1. The `probability_flow` of this denoiser is -F.
+    """
+
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        c_in = (1 + sigma**2).rsqrt()
+        return Coefficients(skip=c_in**2, gain=c_in, scale=c_in, lack=sigma * c_in**2)
+
+
+class NoisePrediction(Parametrized):
     """D(x, sigma) = x - sigma F(x / sqrt(1 + sigma^2), ln(sigma)/4): the raw network predicts the noise itself.
 
     This is the parametrization of Ho et al. 2020 (eq. 15). Its score is -F / sigma, as in Song & Ermon 2020.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        sigma = sigma.to(x).expand(len(x))
-        s = per_point(sigma, x)
-        raw: Tensor = self.network((1 + s**2).rsqrt() * x, sigma.log() / 4)
-        return x - s * raw
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        one = torch.ones_like(sigma)
+        return Coefficients(skip=one, gain=-one, scale=(1 + sigma**2).rsqrt(), lack=torch.zeros_like(sigma))
 
 
-class VelocityPrediction(nn.Module):
+class VelocityPrediction(Parametrized):
     """D(x, sigma) = (x + sigma F(x / (1 + sigma), ln(sigma)/4)) / (1 + sigma): the raw network predicts a velocity.
 
     F is dx_s/ds along x_s = (1 - s) z + s x_0, the vector field of flow matching (Lipman et al. 2023, section 4), with
     s = 1/(1 + sigma) and x_s = s x.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        sigma = sigma.to(x).expand(len(x))
-        share = per_point(1 / (1 + sigma), x)
-        raw: Tensor = self.network(share * x, sigma.log() / 4)
-        return share * x + (1 - share) * raw
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        share = 1 / (1 + sigma)
+        return Coefficients(skip=share, gain=share, scale=share, lack=share)
 
 
-PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"karras": Preconditioned, "noise": NoisePrediction}
+class UnscaledPrediction(Parametrized):
+    """D(x, sigma) = x + sigma F(x, ln(sigma)/4): the raw network sees x as it is, and its score is F / sigma.
+
+    This is the parametrization of NCSN++ for the VE SDE (Karras et al. 2022, table 1).
+    """
+
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        one = torch.ones_like(sigma)
+        return Coefficients(skip=one, gain=one, scale=one, lack=torch.zeros_like(sigma))
+
+
+PARAMETRIZATIONS: dict[str, type[Parametrized]] = {"karras": Preconditioned, "noise": NoisePrediction}
 """The class of the denoiser, by the name of what the raw network predicts."""
+
+
+def scaled_error(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """(D(x + sigma noise, sigma) - x) / sigma, of the shape of `x`. `sigma` has shape `()` or `(n,)`."""
+    if isinstance(denoise, Parametrized):
+        return denoise.scaled_error(x, noise, sigma.expand(len(x)))
+    s = per_point(sigma, x)
+    return (denoise(x + s * noise, sigma) - x) / s
 
 
 def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -113,5 +166,4 @@ def noise_residual(denoise: Denoiser, x: Tensor, noise: Tensor, sigma: Tensor) -
     It equals sigma^2 |s(x_t, sigma) - grad log p(x_t | x)|^2, the denoising score matching term of Song et al. 2021
     (eq. 7, where lambda is the variance of the perturbation).
     """
-    s = per_point(sigma, x)
-    return ((denoise(x + s * noise, sigma) - x) / s).square().flatten(1).sum(1)
+    return scaled_error(denoise, x, noise, sigma).square().flatten(1).sum(1)

@@ -10,16 +10,34 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.divergence import EXACT_UP_TO
 from ..networks.mlp import PLENTY, MLPConfig, scarce
 from ..networks.points import per_point, standard_normal, stratified
-from ..networks.unet import UNET_RECIPE, UNetConfig
-from .denoiser import Denoiser, Preconditioned
+from ..networks.unet import UNetConfig
+from .denoiser import (
+    Denoiser,
+    NoisePrediction,
+    Parametrized,
+    Preconditioned,
+    UnscaledPrediction,
+    VelocityPrediction,
+    scaled_error,
+)
 from .level_head import LevelDenoiser
-from .likelihood import OdeDensity, OdeLikelihood
-from .model import DenoiserModel
+from .likelihood import OdeDensity
+from .model import Denoising, OdeDensityOnImages
 from .ode_samplers import ODE_SAMPLERS, StochasticHeun
-from .schedules import VarianceExploding
+from .schedules import VarianceExploding, VariancePreserving
+
+PRECONDITIONINGS: dict[str, type[Parametrized]] = {
+    "edm": Preconditioned,
+    "vp": NoisePrediction,
+    "ve": UnscaledPrediction,
+    "flow": VelocityPrediction,
+}
+"""The class of the denoiser, by the method whose network and scaling it has."""
+
+Weight = Literal["edm", "vp", "flow"]
+"""The weight of the noise levels in the loss, by the method that uses it."""
 
 
 def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
@@ -34,56 +52,96 @@ def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
     return (weights @ x.flatten(1)).reshape(x.shape)
 
 
-def edm_loss(
-    denoise: Denoiser, x: Tensor, mean: float, deviation: float, generator: torch.Generator, *, stable: bool = False
-) -> Tensor:
-    """E[lambda |D(x + sigma z) - x|^2] with ln(sigma) ~ N(mean, deviation^2), a mean over points and coordinates.
+def training_noise(n: int, options: EdmOptions, generator: torch.Generator) -> Tensor:
+    """The noise levels of a batch of `n` points, `(n,)`, float64, one in each of n equal parts of their distribution.
 
-    With lambda = (1 + sigma^2)/sigma^2 the loss is the same at every noise level when training starts (Karras et al.
-    2022, section 5 and table 1 with sigma_data = 1). Noise levels are stratified over the batch. With `stable` the
-    target is the `stable_target` instead of x.
+    Source: Karras et al. 2022, table 1, "noise distribution". `flow` has s = 1/(1 + sigma) uniform, as in flow matching
+    (Lipman et al. 2023).
     """
-    deviate = torch.special.ndtri(stratified(len(x), generator).double().clamp(1e-6, 1 - 1e-6))
-    sigma = (mean + deviation * deviate).exp().to(x)
+    share = stratified(n, generator).double()
+    if options.training_noise == "edm":
+        deviate = torch.special.ndtri(share.clamp(1e-6, 1 - 1e-6))
+        sigma: Tensor = (options.log_sigma_mean + options.log_sigma_std * deviate).exp()
+        return sigma
+    if options.training_noise == "vp":
+        return VariancePreserving().sigma(1e-5 + (1 - 1e-5) * share)
+    if options.training_noise == "ve":
+        return VarianceExploding(options.sigma_min, options.sigma_max).sigma(share)
+    return 1 / (1e-3 + (1 - 2e-3) * share) - 1
+
+
+def edm_loss(
+    denoise: Denoiser, x: Tensor, sigma: Tensor, weight: Weight, generator: torch.Generator, *, stable: bool = False
+) -> Tensor:
+    """E[lambda(sigma) |D(x + sigma z) - x|^2] at noise levels `(n,)`, a mean over points and coordinates.
+
+    The weights are lambda = (1 + sigma^2)/sigma^2 (`edm`), 1/sigma^2 (`vp`, also for VE) and (1 + sigma)^2/sigma^2
+    (`flow`). With `edm` the loss is the same at every noise level when training starts (Karras et al. 2022, section 5
+    and table 1 with sigma_data = 1). With `stable` the target is the `stable_target` instead of x.
+    """
+    sigma = sigma.to(x)
     s = per_point(sigma, x)
-    noised = x + s * standard_normal(x, generator)
-    target = stable_target(x, noised, sigma) if stable else x
-    loss: Tensor = ((1 + s**2) / s**2 * (denoise(noised, sigma) - target) ** 2).mean()
-    return loss
+    noise = standard_normal(x, generator)
+    error = scaled_error(denoise, x, noise, sigma)
+    if stable:
+        error = error + (x - stable_target(x, x + s * noise, sigma)) / s
+    scale = {"edm": 1 + s**2, "vp": torch.ones_like(s), "flow": (1 + s) ** 2}[weight]
+    return (scale * error**2).mean()
 
 
-class Edm(OdeDensity, DenoiserModel):
+class EdmOptions(trilemma.Config):
+    """The ingredients of EDM, each of which can be replaced by that of another method, and the noise levels.
+
+    The choices are the columns VP, VE and EDM of table 1 of Karras et al. 2022, and flow matching.
+    """
+
+    preconditioning: Literal["edm", "vp", "ve", "flow"] = Field(
+        "edm", description="how the denoiser is made from the network; vp: it predicts the noise, flow: the velocity"
+    )
+    loss_weight: Weight = Field("edm", description="weight of the noise levels in the loss; vp is also that of VE")
+    training_noise: Literal["edm", "vp", "ve", "flow"] = Field(
+        "edm",
+        description="distribution of the noise level in training; edm: log-normal, vp and flow: uniform in their time, "
+        "ve: log-uniform from sigma_min to sigma_max",
+    )
+    log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training, with the noise of edm")
+    log_sigma_std: float = Field(
+        1.6, gt=0, description="standard deviation of ln(sigma) in training, with the noise of edm"
+    )
+    sigma_min: float = Field(0.002, gt=0, description="lowest noise level in training, with the noise of ve")
+    sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
+
+
+class Edm(OdeDensity, Denoising, trilemma.NeuralModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images."""
 
     name = "edm"
     samplers = (*ODE_SAMPLERS, StochasticHeun)
 
-    class Config(MLPConfig):
-        """Options of the network and of the noise levels in training."""
+    class Config(EdmOptions, MLPConfig):
+        """Options of the network, of the ingredients and of the target in training."""
 
-        log_sigma_mean: float = Field(-0.8, description="mean of ln(sigma) in training")
-        log_sigma_std: float = Field(1.6, gt=0, description="standard deviation of ln(sigma) in training")
         stable_targets: bool | None = Field(
             None,
             description="whether the target in training is the mean of x_0 given x_t over the batch (Xu et al. 2023), "
             f"not x_0 itself as in the paper; default: yes with at least {PLENTY} training points per coordinate",
         )
-        sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.diffusion = VarianceExploding(highest=self.config.sigma_max)
-        self.denoiser = Preconditioned(self.config.network(info))
-        chosen: bool | None = self.config.stable_targets
+        config = self.config
+        self.diffusion = VarianceExploding(highest=config.sigma_max)
+        self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))
+        chosen: bool | None = config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""
-        config = self.config
         stable = self.stable_targets and self.training
-        return edm_loss(self.denoiser, x, config.log_sigma_mean, config.log_sigma_std, ctx.generator, stable=stable)
+        sigma = training_noise(len(x), self.config, ctx.generator)
+        return edm_loss(self.denoiser, x, sigma, self.config.loss_weight, ctx.generator, stable=stable)
 
 
-class EdmUnet(OdeDensity, DenoiserModel):
+class EdmUnet(OdeDensityOnImages, Denoising, trilemma.NeuralModel):
     """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
 
     With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact
@@ -91,39 +149,27 @@ class EdmUnet(OdeDensity, DenoiserModel):
     """
 
     name = "edm-unet"
-    accepts = ("image",)
     samplers = (*ODE_SAMPLERS, StochasticHeun)
-    validation_draws = 1  # an image has many pixels, so that one draw of the noise suffices
-    recipe = UNET_RECIPE
 
-    class Config(UNetConfig):
-        """Options of the network and of the noise levels in training."""
+    class Config(EdmOptions, UNetConfig):
+        """Options of the network and of the ingredients."""
 
         head: Literal["plain", "levels"] = Field(
             "levels",
             description="what the network gives: plain is the denoised image, levels the probabilities of its "
-            "intensity levels",
+            "intensity levels, which needs no preconditioning",
         )
-        log_sigma_mean: float = Field(-1.0, description="mean of ln(sigma) in training")
-        log_sigma_std: float = Field(1.4, gt=0, description="standard deviation of ln(sigma) in training")
-        sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
-
-    class Likelihood(OdeLikelihood):
-        """Options of the probability-flow likelihood."""
-
-        steps: int = Field(18, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
-        divergence: Literal["auto", "exact", "hutchinson"] = Field(
-            "hutchinson",
-            description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",
+        log_sigma_mean: float = Field(-1.0, description="mean of ln(sigma) in training, with the noise of edm")
+        log_sigma_std: float = Field(
+            1.4, gt=0, description="standard deviation of ln(sigma) in training, with the noise of edm"
         )
-        probes: int = Field(2, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = VarianceExploding(highest=config.sigma_max)
         self.denoiser: nn.Module
         if config.head == "plain":
-            self.denoiser = Preconditioned(config.network(info))
+            self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))
         elif info.levels is None or info.support is None:
             raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
         else:
@@ -136,4 +182,5 @@ class EdmUnet(OdeDensity, DenoiserModel):
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The preconditioned denoising loss (Karras et al. 2022, eq. 8)."""
-        return edm_loss(self.denoiser, x, self.config.log_sigma_mean, self.config.log_sigma_std, ctx.generator)
+        sigma = training_noise(len(x), self.config, ctx.generator)
+        return edm_loss(self.denoiser, x, sigma, self.config.loss_weight, ctx.generator)

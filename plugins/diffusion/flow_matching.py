@@ -16,7 +16,7 @@ from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
 from .denoiser import Denoiser, DenoiserSampler, VelocityPrediction, noise_residual
 from .likelihood import OdeDensity
-from .model import DenoiserModel
+from .model import Denoising
 from .ode import ddim, dpm_solver_2m
 from .ode_samplers import ODE_SAMPLERS
 from .schedules import Diffusion, StraightPath
@@ -76,7 +76,7 @@ class PathConfig(trilemma.Config):
         return 1 / self.edge
 
 
-class FlowMatching(OdeDensity, DenoiserModel):
+class FlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
     """Conditional flow matching along straight paths (Lipman et al. 2023), with an MLP on vectors."""
 
     name = "flow-matching"

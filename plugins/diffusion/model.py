@@ -1,17 +1,22 @@
-"""The base class of models that consist of a denoiser and a diffusion. It draws samples and gives scores."""
+"""What models that consist of a denoiser and a diffusion share: samples, scores, and their form for images."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.divergence import EXACT_UP_TO
+from ..networks.mlp import MLP_RECIPE
 from ..networks.points import ROWS
+from ..networks.unet import UNET_RECIPE
 from .denoiser import Denoiser, DenoiserSampler, score
+from .likelihood import OdeDensity, OdeLikelihood
 from .schedules import Diffusion
 
 VALIDATION_DRAWS = 8
@@ -35,20 +40,22 @@ def draw_samples(denoise: Denoiser, diffusion: Diffusion, n: int, ctx: trilemma.
     return torch.cat(parts)
 
 
-class DenoiserModel(trilemma.NeuralModel):
-    """A model that consists of a denoiser and a diffusion.
+class Denoising:
+    """A mixin for neural models that consist of a denoiser and a diffusion: it draws samples and gives scores.
 
-    Subclasses set both in `build` and define the loss.
+    The model sets both in `build` and defines the loss.
     """
 
-    family = "diffusion"
-    recipe = MLP_RECIPE
+    family: ClassVar[str] = "diffusion"
+    recipe: ClassVar[trilemma.Recipe] = MLP_RECIPE
     validation_draws: ClassVar[int] = VALIDATION_DRAWS
+    config: Any
     diffusion: Diffusion
     denoiser: nn.Module
 
-    class Config(MLPConfig):
-        """Options of the network."""
+    @abstractmethod
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The scalar training loss of a minibatch `x`, shape `(batch, *info.shape)`."""
 
     def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         return self.loss(repeated(x, self.validation_draws), ctx)
@@ -59,3 +66,28 @@ class DenoiserModel(trilemma.NeuralModel):
     @torch.no_grad()
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
         return score(self.denoiser, x, sigma)
+
+
+class OnImages:
+    """A mixin that makes the form for images of a model. Its `Config` then has the options of a `UNetConfig`."""
+
+    accepts: ClassVar[tuple[str, ...]] = ("image",)
+    recipe: ClassVar[trilemma.Recipe] = UNET_RECIPE
+    validation_draws: ClassVar[int] = 1  # an image has many pixels, so that one draw of the noise suffices
+
+
+class OdeDensityOnImages(OnImages, OdeDensity):
+    """A mixin that makes the form for images of a model with the log-density of the probability-flow ODE.
+
+    Images have many pixels, so that the divergence is estimated unless an option says otherwise.
+    """
+
+    class Likelihood(OdeLikelihood):
+        """Options of the probability-flow likelihood."""
+
+        steps: int = Field(18, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
+        divergence: Literal["auto", "exact", "hutchinson"] = Field(
+            "hutchinson",
+            description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",
+        )
+        probes: int = Field(2, ge=1, description="number of Rademacher probes in Hutchinson's estimate")

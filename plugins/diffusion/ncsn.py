@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -10,27 +11,22 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.mlp import MLP_RECIPE, FourierFeatures, MLPConfig, initialize, mlp
-from ..networks.points import per_point, standard_normal, stratified
-from .denoiser import NoisePrediction, noise_residual, score
+from ..networks.mlp import MLP_RECIPE, MLPConfig
+from ..networks.points import standard_normal, stratified
+from .denoiser import NoisePrediction, UnscaledPrediction, noise_residual, score
 from .langevin_samplers import AnnealedLangevin, Langevin
 from .model import VALIDATION_DRAWS, draw_samples, repeated
 from .schedules import DiscreteVarianceExploding
 
 
-class UnconditionalScore(nn.Module):
+class UnconditionalScore(UnscaledPrediction):
     """D(x, sigma) = x + sigma r(x), whose score is r(x)/sigma: the network r does not see the noise level.
 
-    Source: Song & Ermon 2020, Technique 3.
+    Its noise label is always 0. Source: Song & Ermon 2020, Technique 3.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        raw: Tensor = self.network(x)
-        return x + per_point(sigma, x) * raw
+    def label(self, sigma: Tensor) -> Tensor:
+        return torch.zeros_like(sigma)
 
 
 def count_noise_levels(d: int, sigma_min: float, sigma_max: float) -> int | None:
@@ -46,8 +42,8 @@ def count_noise_levels(d: int, sigma_min: float, sigma_max: float) -> int | None
     return max(2, round(math.log(sigma_max / sigma_min) / math.log(root / (root - 3))) + 1)
 
 
-class NcsnConfig(MLPConfig):
-    """Options of the network, of the noise levels and of the techniques of NCSNv2.
+class NcsnOptions(trilemma.Config):
+    """Options of the noise levels and of the techniques of NCSNv2.
 
     Technique 4 is an option of the sampler. Technique 5, the average of the weights, is an option of the recipe
     (`ema`).
@@ -75,10 +71,11 @@ class Ncsn(trilemma.NeuralModel):
     family = "diffusion"
     samplers = (AnnealedLangevin, Langevin)
     recipe = MLP_RECIPE
+    validation_draws: ClassVar[int] = VALIDATION_DRAWS
     expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
     largest: Tensor
 
-    class Config(NcsnConfig):
+    class Config(NcsnOptions, MLPConfig):
         """Options of the network, of the noise levels and of the techniques of NCSNv2."""
 
     def build(self, info: trilemma.DataInfo) -> None:
@@ -86,10 +83,7 @@ class Ncsn(trilemma.NeuralModel):
         self.dim = info.dim
         self.register_buffer("largest", torch.tensor(config.sigma_max))
         if config.unconditional:
-            features = FourierFeatures(config.octaves)
-            body = mlp((features.width(info.dim), *config.hidden, info.dim), config.dropout)
-            initialize(body)
-            self.denoiser: nn.Module = UnconditionalScore(nn.Sequential(features, body))
+            self.denoiser: nn.Module = UnconditionalScore(config.network(info))
         else:
             self.denoiser = NoisePrediction(config.network(info))
 
@@ -116,7 +110,7 @@ class Ncsn(trilemma.NeuralModel):
         return 0.5 * residual.mean() / ctx.info.dim
 
     def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        return self.loss(repeated(x, VALIDATION_DRAWS), ctx)
+        return self.loss(repeated(x, self.validation_draws), ctx)
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         return draw_samples(self.denoiser, self.diffusion, n, ctx)
@@ -126,24 +120,26 @@ class Ncsn(trilemma.NeuralModel):
         return score(self.denoiser, x, sigma)
 
 
+class NcsnV2Options(NcsnOptions):
+    """Options of the noise levels and of the techniques of NCSNv2, which are all used."""
+
+    largest_distance: bool = Field(
+        True, description="Technique 1: the largest noise level is the largest distance between training points"
+    )
+    overlap: bool = Field(True, description="Technique 2: set the ratio of noise levels by the overlap of neighbors")
+    unconditional: bool = Field(
+        True, description="Technique 3: the score is r(x)/sigma, where the network r does not see sigma"
+    )
+
+
 class NcsnV2(Ncsn):
     """NCSNv2 (Song & Ermon 2020): NCSN with improved techniques, each of which can be switched off."""
 
     name = "ncsnv2"
     family = "diffusion"
 
-    class Config(NcsnConfig):
+    class Config(NcsnV2Options, MLPConfig):
         """Options of the network, of the noise levels and of the techniques of NCSNv2."""
-
-        largest_distance: bool = Field(
-            True, description="Technique 1: the largest noise level is the largest distance between training points"
-        )
-        overlap: bool = Field(
-            True, description="Technique 2: set the ratio of noise levels by the overlap of neighbors"
-        )
-        unconditional: bool = Field(
-            True, description="Technique 3: the score is r(x)/sigma, where the network r does not see sigma"
-        )
 
 
 def largest_distance(x: Tensor) -> float:

@@ -14,15 +14,19 @@ import trilemma
 
 from ..networks.mlp import MLP_RECIPE, MLPConfig
 from ..networks.points import ROWS, standard_normal
+from ..networks.unet import UNET_RECIPE
 from .denoiser import Denoiser, VelocityPrediction
 from .flow_matching import FLOW_SAMPLERS, PathConfig, flow_matching_loss, path_times
 from .likelihood import OdeDensity
-from .model import DenoiserModel
+from .model import Denoising
 from .ode_samplers import DpmSolver2M
 from .schedules import StraightPath
 
 PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
 """The training recipe for chosen pairs. The last weights are kept, because the validation loss uses other pairs."""
+
+PAIRED_UNET_RECIPE = UNET_RECIPE.model_copy(update={"keep": "last"})
+"""The training recipe for chosen pairs of noise and images."""
 
 _PART = 2_000  # pairs that a rectified flow draws before one training step
 
@@ -43,8 +47,8 @@ def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
     return torch.cat(paired)
 
 
-class PairedFlowConfig(PathConfig, MLPConfig):
-    """Options of the network and of the path, for a flow on chosen pairs of noise and points."""
+class PairedMLPConfig(MLPConfig):
+    """Options of the network for a flow on chosen pairs of noise and points."""
 
     octaves: int = Field(
         4,
@@ -52,6 +56,22 @@ class PairedFlowConfig(PathConfig, MLPConfig):
         description="number of octaves in the Fourier features of a point; high, because neighboring paths separate "
         "sharply",
     )
+
+
+class PairingOptions(PathConfig):
+    """Options of the path and of minibatch optimal transport."""
+
+    ot_batch: int = Field(512, ge=2, description="number of points that are paired at once, at most the batch size")
+    every: int = Field(16, ge=1, description="number of training steps from one pairing to the next")
+    pool: int = Field(50_000, ge=1, description="number of pairs that are kept, the latest ones")
+
+
+class ReflowOptions(PathConfig):
+    """Options of the path and of the reflow."""
+
+    first: float = Field(0.3, gt=0, lt=1, description="share of the budget before the reflow")
+    pairs: int = Field(50_000, ge=1, description="number of pairs of noise and sample that the reflow trains on")
+    steps: int = Field(25, ge=1, description="number of network evaluations to draw a pair")
 
 
 class Pairs:
@@ -86,7 +106,7 @@ class Pairs:
         return flow_matching_loss(denoise, x[rows], noise[rows], path_times(n, edge, generator))
 
 
-class OtFlowMatching(OdeDensity, DenoiserModel):
+class OtFlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
     """Flow matching on pairs from minibatch optimal transport (Tong et al. 2024), for straighter paths and fewer steps.
 
     A larger minibatch gives straighter paths, but pairing it costs more than a training step. The pairs are therefore
@@ -99,12 +119,8 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
     recipe = PAIRED_RECIPE
     validation_draws = 1
 
-    class Config(PairedFlowConfig):
+    class Config(PairingOptions, PairedMLPConfig):
         """Options of the network, of the path and of the pairing."""
-
-        ot_batch: int = Field(512, ge=2, description="number of points that are paired at once, at most the batch size")
-        every: int = Field(16, ge=1, description="number of training steps from one pairing to the next")
-        pool: int = Field(50_000, ge=1, description="number of pairs that are kept, the latest ones")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = StraightPath(self.config.highest)
@@ -145,7 +161,7 @@ class OtFlowMatching(OdeDensity, DenoiserModel):
         return trilemma.Model.score(self, x, sigma, ctx)
 
 
-class RectifiedFlow(OdeDensity, DenoiserModel):
+class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
     In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
@@ -157,12 +173,8 @@ class RectifiedFlow(OdeDensity, DenoiserModel):
     samplers = FLOW_SAMPLERS
     recipe = PAIRED_RECIPE
 
-    class Config(PairedFlowConfig):
+    class Config(ReflowOptions, PairedMLPConfig):
         """Options of the network, of the path and of the reflow."""
-
-        first: float = Field(0.3, gt=0, lt=1, description="share of the budget before the reflow")
-        pairs: int = Field(50_000, ge=1, description="number of pairs of noise and sample that the reflow trains on")
-        steps: int = Field(25, ge=1, description="number of network evaluations to draw a pair")
 
     def build(self, info: trilemma.DataInfo) -> None:
         self.diffusion = StraightPath(self.config.highest)

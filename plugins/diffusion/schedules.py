@@ -34,6 +34,10 @@ class Diffusion(ABC):
     def sigma(self, t: Tensor) -> Tensor:
         """sigma(t), the noise level: the standard deviation of x_t given x_0, divided by alpha(t)."""
 
+    @abstractmethod
+    def time(self, sigma: Tensor) -> Tensor:
+        """The time at which the noise level is `sigma`, the inverse of `sigma(t)`."""
+
     @property
     def sigma_max(self) -> float:
         """The noise level at time 1."""
@@ -72,6 +76,14 @@ class VariancePreserving(Diffusion):
         """sigma(t) = sqrt(exp(integral) - 1)."""
         return self.integral(t).expm1().sqrt()
 
+    def time(self, sigma: Tensor) -> Tensor:
+        return self._time_of((sigma**2).log1p())
+
+    def _time_of(self, integral: Tensor) -> Tensor:
+        """The time at which the integral of beta has this value: the root of a quadratic, stable near 0."""
+        slope = self.beta_max - self.beta_min
+        return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
+
 
 @dataclass(frozen=True)
 class SubVariancePreserving(VariancePreserving):
@@ -86,6 +98,9 @@ class SubVariancePreserving(VariancePreserving):
     def sigma(self, t: Tensor) -> Tensor:
         """sigma(t) = 2 sinh(integral / 2)."""
         return 2 * (0.5 * self.integral(t)).sinh()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return self._time_of(2 * (0.5 * sigma).asinh())
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,9 @@ class VarianceExploding(Diffusion):
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.lowest * (self.highest / self.lowest) ** t
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return (sigma / self.lowest).log() / math.log(self.highest / self.lowest)
 
 
 class DiscreteDiffusion(Diffusion):
@@ -168,6 +186,9 @@ class StraightPath(Diffusion):
 
     def sigma(self, t: Tensor) -> Tensor:
         return (1 - self._share(t)) / self._share(t)
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return sigma / (1 + sigma) * (1 + self.highest) / self.highest
 
 
 def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:

@@ -6,7 +6,8 @@ time.
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import abstractmethod
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,47 +19,53 @@ from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
 from .denoiser import PARAMETRIZATIONS, Denoiser, noise_residual
 from .likelihood import OdeDensity
-from .model import DenoiserModel
+from .model import Denoising
 from .ode_samplers import ODE_SAMPLERS
 from .schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 from .sde_samplers import SDE_SAMPLERS
 
 
-def training_noise_levels(
-    n: int, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
-) -> Tensor:
-    """The noise levels of a batch of `n` points, `(n,)`, float32, one in each of n equal parts of their distribution.
+def draw_times(n: int, diffusion: Diffusion, options: SdeOptions, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Times of a batch of `n` points and the weights of their losses, each `(n,)`, float64.
 
-    With the weighting `variance`, times are uniform in [eps, 1]. With `likelihood`, times have a density proportional
-    to g^2 / (alpha sigma)^2, the importance sampling of Song, Durkan, Murray & Ermon 2021 (section 4.2). Because
-    g^2 = alpha^2 d(sigma^2)/dt for every linear diffusion, ln(sigma) is then uniform from ln sigma(eps) to ln sigma(1).
+    Times are uniform in [eps, 1], or drawn by importance, with a density proportional to g^2 / (alpha sigma)^2 (Song,
+    Durkan, Murray & Ermon 2021, section 4.2). Because g^2 = alpha^2 d(sigma^2)/dt for every linear diffusion, ln(sigma)
+    is then uniform from ln sigma(eps) to ln sigma(1). One time is drawn in each of n equal parts of the distribution.
     """
-    share = stratified(n, generator).double()
-    if weighting == "likelihood":
-        ends = torch.tensor([eps, 1.0], dtype=torch.float64, device=share.device)
-        low, high = diffusion.sigma(ends).log()
-        sigma: Tensor = (low + share * (high - low)).exp()
-    else:
-        sigma = diffusion.sigma(eps + (1 - eps) * share)
-    return sigma.float()
+    share, eps = stratified(n, generator).double(), options.eps
+    ends = torch.tensor([eps, 1.0], dtype=torch.float64, device=share.device)
+    low, high = diffusion.sigma(ends).log()
+    important = options.times == "importance"
+    t = diffusion.time((low + share * (high - low)).exp()) if important else eps + (1 - eps) * share
+    # The ratio of the density of importance sampling to the uniform density: its mean over uniform times is 1.
+    ratio = likelihood_weight(diffusion, t) * (1 - eps) / (2 * (high - low))
+    weight = ratio if options.weighting == "likelihood" else torch.ones_like(t)
+    return t, weight / ratio if important else weight
+
+
+def likelihood_weight(diffusion: Diffusion, t: Tensor) -> Tensor:
+    """g^2 / (alpha sigma)^2, the weight g^2 relative to the variance of the perturbation."""
+    return diffusion.squared_diffusion(t) / (diffusion.alpha(t) * diffusion.sigma(t)) ** 2
 
 
 def score_sde_loss(
-    denoise: Denoiser, x: Tensor, diffusion: Diffusion, eps: float, weighting: str, generator: torch.Generator
+    denoise: Denoiser, x: Tensor, diffusion: Diffusion, options: SdeOptions, generator: torch.Generator
 ) -> Tensor:
     """Denoising score matching, a mean over points and coordinates (Song et al. 2021, eq. 7).
 
-    With the weighting `variance`, the weight is the variance of the perturbation, and times are uniform. With
-    `likelihood`, the weight is g^2, and times are importance-sampled (Song, Durkan, Murray & Ermon 2021, eq. 7). Both
-    are a mean of the `noise_residual`.
+    With the weighting `variance`, the weight is the variance of the perturbation. With `likelihood`, it is g^2 (Song,
+    Durkan, Murray & Ermon 2021, eq. 7), divided by a constant so that the mean weight of the `noise_residual` is 1 too.
+    How times are drawn does not change the expectation.
     """
-    sigma = training_noise_levels(len(x), diffusion, eps, weighting, generator)
-    return noise_residual(denoise, x, standard_normal(x, generator), sigma).mean() / x[0].numel()
+    t, weight = draw_times(len(x), diffusion, options, generator)
+    residual = noise_residual(denoise, x, standard_normal(x, generator), diffusion.sigma(t).float())
+    return (weight.to(x) * residual).mean() / x[0].numel()
 
 
-class SdeConfig(MLPConfig):
-    """Options of the network and of the loss of a score SDE."""
+class SdeOptions(trilemma.Config):
+    """Options of the loss of a score SDE, and its diffusion."""
 
+    eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
     parametrization: Literal["karras", "noise"] = Field(
         "karras",
         description="what the network predicts: karras is the preconditioned network of EDM; noise is the noise, as in "
@@ -66,9 +73,18 @@ class SdeConfig(MLPConfig):
     )
     weighting: Literal["variance", "likelihood"] = Field(
         "variance",
-        description="weight of the noise levels in the loss: variance as in the paper, or likelihood for maximum "
-        "likelihood (ScoreFlow)",
+        description="weight of the times in the loss: variance as in the paper, or likelihood for maximum likelihood "
+        "(ScoreFlow)",
     )
+    times: Literal["uniform", "importance"] = Field(
+        "uniform",
+        description="how times are drawn in training: uniform as in the paper, or importance, which lowers the "
+        "variance of the loss with likelihood weighting (ScoreFlow)",
+    )
+
+    @abstractmethod
+    def diffusion(self) -> Diffusion:
+        """The diffusion with these options."""
 
 
 class LinearBeta(trilemma.Config):
@@ -78,71 +94,67 @@ class LinearBeta(trilemma.Config):
     beta_max: float = Field(20.0, gt=0, description="beta at time 1")
 
 
-class VpSde(OdeDensity, DenoiserModel):
+class VpOptions(LinearBeta, SdeOptions):
+    """Options of the VP SDE and of its loss."""
+
+    def diffusion(self) -> Diffusion:
+        return VariancePreserving(self.beta_min, self.beta_max)
+
+
+class SubVpOptions(LinearBeta, SdeOptions):
+    """Options of the sub-VP SDE and of its loss."""
+
+    def diffusion(self) -> Diffusion:
+        return SubVariancePreserving(self.beta_min, self.beta_max)
+
+
+class VeOptions(SdeOptions):
+    """Options of the VE SDE and of its loss."""
+
+    sigma_min: float = Field(0.002, gt=0, description="noise level at time 0")
+    sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
+
+    def diffusion(self) -> Diffusion:
+        return VarianceExploding(self.sigma_min, self.sigma_max)
+
+
+class ScoreSde(OdeDensity, Denoising):
+    """A mixin: the denoiser and the loss that the three SDEs share."""
+
+    samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (*ODE_SAMPLERS, *SDE_SAMPLERS)
+
+    def build(self, info: trilemma.DataInfo) -> None:
+        """Create the denoiser from the network that the options give."""
+        self.diffusion = self.config.diffusion()
+        self.denoiser = PARAMETRIZATIONS[self.config.parametrization](self.config.network(info))
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """`score_sde_loss` over the times from `eps` to 1."""
+        return score_sde_loss(self.denoiser, x, self.diffusion, self.config, ctx.generator)
+
+
+class VpSde(ScoreSde, trilemma.NeuralModel):
     """Score-based diffusion by the variance-preserving SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "vp-sde"
-    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
-    class Config(LinearBeta, SdeConfig):
+    class Config(VpOptions, MLPConfig):
         """Options of the network, of the loss and of the diffusion."""
 
-        eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
 
-    def build(self, info: trilemma.DataInfo) -> None:
-        config = self.config
-        self.diffusion = VariancePreserving(config.beta_min, config.beta_max)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` over the times from `eps` to 1."""
-        config = self.config
-        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
-
-
-class SubVpSde(OdeDensity, DenoiserModel):
+class SubVpSde(ScoreSde, trilemma.NeuralModel):
     """Score-based diffusion by the sub-VP SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "subvp-sde"
-    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
-    class Config(LinearBeta, SdeConfig):
+    class Config(SubVpOptions, MLPConfig):
         """Options of the network, of the loss and of the diffusion."""
 
-        eps: float = Field(
-            3e-3, gt=0, lt=1, description="smallest time in training; at smaller times single precision loses the noise"
-        )
 
-    def build(self, info: trilemma.DataInfo) -> None:
-        config = self.config
-        self.diffusion = SubVariancePreserving(config.beta_min, config.beta_max)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` over the times from `eps` to 1."""
-        config = self.config
-        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)
-
-
-class VeSde(OdeDensity, DenoiserModel):
+class VeSde(ScoreSde, trilemma.NeuralModel):
     """Score-based diffusion by the variance-exploding SDE (Song et al. 2021), with an MLP denoiser on vectors."""
 
     name = "ve-sde"
-    samplers = (*ODE_SAMPLERS, *SDE_SAMPLERS)
 
-    class Config(SdeConfig):
+    class Config(VeOptions, MLPConfig):
         """Options of the network, of the loss and of the diffusion."""
-
-        sigma_min: float = Field(0.002, gt=0, description="noise level at time 0")
-        sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
-        eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
-
-    def build(self, info: trilemma.DataInfo) -> None:
-        config = self.config
-        self.diffusion = VarianceExploding(config.sigma_min, config.sigma_max)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` over the times from `eps` to 1."""
-        config = self.config
-        return score_sde_loss(self.denoiser, x, self.diffusion, config.eps, config.weighting, ctx.generator)

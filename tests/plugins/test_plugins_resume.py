@@ -20,11 +20,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "unbalanced-sobolev-descent": {"particles": 50, "steps": 30},
     "ot-flow-matching": {"ot_batch": 16, "every": 3, "pool": 100},
     "rectified-flow": {"pairs": 90, "steps": 3, "first": 0.5},
+    "ot-flow-matching-unet": {"ot_batch": 16, "every": 3, "pool": 100},
+    "rectified-flow-unet": {"pairs": 90, "steps": 3, "first": 0.5},
     "gan-unet": {"r1_every": 3},
     "ddgan-unet": {"r1_every": 3},
 }
 registry = Registry(builtin_only=True)
 SLOW = {"cold-blur", "cold-mask", "cold-downsample", "gan-unet", "inverse-heat", "glow-multiscale", "cnf"}
+# The forms for images train like their methods, and `edm-unet` like them.
+SLOW |= {name for name in registry.classes("models") if name.endswith("-unet")} - {"edm-unet", "ddgan-unet"}
 NEURAL = sorted(name for name, cls in registry.classes("models").items() if hasattr(cls, "recipe"))
 
 

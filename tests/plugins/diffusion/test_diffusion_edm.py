@@ -11,8 +11,18 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.denoiser import Preconditioned
-from trilemma.plugins.diffusion.edm import Edm, EdmUnet, edm_loss, stable_target
+from trilemma.plugins.diffusion.denoiser import Preconditioned, VelocityPrediction
+from trilemma.plugins.diffusion.edm import (
+    PRECONDITIONINGS,
+    Edm,
+    EdmOptions,
+    EdmUnet,
+    Weight,
+    edm_loss,
+    stable_target,
+    training_noise,
+)
+from trilemma.plugins.diffusion.flow_matching import flow_matching_loss
 from trilemma.plugins.diffusion.ode_samplers import DpmSolver2M, Heun
 from trilemma.plugins.networks.unet import UNet
 
@@ -46,7 +56,74 @@ def test_loss_is_one_for_unit_normal_data_before_training(generator: Callable[..
             return torch.zeros_like(x)
 
     x = torch.randn((40_000, 2), generator=generator())
-    assert float(edm_loss(Preconditioned(Silent()), x, -0.8, 1.6, generator())) == pytest.approx(1, abs=0.02)
+    sigma = training_noise(len(x), EdmOptions(), generator())
+    assert float(edm_loss(Preconditioned(Silent()), x, sigma, "edm", generator(1))) == pytest.approx(1, abs=0.02)
+
+
+class Waves(nn.Module):
+    """A raw network that depends on its input and on the noise label."""
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        return (2 * x).sin() + label.unsqueeze(1)
+
+
+def d_of_table_1(method: str, x: Tensor, s: Tensor) -> Tensor:
+    """The denoiser of Karras et al. 2022 (eq. 7) with the entries of table 1 for sigma_data = 1, or of flow matching.
+
+    c_noise is ln(sigma)/4 in every column.
+    """
+    skip, out, scale = {
+        "edm": (1 / (s**2 + 1), s * 1 / (1 + s**2) ** 0.5, 1 / (s**2 + 1) ** 0.5),
+        "vp": (1, -s, 1 / (s**2 + 1) ** 0.5),
+        "ve": (1, s, 1),
+        "flow": (1 / (1 + s), s / (1 + s), 1 / (1 + s)),
+    }[method]
+    return skip * x + out * Waves()(scale * x, s.squeeze(1).log() / 4)
+
+
+@pytest.mark.parametrize("method", list(PRECONDITIONINGS))
+def test_preconditionings_and_weights_are_those_of_the_paper(
+    method: str, generator: Callable[..., torch.Generator]
+) -> None:
+    x, noise = (torch.randn((40, 2), generator=generator(seed), dtype=torch.float64) for seed in (1, 2))
+    sigma = torch.linspace(0.01, 30, 40, dtype=torch.float64)
+    s = sigma.unsqueeze(1)
+    denoise = PRECONDITIONINGS[method](Waves())
+    torch.testing.assert_close(denoise(x, sigma), d_of_table_1(method, x, s))
+    squared = (d_of_table_1(method, x + s * noise, s) - x) ** 2
+    weights: dict[Weight, Tensor] = {"edm": (s**2 + 1) / (s * 1) ** 2, "vp": 1 / s**2, "flow": ((1 + s) / s) ** 2}
+    for weight, values in weights.items():
+        found = edm_loss(denoise, x, sigma, weight, generator(2))
+        torch.testing.assert_close(found, (values * squared).mean())
+
+
+def test_noise_levels_in_training_are_those_of_the_paper(generator: Callable[..., torch.Generator]) -> None:
+    # The distribution function at the median and at an outer quantile, from table 1 by another route: by the inverse
+    # function, sigma_vp^-1(sigma) ~ U(eps, 1), ln(sigma) ~ U for VE, ln(sigma) ~ N for EDM.
+    n = 20_000
+
+    def shares(sigma: Tensor, kind: str) -> Tensor:
+        if kind == "edm":
+            return torch.distributions.Normal(-0.8, 1.6).cdf(sigma.log())
+        if kind == "vp":
+            integral, slope = (1 + sigma**2).log(), 19.9
+            return ((0.1**2 + 2 * slope * integral).sqrt() - 0.1) / slope
+        if kind == "ve":
+            return (sigma / 0.002).log() / math.log(40 / 0.002)
+        return sigma / (1 + sigma)
+
+    for kind in PRECONDITIONINGS:
+        sigma = training_noise(n, EdmOptions(training_noise=kind), generator(3))  # type: ignore[arg-type]
+        share = shares(sigma, kind).sort().values
+        torch.testing.assert_close(share, (torch.arange(n).double() + 0.5) / n, atol=2e-3, rtol=0)
+
+
+def test_with_the_ingredients_of_flow_matching_edm_is_flow_matching(generator: Callable[..., torch.Generator]) -> None:
+    x, noise = (torch.randn((40, 2), generator=generator(seed), dtype=torch.float64) for seed in (1, 2))
+    share = torch.linspace(0.01, 0.99, 40, dtype=torch.float64)
+    expected = flow_matching_loss(VelocityPrediction(Waves()), x, noise, share)
+    denoise = PRECONDITIONINGS["flow"](Waves())
+    torch.testing.assert_close(edm_loss(denoise, x, 1 / share - 1, "flow", generator(2)), expected)
 
 
 def test_stable_targets_are_posterior_means_of_the_batch(generator: Callable[..., torch.Generator]) -> None:
@@ -72,7 +149,8 @@ def test_stable_targets_train_towards_the_same_denoiser(generator: Callable[...,
     slope = torch.tensor(0.3, requires_grad=True)
     found = []
     for stable in (False, True):
-        loss = edm_loss(lambda y, s: slope * y, x, -0.8, 1.2, generator(3), stable=stable)
+        sigma = training_noise(len(x), EdmOptions(log_sigma_std=1.2), generator(3))
+        loss = edm_loss(lambda y, s: slope * y, x, sigma, "edm", generator(4), stable=stable)
         found.append(float(torch.autograd.grad(loss, slope)[0]))
     assert found[1] == pytest.approx(found[0], rel=0.1)
 

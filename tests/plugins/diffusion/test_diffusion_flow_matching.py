@@ -15,7 +15,6 @@ import trilemma
 from trilemma.harness.evaluation.flops import training_step_flops
 from trilemma.plugins.diffusion.denoiser import VelocityPrediction
 from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowMultistep, flow_matching_loss
-from trilemma.plugins.diffusion.model import DenoiserModel
 from trilemma.plugins.diffusion.ode import ddim
 from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.paired_flows import OtFlowMatching, RectifiedFlow, optimal_pairs
@@ -87,10 +86,10 @@ def test_optimal_pairs_have_the_least_cost_and_keep_every_noise(generator: Calla
 
 
 @pytest.fixture
-def train(context: Callable[..., trilemma.Context], pair: Any) -> Callable[..., DenoiserModel]:
+def train(context: Callable[..., trilemma.Context], pair: Any) -> Callable[..., trilemma.NeuralModel]:
     """A function that trains a model on the two modes."""
 
-    def run(kind: type[DenoiserModel], steps: int, **options: object) -> DenoiserModel:
+    def run(kind: type[trilemma.NeuralModel], steps: int, **options: object) -> trilemma.NeuralModel:
         model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
         recipe = kind.recipe.model_copy(update={"batch_size": 256})
         clock = trilemma.Clock(trilemma.Budget(steps=steps))
@@ -104,10 +103,10 @@ def train(context: Callable[..., trilemma.Context], pair: Any) -> Callable[..., 
     ("kind", "options"), [(FlowMatching, {}), (OtFlowMatching, {"ot_batch": 64}), (RectifiedFlow, {"pairs": 4_000})]
 )
 def test_trained_density_is_close_to_the_true_density(
-    train: Callable[..., DenoiserModel],
+    train: Callable[..., trilemma.NeuralModel],
     context: Callable[..., trilemma.Context],
     pair: Any,
-    kind: type[DenoiserModel],
+    kind: type[trilemma.NeuralModel],
     options: dict[str, object],
 ) -> None:
     model = train(kind, 600, **options)
@@ -128,7 +127,7 @@ def test_trained_density_is_close_to_the_true_density(
 
 
 def test_a_rectified_flow_draws_its_pairs_in_parts_between_steps(
-    train: Callable[..., DenoiserModel], monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., trilemma.NeuralModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[int] = []
     plain = RectifiedFlow.make_pairs
@@ -147,7 +146,10 @@ def test_a_rectified_flow_draws_its_pairs_in_parts_between_steps(
 
 @pytest.mark.parametrize("kind", [FlowMatching, OtFlowMatching, RectifiedFlow])
 def test_the_cost_of_a_step_is_counted_after_training(
-    train: Callable[..., DenoiserModel], context: Callable[..., trilemma.Context], pair: Any, kind: type[DenoiserModel]
+    train: Callable[..., trilemma.NeuralModel],
+    context: Callable[..., trilemma.Context],
+    pair: Any,
+    kind: type[trilemma.NeuralModel],
 ) -> None:
     model, x = train(kind, 4), pair.points(64, 4)
     flops, _ = training_step_flops(model, x, context(FlowMatching))
@@ -157,7 +159,7 @@ def test_the_cost_of_a_step_is_counted_after_training(
 
 def test_only_flows_on_independent_pairs_give_scores(context: Callable[..., trilemma.Context]) -> None:
     sigma, x = torch.tensor(1.0), torch.zeros((3, 2))
-    model: DenoiserModel
+    model: trilemma.NeuralModel
     for kind in (OtFlowMatching, RectifiedFlow):
         model = kind()
         model.prepare(context(FlowMatching).info)

@@ -12,6 +12,7 @@ from torch import Tensor
 import trilemma
 from trilemma.plugins.diffusion.langevin_samplers import AnnealedLangevin, step_ratio
 from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2, UnconditionalScore, count_noise_levels, largest_distance
+from trilemma.plugins.networks.mlp import NoiseConditionedMLP
 
 STANDARD = torch.distributions.Normal(0.0, 1.0)
 
@@ -68,10 +69,11 @@ def test_technique_one_takes_the_largest_distance(
 
 
 def test_technique_three_divides_one_field_by_the_noise_level(generator: Callable[..., torch.Generator]) -> None:
-    denoiser = UnconditionalScore(torch.nn.Linear(2, 2))
+    network = NoiseConditionedMLP(2, (8,), octaves=1)
+    denoiser = UnconditionalScore(network)
     x, sigma = torch.randn((5, 2), generator=generator()), torch.tensor([0.1, 0.5, 1.0, 2.0, 9.0])
     scores = (denoiser(x, sigma) - x) / sigma.unsqueeze(1) ** 2
-    torch.testing.assert_close(scores, denoiser.network(x) / sigma.unsqueeze(1), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(scores, network(x, torch.zeros(5)) / sigma.unsqueeze(1), rtol=1e-3, atol=1e-4)
 
 
 def test_techniques_can_be_switched_off(context: Callable[..., trilemma.Context]) -> None:

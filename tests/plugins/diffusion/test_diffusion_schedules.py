@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trilemma.plugins.diffusion.ode_samplers import DpmSolver2M
 from trilemma.plugins.diffusion.schedules import (
     Diffusion,
+    StraightPath,
     SubVariancePreserving,
     VarianceExploding,
     VariancePreserving,
@@ -32,6 +33,14 @@ def test_marginals_solve_the_equations_of_the_diffusion(diffusion: Diffusion, ti
     variance = (alpha * diffusion.sigma(t)) ** 2
     slope = torch.autograd.grad(variance, t)[0]
     torch.testing.assert_close(slope, 2 * diffusion.drift(t) * variance + diffusion.squared_diffusion(t))
+
+
+@given(st.floats(1e-5, 1))
+@settings(max_examples=30, deadline=None)
+def test_times_are_the_inverse_of_noise_levels(time: float) -> None:
+    t = torch.tensor(time, dtype=torch.float64)
+    for diffusion in (VariancePreserving(), SubVariancePreserving(), VarianceExploding(), StraightPath()):
+        torch.testing.assert_close(diffusion.time(diffusion.sigma(t)), t, rtol=1e-6, atol=0)
 
 
 def test_variances_at_the_ends_agree_with_the_paper() -> None:

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.model import DenoiserModel
 from trilemma.plugins.diffusion.ode_samplers import Heun
-from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
-from trilemma.plugins.diffusion.score_sde import SubVpSde, VeSde, VpSde, training_noise_levels
+from trilemma.plugins.diffusion.score_sde import SubVpSde, VeSde, VpSde
 from trilemma.plugins.diffusion.sde_samplers import EulerMaruyama
 from trilemma.plugins.networks.divergence import EXACT_UP_TO
 
@@ -162,39 +160,19 @@ def test_loss_uses_no_randomness_but_the_generator(context: Callable[..., trilem
     assert not torch.equal(first, model.loss(x, context(seed=10)))
 
 
-@pytest.mark.parametrize("diffusion", [VariancePreserving(), SubVariancePreserving(), VarianceExploding()])
-def test_likelihood_weighting_draws_times_by_importance(diffusion: Diffusion) -> None:
-    # The density of times is proportional to g^2 / (alpha sigma)^2: quantiles of sigma agree with quadrature.
-    eps, n = 1e-2, 4_000
-    sigmas = training_noise_levels(n, diffusion, eps, "likelihood", torch.Generator().manual_seed(0)).double()
-    t = torch.linspace(eps, 1, 200_001, dtype=torch.float64)
-    rate = diffusion.squared_diffusion(t) / (diffusion.alpha(t) * diffusion.sigma(t)) ** 2
-    mass = torch.cat([torch.zeros(1).double(), ((rate[1:] + rate[:-1]) / 2).cumsum(0)])
-    for share in (0.1, 0.5, 0.9):
-        expected = diffusion.sigma(t[torch.searchsorted(mass, share * mass[-1])])
-        assert float(sigmas.quantile(share) / expected) == pytest.approx(1, abs=0.01)
-
-
-def test_variance_weighting_draws_times_uniformly() -> None:
-    diffusion = VariancePreserving()
-    sigmas = training_noise_levels(1_000, diffusion, 1e-5, "variance", torch.Generator().manual_seed(0))
-    t = torch.linspace(1e-5, 1, 1_001, dtype=torch.float64)
-    expected = (diffusion.sigma(t)[1:] + diffusion.sigma(t)[:-1]) / 2
-    torch.testing.assert_close(sigmas.double(), expected, rtol=0.6, atol=2e-3)
-
-
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
         (VeSde, {}),
         (SubVpSde, {}),
         pytest.param(SubVpSde, {"weighting": "likelihood"}, marks=pytest.mark.slow),
-        (VpSde, {"weighting": "likelihood"}),
+        (VpSde, {"weighting": "likelihood", "times": "importance"}),
+        pytest.param(VpSde, {"weighting": "likelihood"}, marks=pytest.mark.slow),
         pytest.param(VpSde, {"weighting": "likelihood", "parametrization": "noise"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_sde_trains_and_its_bound_is_not_above_its_ode_likelihood(
-    context: Callable[..., trilemma.Context], kind: type[DenoiserModel], options: dict[str, str]
+    context: Callable[..., trilemma.Context], kind: type[trilemma.NeuralModel], options: dict[str, str]
 ) -> None:
     model = kind(kind.Config(hidden=(64, 64), **options))  # type: ignore[arg-type]
     clock = trilemma.Clock(trilemma.Budget(steps=2_500))

@@ -1,0 +1,110 @@
+"""The forms for images of the diffusion models: the same methods with a small convolutional U-Net.
+
+Each is made of the model for vectors, a mixin for images, and options that hold those of a U-Net instead of an MLP.
+`edm-unet`, which has a head of its own, is defined beside `edm`.
+"""
+
+from __future__ import annotations
+
+from ..networks.unet import UNetConfig
+from .ddpm import ChainOptions, Ddpm
+from .flow_matching import FlowMatching, PathConfig
+from .model import OdeDensityOnImages, OnImages
+from .ncsn import Ncsn, NcsnOptions, NcsnV2Options
+from .paired_flows import PAIRED_UNET_RECIPE, OtFlowMatching, PairingOptions, RectifiedFlow, ReflowOptions
+from .score_sde import SubVpOptions, SubVpSde, VeOptions, VeSde, VpOptions, VpSde
+
+
+class NcsnUnet(OnImages, Ncsn):
+    """NCSN (Song & Ermon 2019) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsn`."""
+
+    name = "ncsn-unet"
+
+    class Config(NcsnOptions, UNetConfig):
+        """Options of the network, of the noise levels and of the techniques of NCSNv2."""
+
+
+class NcsnV2Unet(OnImages, Ncsn):
+    """NCSNv2 (Song & Ermon 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsnv2`."""
+
+    name = "ncsnv2-unet"
+
+    class Config(NcsnV2Options, UNetConfig):
+        """Options of the network, of the noise levels and of the techniques of NCSNv2."""
+
+
+class DdpmUnet(OnImages, Ddpm):
+    """DDPM (Ho et al. 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ddpm`."""
+
+    name = "ddpm-unet"
+
+    class Config(ChainOptions, UNetConfig):
+        """Options of the network and of the chain of noise levels."""
+
+
+class VeSdeUnet(OdeDensityOnImages, VeSde):
+    """The VE SDE (Song et al. 2021) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ve-sde`."""
+
+    name = "ve-sde-unet"
+
+    class Config(VeOptions, UNetConfig):
+        """Options of the network, of the loss and of the diffusion."""
+
+
+class VpSdeUnet(OdeDensityOnImages, VpSde):
+    """The VP SDE (Song et al. 2021) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `vp-sde`."""
+
+    name = "vp-sde-unet"
+
+    class Config(VpOptions, UNetConfig):
+        """Options of the network, of the loss and of the diffusion."""
+
+
+class SubVpSdeUnet(OdeDensityOnImages, SubVpSde):
+    """The sub-VP SDE (Song et al. 2021) with a small U-Net, on images of 8 to 32 pixels a side.
+
+    Otherwise it is like `subvp-sde`.
+    """
+
+    name = "subvp-sde-unet"
+
+    class Config(SubVpOptions, UNetConfig):
+        """Options of the network, of the loss and of the diffusion."""
+
+
+class FlowMatchingUnet(OdeDensityOnImages, FlowMatching):
+    """Flow matching (Lipman et al. 2023) with a small U-Net, on images of 8 to 32 pixels a side.
+
+    Otherwise it is like `flow-matching`.
+    """
+
+    name = "flow-matching-unet"
+
+    class Config(PathConfig, UNetConfig):
+        """Options of the network and of the path."""
+
+
+class OtFlowMatchingUnet(OdeDensityOnImages, OtFlowMatching):
+    """Flow matching on pairs from minibatch optimal transport (Tong et al. 2024) with a small U-Net, on images.
+
+    Images have 8 to 32 pixels a side. Otherwise it is like `ot-flow-matching`.
+    """
+
+    name = "ot-flow-matching-unet"
+    recipe = PAIRED_UNET_RECIPE
+
+    class Config(PairingOptions, UNetConfig):
+        """Options of the network, of the path and of the pairing."""
+
+
+class RectifiedFlowUnet(OdeDensityOnImages, RectifiedFlow):
+    """Rectified flow (Liu et al. 2023) with a small U-Net, on images of 8 to 32 pixels a side.
+
+    Otherwise it is like `rectified-flow`.
+    """
+
+    name = "rectified-flow-unet"
+    recipe = PAIRED_UNET_RECIPE
+
+    class Config(ReflowOptions, UNetConfig):
+        """Options of the network, of the path and of the reflow."""
