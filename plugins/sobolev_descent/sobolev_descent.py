@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -13,87 +13,12 @@ from torch.nn.utils import parameters_to_vector
 
 import trilemma
 
-from ..networks.mlp import FourierFeatures, initialize, mlp
-
-Critic = Callable[[Tensor], Tensor]
-"""A function from points `(n, *shape)` to values `(n,)`."""
-
-
-def values_and_gradients(critic: Critic, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
-    """f(x_i), shape `(n,)`, and the gradient of f at each point, of the shape of `x`.
-
-    No value depends on another point, so the gradient of the sum of values gives the gradient of each value. With
-    `differentiable`, the results can be differentiated with respect to the parameters of the critic.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        values = critic(x)
-        gradients = torch.autograd.grad(values.sum(), x, create_graph=differentiable)[0]
-    return (values, gradients) if differentiable else (values.detach(), gradients)
-
-
-def sobolev_constraint(values: Tensor, gradients: Tensor, alpha: float) -> Tensor:
-    """C = E_q|grad f|^2 + alpha Var_q f - 1, from f and its gradient at the particles.
-
-    Sources: Mroueh, Sercu & Raj 2019, eq. 3 (alpha = 0); Mroueh & Rigotti 2020, section 3.
-    """
-    squared = gradients.square().flatten(1).sum(1)
-    return squared.mean() + alpha * values.var(correction=0) - 1
-
-
-def augmented_lagrangian(gap: Tensor, constraint: Tensor, multiplier: Tensor, rho: float) -> Tensor:
-    """The augmented Lagrangian (E_p f - E_q f) - lambda C - rho C^2 / 2, which the critic maximizes."""
-    return gap - multiplier * constraint - rho / 2 * constraint.square()
-
-
-def birth_death(x: Tensor, values: Tensor, time: float, generator: torch.Generator) -> Tensor:
-    """Particles `(n, *shape)` after births and deaths at the rates f - mean f during `time`. Their number is unchanged.
-
-    With probability 1 - exp(-time |rate|), a particle of positive rate is doubled and a particle of negative rate dies.
-    Then particles are dropped or doubled uniformly at random until there are n again (Rotskoff et al. 2019, as in
-    Mroueh & Rigotti 2020, algorithm 1).
-    """
-    rates = values - values.mean()
-    chance = torch.rand(len(x), generator=generator, device=x.device)
-    happens = chance < -(-time * rates.abs()).expm1()
-    copies = torch.ones_like(rates, dtype=torch.long) + torch.where(rates > 0, 1, -1) * happens
-    kept = torch.arange(len(x), device=x.device).repeat_interleave(copies)
-    if len(kept) == 0:
-        return x
-    kept = kept[torch.randperm(len(kept), generator=generator, device=x.device)]
-    if len(kept) < len(x):
-        again = torch.randint(len(kept), (len(x) - len(kept),), generator=generator, device=x.device)
-        kept = torch.cat([kept, kept[again]])
-    return x[kept[: len(x)]]
-
-
-def mmd(x: Tensor, y: Tensor, width: float) -> float:
-    """Maximum mean discrepancy of two sets, by the biased estimate (Gretton et al. 2012, eq. 5), which is at least 0.
-
-    The kernel is the mean of Gaussians of widths `width` x (1/4, 1/2, 1, 2, 4). For equal distributions the estimate is
-    above 0, and it falls with the inverse square root of the number of points.
-    """
-
-    def mean_kernel(a: Tensor, b: Tensor) -> float:
-        """The mean of the Gaussians. Only the widest needs an exponential: half the width is the fourth power."""
-        power = (torch.cdist(a.flatten(1), b.flatten(1)).square() / (-2 * (4 * width) ** 2)).exp()
-        total = power
-        for _ in range(4):
-            power = power**4
-            total = total + power
-        return float(total.double().mean()) / 5
-
-    return math.sqrt(max(0.0, mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)))
-
-
-def median_distance(x: Tensor) -> float:
-    """Median distance between points `(n, *shape)`."""
-    return float(torch.pdist(x.flatten(1)).median())
-
+from .critic import Critic, CriticNetwork, augmented_lagrangian, sobolev_constraint, values_and_gradients
+from .particles import birth_death, median_distance, mmd
 
 WARM_UP = 0.03  # share of the budget in which the critic learns before the particles move
 CURVE_POINTS = 40  # points of the MMD curve: one at each of the first 40 steps, and about 40 spread over all steps
-MMD_POINTS = 1_000
+MMD_POINTS = 500
 
 
 class Transport(trilemma.Sampler):
@@ -101,20 +26,6 @@ class Transport(trilemma.Sampler):
 
     name = "transport"
     steps: int | None = Field(None, ge=1, description="number of steps to take, from the first; by default all")
-
-
-class CriticNetwork(nn.Module):
-    """A critic f from points `(n, d)` to values `(n,)`: an MLP over Fourier features of the point."""
-
-    def __init__(self, d: int, hidden: tuple[int, ...], octaves: int) -> None:
-        super().__init__()
-        self.features = FourierFeatures(octaves)
-        self.body = mlp((self.features.width(d), *hidden, 1))
-        initialize(self.body, last_gain=0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value: Tensor = self.body(self.features(x))[:, 0]
-        return value
 
 
 class SobolevDescent(trilemma.NeuralModel):
@@ -131,7 +42,6 @@ class SobolevDescent(trilemma.NeuralModel):
     recipe = trilemma.Recipe(
         lr=1e-3, batch_size=512, betas=(0.5, 0.9), schedule="constant", clip=None, ema=None, keep="last", validations=0
     )
-    unbalanced: ClassVar[bool] = False
     multiplier: Tensor
     path: Tensor
     particles: Tensor
@@ -177,9 +87,7 @@ class SobolevDescent(trilemma.NeuralModel):
         self._moved = 0
         self.particles.normal_(generator=ctx.generator)
         self._width = median_distance(train.x[:MMD_POINTS])
-        self.record(ctx)
-        if ctx.valid is not None:
-            ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
+        self.record(ctx, train)
 
     def training_state(self) -> dict[str, Any]:
         return {"moved": self._moved}
@@ -220,11 +128,18 @@ class SobolevDescent(trilemma.NeuralModel):
         if self._moved <= CURVE_POINTS or self._moved % max(1, self.config.steps // CURVE_POINTS) == 0:
             self.record(ctx)
 
-    def record(self, ctx: trilemma.Context) -> None:
-        """Append the MMD between particles and validation points to the curves."""
-        if ctx.valid is not None:
+    def record(self, ctx: trilemma.Context, train: trilemma.Split | None = None) -> None:
+        """Append the MMD between particles and validation points to the curves, and that of training points once.
+
+        The budget does not pay for it.
+        """
+        if ctx.valid is None:
+            return
+        with ctx.clock.paused() if ctx.clock is not None else nullcontext():
             ctx.curves.setdefault("mmd_step", []).append(self._moved)
             ctx.curves.setdefault("mmd", []).append(self.discrepancy(self.particles, ctx.valid))
+            if train is not None:
+                ctx.curves["mmd_floor"] = [self.discrepancy(train.x, ctx.valid)]
 
     def discrepancy(self, x: Tensor, valid: trilemma.Split) -> float:
         """The MMD between the first `MMD_POINTS` points of `x` and of the validation split."""
@@ -234,23 +149,21 @@ class SobolevDescent(trilemma.NeuralModel):
 
     def step(self, x: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """x + eps_k grad f_k, with the critic of step k."""
-        _, gradients = self.evaluate(x, k)
-        return x + self.step_size(k) * gradients
+        return x + self.step_size(k) * values_and_gradients(self.stored(k), x)[1]
 
     def step_size(self, k: int) -> float:
         """The step size eps_k."""
         size: float = self.config.step * (1 - k / self.config.steps)
         return size
 
-    def evaluate(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Values `(n,)` and gradients of the critic of step k at `x`."""
+    def stored(self, k: int) -> Critic:
+        """The critic of step k."""
         sizes = [p.numel() for p in self.critic.parameters()]
-        names = [name for name, _ in self.critic.named_parameters()]
         weights = {
             name: flat.reshape(p.shape)
-            for name, flat, p in zip(names, torch.split(self.path[k], sizes), self.critic.parameters(), strict=True)
+            for (name, p), flat in zip(self.critic.named_parameters(), torch.split(self.path[k], sizes), strict=True)
         }
-        return values_and_gradients(lambda y: torch.func.functional_call(self.critic, weights, (y,)), x)
+        return lambda x: torch.func.functional_call(self.critic, weights, (x,))
 
     def carry(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """Move noise `x` along the descent."""
@@ -285,9 +198,10 @@ class UnbalancedSobolevDescent(SobolevDescent):
         tau: float = Field(0.1, gt=0, description="time of births and deaths in the first step; it falls linearly to 0")
 
     def step(self, x: Tensor, k: int, generator: torch.Generator) -> Tensor:
-        values, gradients = self.evaluate(x, k)
+        x = super().step(x, k, generator)
+        values = self.stored(k)(x)
         time = self.config.alpha * self.config.tau * self.step_size(k) / self.config.step
-        return birth_death(x + self.step_size(k) * gradients, values, time, generator)
+        return birth_death(x, values, time, generator)
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         size = self.config.particles

@@ -2,128 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 import trilemma
 
-from ..flows.transforms import soft_clip
-from ..networks.mlp import FourierFeatures, dropout_for, initialize, mlp
-from ..networks.points import standard_normal
-from .elbo import Gaussian, divergence_from_prior, importance_bound, log_normal, reparametrize
+from ..flows.base import StandardNormal
+from ..flows.flow import Flow
+from ..flows.maf import IAF
+from ..flows.realnvp import RealNVP
+from .autoencoder import Autoencoder, AutoencoderConfig
 
 
-class GaussianNetwork(nn.Module):
-    """A network from inputs `(n, n_in)` to diagonal Gaussians `(n, n_out)`, by an MLP over Fourier features."""
+class Vae(Autoencoder):
+    """Variational autoencoder (Kingma & Welling 2014) on vectors and flattened images.
 
-    def __init__(
-        self, n_in: int, n_out: int, hidden: Sequence[int], *, octaves: int, bound: float, dropout: float
-    ) -> None:
-        super().__init__()
-        self.bound = bound
-        self.features = FourierFeatures(octaves)
-        self.body = mlp((self.features.width(n_in), *hidden, 2 * n_out), dropout)
-        initialize(self.body, last_gain=1.0)
+    The encoder and the decoder are MLPs that give a mean and a standard deviation for each coordinate, so the variance
+    of the decoder is learned too. The prior is N(0, I) or a flow that is trained jointly (RealNVP or IAF). The
+    posterior is a diagonal Gaussian, or a flow from it: planar (Rezende & Mohamed 2015), Sylvester (van den Berg et al.
+    2018) or inverse autoregressive (Kingma et al. 2016). The likelihood is a lower bound on the log-density, from
+    importance samples.
 
-    def forward(self, x: Tensor) -> Gaussian:
-        mean, raw = self.body(self.features(x)).chunk(2, dim=1)
-        return mean, soft_clip(raw, self.bound)
-
-
-class Vae(trilemma.NeuralModel):
-    """Variational autoencoder (Kingma & Welling 2014) on vectors and flattened images, with a N(0, I) prior.
-
-    The encoder and the decoder give a mean and a standard deviation for each coordinate, so the variance of the decoder
-    is learned too. The likelihood is a lower bound on the log-density, from importance samples.
+    Deviations from the paper of 2014: Fourier features of the inputs, a warm-up of the weight of the divergence
+    (Bowman et al. 2016; Rezende & Mohamed warm up the temperature instead), a soft clip of the log-deviations. The
+    Sylvester layers use Householder reflections, one of three forms of Q in the paper. The layers of the inverse
+    autoregressive posterior have one hidden layer.
     """
 
     name = "vae"
-    family = "autoencoder"
-    likelihood = "bound"
-    image_space = "logit"
     recipe = trilemma.Recipe(lr=3e-3, batch_size=512, schedule="cosine", ema=0.998)
 
-    class Config(trilemma.Config):
-        """Architecture of the autoencoder."""
+    class Config(AutoencoderConfig):
+        """Architecture of the autoencoder, and the families of its prior and posterior."""
 
-        latent: int = Field(
-            16, ge=1, description="latent coordinates; reduced to twice the coordinates of the data if larger"
+        prior: Literal["normal", "realnvp", "iaf"] = Field(
+            "normal", description="distribution of the latents: N(0, I), or a flow that is trained jointly"
         )
-        hidden: tuple[int, ...] = Field((128, 128), description="widths of the encoder's and decoder's hidden layers")
-        octaves: int = Field(2, ge=0, description="octaves of Fourier features of each coordinate")
-        bound: float = Field(
-            6.0, gt=0, description="largest absolute logarithm of a standard deviation in encoder and decoder"
-        )
-        dropout: float | None = Field(
-            None,
-            ge=0,
-            lt=1,
-            description="dropout in the networks; by default 0.2 below 100 training points per coordinate, else 0",
-        )
-        warmup: float = Field(
-            0.3, ge=0, lt=1, description="share of the budget over which the weight of the divergence rises from 0 to 1"
-        )
+        prior_transforms: int = Field(4, ge=2, description="layers of a flow prior")
+        prior_hidden: tuple[int, ...] = Field((64, 64), description="widths of the hidden layers of a flow prior")
 
-    class Likelihood(trilemma.Config):
-        """How the bound is computed."""
-
-        samples: int = Field(64, ge=1, description="importance samples K; 1 gives the ELBO, more give a tighter bound")
-
-    def build(self, info: trilemma.DataInfo) -> None:
-        config, d = self.config, info.dim
-        self.latent = min(config.latent, 2 * d)
-        self.dropout = dropout_for(info, config.dropout, 0.2)
-        options = {"octaves": config.octaves, "bound": config.bound, "dropout": self.dropout}
-        self.encoder = GaussianNetwork(d, self.latent, config.hidden, **options)
-        self.decoder = GaussianNetwork(self.latent, d, config.hidden, **options)
-
-    def divergence(self, posterior: Gaussian, z: Tensor) -> Tensor:
-        """KL(q(z | x) | p(z)), `(n,)`. Priors without a closed form estimate it from `z`, drawn from the posterior."""
-        return divergence_from_prior(posterior)
-
-    def log_prior(self, z: Tensor) -> Tensor:
-        """log p(z), `(n,)`."""
-        return log_normal(z, (torch.zeros_like(z), torch.zeros_like(z)))
-
-    def sample_prior(self, n: int, generator: torch.Generator) -> Tensor:
-        """`n` latents z ~ p(z), `(n, latent)`."""
-        return torch.randn((n, self.latent), generator=generator, device=generator.device)
-
-    def negative_elbo(self, x: Tensor, weight: float, generator: torch.Generator) -> Tensor:
-        """Minus the ELBO at one draw of z, with `weight` on the divergence (Kingma & Welling 2014, eq. 7)."""
-        posterior = self.encoder(x)
-        z = reparametrize(posterior, standard_normal(posterior[0], generator))
-        return (weight * self.divergence(posterior, z) - log_normal(x, self.decoder(z))).mean()
-
-    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Minus the ELBO, where the weight of the divergence rises in the warm-up (Bowman et al. 2016, section 3.1).
-
-        Without the warm-up, the decoder first explains the data by its own variance, and the latent stays unused.
-        """
-        progress = 1.0 if ctx.clock is None else ctx.clock.progress
-        weight = min(1.0, progress / self.config.warmup) if self.config.warmup else 1.0
-        return self.negative_elbo(x, weight, ctx.generator)
-
-    def validation_loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        return self.negative_elbo(x, 1.0, ctx.generator)
-
-    @torch.no_grad()
-    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        likelihood = self.decoder(self.sample_prior(n, ctx.generator))
-        return reparametrize(likelihood, standard_normal(likelihood[0], ctx.generator))
-
-    @torch.no_grad()
-    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The importance-weighted bound with K = `samples` (Burda et al. 2016, eq. 8)."""
-        options = ctx.likelihood
-        assert isinstance(options, Vae.Likelihood)
-        ctx.details["importance_samples"] = options.samples
-        posterior = self.encoder(x)
-        weights = []
-        for _ in range(options.samples):
-            z = reparametrize(posterior, standard_normal(posterior[0], ctx.generator))
-            weights.append(log_normal(x, self.decoder(z)) + self.log_prior(z) - log_normal(z, posterior))
-        return importance_bound(torch.stack(weights))
+    def make_prior(self, info: trilemma.DataInfo) -> Flow:
+        config = self.config
+        if config.prior == "normal":
+            return Flow([], StandardNormal((self.latent,)))
+        latents = trilemma.DataInfo(name="latents", kind="vector", shape=(self.latent,), n_train=info.n_train)
+        options = {
+            "transforms": config.prior_transforms,
+            "hidden": config.prior_hidden,
+            "octaves": 0,
+            "dropout": self.dropout,
+        }
+        if config.prior == "iaf":
+            return IAF(IAF.Config(**options)).make(latents)
+        return RealNVP(RealNVP.Config(**options)).make(latents)

@@ -15,6 +15,7 @@ from trilemma.plugins.cold_diffusion.inverse_heat import InverseHeat, ReverseHea
 
 SIDE = 4
 SHAPE = (1, SIDE, SIDE)
+NOISE = 0.1
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -40,6 +41,7 @@ class Linear(InverseHeat):
 
     def build(self, info: trilemma.DataInfo) -> None:
         super().build(info)
+        self.deviation.fill_(NOISE)
         self.variances = torch.linspace(2, 0.3, SIDE * SIDE, dtype=torch.float64)  # of the data's coefficients
         squared = HeatBlur(SIDE, SIDE).squared_frequency.flatten()
         self.damping = (-squared * self.widths().unsqueeze(1) ** 2 / 2).exp()  # (K + 1, 16)
@@ -52,11 +54,11 @@ class Linear(InverseHeat):
         end.factors.copy_(torch.diag(self.end_variances().sqrt()))
 
     def end_variances(self) -> Tensor:
-        return self.damping[-1] ** 2 * self.variances + self.config.noise**2
+        return self.damping[-1] ** 2 * self.variances + NOISE**2
 
     def gain(self, k: int) -> Tensor:
         """E[coefficient of u_{k-1} | that of u_k] over that of u_k."""
-        observed = self.damping[k] ** 2 * self.variances + self.config.noise**2
+        observed = self.damping[k] ** 2 * self.variances + NOISE**2
         return self.damping[k - 1] * self.damping[k] * self.variances / observed
 
     def mean(self, u: Tensor, k: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ class Linear(InverseHeat):
 
 @pytest.fixture
 def linear() -> Linear:
-    model = Linear(Linear.Config(steps=6, components=1, noise=0.1, sigma_max=2.0))
+    model = Linear(Linear.Config(steps=6, components=1, sigma_min=0.3, sigma_max=2.0))
     model.prepare(context().info)
     return model
 
@@ -162,6 +164,22 @@ def test_it_starts_from_blurred_training_images() -> None:
     )
     kept, _ = small_fit(60, kept=20)
     assert len(kept.starts) == 20
+
+
+def test_noise_is_that_of_the_paper_on_the_scale_of_intensities() -> None:
+    x = 3 * torch.rand((40, *SHAPE), generator=generator(1)) - 1
+    info = trilemma.DataInfo(name="toy", kind="image", shape=SHAPE, n_train=40, levels=17, support=(-1.0, 2.0))
+    for known, width in ((info, 3.0), (context(40).info, float(x.max() - x.min()))):
+        model = InverseHeat(InverseHeat.Config(widths=(8, 8), components=2))
+        ctx = context(40)
+        model.build(known)
+        model.initialize(trilemma.Split(x), ctx)
+        spread = (model.noisy(torch.zeros((4_000, *SHAPE)), generator())).std()
+        assert float(spread) == pytest.approx(0.01 * width, rel=0.02)
+        start = model.start(4_000, ReverseOptions(), generator()).flatten(1)
+        centers = HeatBlur(SIDE, SIDE)(x, torch.tensor(4.0)).flatten(1)
+        nearest = torch.cdist(start.double(), centers.double()).amin(1) / math.sqrt(SIDE * SIDE)
+        assert float(nearest.mean()) == pytest.approx(0.0125 * width, rel=0.1)
 
 
 def test_bounds_of_both_starts_are_proper_densities_of_the_start() -> None:

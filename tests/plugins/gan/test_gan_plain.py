@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 
 import trilemma
 from trilemma.plugins.gan.ddgan import Ddgan, DdganUnet
@@ -69,3 +70,39 @@ def test_images_of_any_size_are_drawn(
     context: Callable[..., trilemma.Context], built: Callable[..., AdversarialModel]
 ) -> None:
     assert built(GanUnet(), (3, 12, 16)).sample(2, context((3, 12, 16))).shape == (2, 3, 12, 16)
+
+
+@pytest.mark.parametrize("noise", ["realnvp", "iaf"])
+@pytest.mark.parametrize(("kind", "shape"), [(Gan, (2,)), (GanUnet, IMAGE)])
+def test_noise_passes_a_flow_that_learns_with_the_generator(
+    kind: type[AdversarialModel],
+    shape: tuple[int, ...],
+    noise: str,
+    generator: Callable[..., torch.Generator],
+    built: Callable[..., AdversarialModel],
+) -> None:
+    model = built(kind(kind.Config(noise=noise)), shape)
+    game = model.game
+    inner, flow = game.generator.generator, game.generator.flow
+    assert isinstance(inner, nn.Module)
+    assert isinstance(flow, nn.Module)
+    seen: list[tuple[torch.Tensor, ...]] = []
+    inner.register_forward_pre_hook(lambda module, points: seen.append(points))
+
+    def joined(*parts: torch.Tensor) -> torch.Tensor:
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    u, z = torch.randn((5, *shape), generator=generator(1)), torch.randn((5, 4, *shape[1:]), generator=generator(2))
+    game.generator(u, z)
+    torch.testing.assert_close(joined(*seen[0][:2]).sort(1).values, joined(u, z).sort(1).values)  # a permutation
+    for parameter in (*flow.parameters(), *inner.parameters()):
+        nn.init.normal_(parameter, std=0.1)
+    # What the generator gets has the density of the flow: the direction to the base distribution brings the noise back.
+    made = game.generator(u, z)
+    moved = joined(*seen[1][:2]).detach()
+    torch.testing.assert_close(flow(moved)[0], joined(u, z), atol=2e-4, rtol=0)
+    assert float((moved.sort(1).values - joined(u, z).sort(1).values).abs().max()) > 0.05
+    slopes = torch.autograd.grad(made.square().sum(), list(flow.parameters()), allow_unused=True)
+    assert max(float(slope.abs().max()) for slope in slopes if slope is not None) > 0
+    group = {id(parameter) for parameter in model.parameter_groups()["generator"]}
+    assert {id(parameter) for parameter in flow.parameters()} <= group

@@ -10,18 +10,14 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.sobolev_descent import sobolev_descent
-from trilemma.plugins.sobolev_descent.sobolev_descent import (
+from trilemma.plugins.sobolev_descent.critic import (
     CriticNetwork,
-    SobolevDescent,
-    Transport,
-    UnbalancedSobolevDescent,
     augmented_lagrangian,
-    birth_death,
-    median_distance,
-    mmd,
     sobolev_constraint,
     values_and_gradients,
 )
+from trilemma.plugins.sobolev_descent.particles import birth_death, median_distance, mmd
+from trilemma.plugins.sobolev_descent.sobolev_descent import SobolevDescent, Transport, UnbalancedSobolevDescent
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -144,8 +140,8 @@ def test_descent_brings_fresh_noise_to_the_data(kind: type[SobolevDescent]) -> N
     handle = network.register_forward_pre_hook(count)
     x = model.sample(1_500, context(sampler=Transport()))
     handle.remove()
-    # Births and deaths need whole populations, whose evaluations count.
-    assert rows == 100 * (2_000 if model.name.startswith("unbalanced") else 1_500)
+    # Births and deaths need whole populations, and the critic at the moved particles. All evaluations count.
+    assert rows == 100 * (2 * 2_000 if model.name.startswith("unbalanced") else 1_500)
     assert mmd(x[:1_000], shifted(1_000, 3), median_distance(shifted(1_000, 3))) < 4 * floor
     # Half of the noise is on either side. Not all that should cross does: the gap is small once most has.
     assert 0.6 < float((x[:, 0] > 0).float().mean()) < 0.75
@@ -161,3 +157,41 @@ def test_every_step_is_taken_within_a_short_budget_and_training_can_be_measured_
     logs = model.training_step(shifted(50, 5), context(), lambda loss, group="all": loss.backward())
     assert all(bool(torch.isfinite(value)) for value in logs.values())
     assert torch.equal(model.path, before)
+
+
+def test_births_and_deaths_follow_the_critic_at_the_moved_particles(monkeypatch: pytest.MonkeyPatch) -> None:
+    # f(x) = |x|^2 / 2, so a step of size e takes x to (1 + e) x, where f is (1 + e)^2 times as large.
+    model, seen = UnbalancedSobolevDescent(UnbalancedSobolevDescent.Config(steps=10, step=0.5, particles=4)), []
+    monkeypatch.setattr(model, "stored", lambda k: lambda x: x.square().sum(1) / 2)
+
+    def note(x: Tensor, values: Tensor, time: float, generator: torch.Generator) -> Tensor:
+        seen.append((x, values, time))
+        return x
+
+    monkeypatch.setattr(sobolev_descent, "birth_death", note)
+    x = torch.randn((4, 2), generator=generator())
+    model.step(x, 5, generator(1))
+    torch.testing.assert_close(seen[0][0], 1.25 * x)
+    torch.testing.assert_close(seen[0][1], 1.25**2 * x.square().sum(1) / 2)
+    assert seen[0][2] == pytest.approx(0.3 * 0.1 / 2)
+
+
+def test_discrepancy_is_off_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = 0.0
+
+    def slow(x: Tensor, y: Tensor, width: float) -> float:
+        nonlocal time
+        time += 100.0
+        return 0.0
+
+    monkeypatch.setattr(sobolev_descent, "mmd", slow)
+    clock = trilemma.Clock(trilemma.Budget(seconds=1.0), now=lambda: time)
+    clock.start()
+    model = SobolevDescent(SobolevDescent.Config(steps=5, particles=50, hidden=(4,)))
+    ctx = context(clock=clock, valid=trilemma.Split(shifted(50, 2)))
+    model.prepare(ctx.info)
+    model.initialize(trilemma.Split(shifted(60, 1)), ctx)
+    model.move(ctx)
+    assert len(ctx.curves["mmd"]) == 2
+    assert time == 300.0
+    assert clock.spent == 0.0
