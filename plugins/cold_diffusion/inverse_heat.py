@@ -50,10 +50,10 @@ class InverseHeat(trilemma.NeuralModel):
     variational bound. Samples start from blurred *training* images with noise, as in the paper, so they are not
     independent of the training split.
 
-    Deviations from the paper: K = 40 instead of 200 steps, and a smaller U-Net. The widths go from .5 to 4 pixels, which
-    is half the side of images of 8 pixels, as in the paper. The standard deviation of the training noise is the
-    paper's, .01 on images with intensities in [0, 1], and that of the sampling noise is 1.25 times as large. The start
-    from a Gaussian mixture is not in the paper.
+    Deviations from the paper: K = 40 instead of 200 steps, and a smaller U-Net. The widths go from .5 to 4 pixels, half
+    the side of images of 8 pixels, as in the paper. The standard deviation of the training noise is the paper's, .01 on
+    images with intensities in [0, 1], and that of the sampling noise is 1.25 times as large. The start from a Gaussian
+    mixture is not in the paper.
     """
 
     name = "inverse-heat"

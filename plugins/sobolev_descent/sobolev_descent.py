@@ -22,7 +22,10 @@ MMD_POINTS = 500
 
 
 class Transport(trilemma.Sampler):
-    """Moves fresh noise along the descent, with the stored critic of each step. A step takes one evaluation."""
+    """Moves fresh noise along the descent, with the stored critic of each step.
+
+    A step takes one evaluation, and two with births and deaths.
+    """
 
     name = "transport"
     steps: int | None = Field(None, ge=1, description="number of steps to take, from the first; by default all")
@@ -34,6 +37,12 @@ class SobolevDescent(trilemma.NeuralModel):
     Training moves a set of particles and stores the critic of every step. Sampling moves fresh noise by all the stored
     critics, so samples are independent of each other and of the training particles. The number of descent steps is
     fixed, and a larger budget trains the critic longer between two of them.
+
+    Deviations from the paper: it moves one set of particles and has no sampler. The critic is an MLP with SiLU
+    activations over Fourier features, instead of ReLU layers with dropout. The number of its steps between two steps of
+    the particles depends on the budget. The step size falls to 0 instead of being constant. The multiplier of the
+    constraint is kept from becoming negative. The constraint takes the gradient of each particle by itself, as in the
+    paper; the public code of the authors uses the gradient of the mean.
     """
 
     name = "sobolev-descent"
@@ -180,6 +189,10 @@ class SobolevDescent(trilemma.NeuralModel):
 
 class UnbalancedSobolevDescent(SobolevDescent):
     """Unbalanced Sobolev descent (Mroueh & Rigotti 2020): Sobolev descent in which particles are also born and die.
+
+    A step moves the particles, and then takes births and deaths at the rates of the critic at the moved particles
+    (algorithm 1). The deviations are those of `sobolev-descent`, and the time of births and deaths falls with the step
+    size.
 
     Births and deaths need a population, so samples are drawn from populations of fresh noise with as many particles as
     in training. The evaluations of the whole population count as cost. Births and deaths also amplify random
