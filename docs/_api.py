@@ -15,7 +15,13 @@ from pydantic import BaseModel
 
 import trilemma
 
-TITLES = {"api": "Run and load", "contracts.hookspecs": "Hooks", "contracts.recipe": "Training recipe"}
+TITLES = {
+    "api": "Run and load",
+    "tuning.api": "Tune",
+    "tuning.record": "The outcome of tuning",
+    "contracts.hookspecs": "Hooks",
+    "contracts.recipe": "Training recipe",
+}
 """Headings of the public API where the module's own name does not say it."""
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import TrilemmaError
+from .contracts.budget import parse_budget
 from .execution.finished import Memory
 from .execution.processes.forks import Zygote
 from .execution.processes.supervisor import Supervisor
@@ -250,16 +249,3 @@ def _observed(store: Store, registry: Registry, frame: pd.DataFrame) -> tuple[li
             except TypeError:
                 problems.append(f"trilemma_run_finished of plugin '{seen.plugin}' returned no list of files")
     return written, problems
-
-
-def parse_budget(text: str) -> dict[str, Any]:
-    """Parse `10s` or `10 seconds` as seconds, and `2000` or `2000 steps` as steps. Raises TrilemmaError."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", text)
-    try:
-        if match and (match.group(2) or "steps").startswith("step"):
-            return {"steps": int(match.group(1))}
-        if match:
-            return {"seconds": float(match.group(1))}
-    except ValueError:
-        pass
-    raise TrilemmaError(f"budget '{text}' cannot be read: give seconds such as 10s, or steps such as 2000steps")

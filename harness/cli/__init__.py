@@ -22,6 +22,7 @@ Examples:
     commands_in={
         "run": "trilemma.harness.cli.run:run",
         "merge": "trilemma.harness.cli.merge:merge",
+        "tune": "trilemma.harness.cli.tune:tune",
         "rerun": "trilemma.harness.cli.rerun:rerun",
         "compare": "trilemma.harness.cli.compare:compare",
         "results": "trilemma.harness.cli.results:results",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -11,6 +11,9 @@ from rich.text import Text
 from ..execution.progress import Todo
 from ..planning.cell import Cell
 from .console import SafeConsole
+
+if TYPE_CHECKING:
+    from ..tuning.search import Trial
 
 COLORS = {"ok": "green", "unsupported": "yellow"}  # outcomes that are not failures
 
@@ -40,7 +43,7 @@ class RichProgress:
         self._jobs = ""
         self._visits = 0
 
-    def __enter__(self) -> RichProgress:
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
@@ -115,6 +118,35 @@ class RichProgress:
     def _print(self, *parts: str | tuple[str, str]) -> None:
         # Text, and not markup: labels and messages may hold brackets.
         self.console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+class TrialProgress(RichProgress):
+    """The progress of a search: a bar for all trials, and one for each training that runs."""
+
+    def __init__(self, trials: int) -> None:
+        super().__init__()
+        self._count = trials
+        self._ended = 0
+
+    def started(self, todo: list[Todo], total: int) -> None:
+        """A part of the trials starts. The bar counts all of them."""
+        if self._trials is None:
+            self._trials = self._bars.add_task("trials", total=self._count, shown=f"0/{self._count}", message="")
+
+    _trials: Any = None
+
+    def trial(self, trial: Trial, best: Trial | None) -> None:
+        """A trial has ended. `best` is the best one so far."""
+        self._ended = max(self._ended, trial.number + 1)
+        value = trial.why if trial.value is None else f"{trial.value:.5g}"
+        note = "" if best is None or best.value is None else f"best {best.value:.5g} (trial {best.number})"
+        if self._trials is not None:
+            shown = f"{self._ended}/{self._count}"
+            self._bars.update(self._trials, completed=self._ended, shown=shown, message=note)
+        self._print((f"trial {trial.number}", "bold"), f" {value}", (f"  {note}", "dim"))
+
+    def note(self, text: str) -> None:
+        """Notes of cells are left out: there are many, and trials have lines of their own."""
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from ..errors import TrilemmaError
 from .config import Record
 
 
@@ -30,6 +32,19 @@ class Budget(Record):
 
     def __str__(self) -> str:
         return f"{self.steps} steps" if self.steps is not None else f"{self.seconds:g} s"
+
+
+def parse_budget(text: str) -> dict[str, Any]:
+    """Parse `10s` or `10 seconds` as seconds, and `2000` or `2000 steps` as steps. Raises TrilemmaError."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", text)
+    try:
+        if match and (match.group(2) or "steps").startswith("step"):
+            return {"steps": int(match.group(1))}
+        if match:
+            return {"seconds": float(match.group(1))}
+    except ValueError:
+        pass
+    raise TrilemmaError(f"budget '{text}' cannot be read: give seconds such as 10s, or steps such as 2000steps")
 
 
 class Clock:

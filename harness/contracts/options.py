@@ -9,13 +9,15 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from ..errors import PluginError
+from .tunable import declared, parse_range
 
 
 def check_options(what: str, record: type[BaseModel]) -> None:
     """Check a class of options, which `what` names in messages.
 
-    Raises PluginError for options that have no default, that are left out of their JSON or have another name there,
-    whose JSON is not the same each time, or that do not come back from JSON as they were.
+    Raises PluginError for options that have no default, whose range to tune cannot be read, that are left out of their
+    JSON or have another name there, whose JSON is not the same each time, or that do not come back from JSON as they
+    were.
     """
     for option, field in record.model_fields.items():
         if field.is_required():
@@ -49,7 +51,12 @@ def check_options(what: str, record: type[BaseModel]) -> None:
 
 
 def _check_fields(what: str, record: type[BaseModel]) -> None:
-    """Check how the options of one class are stored, which their declaration says."""
+    """Check how the options of one class are stored and tuned, which their declaration says."""
+    for option, text in declared(record).items():
+        try:
+            parse_range(text)
+        except ValueError as error:
+            raise PluginError(f"the range of option '{option}' of {what}: {error}") from None
     for option in record.model_computed_fields:
         raise PluginError(f"'{option}' of {what} is a computed field, which is no option; make it a plain property")
     for option, field in record.model_fields.items():

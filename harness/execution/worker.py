@@ -8,6 +8,7 @@ import os
 import random
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,11 @@ def describe_data(job: dict[str, Any], registry: Registry, events: Events) -> No
 
 
 def make_dataset(job: dict[str, Any], registry: Registry) -> Dataset:
-    """The dataset that a job names."""
+    """The dataset that a job names. For tuning, the validation split takes the place of the test split."""
     cls = registry.get("datasets", job["dataset"]["name"])
     dataset: Dataset = cls(cls.Config.model_validate(job["dataset"]["config"]))
+    if job["dataset"].get("held_out") == "valid":
+        dataset.__dict__["splits"] = replace(dataset.splits, test=dataset.splits.valid)
     return dataset
 
 

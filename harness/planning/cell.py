@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import Problem, SuiteError
-from .choices import Choice, MetricChoice, ModelChoice, Resolved
+from .choices import Choice, DatasetChoice, MetricChoice, ModelChoice, Resolved
 from .sources import timing_source
 
 TIMING = "timing"
@@ -133,7 +133,8 @@ def cell_job(cell: Cell) -> dict[str, Any]:
 
 def data_id(dataset: Choice) -> str:
     """Identity of a dataset with its options, before its content is known."""
-    return content_id({"dataset": _class(dataset), "stamp": dataset.stamp})
+    held_out = {"held_out": dataset.held_out} if isinstance(dataset, DatasetChoice) else {}
+    return content_id({"dataset": _class(dataset), "stamp": dataset.stamp, **held_out})
 
 
 def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> list[Cell]:

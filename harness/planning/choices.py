@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from ..identity import Provenance
 from .suite import Suite
@@ -31,6 +31,16 @@ class Choice:
     def record(self) -> Options:
         """The choice as a JSON-able record. All cells with this choice share it, so it must not be changed."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class DatasetChoice(Choice):
+    """A dataset with its options. With `held_out` "valid", the validation split takes the place of the test split.
+
+    The test split is then dropped as soon as the data is loaded, so that nothing can be computed on it.
+    """
+
+    held_out: Literal["test", "valid"] = "test"
 
 
 @dataclass(frozen=True)

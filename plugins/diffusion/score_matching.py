@@ -66,7 +66,11 @@ class Attracted(nn.Module):
 class ScoreConfig(trilemma.Config):
     """Options of the network and of the objective."""
 
-    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
+    hidden: tuple[int, ...] = Field(
+        (128, 128, 128),
+        description="widths of the hidden layers",
+        json_schema_extra={"tune": "[64, 64]|[128, 128]|[128, 128, 128]|[256, 256, 256]"},
+    )
     octaves: int = Field(2, ge=0, description="number of octaves in the Fourier features of a point")
     objective: Literal["implicit", "sliced", "denoising"] = Field(
         "denoising",

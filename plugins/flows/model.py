@@ -68,7 +68,11 @@ class LayersOptions(trilemma.Config):
     """Options of a flow whose number of layers does not depend on the dimension."""
 
     transforms: int = Field(8, ge=1, description="number of layers")
-    hidden: tuple[int, ...] = Field((64, 64), description="widths of the conditioners' hidden layers")
+    hidden: tuple[int, ...] = Field(
+        (64, 64),
+        description="widths of the conditioners' hidden layers",
+        json_schema_extra={"tune": "[64, 64]|[128, 128]|[128, 128, 128]|[256, 256, 256]"},
+    )
 
 
 class AffineOptions(trilemma.Config):

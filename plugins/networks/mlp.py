@@ -104,7 +104,11 @@ class NoiseConditionedMLP(nn.Module):
 class MLPConfig(trilemma.Config):
     """The size of a noise-conditioned MLP."""
 
-    hidden: tuple[int, ...] = Field((128, 128, 128), description="widths of the hidden layers")
+    hidden: tuple[int, ...] = Field(
+        (128, 128, 128),
+        description="widths of the hidden layers",
+        json_schema_extra={"tune": "[64, 64]|[128, 128]|[128, 128, 128]|[256, 256, 256]"},
+    )
     octaves: int = Field(3, ge=0, description="number of octaves in the Fourier features of a point")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in the network")
 

@@ -59,7 +59,11 @@ class AutoencoderConfig(trilemma.Config):
     latent: int = Field(
         16, ge=1, description="latent coordinates; reduced to twice the coordinates of the data if larger"
     )
-    hidden: tuple[int, ...] = Field((128, 128), description="widths of the encoder's and decoder's hidden layers")
+    hidden: tuple[int, ...] = Field(
+        (128, 128),
+        description="widths of the encoder's and decoder's hidden layers",
+        json_schema_extra={"tune": "[64, 64]|[128, 128]|[128, 128, 128]|[256, 256, 256]"},
+    )
     octaves: int = Field(2, ge=0, description="octaves of Fourier features of each coordinate")
     bound: float = Field(
         6.0, gt=0, description="largest absolute logarithm of a standard deviation in encoder and decoder"

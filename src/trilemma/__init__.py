@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from trilemma.harness.text import short_paths as short_paths
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
+    from trilemma.harness.tuning.api import tune as tune
+    from trilemma.harness.tuning.record import Tuned as Tuned
 
 __version__ = "0.2.0"
 
@@ -118,6 +120,7 @@ _PUBLIC = {
     "TrilemmaError": "errors",
     "Truth": "contracts.model",
     "UnsupportedError": "errors",
+    "Tuned": "tuning.record",
     "Update": "training.neural",
     "boundary": "boundary",
     "claim_directory": "store.claim",
@@ -143,6 +146,7 @@ _PUBLIC = {
     "short_paths": "text",
     "stratified_interval": "analysis.aggregates",
     "summary_rows": "analysis.summary",
+    "tune": "tuning.api",
     "uniform_frame": "analysis.frames",
     "verdicts": "analysis.verdicts",
 }

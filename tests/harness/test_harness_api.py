@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import trilemma
-from trilemma.harness.api import make_runner, parse_budget
+from trilemma.harness.api import make_runner
+from trilemma.harness.contracts.budget import parse_budget
 from trilemma.harness.errors import TrilemmaError
 
 

@@ -1,0 +1,1 @@
+"""The search for options of a model on validation data (extra `tune`)."""
