@@ -1,4 +1,4 @@
-"""Linear layers of Glow (Kingma & Dhariwal 2018): activation normalization and invertible mixing of channels.
+"""Linear layers of Glow (Kingma & Dhariwal 2018) and RealNVP: normalization and invertible mixing of channels.
 
 The channels are dimension 1 of points `(n, c, *places)`. For vectors there is one place, and the channels are the
 coordinates.
@@ -32,13 +32,11 @@ class ActNorm(Bijection):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`(y, log|det dy/dx|)`."""
-        scale, shift = (p.reshape(-1, *[1] * (x.ndim - 2)) for p in (self._log_scale(), self.shift))
-        return x * scale.exp() + shift, self._logdet(x)
+        return x * _columns(self._log_scale().exp(), x) + _columns(self.shift, x), self._logdet(x)
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """`(x, log|det dx/dy|)`."""
-        scale, shift = (p.reshape(-1, *[1] * (y.ndim - 2)) for p in (self._log_scale(), self.shift))
-        return (y - shift) * (-scale).exp(), -self._logdet(y)
+        return (y - _columns(self.shift, y)) * _columns((-self._log_scale()).exp(), y), -self._logdet(y)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
@@ -53,6 +51,55 @@ class ActNorm(Bijection):
 
     def _logdet(self, x: Tensor) -> Tensor:
         return (self._log_scale().sum() * math.prod(x.shape[2:])).expand(len(x))
+
+
+class BatchNorm(Bijection):
+    """y = (x - m) / sqrt(v + eps), with a mean m and a variance v for each channel (Dinh et al. 2017, section 3.7).
+
+    In training, m and v are moving averages that include the present batch, and the gradient goes through the
+    statistics of the batch alone (appendix E). Otherwise they are the averages that training has left.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    MOMENTUM = 0.9
+    """Weight of the averages before the present batch."""
+    EPS = 1e-4
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`."""
+        mean, variance = self.mean, self.variance
+        if self.training:
+            values = x.transpose(0, 1).flatten(1)
+            of_batch = torch.stack([values.mean(1), values.var(1, correction=0)])
+            mean, variance = torch.lerp(of_batch, torch.stack([mean, variance]), self.MOMENTUM)
+            self.mean, self.variance = mean.detach(), variance.detach()
+        scale = (variance + self.EPS).rsqrt()
+        return (x - _columns(mean, x)) * _columns(scale, x), self._logdet(scale, x)
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`, with the averages as they are."""
+        scale = (self.variance + self.EPS).rsqrt()
+        return y / _columns(scale, y) + _columns(self.mean, y), -self._logdet(scale, y)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor) -> None:
+        """Start from the mean and variance of this batch."""
+        values = x.transpose(0, 1).flatten(1)
+        self.mean, self.variance = values.mean(1), values.var(1, correction=0)
+
+    def _logdet(self, scale: Tensor, x: Tensor) -> Tensor:
+        return (scale.log().sum() * math.prod(x.shape[2:])).expand(len(x))
+
+
+def _columns(values: Tensor, x: Tensor) -> Tensor:
+    """Values of the channels, `(c,)`, in a shape that broadcasts against points `(n, c, *places)`."""
+    return values.reshape(-1, *[1] * (x.ndim - 2))
 
 
 class Scaling(Bijection):
@@ -71,6 +118,34 @@ class Scaling(Bijection):
         """`(x, log|det dx/dy|)`."""
         log_scale = soft_clip(self.log_scale, MAX_LOG_SCALE)
         return y * (-log_scale).exp(), -log_scale.sum().expand(len(y))
+
+
+class Permuted(Bijection):
+    """The channels in another order, which is fixed."""
+
+    order: Tensor
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("order", order)
+
+    @classmethod
+    def shuffled(cls, channels: int) -> Permuted:
+        """A random order."""
+        return cls(torch.randperm(channels))
+
+    @classmethod
+    def reversed(cls, channels: int) -> Permuted:
+        """The reverse order."""
+        return cls(torch.arange(channels).flip(0))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(y, log|det dy/dx|)`, which is 0."""
+        return x.index_select(1, self.order), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """`(x, log|det dx/dy|)`, which is 0."""
+        return y.index_select(1, self.order.argsort()), y.new_zeros(len(y))
 
 
 class LULinear(Bijection):

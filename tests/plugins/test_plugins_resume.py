@@ -26,7 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "ddgan-unet": {"r1_every": 3},
 }
 registry = Registry(builtin_only=True)
-SLOW = {"cold-blur", "cold-mask", "cold-downsample", "gan-unet", "inverse-heat", "glow-multiscale", "cnf"}
+SLOW = {"cold-blur", "cold-mask", "cold-downsample", "gan-unet", "inverse-heat", "cnf"}
+SLOW |= {name for name in registry.classes("models") if name.endswith("-multiscale")}
 # The forms for images train like their methods, and `edm-unet` like them.
 SLOW |= {name for name in registry.classes("models") if name.endswith("-unet")} - {"edm-unet", "ddgan-unet"}
 NEURAL = sorted(name for name, cls in registry.classes("models").items() if hasattr(cls, "recipe"))

@@ -72,7 +72,7 @@ class Family:
     def trained(self, name: str) -> trilemma.NeuralModel:
         """The model at its defaults after a few steps on two blobs."""
         model, shape = self.by_name[name](), self.info(name).shape
-        clock = trilemma.Clock(trilemma.Budget(steps=25 if name == "glow-multiscale" else 50))
+        clock = trilemma.Clock(trilemma.Budget(steps=50 if len(shape) == 1 else 25))
         ctx = self.context(name, valid=trilemma.Split(self.blobs(500, 2, shape)), clock=clock)
         ctx.recipe = model.recipe.model_copy(update={"batch_size": 128 if len(shape) == 1 else 32, "validations": 2})
         model.fit(trilemma.Split(self.blobs(4_000, 1, shape)), ctx)

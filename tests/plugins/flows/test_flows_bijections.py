@@ -15,8 +15,8 @@ from trilemma.plugins.flows.base import NormalMixture
 from trilemma.plugins.flows.flow import Bijection, Inverse
 from trilemma.plugins.flows.fused import FusedMasked
 from trilemma.plugins.flows.fused_maps import fused_affine, fused_rational_quadratic
-from trilemma.plugins.flows.images import FactorOut, Flatten, Squeeze
-from trilemma.plugins.flows.linear import ActNorm, LULinear
+from trilemma.plugins.flows.images.layers import FactorOut, Flatten, Squeeze
+from trilemma.plugins.flows.linear import ActNorm, BatchNorm, LULinear, Permuted
 from trilemma.plugins.flows.planar import Planar, Radial
 from trilemma.plugins.flows.rootfind import solve_increasing
 from trilemma.plugins.flows.sylvester import Sylvester
@@ -33,6 +33,9 @@ def bijections(scatter: Callable[..., None], d: int) -> list[Bijection]:
         Sylvester(d, 2),
         Inverse(Planar(d)),
         Autoregressive(fused_affine(2.0), FusedMasked(torch.arange(d), 2, (16,), last_gain=1.0)),
+        BatchNorm(d).eval(),
+        Permuted.shuffled(d),
+        Permuted.reversed(d),
         Autoregressive(additive(), FusedMasked(torch.arange(d), 1, (16,), last_gain=1.0)),
         Inverse(
             Autoregressive(fused_rational_quadratic(4, 3.0), FusedMasked(torch.arange(d), 11, (16,), last_gain=1.0))
@@ -43,7 +46,7 @@ def bijections(scatter: Callable[..., None], d: int) -> list[Bijection]:
     return [layer.double() for layer in layers]
 
 
-@pytest.mark.parametrize("index", range(9))
+@pytest.mark.parametrize("index", range(12))
 def test_layers_invert_and_their_determinants_agree_with_autograd(
     normal: Callable[..., Tensor], scatter: Callable[..., None], index: int
 ) -> None:
@@ -97,6 +100,26 @@ def test_actnorm_starts_at_mean_zero_and_deviation_one(normal: Callable[..., Ten
     y = layer(images)[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(y.mean(1), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(y.std(1), torch.ones(2), atol=1e-3, rtol=0)
+
+
+def test_batch_norm_trains_with_moving_averages_and_the_gradient_of_the_batch(normal: Callable[..., Tensor]) -> None:
+    layer, batches = BatchNorm(2).double(), [3 * normal(8, 2, 2, 2, seed=seed) + 1 for seed in range(3)]
+    mean, variance = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    for batch in batches:
+        layer(batch)
+        mean = 0.9 * mean + 0.1 * batch.mean((0, 2, 3))
+        variance = 0.9 * variance + 0.1 * batch.var((0, 2, 3), correction=0)
+    torch.testing.assert_close(layer.mean, mean)
+    torch.testing.assert_close(layer.variance, variance)
+    x = normal(6, 2, seed=5)
+    torch.testing.assert_close(layer.eval()(x)[0], (x - mean) / (variance + 1e-4).sqrt())
+
+    def output(x: Tensor) -> Tensor:
+        layer.mean, layer.variance = mean, variance
+        y, logdet = layer.train()(x)
+        return y.square().sum() + logdet.sum()
+
+    assert torch.autograd.gradcheck(output, x.requires_grad_())
 
 
 def test_factored_out_channels_come_back(normal: Callable[..., Tensor]) -> None:

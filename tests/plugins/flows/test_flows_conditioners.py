@@ -7,11 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trilemma.plugins.flows.cnf import Velocity
 from trilemma.plugins.flows.fused import FusedMasked, FusedPerceptron
-from trilemma.plugins.flows.images import Convolutional
 
 
 def test_dropout_passes_gradients_through_the_units_that_are_on(normal: Callable[..., Tensor]) -> None:
@@ -47,20 +45,6 @@ def test_a_perceptron_gives_points_last(normal: Callable[..., Tensor]) -> None:
     out = net(x)
     assert out.shape == (5, 3, 7)
     torch.testing.assert_close(net(x[3:4])[:, :, 0], out[:, :, 3])
-
-
-@pytest.mark.parametrize("size", [(4, 4), (2, 3)])
-def test_a_convolutional_conditioner_with_points_last_agrees_with_its_definition(
-    normal: Callable[..., Tensor], size: tuple[int, int]
-) -> None:
-    net = Convolutional(3, 2, size, width=5, hidden=6, dense=7, dropout=0.4).double().eval()
-    for number, parameter in enumerate(net.parameters()):
-        parameter.data = normal(*parameter.shape, seed=number, scale=0.5)
-    x = normal(9, 3, *size, seed=20)
-    dense = net.spread(F.silu(net.squeeze(x.flatten(1)))) + net.place.flatten()
-    channels = F.silu(F.conv2d(x, net.kernel, padding=1) + dense.reshape(9, 6, *size))
-    wanted = F.conv2d(channels, net.last.weight[..., None, None], net.last.bias).reshape(9, 5, 2, *size)
-    torch.testing.assert_close(net(x.movedim(0, -1)), wanted.movedim(0, -1))
 
 
 def test_a_velocity_gives_products_with_its_jacobian(normal: Callable[..., Tensor]) -> None:

@@ -21,7 +21,8 @@ INVERTIBLE = [model.name for model in FLOWS if model.likelihood == "exact" and m
 
 def test_the_whole_family_is_registered(family: Any) -> None:
     expected = (
-        "planar radial sylvester nice realnvp glow glow-multiscale maf iaf nsf-coupling nsf-autoregressive rad cnf"
+        "planar radial sylvester nice realnvp realnvp-multiscale glow glow-multiscale nsf-multiscale maf iaf "
+        "nsf-coupling nsf-autoregressive rad cnf"
     )
     assert list(family.by_name) == expected.split()
     assert {model.likelihood for model in FLOWS} == {"exact", "ode"}
