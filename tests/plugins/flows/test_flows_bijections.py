@@ -28,10 +28,10 @@ def bijections(scatter: Callable[..., None], d: int) -> list[Bijection]:
     layers: list[Bijection] = [
         ActNorm(d),
         LULinear(d),
-        Planar(d),
-        Radial(d),
+        Planar(d, 3),
+        Radial(d, 3),
         Sylvester(d, 2),
-        Inverse(Planar(d)),
+        Inverse(Planar(d, 2)),
         Autoregressive(fused_affine(2.0), FusedMasked(torch.arange(d), 2, (16,), last_gain=1.0)),
         BatchNorm(d).eval(),
         Permuted.shuffled(d),
@@ -66,16 +66,16 @@ def test_planar_and_radial_layers_invert_whatever_their_parameters(
     normal: Callable[..., Tensor], kind: type[Bijection], seed: int, scale: float
 ) -> None:
     torch.manual_seed(seed)
-    layer = kind(3).double()  # type: ignore[call-arg]
+    layer = kind(3, 1).double()  # type: ignore[call-arg]
     for parameter in layer.parameters():
-        nn.init.normal_(parameter, std=scale if parameter.ndim else min(scale, 3.0))
+        nn.init.normal_(parameter, std=scale if parameter.ndim > 1 else min(scale, 3.0))
     x = normal(20, 3, seed=seed)
     y = layer(x)[0]
     torch.testing.assert_close(layer(layer.inverse(y)[0])[0], y, atol=1e-9, rtol=1e-9)
 
 
 def test_numerical_inverses_have_the_gradient_of_the_implicit_function(normal: Callable[..., Tensor]) -> None:
-    for layer in (Planar(3).double(), Sylvester(3, 3).double()):
+    for layer in (Planar(3, 2).double(), Sylvester(3, 3).double()):
         names, values = zip(*layer.named_parameters(), strict=True)
 
         def inverse(y: Tensor, *values: Tensor, layer: Bijection = layer, names: tuple[str, ...] = names) -> Tensor:
