@@ -10,7 +10,7 @@ from torch import Tensor
 
 import trilemma
 
-from .adaptive import dormand_prince, record_evaluations
+from ..networks.dormand_prince import dormand_prince, record_evaluations
 from .denoiser import Denoiser, DenoiserSampler, probability_flow, to_variance_exploding
 from .ode import Churn, ddim, dpm_solver_2m, heun, midpoint
 from .schedules import Diffusion, geometric_grid, rho_grid

@@ -8,8 +8,9 @@ from torch import Tensor
 
 import trilemma
 
+from ..networks.dormand_prince import record_evaluations
 from ..networks.points import per_point
-from .adaptive import gotta_go_fast, record_evaluations
+from .adaptive import gotta_go_fast
 from .denoiser import Denoiser, DenoiserSampler, to_variance_exploding
 from .ode import ddim
 from .schedules import Diffusion

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.diffusion.adaptive import BrownianPaths, dormand_prince, gotta_go_fast
+from trilemma.plugins.diffusion.adaptive import BrownianPaths, gotta_go_fast
 from trilemma.plugins.diffusion.denoiser import DenoiserSampler, probability_flow
 from trilemma.plugins.diffusion.ode_samplers import DormandPrince
 from trilemma.plugins.diffusion.schedules import Diffusion, VariancePreserving
 from trilemma.plugins.diffusion.sde_samplers import GottaGoFast, start
+from trilemma.plugins.networks.dormand_prince import dormand_prince
 
 
 def test_dormand_prince_keeps_its_tolerance_and_has_order_five(generator: Callable[..., torch.Generator]) -> None:
