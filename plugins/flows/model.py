@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import trilemma
 
 from ..networks.mlp import PLENTY
+from ..networks.points import rademacher
 from .base import Base, NormalMixture, StandardNormal
 from .conditioners import Conditioner
 from .flow import DensityEstimator
@@ -27,9 +28,15 @@ class FlowConfig(trilemma.Config):
     objective: Literal["likelihood", "reverse-kl", "regularized"] = Field(
         "likelihood",
         description="likelihood: E_data[-log q]; reverse-kl: E_q[log q - log p], which needs a dataset with a known "
-        "density; regularized: the first plus `reverse_kl_weight` times the second",
+        "density; regularized: the first plus `regularizer_weight` times a KL divergence, for few data",
     )
-    reverse_kl_weight: float = Field(0.1, gt=0, description="weight of the reverse KL in the regularized objective")
+    regularizer: Literal["truth", "prior", "jacobian"] = Field(
+        "truth",
+        description="KL divergence of the regularized objective. truth: KL(q || p), which needs a known density p "
+        "(Noe et al. 2019); prior: KL(N(0, I) || q), as if points of N(0, I) were added to the standardized data; "
+        "jacobian: KL(N(0, I) || N(0, (J'J)^-1)) with the Jacobian J of the flow at each point (Song et al. 2024)",
+    )
+    regularizer_weight: float = Field(0.1, gt=0, description="weight of the regularizer in the regularized objective")
     base_components: int = Field(
         1,
         ge=1,
@@ -41,9 +48,13 @@ class FlowConfig(trilemma.Config):
         "seconds of the budget, so that this is worth it only for long budgets",
     )
 
+    def trains_on_truth(self) -> bool:
+        """Whether the objective has the true density, at samples of the flow."""
+        return self.objective == "reverse-kl" or (self.objective == "regularized" and self.regularizer == "truth")
+
     @model_validator(mode="after")
     def _reverse_kl_is_differentiable(self) -> FlowConfig:
-        if self.objective != "likelihood" and self.base_components > 1:
+        if self.trains_on_truth() and self.base_components > 1:
             raise ValueError(
                 "the reverse KL has no gradient for the weights of a mixture: set base_components to 1, or objective "
                 "to likelihood"
@@ -101,7 +112,7 @@ class FlowModel(trilemma.NeuralModel):
 
     def __init__(self, config: trilemma.Config | None = None) -> None:
         super().__init__(config)
-        self.needs_truth = self.config.objective != "likelihood"
+        self.needs_truth = self.config.trains_on_truth()
 
     @abstractmethod
     def make(self, info: trilemma.DataInfo) -> DensityEstimator:
@@ -130,19 +141,31 @@ class FlowModel(trilemma.NeuralModel):
             return self.negative_log_likelihood(x)
         if objective == "reverse-kl":
             return self.reverse_kl(len(x), ctx)
-        weight: float = self.config.reverse_kl_weight
-        return self.negative_log_likelihood(x) + weight * self.reverse_kl(len(x), ctx)
+        weight: float = self.config.regularizer_weight
+        return self.negative_log_likelihood(x) + weight * self.regularizer(x, ctx)
 
     def negative_log_likelihood(self, x: Tensor) -> Tensor:
         """E_data[-log q(x)]."""
         values: Tensor = self._log_prob(x)
         return -values.mean()
 
+    def regularizer(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The KL divergence that the regularized objective adds, for a minibatch `x` (up to a constant)."""
+        kind = self.config.regularizer
+        if kind == "jacobian":
+            return jacobian_kl(self.flow, x, ctx.generator).mean()
+        if kind == "truth":
+            return self.reverse_kl(len(x), ctx)
+        prior = StandardNormal(tuple(x.shape[1:]))
+        points = prior.sample(len(x), ctx.generator)
+        return (prior.log_prob(points) - self.flow.log_prob(points)).mean()
+
     def reverse_kl(self, n: int, ctx: trilemma.Context) -> Tensor:
         """E_q[log q(x) - log p(x)] up to a constant, from `n` samples of the flow (Rezende & Mohamed 2015, eq. 15)."""
         if ctx.truth is None:
             raise trilemma.UnsupportedError(
-                "the reverse KL needs a dataset with a known density: use the objective 'likelihood' for this dataset"
+                "KL(q || p) needs a dataset with a known density: use the objective 'likelihood', or the regularizer "
+                "'prior' or 'jacobian', for this dataset"
             )
         x, log_q = self.flow.sample(n, ctx.generator)
         log_p = ctx.truth.log_prob(x.cpu()).to(x)
@@ -158,6 +181,23 @@ class FlowModel(trilemma.NeuralModel):
     @torch.no_grad()
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         return self.flow.log_prob(x)
+
+
+def jacobian_kl(flow: nn.Module, x: Tensor, generator: torch.Generator, step: float = 1e-2) -> Tensor:
+    """An unbiased estimate of KL(N(0, I) || N(0, (J'J)^-1)) at each point, `(n,)`, with the Jacobian J of `flow` there.
+
+    It is (|J|^2 - d) / 2 - log|det J| with the Frobenius norm, and it vanishes where the flow is a rotation. For a
+    linear flow it equals the loss on further training points whose covariance is the identity, up to a constant
+    (Song et al. 2024). |J|^2 is the mean of |Jv|^2 over random signs v. Jv is a central difference over `step`, because
+    fused layers have first derivatives only. Dropout and batch statistics are off.
+    """
+    n, training = len(x), flow.training
+    v = rademacher(tuple(x.shape), x, generator)
+    flow.eval()
+    z, logdet = flow(torch.cat([x + step * v, x - step * v]))
+    flow.train(training)
+    product = (z[:n] - z[n:]).flatten(1) / (2 * step)
+    return 0.5 * (product.square().sum(1) - x[0].numel()) - (logdet[:n] + logdet[n:]) / 2
 
 
 def starting_points(train: trilemma.Split) -> Tensor:

@@ -43,6 +43,10 @@ class SplineOptions(trilemma.Config):
     )
     bound: float = Field(4.0, gt=0, description="splines act on [-bound, bound] and are the identity outside")
 
+    marginal_start: bool = Field(
+        True, description="whether the splines start as those that make the marginals of the training data normal"
+    )
+
     def filled(self, d: int) -> Self:
         """A copy of the options in which each None is replaced by the default for `d` coordinates."""
         few, chosen = d <= FEW, self.model_dump(exclude_none=True)
@@ -51,7 +55,7 @@ class SplineOptions(trilemma.Config):
 
 
 class SplineFlow(Flow):
-    """A flow of spline layers, which start as splines that map the marginals of the data to normal ones."""
+    """A flow of spline layers, which can start as splines that map the marginals of the data to normal ones."""
 
     def __init__(
         self, layers: Iterable[Bijection], base: Base, config: CouplingSpline.Config | AutoregressiveSpline.Config
@@ -63,8 +67,8 @@ class SplineFlow(Flow):
     def initialize(self, x: Tensor) -> None:
         """Initialize each layer from the outputs of the layers before it on the batch `x`."""
         bins, bound = self.config.bins, self.config.bound
-        if self.config.objective == "reverse-kl" or bins is None:  # the reverse KL does not use the data
-            return
+        if not self.config.marginal_start or self.config.objective == "reverse-kl" or bins is None:
+            return  # the reverse KL does not use the data
         for layer in self.parts():
             if isinstance(layer, Couplings | Autoregressive):
                 layer.start(x, lambda moving: gaussianizing_spline(moving, bins, bound))
@@ -72,7 +76,12 @@ class SplineFlow(Flow):
 
 
 class CouplingSpline(FlowModel):
-    """Neural spline flow with coupling layers, RQ-NSF (C) (Durkan et al. 2019, section 3.2)."""
+    """Neural spline flow with coupling layers, RQ-NSF (C) (Durkan et al. 2019, section 3.2).
+
+    Deviations: the splines start at the marginals of the data (`marginal_start`, false for the paper's start); fixed
+    permutations and no LU-decomposed linear layers between couplings; MLPs and not residual networks; the sizes of bins
+    and the slopes are bounded by soft clips (`spline`); sizes are chosen by the dimension.
+    """
 
     name = "nsf-coupling"
     recipe = RECIPE
@@ -94,7 +103,10 @@ class CouplingSpline(FlowModel):
 
 
 class AutoregressiveSpline(FlowModel):
-    """Neural spline flow with autoregressive layers, RQ-NSF (AR) (Durkan et al. 2019, section 3.2)."""
+    """Neural spline flow with autoregressive layers, RQ-NSF (AR) (Durkan et al. 2019, section 3.2).
+
+    Deviations: as for `nsf-coupling`; the order of coordinates is reversed after each layer.
+    """
 
     name = "nsf-autoregressive"
     recipe = RECIPE

@@ -129,8 +129,10 @@ class RAD(FlowModel):
 
         @model_validator(mode="after")
         def _likelihood_only(self) -> RAD.Config:
-            if self.objective != "likelihood":
+            if self.trains_on_truth():
                 raise ValueError("samples of a mixture flow are not differentiable: set objective to likelihood")
+            if self.objective == "regularized" and self.regularizer == "jacobian":
+                raise ValueError("a mixture flow has no Jacobian: set regularizer to prior")
             return self
 
     def make(self, info: trilemma.DataInfo) -> DensityEstimator:

@@ -31,7 +31,7 @@ class Blob:
 @pytest.mark.parametrize("objective", ["reverse-kl", "regularized"])
 def test_reverse_kl_trains_against_a_density(family: Any, name: str, objective: str) -> None:
     kind, distribution = family.by_name[name], Blob()
-    model = kind(kind.Config(objective=objective, transforms=4, reverse_kl_weight=1.0))
+    model = kind(kind.Config(objective=objective, transforms=4, regularizer_weight=1.0))
     assert model.needs_truth
     assert not kind().needs_truth
     generator = torch.Generator().manual_seed(1)
