@@ -194,8 +194,9 @@ def jacobian_kl(flow: nn.Module, x: Tensor, generator: torch.Generator, step: fl
     n, training = len(x), flow.training
     v = rademacher(tuple(x.shape), x, generator)
     flow.eval()
-    z, logdet = flow(torch.cat([x + step * v, x - step * v]))
+    moved: tuple[Tensor, Tensor] = flow(torch.cat([x + step * v, x - step * v]))
     flow.train(training)
+    z, logdet = moved
     product = (z[:n] - z[n:]).flatten(1) / (2 * step)
     return 0.5 * (product.square().sum(1) - x[0].numel()) - (logdet[:n] + logdet[n:]) / 2
 
