@@ -34,8 +34,15 @@ def cell_masses(family: Any, name: str, edges: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", PLANE)
 def test_density_has_unit_mass(family: Any, name: str) -> None:
     # Fine cells where the data is and where splines act, coarse ones in the tails.
-    inner, outer = {"cnf": (40, 5), "nsf-coupling": (240, 20), "nsf-autoregressive": (240, 20)}.get(name, (160, 20))
-    middle, tail = (torch.linspace(low, 4, count + 1, dtype=torch.float64) for low, count in ((-4, inner), (8, outer)))
+    inner, outer, reach = {
+        "cnf": (40, 5, 8),
+        "nsf-coupling": (240, 20, 8),
+        "nsf-autoregressive": (240, 20, 8),
+        "planar": (160, 40, 14),
+    }.get(name, (160, 20, 8))
+    middle, tail = (
+        torch.linspace(low, 4, count + 1, dtype=torch.float64) for low, count in ((-4, inner), (reach, outer))
+    )
     mass = cell_masses(family, name, torch.cat([-tail[:-1], middle, tail.flip(0)[1:]])).sum()
     assert float(mass) == pytest.approx(1, abs=1e-3)
 
