@@ -111,6 +111,21 @@ class Registry:
                 found[name] = self._load_class(kind, name)
         return self._without_shared_quantities(found) if kind == "metrics" else found
 
+    def docstrings(self, kind: str) -> dict[str, str]:
+        """The docstrings of the registered classes by name. Classes registered by reference are not imported.
+
+        A class whose docstring cannot be read is left out if it cannot be loaded, and `warnings` has its error.
+        """
+        found = {}
+        for name, (entry, _) in self._collect(kind).items():
+            with contextlib.suppress(PluginError):
+                try:
+                    with boundary():
+                        found[name] = entry.docstring()
+                except Exception:  # the error is found again, and stored, when the class is loaded
+                    found[name] = self._load_class(kind, name).__dict__.get("__doc__") or ""
+        return found
+
     def get(self, kind: str, name: str) -> type[Any]:
         """One registered class. Of the classes that are registered by reference, only this one is imported.
 

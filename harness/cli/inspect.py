@@ -20,9 +20,9 @@ from .output import echo, echo_json
 KINDS = ("models", "datasets", "metrics", "suites")
 
 
-def first_sentence(cls: type[Any]) -> str:
-    """The first sentence of a class's own docstring."""
-    paragraph = " ".join(inspect.cleandoc(cls.__dict__.get("__doc__") or "").split("\n\n")[0].split())
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring."""
+    paragraph = " ".join(inspect.cleandoc(docstring).split("\n\n")[0].split())
     return re.split(r"(?<=[^.][a-z)0-9][.])\s+(?=[A-Z])", paragraph, maxsplit=1)[0]
 
 
@@ -31,24 +31,31 @@ def first_sentence(cls: type[Any]) -> str:
     epilog="""\b
 Examples:
   trilemma list models
+  trilemma list models --long
   trilemma list datasets --json
 """,
 )
 @click.argument("kind", type=click.Choice(KINDS))
+@click.option("-l", "--long", "as_long", is_flag=True, help="Also show families, samplers, stages and quantities.")
 @plugin_option
 @json_option
-def list_(kind: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """List the available models, datasets, metrics or suites."""
+def list_(kind: str, as_long: bool, plugin_files: tuple[str, ...], as_json: bool) -> None:
+    """List the available models, datasets, metrics or suites.
+
+    The table is read from the source of the plugins, without importing them. --long and --json import them.
+    """
     from ..planning.suite import builtin_suites
 
     if kind == "suites":
         rows = [{"name": name, "description": text} for name, text in builtin_suites().items()]
     else:
         registry = Registry(plugin_files)
+        classes = registry.classes(kind) if as_long or as_json else {}
         rows = [
-            {"name": name, "description": first_sentence(cls), "plugin": registry.provenance(kind, name).distribution,
-             **_traits(kind, cls)}
-            for name, cls in sorted(registry.classes(kind).items())
+            {"name": name, "description": first_sentence(text), "plugin": registry.provenance(kind, name).distribution,
+             **(_traits(kind, classes[name]) if name in classes else {})}
+            for name, text in sorted(registry.docstrings(kind).items())
+            if name in classes or not classes
         ]  # fmt: skip
         for text in registry.warnings():
             echo(f"warning: {text}", err=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import resolve_name
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
 from typing import Any
 
 from ..errors import PluginError
@@ -30,6 +33,14 @@ class Entry:
             self.made = _load(self.reference, self.kind, self.name)
         return self.made
 
+    def docstring(self) -> str:
+        """The own docstring of the class. One that is registered by reference is read in its source, not imported.
+
+        If it cannot be read there, the class is loaded, which may raise any error of its module.
+        """
+        found = None if self.made is not None else _written(self.reference)
+        return found if found is not None else (self.load().__dict__.get("__doc__") or "")
+
 
 def entries(returned: Any, kind: str, package: str) -> list[Entry]:
     """The entries of a registration hook: classes, or a mapping of names to references.
@@ -45,6 +56,21 @@ def entries(returned: Any, kind: str, package: str) -> list[Entry]:
         if not isinstance(name, str) or not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise PluginError(f"{name!r}: {reference!r} is not a name with a reference such as 'package.module:Class'")
     return [Entry(name, kind, _absolute(reference, package)) for name, reference in returned.items()]
+
+
+@cache
+def _written(reference: str) -> str | None:
+    """The docstring of a class as its module is written; None if it is not found there."""
+    name, _, attribute = reference.partition(":")
+    try:
+        spec = None if name in sys.modules else find_spec(name)
+        parsed = ast.parse(Path(spec.origin or "").read_bytes()) if spec is not None else None
+    except (ImportError, AttributeError, ValueError, OSError, SyntaxError):
+        return None
+    for node in parsed.body if parsed is not None else ():
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            return ast.get_docstring(node)
+    return None
 
 
 @cache

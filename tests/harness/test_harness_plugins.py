@@ -144,6 +144,23 @@ def test_a_class_that_is_registered_by_reference_is_imported_when_it_is_used(ins
     assert set(references) <= set(registry.classes("models"))
 
 
+def test_the_docstring_of_a_reference_is_read_without_an_import_where_it_is_written(
+    install: Any, tmp_path: Path
+) -> None:
+    written, made = GAUSS.format(name="written"), GAUSS.format(name="made").replace("class Gauss", "class Made")
+    (tmp_path / "lazy_written.py").write_text(written + "raise RuntimeError('imported')\n")
+    (tmp_path / "lazy_made.py").write_text(made.replace("[Gauss]", "[]") + "Gauss = Made\n")
+    (tmp_path / "lazy_broken.py").write_text("raise RuntimeError('boom')")
+    references = {name: f"lazy_{name}:Gauss" for name in ("written", "made", "broken", "absent")}
+    install("lazy_plugin", REFERENCES.format(references=references))
+    registry = Registry()
+    found = registry.docstrings("models")
+    assert found["written"] == found["made"] == "A Gaussian."
+    assert {"lazy_written", "lazy_made"} & set(sys.modules) == {"lazy_made"}
+    assert not {"broken", "absent"} & set(found)
+    assert "RuntimeError: boom" in " ".join(registry.warnings())
+
+
 def test_a_reference_may_be_relative_to_the_package_of_the_plugin(install: Any, tmp_path: Path) -> None:
     (tmp_path / "lazy_package").mkdir()
     (tmp_path / "lazy_package" / "gauss.py").write_text(GAUSS.format(name="inner"))

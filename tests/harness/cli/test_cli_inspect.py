@@ -64,6 +64,11 @@ def test_doctor_finds_this_machine_fit(command: Command) -> None:
     assert [row for row in checks if not row["ok"]] == []
 
 
+def test_the_long_list_has_the_traits(command: Command) -> None:
+    assert "annealed-langevin" in command("list", "models", "--long").stdout
+    assert "annealed-langevin" not in command("list", "models").stdout
+
+
 LOADED = """
 import sys
 from trilemma.harness.cli import main
@@ -80,3 +85,15 @@ def test_a_command_about_one_model_imports_no_module_of_another(command: str) ->
     places = [f"trilemma.plugins{reference}" for name, reference in builtin.MODELS.items() if name != "realnvp"]
     places += [f"trilemma.plugins{reference}" for reference in builtin.METRICS.values()]
     assert not {place.partition(":")[0] for place in places} & loaded
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets", "metrics"])
+def test_a_list_is_read_from_the_source_and_imports_no_plugin(kind: str) -> None:
+    code = LOADED.replace("print(", 'print("---", ')
+    run = subprocess.run([sys.executable, "-c", code, "list", kind], capture_output=True, text=True, check=True)
+    table, _, modules = run.stdout.rpartition("---")
+    loaded = set(modules.split())
+    registered = Registry(builtin_only=True).classes(kind)
+    assert all(name in table for name in registered)
+    assert not {cls.__module__ for cls in registered.values()} & loaded
+    assert "torch" not in loaded
