@@ -23,6 +23,7 @@ from .contracts import hookspecs
 from .contracts.references import Entry, entries
 from .errors import PluginError, did_you_mean
 from .identity import Provenance
+from .source import forget
 from .text import brief
 
 GROUP = "trilemma"
@@ -274,6 +275,7 @@ def _load_file(path: Path) -> ModuleType:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    forget(name)
     spec.loader.exec_module(module)
     return module
 

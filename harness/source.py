@@ -187,9 +187,17 @@ class Module:
             yield base, alias.name, alias.asname or alias.name
 
 
-@cache
 def module(name: str) -> Module | None:
     """The source of a module; None if it has no Python source."""
+    if name not in _modules:
+        _modules[name] = _module(name)
+    return _modules[name]
+
+
+_modules: dict[str, Module | None] = {}
+
+
+def _module(name: str) -> Module | None:
     try:
         loaded = sys.modules.get(name)
         if loaded is not None and getattr(loaded, "__file__", None):
@@ -216,9 +224,13 @@ def dump(statement: ast.stmt) -> bytes:
     return ast.dump(statement).encode()
 
 
-def forget() -> None:
-    """Clear the caches, so that every source is read again."""
-    for cached in (module, mentions, dump):
+def forget(name: str | None = None) -> None:
+    """Drop the source of a module that is loaded again, because its file may have changed; by default of all."""
+    if name is not None:
+        _modules.pop(name, None)
+        return
+    _modules.clear()
+    for cached in (mentions, dump):
         cached.cache_clear()
 
 

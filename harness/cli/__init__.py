@@ -25,6 +25,8 @@ Examples:
         "tune": "trilemma.harness.cli.tune:tune",
         "rerun": "trilemma.harness.cli.rerun:rerun",
         "compare": "trilemma.harness.cli.compare:compare",
+        "sample": "trilemma.harness.cli.sample:sample",
+        "score-points": "trilemma.harness.cli.sample:score_points",
         "results": "trilemma.harness.cli.results:results",
         "list": "trilemma.harness.cli.inspect:list_",
         "info": "trilemma.harness.cli.inspect:info",

@@ -30,6 +30,17 @@ def parsed_config(cls: Any, assignments: tuple[str, ...]) -> Any:
     """The options of a plugin class with the given assignments. Raises click.BadParameter for one that is wrong."""
     from pydantic import ValidationError
 
+    values = assigned(assignments)
+    try:
+        with boundary():
+            return cls.Config.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise click.BadParameter(f"options of '{cls.name}': {problems}") from None
+
+
+def assigned(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """The values that assignments in TOML give. Raises click.BadParameter for one that cannot be read."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, word = (part.strip() for part in assignment.partition("="))
@@ -37,12 +48,7 @@ def parsed_config(cls: Any, assignments: tuple[str, ...]) -> Any:
             values |= tomllib.loads(f'{key} = "{word}"' if equals and is_word(word) else assignment)
         except (ValueError, RecursionError) as error:
             raise click.BadParameter(f"'{assignment}' is not KEY=VALUE in TOML: {error}") from None
-    try:
-        with boundary():
-            return cls.Config.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise click.BadParameter(f"options of '{cls.name}': {problems}") from None
+    return values
 
 
 def names_option(flag: str, what: str) -> Callable[[Any], Any]:

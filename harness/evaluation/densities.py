@@ -61,10 +61,19 @@ class Densities:
         cached = self._log_probs.get(split)
         if cached is not None and len(cached) >= n:
             return read_only(cached[:n].copy())
-        levels = getattr(self.dataset.splits, split)[:n]
-        points, log_q = self._space.dequantize(levels, seeded(torch.device("cpu"), 23, _SPLITS.index(split)))
-        self._log_probs[split] = self.log_prob_at(points, f"{split} points") - log_q.numpy()
+        points = getattr(self.dataset.splits, split)[:n]
+        self._log_probs[split] = self.log_prob_of(points, f"{split} points", noise=_SPLITS.index(split))
         return read_only(self._log_probs[split].copy())
+
+    def log_prob_of(self, x: Tensor, what: str = "given points", *, noise: int = 2) -> Array:
+        """Log-density of the model at data-space points `(n, *shape)` as a dataset has them, in nats, shape `(n,)`.
+
+        Intensity levels of images are dequantized first, with random numbers that `noise` chooses (by default those of
+        the test split), and the values are bounds on the log-probability of the levels. Raises as `log_prob` does.
+        """
+        points, log_q = self._space.dequantize(x, seeded(torch.device("cpu"), 23, noise))
+        values: Array = self.log_prob_at(points, what) - log_q.numpy()
+        return values
 
     def log_prob_at(
         self, points: Tensor, what: str = "given points", *, draw: int = 0, model_space: bool = False

@@ -139,14 +139,21 @@ class Evaluation(Costs, Densities):
         cached = self._draws.get(draw)
         if cached is None or len(cached) < n:
             with self.counted_work.observed(n):
-                y = self._sample(n, seeded(self.device, self.seed, 13, draw))
-            self._draws[draw] = self._space.to_data(y)
+                self._draws[draw] = self.fresh(n, draw)
         return self._draws[draw][:n].clone()
+
+    def fresh(self, n: int, draw: int = 0) -> Tensor:
+        """The samples of `samples`, drawn anew and not kept. They depend on `n`, because they are drawn together."""
+        return self._space.to_data(self._sample(n, seeded(self.device, self.seed, 13, draw)))
+
+    @property
+    def batch(self) -> int:
+        """How many samples of draw 0 were drawn together; 0 if there are none yet."""
+        return len(self._draws.get(0, ()))
 
     def drawn(self, n: int) -> Tensor:
         """At most `n` samples to store and show: those that metrics have drawn, if they are enough to look at."""
-        ready = len(self._draws.get(0, ()))
-        return self.samples(n if ready < _ENOUGH else min(n, ready))
+        return self.samples(n if self.batch < _ENOUGH else min(n, self.batch))
 
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..planning.sources import class_source, evaluation_source, members_used, training_source
 from ..plugins import Registry
 from ..store.files import write_json
 from ..store.store import Store
 from .environment import environment
 from .events import Events
 from .same import Comparison, compare_cell
-from .stored import repeating_job
+from .stored import changed_code, repeating_job
 from .worker import CellWorker, work
 
 PROGRESS_SECONDS = 2.0
@@ -105,31 +104,6 @@ def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException
         _differing(then, environment(job["threads"])),
         changed_code(cell, Registry(job["plugins"])),
     )
-
-
-def changed_code(cell: dict[str, Any], registry: Registry) -> list[str]:
-    """What of a stored cell is computed by code with another hash than then."""
-    model = registry.get("models", cell["model"]["name"])
-    dataset = registry.get("datasets", cell["dataset"]["name"])
-    metrics = {metric["name"]: metric for planned in cell["evaluations"] for metric in planned["metrics"]}
-    here = registry.names("metrics")
-    classes = {name: registry.get("metrics", name) for name in metrics if name in here}
-    found = [] if training_source(model) == cell["model"]["source"] else ["training"]
-    found += [] if class_source(dataset) == cell["dataset"]["source"] else [f"dataset {dataset.name}"]
-    found += [f"metric {name}, which is not there now" for name in metrics if name not in here]
-    found += [f"metric {name}" for name, cls in classes.items() if class_source(cls) != metrics[name]["source"]]
-    latest = [planned for planned in cell["evaluations"] if planned["run"] == cell["run"]]
-    used = members_used(
-        tuple(
-            classes[metric["name"]] for planned in latest for metric in planned["metrics"] if metric["name"] in classes
-        )
-    )
-    samplers = {sampler.name: sampler for sampler in model.samplers}
-    for planned in latest:
-        sampler = None if planned["sampler"] is None else samplers.get(planned["sampler"]["name"])
-        if evaluation_source(model, sampler, used) != planned["source"]:
-            found.append(f"evaluation {planned['sampler']['label'] if planned['sampler'] else 'likelihood'}")
-    return list(dict.fromkeys(found))
 
 
 def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:

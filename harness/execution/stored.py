@@ -1,13 +1,20 @@
-"""Finds a cell in a run directory, and makes the job that repeats it."""
+"""Finds a cell in a run directory, says which of its code has changed, and makes the job that repeats it."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import TrilemmaError, did_you_mean
+from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..planning.cell import TIMING
+from ..planning.sources import class_source, evaluation_source, members_used, training_source
+from ..plugins import Registry
 from ..store.store import Store
+
+if TYPE_CHECKING:
+    from ..contracts.metric import Metric
 
 
 def latest_run(folder: Path = Path("runs")) -> Path:
@@ -62,6 +69,45 @@ def repeating_job(store: Store, cell: dict[str, Any], scratch: Path) -> dict[str
         "threads": threads_of(store, cell),
         "device": cell["device"].partition(":")[0],
     }
+
+
+def changed_code(cell: dict[str, Any], registry: Registry) -> list[str]:
+    """What of a stored cell is computed by code with another hash than then."""
+    metrics = {metric["name"]: metric for planned in cell["evaluations"] for metric in planned["metrics"]}
+    classes = _loaded(registry, metrics)
+    found = [f"metric {name}, which is not there now" for name in metrics if name not in classes]
+    found += [f"metric {name}" for name, cls in classes.items() if class_source(cls) != metrics[name]["source"]]
+    return [*changed_stages(cell, registry), *found]
+
+
+def changed_stages(cell: dict[str, Any], registry: Registry) -> list[str]:
+    """What of the training, the dataset and the evaluations of a stored cell is computed by other code than then.
+
+    The code of metrics does not count, but it decides which members of the model belong to an evaluation. Without a
+    metric, an evaluation may be named needlessly.
+    """
+    model = registry.get("models", cell["model"]["name"])
+    dataset = registry.get("datasets", cell["dataset"]["name"])
+    found = [] if training_source(model) == cell["model"]["source"] else ["training"]
+    found += [] if class_source(dataset) == cell["dataset"]["source"] else [f"dataset {dataset.name}"]
+    latest = [planned for planned in cell["evaluations"] if planned["run"] == cell["run"]]
+    names = {metric["name"]: None for planned in latest for metric in planned["metrics"]}
+    used = members_used(tuple(_loaded(registry, names).values()))
+    samplers = {sampler.name: sampler for sampler in model.samplers}
+    for planned in latest:
+        sampler = None if planned["sampler"] is None else samplers.get(planned["sampler"]["name"])
+        if evaluation_source(model, sampler, used) != planned["source"]:
+            found.append(f"evaluation {planned['sampler']['label'] if planned['sampler'] else 'likelihood'}")
+    return list(dict.fromkeys(found))
+
+
+def _loaded(registry: Registry, metrics: Iterable[str]) -> dict[str, type[Metric]]:
+    """The classes of these metrics, without those that are not there now or broken."""
+    found: dict[str, type[Metric]] = {}
+    for name in metrics:
+        with contextlib.suppress(PluginError):
+            found[name] = registry.get("metrics", name)
+    return found
 
 
 def _name(cell: dict[str, Any]) -> str:

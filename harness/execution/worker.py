@@ -212,7 +212,7 @@ class CellWorker:
         sampler_spec = planned["sampler"]
         phase = f"evaluate {sampler_spec['label'] if sampler_spec else 'likelihood'}"
         self.events.emit(phase=phase, evaluation=planned["id"])
-        nfe, tensors = None, {}
+        nfe, batch, tensors = None, 0, {}
         try:
             evaluation = self._evaluation(model, training, planned)
         except BaseException as error:  # of the options of a plugin
@@ -223,8 +223,9 @@ class CellWorker:
             if sampler_spec:
                 with contextlib.suppress(BaseException):  # the error of a failing sampler is recorded with its metrics
                     tensors = {"samples": {"samples": evaluation.drawn(STORED_SAMPLES)}}
+                    batch = evaluation.batch
                     nfe = evaluation.nfe
-        record |= {"cell": self.job["id"], "sampler": sampler_spec, "nfe": nfe}
+        record |= {"cell": self.job["id"], "sampler": sampler_spec, "nfe": nfe, "batch": batch}
         self.store.commit("evaluations", planned["id"], record, tensors)
         self.events.emit(committed="evaluation", id=planned["id"], outcome=record["outcome"], keep=True)
 

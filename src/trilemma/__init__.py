@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from trilemma.harness.store.merged_records import Merged as Merged
     from trilemma.harness.text import printable as printable
     from trilemma.harness.text import short_paths as short_paths
+    from trilemma.harness.trained.model import TrainedModel as TrainedModel
+    from trilemma.harness.trained.model import load_model as load_model
     from trilemma.harness.training.neural import NeuralModel as NeuralModel
     from trilemma.harness.training.neural import Update as Update
     from trilemma.harness.tuning.api import tune as tune
@@ -117,6 +119,7 @@ _PUBLIC = {
     "Splits": "contracts.dataset",
     "StoreError": "errors",
     "SuiteError": "errors",
+    "TrainedModel": "trained.model",
     "TrilemmaError": "errors",
     "Truth": "contracts.model",
     "UnsupportedError": "errors",
@@ -133,6 +136,7 @@ _PUBLIC = {
     "front_membership": "analysis.pareto",
     "hookimpl": "contracts.hookspecs",
     "interquartile_mean": "analysis.aggregates",
+    "load_model": "trained.model",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
     "merge": "api",
