@@ -54,7 +54,7 @@ def _train(model: NeuralModel, train: Split, ctx: Context, seed: int) -> None:
     with nullcontext() if checkpoints is None else checkpoints.watching():
         resumable.resume()
         for step in clock:
-            update.set_learning_rate(learning_rate(recipe, step, clock.progress))
+            update.set_learning_rate(learning_rate(recipe, step, model.schedule_progress(clock.progress)))
             logs = model.training_step(next(points), ctx, update)
             ema.update(step)
             curves.add(step, clock.progress, logs)

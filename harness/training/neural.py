@@ -66,6 +66,14 @@ class NeuralModel(Model, nn.Module):
         update(loss)
         return {"loss": loss.detach()}
 
+    def schedule_progress(self, progress: float) -> float:
+        """The share of the schedule of the learning rate that is over, given the share `progress` of the budget.
+
+        A model that trains in several stages overrides it, so that the schedule starts anew in each stage. Otherwise
+        the later stages would train at a learning rate that has decayed.
+        """
+        return progress
+
     def training_state(self) -> State | None:
         """What this model changes in training besides its parameters and buffers, for checkpoints in training.
 

@@ -113,7 +113,14 @@ class EdmOptions(trilemma.Config):
 
 
 class Edm(OdeDensity, Denoising, trilemma.NeuralModel):
-    """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images."""
+    """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images.
+
+    Preconditioning, loss weight and noise distribution are options, and each can be that of another method. Deviations
+    from the paper: The network is an MLP. Data is standardized, so that sigma_data = 1. By default ln(sigma) has mean
+    -.8 and deviation 1.6 (paper: -1.2 and 1.2), noise levels are stratified over a batch, targets are stable
+    (`stable_targets`) and sampling starts at 40 (paper: 80). With the preconditioning of VP and VE the network sees
+    ln(sigma)/4, and not 999 t and ln(sigma/2).
+    """
 
     name = "edm"
     samplers = (*ODE_SAMPLERS, StochasticHeun)
@@ -145,7 +152,8 @@ class EdmUnet(OdeDensityOnImages, Denoising, trilemma.NeuralModel):
     """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
 
     With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact
-    posterior mean under these probabilities.
+    posterior mean under these probabilities. The paper's head is `plain`. Further deviations from the paper are those
+    of `edm`, with mean -1 and deviation 1.4 of ln(sigma) and no stable targets. There is no augmentation.
     """
 
     name = "edm-unet"

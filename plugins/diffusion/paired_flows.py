@@ -165,8 +165,8 @@ class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
     In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
-    average of its weights draws by DPM-Solver++(2M). The pairs are drawn in parts, with a training step after each, so
-    that a short budget is not passed.
+    average of its weights draws by DPM-Solver++(2M). The schedule of the learning rate runs over each stage. The pairs
+    are drawn in parts, with a training step after each, so that a short budget is not passed.
     """
 
     name = "rectified-flow"
@@ -216,6 +216,10 @@ class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
             loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
             update(loss)
         return {"loss": loss.detach()}
+
+    def schedule_progress(self, progress: float) -> float:
+        first: float = self.config.first
+        return progress / first if progress < first else (progress - first) / (1 - first)
 
     def make_pairs(self, n: int, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
         """Noise and the samples to which the flow carries it, each `(n, *shape)`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.harness.evaluation.flops import training_step_flops
+from trilemma.harness.training.weights import Updater
 from trilemma.plugins.diffusion.denoiser import VelocityPrediction
 from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowMultistep, flow_matching_loss
 from trilemma.plugins.diffusion.ode import ddim
@@ -168,3 +169,22 @@ def test_only_flows_on_independent_pairs_give_scores(context: Callable[..., tril
     model = FlowMatching()
     model.prepare(context(FlowMatching).info)
     assert model.score(x, sigma, context(FlowMatching)).shape == (3, 2)
+
+
+def test_the_learning_rate_starts_anew_with_the_reflow(
+    train: Callable[..., trilemma.NeuralModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    plain = Updater.set_learning_rate
+
+    def noted(self: Updater, lr: float) -> None:
+        rates.append(lr)
+        plain(self, lr)
+
+    monkeypatch.setattr(Updater, "set_learning_rate", noted)
+    monkeypatch.setattr(RectifiedFlow, "recipe", RectifiedFlow.recipe.model_copy(update={"warmup": 0}))
+    train(RectifiedFlow, 40, pairs=2_000, first=0.5)
+    lr = RectifiedFlow.recipe.lr
+    assert rates[0] == rates[20] == lr
+    assert rates[19] < 0.02 * lr > rates[39]
+    assert rates[10] == pytest.approx(rates[30]) == pytest.approx(lr / 2)
