@@ -6,6 +6,8 @@ Each is made of the model for vectors, a mixin for images, and options that hold
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from ..networks.unet import UNetConfig
 from .ddpm import ChainOptions, Ddpm
 from .flow_matching import FlowMatching, PathConfig
@@ -34,12 +36,18 @@ class NcsnV2Unet(OnImages, Ncsn):
 
 
 class DdpmUnet(OnImages, Ddpm):
-    """DDPM (Ho et al. 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ddpm`."""
+    """DDPM (Ho et al. 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ddpm`.
+
+    The chain has 1,000 steps as in the paper, because the bound of a shorter chain is looser. The likelihood is this
+    bound, so that its table is not that of the likelihoods by the probability-flow ODE.
+    """
 
     name = "ddpm-unet"
 
     class Config(ChainOptions, UNetConfig):
         """Options of the network and of the chain of noise levels."""
+
+        steps: int = Field(1_000, ge=2, description="number of steps T of the chain")
 
 
 class VeSdeUnet(OdeDensityOnImages, VeSde):
