@@ -1,27 +1,21 @@
 """Variational bounds on the log-density of denoising models, and the terms of the bounds.
 
 The latent variables are x_0 + sigma z at falling noise levels. At the largest noise level the model draws from
-N(0, (1 + sigma_max^2) I), at each step from q(x_s | x_t, x_0 = D), and at the last step from N(D, sigma_min^2 I). The
-term of a step is (1/sigma_s^2 - 1/sigma_t^2) |x_0 - D(x_t)|^2 / 2 (Kingma et al. 2021, eq. 13).
+N(0, (1 + sigma_max^2) I). In the limit of infinitely many steps the last draw is from N(D, sigma_min^2 I); the steps of
+a finite chain are those of `reverse_chain`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..networks.points import standard_normal, stratified
 from .denoiser import Denoiser, noise_residual
-
-Variance = Literal["small", "large"]
-"""The variance of a step of the model: `small` is the variance of the posterior q(x_s | x_t, x_0), `large` the variance
-of the forward step.
-"""
+from .reverse_chain import ReverseChain, Variance, prediction
 
 
 @dataclass(frozen=True)
@@ -69,23 +63,23 @@ def reconstruction_term(denoise: Denoiser, x: Tensor, sigma_min: float, generato
 
 @torch.no_grad()
 def discrete_bound(
-    denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance = "small"
+    denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance
 ) -> Bound:
-    """The bound over falling noise levels, with all terms, from one draw of the noise for each level.
+    """The bound of DDPM over falling noise levels, with all terms, from one draw of the noise for each level.
 
-    Let r = sigma_s^2 / sigma_t^2 and R = |x_0 - D|^2 / sigma_t^2. With the variance of the posterior,
-    sigma_s^2 (1 - r) (`small`), the term of a step is (1/r - 1) R / 2. With the variance of the forward step,
-    sigma_t^2 (1 - r) (`large`), it is [d (r - 1 - ln r) + (1 - r) R] / 2. These are the two choices of Ho et al. 2020,
-    section 3.2. If the data has a density, steps with `large` lose nothing in the limit of low noise levels.
+    Source: Ho et al. 2020, eq. 5, with the steps of `ReverseChain`. The posterior's variance (`small`) is the best one
+    for data that is a single point, and that of the forward step (`large`) for standard normal data (section 3.2). As
+    in `expected_residual`, a control variate of mean 0 reduces the variance of the estimate.
     """
-    d = x[0].numel()
-    total = x.new_zeros(len(x))
-    for sigma, sigma_next in pairwise(sigmas):
-        r = float((sigma_next / sigma) ** 2)
-        weight, constant = (1 / r - 1, 0.0) if variance == "small" else (1 - r, d * (r - 1 - math.log(r)))
-        total = total + 0.5 * (weight * expected_residual(denoise, x, sigma.to(x), generator) + constant)
-    low, high = float(sigmas[-1]), float(sigmas[0])
-    return Bound(prior_term(x, high), total, reconstruction_term(denoise, x, low, generator))
+    predict, chain, sums = prediction(denoise, variance), ReverseChain(sigmas), []
+    for step, sigma in enumerate(sigmas.to(x)):
+        noise = standard_normal(x, generator)
+        clean, exponent = predict(x + sigma * noise, sigma)
+        terms = chain.terms(((clean - x) / sigma).square(), step, exponent)
+        # A learned exponent depends on the noise, and the factor of the control variate must not.
+        factor = chain.weight(step, torch.ones_like(exponent) if exponent.ndim else exponent)
+        sums.append((terms - factor * (noise.square() - 1) / (1 + sigma**2)).flatten(1).sum(1))
+    return Bound(prior_term(x, float(sigmas[0])), torch.stack(sums[:-1]).sum(0), sums[-1])
 
 
 @torch.no_grad()

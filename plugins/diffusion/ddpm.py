@@ -1,21 +1,23 @@
-"""DDPM (Ho et al. 2020): the loss L_simple over a chain of noise levels, and the variational bound."""
+"""DDPM (Ho et al. 2020), with the objectives and the learned variance of Improved DDPM (Nichol & Dhariwal 2021)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 import trilemma
 
 from ..networks.mlp import MLPConfig
-from ..networks.points import ROWS, standard_normal, stratified
-from .bounds import Bound, Variance, discrete_bound
-from .denoiser import PARAMETRIZATIONS, noise_residual
-from .langevin_samplers import StridedAncestral, StridedDdim
+from ..networks.points import ROWS, per_point, standard_normal, stratified
+from .bounds import Bound, discrete_bound
+from .ddpm_samplers import StridedAncestral, StridedDdim
+from .denoiser import PARAMETRIZATIONS
 from .model import Denoising
+from .reverse_chain import ReverseChain, ReverseModel, Variance
 from .schedules import DiscreteVariancePreserving
 
 
@@ -23,15 +25,15 @@ class BoundLikelihood(trilemma.Config):
     """Options of the variational bound."""
 
     variance: Variance = Field(
-        "large",
-        description="variance of a step of the model: small is the variance of the posterior, large the variance of "
-        "the forward step",
+        "model",
+        description="variance of a step: model is the variance of the model's options, small that of the posterior, "
+        "large that of the forward step",
     )
     draws: int = Field(1, ge=1, description="draws of the noise at every noise level; the bound is averaged over them")
 
 
 class ChainOptions(trilemma.Config):
-    """Options of the chain of noise levels and of the network's prediction."""
+    """Options of the chain of noise levels, of the reverse chain and of the loss."""
 
     steps: int = Field(100, ge=2, description="number of steps T of the chain")
     beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
@@ -41,22 +43,83 @@ class ChainOptions(trilemma.Config):
         description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
         "network of EDM",
     )
+    variance: Literal["small", "large", "learned"] = Field(
+        "large",
+        description="variance of a reverse step: small is that of the posterior, large that of the forward step, and "
+        "learned lies between them, as the network says (Improved DDPM)",
+    )
+    objective: Literal["simple", "vlb", "hybrid"] = Field(
+        "simple",
+        description="loss: simple is the squared error of the noise, vlb the variational bound, and hybrid simple plus "
+        "vlb_weight times vlb, which trains only the variance (Improved DDPM)",
+    )
+    vlb_weight: float = Field(1e-3, gt=0, description="weight of the bound in the objective hybrid")
+
+    @model_validator(mode="after")
+    def _is_a_chain(self) -> ChainOptions:
+        if not self.beta_min <= self.beta_max < self.steps:
+            raise ValueError("beta rises from beta_min / steps to beta_max / steps, which must be below 1")
+        return self
+
+    @model_validator(mode="after")
+    def _trains_the_variance(self) -> ChainOptions:
+        if (self.variance == "learned") < (self.objective == "hybrid"):
+            raise ValueError("the objective 'hybrid' trains the variance: use variance = 'learned'")
+        if (self.variance == "learned") > (self.objective != "simple"):
+            raise ValueError("the objective 'simple' does not train the variance: use 'vlb' or 'hybrid'")
+        return self
+
+
+def chain_loss(
+    model: ReverseModel,
+    x: Tensor,
+    sigmas: Tensor,
+    generator: torch.Generator,
+    *,
+    objective: Literal["simple", "vlb", "hybrid"] = "simple",
+    vlb_weight: float = 1e-3,
+) -> Tensor:
+    """The loss of DDPM at noise levels drawn uniformly from `sigmas`, a mean over points and coordinates.
+
+    `simple` is L_simple, the squared error of the predicted noise (Ho et al. 2020, eq. 14). `vlb` is the variational
+    bound (eq. 5) without its constant term L_T, in nats, estimated as T times one of its terms. `hybrid` is
+    L_simple + `vlb_weight` L_vlb, where no gradient flows from L_vlb to the mean (Nichol & Dhariwal 2021, eq. 16). The
+    noise levels of a batch are stratified.
+    """
+    step = (stratified(len(x), generator) * len(sigmas)).long()
+    sigma = sigmas.to(x.device)[step].to(x)
+    s = per_point(sigma, x)
+    clean, exponent = model.both(x + s * standard_normal(x, generator), sigma)
+    error = ((clean - x) / s).square()
+    if objective == "simple":
+        return error.mean()
+    chain, steps = ReverseChain(sigmas.to(x.device)), step.reshape(s.shape)
+    fixed = error.detach() if objective == "hybrid" else error
+    bound = len(sigmas) * chain.terms(fixed, steps, exponent).mean()
+    return error.mean() + vlb_weight * bound if objective == "hybrid" else bound
 
 
 class Ddpm(Denoising, trilemma.NeuralModel):
     """Denoising diffusion probabilistic model, DDPM (Ho et al. 2020), with an MLP on vectors.
 
-    The likelihood is the variational bound. The estimate of x_0 is not clipped, because standardized vectors have no
-    bounds.
+    The objective `simple` with the variance `large` is that of the paper, and `hybrid` with `learned` that of Improved
+    DDPM (Nichol & Dhariwal 2021). The likelihood is the variational bound, with the variance of the model.
+
+    Deviations: T is 100 instead of 1,000. The estimate of x_0 is not clipped, because standardized vectors have no
+    bounds. The data is continuous, so that the last step is a normal density, not one that is integrated over
+    intensity levels (Ho et al. 2020, eq. 13). Its variance is beta_1 if variances are `large`, where the public code
+    has the posterior's variance of the second step. Of Improved DDPM, the cosine schedule and the importance sampling
+    of noise levels are not there, and the bound in `hybrid` is in nats as in the paper, not in bits as in its code.
     """
 
     name = "ddpm"
     likelihood = "bound"
     samplers = (StridedAncestral, StridedDdim)
     diffusion: DiscreteVariancePreserving
+    denoiser: ReverseModel
 
     class Config(ChainOptions, MLPConfig):
-        """Options of the network and of the chain of noise levels."""
+        """Options of the network, of the chain of noise levels and of the loss."""
 
     class Likelihood(BoundLikelihood):
         """Options of the variational bound."""
@@ -64,16 +127,18 @@ class Ddpm(Denoising, trilemma.NeuralModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
-        self.denoiser = PARAMETRIZATIONS[config.parametrization](config.network(info))
+        outputs = info.shape[0] * (2 if config.variance == "learned" else 1)
+        mean = PARAMETRIZATIONS[config.parametrization](config.network(info, outputs))
+        self.denoiser = ReverseModel(mean, config.variance)
+
+    def networks(self) -> Iterable[nn.Module]:
+        return (self.denoiser.mean.network,)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """L_simple: the mean squared error of the predicted noise, per coordinate, at a uniformly drawn noise level.
-
-        Source: Ho et al. 2020, eq. 14.
-        """
-        sigmas = self.diffusion.noise_levels().to(x)
-        index = (stratified(len(x), ctx.generator) * len(sigmas)).long()
-        return noise_residual(self.denoiser, x, standard_normal(x, ctx.generator), sigmas[index]).mean() / ctx.info.dim
+        """`chain_loss` with the objective of the options."""
+        config, sigmas = self.config, self.diffusion.noise_levels()
+        options = {"objective": config.objective, "vlb_weight": config.vlb_weight}
+        return chain_loss(self.denoiser, x, sigmas, ctx.generator, **options)
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The variational bound (Ho et al. 2020, eq. 5), shape `(n,)`.

@@ -84,10 +84,18 @@ class Parametrized(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = sigma.to(x).expand(len(x))
+        return self.denoised(x, sigma, self.raw(x, sigma))
+
+    def raw(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The output of the network, for noise levels `(n,)`. It may have more channels than `x`."""
+        value: Tensor = self.network(self.coefficients(per_point(sigma, x)).scale * x, self.label(sigma))
+        return value
+
+    def denoised(self, x: Tensor, sigma: Tensor, raw: Tensor) -> Tensor:
+        """D(x, sigma), given the output `raw` of the network, of the shape of `x`, for noise levels `(n,)`."""
         s = per_point(sigma, x)
         c = self.coefficients(s)
-        value: Tensor = c.skip * x + s * c.gain * self.network(c.scale * x, self.label(sigma))
-        return value
+        return c.skip * x + s * c.gain * raw
 
     def scaled_error(self, x: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """(D(x + sigma noise, sigma) - x) / sigma, of the shape of `x`, for noise levels `(n,)`.
@@ -98,9 +106,7 @@ class Parametrized(nn.Module):
         sigma = sigma.to(x)
         s = per_point(sigma, x)
         c = self.coefficients(s)
-        raw = self.network(c.scale * (x + s * noise), self.label(sigma))
-        value: Tensor = c.skip * noise - c.lack * x + c.gain * raw
-        return value
+        return c.skip * noise - c.lack * x + c.gain * self.raw(x + s * noise, sigma)
 
 
 class Preconditioned(Parametrized):

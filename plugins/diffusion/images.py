@@ -45,7 +45,7 @@ class DdpmUnet(OnImages, Ddpm):
     name = "ddpm-unet"
 
     class Config(ChainOptions, UNetConfig):
-        """Options of the network and of the chain of noise levels."""
+        """Options of the network, of the chain of noise levels and of the loss."""
 
         steps: int = Field(1_000, ge=2, description="number of steps T of the chain")
 

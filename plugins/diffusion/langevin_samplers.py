@@ -1,10 +1,9 @@
-"""Langevin dynamics, and samplers for models that are trained at finitely many noise levels, with their options."""
+"""Langevin dynamics at the noise levels of a model that is trained at finitely many, with its options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -14,7 +13,6 @@ import trilemma
 
 from .denoiser import Denoiser, DenoiserSampler, score, to_variance_exploding
 from .langevin import annealed_langevin, langevin
-from .ode import ddim
 from .schedules import Diffusion, DiscreteDiffusion
 
 
@@ -22,47 +20,6 @@ def noise_levels_of(diffusion: Diffusion) -> Tensor:
     """The noise levels of a discrete diffusion, in falling order."""
     assert isinstance(diffusion, DiscreteDiffusion)
     return diffusion.noise_levels()
-
-
-def strided(sigmas: Tensor, steps: int) -> Tensor:
-    """`steps` evenly spaced noise levels, from the first to the last; all if there are no more than `steps`."""
-    if steps >= len(sigmas):
-        return sigmas
-    return sigmas[torch.linspace(0, len(sigmas) - 1, steps).round().long()]
-
-
-class StridedAncestral(DenoiserSampler):
-    """Ancestral sampling (Ho et al. 2020) over evenly spaced noise levels of training, with `steps` evaluations.
-
-    The mean of a step is the mean of the posterior q(x_s | x_t, x_0) at the estimated x_0 (eq. 7).
-    """
-
-    name = "ancestral"
-    steps: int = Field(100, ge=1, description="number of noise levels used, at most the number in training")
-    variance: Literal["small", "large"] = Field(
-        "small",
-        description="variance of a step: small is the variance of the posterior, large that of the forward step",
-    )
-
-    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        sigmas = strided(noise_levels_of(diffusion), self.steps)
-        return ddim(denoise, noise, sigmas, 1.0, ctx.generator, large=self.variance == "large")
-
-
-class StridedDdim(DenoiserSampler):
-    """DDIM (Song, Meng & Ermon 2021) over evenly spaced noise levels of training, with `steps` evaluations."""
-
-    name = "ddim"
-    steps: int = Field(20, ge=1, description="number of noise levels used, at most the number in training")
-    eta: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="noise of a step, as a share of the noise of ancestral sampling: 0 is deterministic",
-    )
-
-    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, strided(noise_levels_of(diffusion), self.steps), self.eta, ctx.generator)
 
 
 class AnnealedLangevin(DenoiserSampler):

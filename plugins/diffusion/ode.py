@@ -80,22 +80,18 @@ def ddim_step(
     sigma_next: Tensor,
     eta: float = 1.0,
     generator: torch.Generator | None = None,
-    *,
-    large: bool = False,
 ) -> Tensor:
     """Step from `x` at the noise level `sigma` to `sigma_next`, given x_0 = `clean`, `(n, *shape)`.
 
     The next point is D + sqrt(sigma_s^2 - v) (x_t - D) / sigma_t + sqrt(v) z with D = `clean` and
     v = eta^2 sigma_s^2 (1 - sigma_s^2 / sigma_t^2) (Song, Meng & Ermon 2021, eq. 12 and 16, in the coordinates
-    x / alpha). With `eta` 1 the step draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). With `large` the
-    noise has the variance sigma_t^2 - sigma_s^2 of the forward step instead of v (Ho et al. 2020, section 3.2). Noise
-    levels have shape `()` or `(n,)`.
+    x / alpha). With `eta` 1 the step draws from q(x_s | x_t, x_0 = D) (Ho et al. 2020, eq. 6 and 7). Noise levels have
+    shape `()` or `(n,)`.
     """
     variance = eta**2 * sigma_next**2 * (1 - (sigma_next / sigma) ** 2)
     following = clean + per_point((sigma_next**2 - variance).sqrt() / sigma, x) * (x - clean)
     if eta > 0 and generator is not None:
-        drawn = sigma**2 - sigma_next**2 if large else variance
-        following = following + per_point(drawn.sqrt(), x) * standard_normal(x, generator)
+        following = following + per_point(variance.sqrt(), x) * standard_normal(x, generator)
     return following
 
 
@@ -105,8 +101,6 @@ def ddim(
     sigmas: Tensor,
     eta: float = 0.0,
     generator: torch.Generator | None = None,
-    *,
-    large: bool = False,
 ) -> Tensor:
     """DDIM (`eta` 0) and ancestral sampling (`eta` 1): each step uses the estimate of x_0 (`ddim_step`).
 
@@ -114,7 +108,7 @@ def ddim(
     """
     x = to_variance_exploding(u, sigmas[0])
     for sigma, sigma_next in pairwise(sigmas):
-        x = ddim_step(denoise(x, sigma), x, sigma, sigma_next, eta, generator, large=large)
+        x = ddim_step(denoise(x, sigma), x, sigma, sigma_next, eta, generator)
     return denoise(x, sigmas[-1])
 
 

@@ -84,16 +84,18 @@ def mlp(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 class NoiseConditionedMLP(nn.Module):
     """The raw network F(x, c) of a denoiser on vectors: an MLP over Fourier features of the point and the noise label.
 
-    Maps points `(n, d)` and noise labels `(n,)` to `(n, d)`.
+    Maps points `(n, d)` and noise labels `(n,)` to `(n, outputs)`; by default `outputs` is d.
     """
 
     LABEL_OCTAVES = 3
 
-    def __init__(self, d: int, hidden: Sequence[int], *, octaves: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, d: int, hidden: Sequence[int], *, octaves: int, dropout: float = 0.0, outputs: int | None = None
+    ) -> None:
         super().__init__()
         self.features = FourierFeatures(octaves)
         self.label_features = FourierFeatures(self.LABEL_OCTAVES)
-        self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, d), dropout)
+        self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, outputs or d), dropout)
         initialize(self.body)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
@@ -112,6 +114,6 @@ class MLPConfig(trilemma.Config):
     octaves: int = Field(3, ge=0, description="number of octaves in the Fourier features of a point")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout rate in the network")
 
-    def network(self, info: trilemma.DataInfo) -> NoiseConditionedMLP:
-        """A noise-conditioned MLP for points of this shape."""
-        return NoiseConditionedMLP(info.dim, self.hidden, octaves=self.octaves, dropout=self.dropout)
+    def network(self, info: trilemma.DataInfo, outputs: int | None = None) -> NoiseConditionedMLP:
+        """A noise-conditioned MLP for points of this shape. It has `outputs` outputs, by default as many as inputs."""
+        return NoiseConditionedMLP(info.dim, self.hidden, octaves=self.octaves, dropout=self.dropout, outputs=outputs)

@@ -25,6 +25,7 @@ def rademacher(shape: tuple[int, ...], x: Tensor, generator: torch.Generator) ->
 
 
 def stratified(n: int, generator: torch.Generator) -> Tensor:
-    """`n` numbers in (0, 1) in rising order, one drawn uniformly from each of n equal parts."""
+    """`n` numbers in [0, 1) in rising order, one drawn uniformly from each of n equal parts."""
     device = generator.device
-    return (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
+    drawn = (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
+    return drawn.clamp(max=1 - 2**-24)  # the sum may be rounded up to n

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import trilemma
+from trilemma.datasets.mixtures import Grid25, Ring8
 from trilemma.plugins.diffusion.schedules import Diffusion, SubVariancePreserving, VarianceExploding, VariancePreserving
 
 SUPPORT = (-2 / 1.15, 2 / 1.15)
@@ -58,6 +59,57 @@ class Gaussian:
 def gaussian() -> Gaussian:
     """Gaussian data in three dimensions."""
     return Gaussian()
+
+
+class Mixture:
+    """A mixture of Gaussians with the same deviation at equally likely centers, and its exact denoiser."""
+
+    def __init__(self, centers: Tensor, deviation: float) -> None:
+        self.centers, self.deviation = centers.double(), deviation
+
+    def points(self, n: int, seed: int = 0) -> Tensor:
+        """`n` points, float64."""
+        generator = torch.Generator().manual_seed(seed)
+        chosen = self.centers[torch.randint(len(self.centers), (n,), generator=generator)]
+        return chosen + self.deviation * torch.randn(chosen.shape, generator=generator, dtype=torch.float64)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-density."""
+        squared = torch.cdist(x, self.centers, compute_mode="donot_use_mm_for_euclid_dist").square()
+        d = x.shape[1]
+        heights = -0.5 * squared / self.deviation**2 - d / 2 * math.log(2 * math.pi * self.deviation**2)
+        return heights.logsumexp(1) - math.log(len(self.centers))
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """E[x_0 | x_0 + sigma z = x], the mean of the conditional means of all components."""
+        total = self.deviation**2 + sigma.reshape(-1, 1).double() ** 2
+        squared = x.square().sum(1, keepdim=True) - 2 * x @ self.centers.T + self.centers.square().sum(1)
+        mean = (-0.5 * squared / total).softmax(1) @ self.centers
+        return mean + self.deviation**2 / total * (x - mean)
+
+    def radii(self, x: Tensor) -> Tensor:
+        """The distances of points to the nearest center, in deviations."""
+        return torch.cdist(x, self.centers).min(1).values / self.deviation
+
+
+def standardized(dataset: type[trilemma.Dataset]) -> Mixture:
+    """A two-dimensional mixture of the library in model space, where each coordinate has variance 1."""
+    modes = dataset().modes()
+    assert modes is not None
+    variance = modes.centers.var(0, correction=0)[0] + modes.covariances[0, 0, 0]
+    return Mixture(modes.centers / variance.sqrt(), float((modes.covariances[0, 0, 0] / variance).sqrt()))
+
+
+@pytest.fixture(scope="session")
+def ring8() -> Mixture:
+    """The dataset `ring8` in model space."""
+    return standardized(Ring8)
+
+
+@pytest.fixture(scope="session")
+def grid25() -> Mixture:
+    """The dataset `grid25` in model space."""
+    return standardized(Grid25)
 
 
 @pytest.fixture(scope="session", params=["vp", "subvp", "ve"])

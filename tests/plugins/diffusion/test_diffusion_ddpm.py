@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.diffusion.bounds import Variance, discrete_bound
-from trilemma.plugins.diffusion.ddpm import Ddpm
-from trilemma.plugins.diffusion.langevin_samplers import StridedAncestral, StridedDdim, strided
+from trilemma.plugins.diffusion.bounds import discrete_bound
+from trilemma.plugins.diffusion.ddpm import Ddpm, chain_loss
+from trilemma.plugins.diffusion.ddpm_samplers import StridedAncestral, StridedDdim, strided
+from trilemma.plugins.diffusion.denoiser import NoisePrediction
+from trilemma.plugins.diffusion.reverse_chain import ReverseModel
 from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
+from trilemma.plugins.networks.points import stratified
 
 
 def test_chain_agrees_with_the_paper() -> None:
@@ -29,6 +32,12 @@ def test_chain_agrees_with_the_paper() -> None:
     assert float(sigmas.flip(0)[499]) == pytest.approx(float(VariancePreserving(0.1, 20.0).sigma(t)), rel=0.02)
 
 
+def test_no_draw_is_beyond_the_last_noise_level(generator: Callable[..., torch.Generator]) -> None:
+    for seed in range(4):
+        drawn = stratified(2**22, generator(seed))  # so many that single precision rounds the last one
+        assert int((drawn * 1000).long().max()) == 999
+
+
 def test_strided_noise_levels_keep_both_ends() -> None:
     sigmas = DiscreteVariancePreserving(steps=100).noise_levels()
     part = strided(sigmas, 7)
@@ -39,25 +48,64 @@ def test_strided_noise_levels_keep_both_ends() -> None:
     assert torch.equal(strided(sigmas, 1), sigmas[:1])
 
 
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_bound_over_two_noise_levels_is_its_kl_divergence(
-    generator: Callable[..., torch.Generator], variance: Variance
-) -> None:
-    # KL(q(x_s | x_t, x_0) | p(x_s | x_t)) between Gaussians whose means differ by D for x_0, averaged over x_t.
-    t, s = 3.0, 1.0
-    x = torch.tensor([[0.5, -1.0]], dtype=torch.float64).expand(40_000, 2)
+def test_variance_is_learned_exactly_if_the_objective_trains_it() -> None:
+    assert Ddpm.Config(objective="vlb").variance == "large"
+    assert Ddpm.Config(objective="hybrid", variance="learned").vlb_weight == 1e-3
+    with pytest.raises(ValueError, match="use variance = 'learned'"):
+        Ddpm.Config(objective="hybrid")
+    with pytest.raises(ValueError, match="use 'vlb' or 'hybrid'"):
+        Ddpm.Config(variance="learned")
 
-    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
-        return 0.3 * y
 
-    bound = discrete_bound(denoise, x, torch.tensor([t, s], dtype=torch.float64), generator(), variance)
-    noisy = x + t * torch.randn(x.shape, generator=generator(1), dtype=torch.float64)
-    means = [c + (s / t) ** 2 * (noisy - c) for c in (x, denoise(noisy, x))]
-    deviation = s * math.sqrt(1 - (s / t) ** 2)
-    wider = deviation if variance == "small" else math.sqrt(t**2 - s**2)
-    posterior, model = torch.distributions.Normal(means[0], deviation), torch.distributions.Normal(means[1], wider)
-    expected = torch.distributions.kl_divergence(posterior, model).sum(1).mean()
-    assert float(bound.diffusion.mean()) == pytest.approx(float(expected), rel=0.02)
+class Outputs(nn.Module):
+    """A raw network with given outputs."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.values = nn.Parameter(values)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        return self.values
+
+
+def gradients(objective: Literal["simple", "vlb", "hybrid"], values: Tensor, x: Tensor, **options: Any) -> Tensor:
+    """The gradients of the loss in the noise and in the exponent of the variance, shape `(n, 2 d)`."""
+    network, sigmas = Outputs(values), DiscreteVariancePreserving(0.1, 4.0, 7).noise_levels()
+    variance: Literal["large", "learned"] = "large" if objective == "simple" else "learned"
+    model = ReverseModel(NoisePrediction(network if variance == "learned" else Halved(network)), variance)
+    loss = chain_loss(model, x, sigmas, torch.Generator().manual_seed(1), objective=objective, **options)
+    return torch.autograd.grad(loss, network.values)[0]
+
+
+class Halved(nn.Module):
+    """A raw network without the second half of its outputs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        value: Tensor = self.network(x, label)
+        return value[:, : x.shape[1]]
+
+
+def test_hybrid_trains_the_mean_by_l_simple_and_the_variance_by_the_bound() -> None:
+    x = torch.randn((2, 21, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = torch.cat([x[1], 0.3 + 0.1 * x[1]], dim=1)
+    simple, vlb = (gradients(objective, values, x[0]) for objective in ("simple", "vlb"))  # type: ignore[arg-type]
+    hybrid = gradients("hybrid", values, x[0], vlb_weight=0.05)
+    assert simple[:, 2:].abs().max() == 0
+    assert vlb[:, :2].abs().max() > 0.01
+    torch.testing.assert_close(hybrid[:, :2], simple[:, :2])
+    torch.testing.assert_close(hybrid[:, 2:], 0.05 * vlb[:, 2:])
+
+
+def test_objective_vlb_is_the_bound(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
+    x, sigmas = gaussian.points(40_000), DiscreteVariancePreserving(0.1, 4.0, 5).noise_levels()
+    model = ReverseModel(gaussian.denoiser(), "small")
+    loss = chain_loss(model, x, sigmas, generator(), objective="vlb")
+    bound = discrete_bound(model, x, sigmas, generator(), "model")
+    assert 3 * float(loss) == pytest.approx(float((bound.diffusion + bound.reconstruction).mean()), rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +149,21 @@ def test_samples_follow_the_true_distribution_at_the_stated_cost(
     assert float((x[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
     assert float(x[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.05)
     assert float(x[:, 1].std()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.slow
+def test_learned_variance_has_a_better_bound_than_the_fixed_variances(
+    context: Callable[..., trilemma.Context], ring8: Any
+) -> None:
+    options: dict[str, Any] = {"hidden": (96, 96), "steps": 40, "parametrization": "karras"}
+    model = Ddpm(Ddpm.Config(objective="hybrid", variance="learned", **options))
+    clock = trilemma.Clock(trilemma.Budget(steps=2_000))
+    recipe = Ddpm.recipe.model_copy(update={"batch_size": 256})
+    model.fit(trilemma.Split(ring8.points(20_000, 1).float()), context(Ddpm, clock=clock, recipe=recipe))
+    x = ring8.points(4_000, 2).float()
+    found = {
+        variance: float((ring8.log_prob(x.double()) - model.log_prob(x, context(likelihood=likelihood))).mean())
+        for variance in ("model", "small", "large")
+        for likelihood in [Ddpm.Likelihood(draws=4, variance=variance)]  # type: ignore[arg-type]
+    }
+    assert 0 < found["model"] < min(found["small"], found["large"]) - 0.1, found
