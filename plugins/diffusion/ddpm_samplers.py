@@ -21,7 +21,7 @@ def strided(sigmas: Tensor, steps: int) -> Tensor:
     return sigmas[torch.linspace(0, len(sigmas) - 1, steps).round().long()]
 
 
-class Strided(DenoiserSampler):
+class LevelGrid(trilemma.Config):
     """The option of samplers over evenly spaced noise levels of training (Nichol & Dhariwal 2021, section 4)."""
 
     steps: int = Field(100, ge=1, description="number of noise levels used, at most the number in training")
@@ -32,7 +32,7 @@ class Strided(DenoiserSampler):
         return strided(diffusion.noise_levels(), self.steps)
 
 
-class StridedAncestral(Strided):
+class StridedAncestral(LevelGrid, DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020, algorithm 2) over evenly spaced noise levels, with `steps` evaluations.
 
     The variances are those of the chain of these noise levels. The estimate of x_0 is not clipped.
@@ -49,7 +49,7 @@ class StridedAncestral(Strided):
         return ancestral(prediction(denoise, self.variance), noise, self.grid(diffusion), ctx.generator)
 
 
-class StridedDdim(Strided):
+class StridedDdim(LevelGrid, DenoiserSampler):
     """DDIM (Song, Meng & Ermon 2021, eq. 12) over evenly spaced noise levels, with `steps` evaluations.
 
     The last step gives the estimate of x_0, without noise for every `eta`.
