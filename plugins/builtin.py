@@ -82,6 +82,7 @@ METRICS = {
     "tabular": ".metrics.tabular:Tabular",
     "c2st": ".metrics.c2st:C2st",
     "frechet": ".metrics.frechet:Frechet",
+    "restoration": ".metrics.restoration:Restoration",
     "memorization": ".metrics.memorization:Memorization",
     "sampling_cost": ".metrics.cost:SamplingCost",
     "sampling_time": ".metrics.sampling_time:SamplingTime",

@@ -172,7 +172,7 @@ def no_panel(cls: type[Metric]) -> str:
     """Why a metric has no panel, in words; "" if it has one."""
     if cls.stage != "sampling":
         return f"It is a metric of the stage '{cls.stage}' and does not use samples alone: the panel has samples only."
-    return "" if cls.compares else "It measures a cost and does not compare samples with real data."
+    return "" if cls.compares else "It does not compare samples of a model with real data."
 
 
 def badness(result: Result) -> float:

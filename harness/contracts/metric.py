@@ -27,7 +27,7 @@ class Metric(ABC):
     quantities: ClassVar[tuple[Quantity, ...]] = ()
     """The quantities that the metric gives. `quantity.result(...)` makes a result."""
     compares: ClassVar[bool] = True
-    """False for metrics of cost, which do not compare samples with real data. Checks of distances then do not apply."""
+    """False for metrics that do not compare samples with real data, such as costs. Checks of distances do not apply."""
     symmetric: ClassVar[bool] = False
     """True if exchanging the real and the generated distribution leaves every value the same on average."""
 

@@ -183,6 +183,14 @@ class Model(ABC):
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
 
+    def degrade(self, x: Tensor, ctx: Context) -> Tensor:
+        """The points `x` as the model degrades them, with as little of them left as its samples start from."""
+        raise UnsupportedError(f"model '{self.name}' degrades no points")
+
+    def restore(self, degraded: Tensor, ctx: Context) -> Tensor:
+        """The points that the sampler `ctx.sampler` makes of the points that `degrade` returned, of their shape."""
+        raise UnsupportedError(f"model '{self.name}' restores no points")
+
     def networks(self) -> Iterable[nn.Module]:
         """The networks whose evaluations are counted as NFE, which is the largest count of any of them per sample."""
         return ()

@@ -155,6 +155,26 @@ class Evaluation(Costs, Densities):
         """At most `n` samples to store and show: those that metrics have drawn, if they are enough to look at."""
         return self.samples(n if self.batch < _ENOUGH else min(n, self.batch))
 
+    def restored(self, n: int) -> tuple[Array, Array]:
+        """The first `n` test points as the model degrades them, and what the sampler makes of the degraded points.
+
+        Raises UnsupportedError for models that degrade no points, DivergedError if a point is not finite.
+        """
+        noise, context = seeded(torch.device("cpu"), 29), self._context(seeded(self.device, self.seed, 29))
+        x = self._space.to_model(self._space.dequantize(self.dataset.splits.test[:n], noise)[0])[0]
+        degraded = self.model.degrade(x.float().to(self.device), context).detach()
+        restored = self.model.restore(degraded.clone(), context).detach()
+        for what, points in (("degraded", degraded), ("restored", restored)):
+            if points.shape != x.shape:
+                raise ValueError(
+                    f"{what} points of model '{self.model.name}' have shape {tuple(points.shape)}, "
+                    f"expected {tuple(x.shape)}"
+                )
+            if not torch.isfinite(points).all():
+                raise DivergedError(f"some {what} points of model '{self.model.name}' are not finite")
+        first, last = (self._space.to_data(points.double().cpu()) for points in (degraded, restored))
+        return self._given(first), self._given(last)
+
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""
         self._sample(n, seeded(self.device, self.seed, 17), check=False)

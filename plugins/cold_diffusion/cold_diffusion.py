@@ -78,17 +78,31 @@ class ColdDiffusion(trilemma.NeuralModel):
         t = stratified(len(x), ctx.generator)
         return self.restorer.error(self.degraded(x, t, ctx.generator), t, x)
 
-    def restore(self, x: Tensor, t: Tensor) -> Tensor:
+    def estimate(self, x: Tensor, t: Tensor) -> Tensor:
         """R(x, t), clamped to the range of images, because Algorithm 1 would amplify errors without limit."""
         estimate: Tensor = self.restorer(x, t)
         return estimate if self.support is None else estimate.clamp(*self.support)
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        sampler, ends = ctx.sampler, self.degradation.end(n, ctx.generator)
-        if ends is None:
-            ends = self.end_state.sample(n, ctx.generator)
+        ends = self.degradation.end(n, ctx.generator)
+        return self.restore(self.end_state.sample(n, ctx.generator) if ends is None else ends, ctx)
+
+    @torch.no_grad()
+    def degrade(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """D(x, 1). Raises UnsupportedError if points are degraded to partners, which say nothing of them."""
+        if self.degradation.partner(x[:1], ctx.generator) is not None:
+            raise trilemma.UnsupportedError(
+                f"'{self.name}' degrades a point to a partner that does not depend on it, so nothing is left to restore"
+            )
+        return self.degraded(x, torch.ones(()), ctx.generator)
+
+    @torch.no_grad()
+    def restore(self, degraded: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The points that the sampler makes of fully degraded points."""
+        sampler = ctx.sampler
         if isinstance(sampler, PriorAlone):
-            return self.end_state.alone(ends, sampler)
+            return self.end_state.alone(degraded, sampler)
         assert isinstance(sampler, ColdSampler)
-        return torch.cat([sampler.draw(self.restore, self.degradation, part) for part in torch.split(ends, ROWS)])
+        starts = torch.split(sampler.begin(degraded, ctx.generator), ROWS)
+        return torch.cat([sampler.draw(self.estimate, self.degradation, part) for part in starts])

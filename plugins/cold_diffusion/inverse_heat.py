@@ -141,12 +141,23 @@ class InverseHeat(trilemma.NeuralModel):
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         sampler = ctx.sampler
+        options = sampler if isinstance(sampler, ReverseHeat) else ReverseOptions()
+        ctx.details["start"] = options.start
+        return self.restore(self.start(n, options, ctx.generator), ctx)
+
+    @torch.no_grad()
+    def degrade(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """u_K, drawn given the images."""
+        return self.noisy(self.blur(x, self.widths()[-1]), ctx.generator)
+
+    @torch.no_grad()
+    def restore(self, degraded: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The images that the reverse process draws from states u_K, or what the control makes of them."""
+        sampler = ctx.sampler
         if isinstance(sampler, PriorAlone):
-            return self.end_state.alone(self.start(n, ReverseOptions(), ctx.generator), sampler)
+            return self.end_state.alone(degraded, sampler)
         assert isinstance(sampler, ReverseHeat)
-        ctx.details["start"] = sampler.start
-        starts = torch.split(self.start(n, sampler, ctx.generator), ROWS)
-        return torch.cat([self.reverse(u, self.delta(sampler), ctx.generator) for u in starts])
+        return torch.cat([self.reverse(u, self.delta(sampler), ctx.generator) for u in torch.split(degraded, ROWS)])
 
     def delta(self, options: ReverseOptions) -> float:
         """Standard deviation of the noise of a generative step, in model space."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.points import per_point
+from ..networks.points import per_point, standard_normal
 
 Restore = Callable[[Tensor, Tensor], Tensor]
 
@@ -104,16 +105,27 @@ class ColdSampler(trilemma.Sampler):
 
     steps: int = Field(40, ge=1, description="steps from severity 1 to 0; at most as many as the degradation has")
     power: float = Field(1.0, gt=0, description="exponent of the severities; above 1, steps are shorter near the data")
-    fixed_partner: bool = Field(
-        False, description="keep the partner of the first step instead of estimating a new one at each step"
+    start_noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation, in model space, of noise that is added to the start; it breaks the symmetry "
+        "of a constant image",
     )
+
+    def begin(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Fully degraded states with the noise that breaks their symmetry (Bansal et al. 2023, section 5.2)."""
+        return x + self.start_noise * standard_normal(x, generator) if self.start_noise else x
+
+    def holds(self) -> bool:
+        """Whether all steps use the partner of the first step, which is the start itself."""
+        return True
 
     def draw(self, restore: Restore, degrade: Degradation, x: Tensor) -> Tensor:
         """Restore fully degraded states `(n, *shape)`."""
         z: Tensor | None = None
         for t, t_next in pairwise(degrade.times(self.steps, self.power).to(x)):
             estimate = restore(x, t)
-            if z is None or not self.fixed_partner:
+            if z is None or not self.holds():
                 z = degrade.estimate_partner(x, estimate, t)
             x = self.step(degrade, x, estimate, t, t_next, z)
         return x
@@ -128,7 +140,8 @@ class ColdSampler(trilemma.Sampler):
 class Naive(ColdSampler):
     """Naive sampling (Bansal et al. 2023, algorithm 1): degrade the restored point again, to a lower severity.
 
-    It takes `steps` evaluations.
+    It takes `steps` evaluations. With one step it gives R itself, the direct reconstruction of the paper. A degradation
+    with partners keeps the partner that it starts from.
     """
 
     name = "naive"
@@ -142,10 +155,19 @@ class Naive(ColdSampler):
 class Tacos(ColdSampler):
     """TACoS (Bansal et al. 2023, algorithm 2): steps x - D(R, t) + D(R, t'); errors of R cancel to first order.
 
-    For D(x, t) = x + t e it is exact for any R (section 3.3). It takes `steps` evaluations.
+    For D(x, t) = x + t e it is exact for any R (section 3.3). It takes `steps` evaluations. If a degradation has
+    partners, the partner can be estimated at each step as the z with D(R, t) = x. Then x - D(R, t) vanishes, the step
+    is that of algorithm 1, and for Gaussian partners it is that of DDIM (section 5.1).
     """
 
     name = "tacos"
+    partner: Literal["estimated", "held"] = Field(
+        "estimated",
+        description="partner of a degradation with partners: estimated at each step, or held from the start",
+    )
+
+    def holds(self) -> bool:
+        return self.partner == "held"
 
     def step(
         self, degrade: Degradation, x: Tensor, estimate: Tensor, t: Tensor, t_next: Tensor, z: Tensor | None

@@ -82,7 +82,12 @@ class Fade(Degradation):
 
 
 class ColdMorph(ColdDiffusion):
-    """Cold diffusion (Bansal et al. 2023) by morphing: points become points of a stored set, uniform in a cube."""
+    """Cold diffusion (Bansal et al. 2023) by morphing: points become points of a stored set, uniform in a cube.
+
+    It is the animorphosis of the paper (section 5.3) on vectors. Deviations from the paper: the set is uniform instead
+    of images of animals, points move along an arc that keeps their variance, the loss is the squared error, weighted by
+    the severity, and the estimated partner is the default.
+    """
 
     name = "cold-morph"
     recipe = MLP_RECIPE
@@ -101,6 +106,9 @@ class ColdFade(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) by fading: principal components of the data are damped.
 
     The degradation is invertible, so compare the results with those of the sampler `prior-alone`.
+
+    Deviations from the paper: the degradation is ours. The loss is the squared error, weighted by the severity. The end
+    state is a Gaussian mixture.
     """
 
     name = "cold-fade"

@@ -44,7 +44,7 @@ DEGRADATIONS: list[tuple[Degradation, tuple[int, ...]]] = [
     (Morph((3,), 500), (3,)),
     (Fade((3,), 8.0), (3,)),
     (Blur(8, 8, 0.3, 4.0), (1, 8, 8)),
-    (Mask(8, 8), (1, 8, 8)),
+    (Mask(8, 8, 50, 0.04, 0.21), (1, 8, 8)),
     (Downsample(8, 8), (2, 8, 8)),
 ]
 
@@ -93,13 +93,23 @@ def test_fade_damps_principal_components(
     torch.testing.assert_close(after / before, damping, atol=1e-4, rtol=0)
 
 
-def test_mask_grows_until_the_border_is_left() -> None:
-    x, degrade = torch.ones((1, 1, 8, 8)), Mask(8, 8)
-    left = [float(degrade(x, t).sum()) for t in torch.linspace(0, 1, 9)]
+def test_mask_is_the_running_product_of_gaussian_holes() -> None:
+    steps, x, degrade = 5, torch.ones((1, 2, 6, 8), dtype=torch.float64), Mask(6, 8, 5, 0.1, 0.5)
+    expected = np.ones((6, 8))
+    for i in range(steps):
+        deviation = 6 * (0.1 + 0.4 * i / (steps - 1))
+        for row in range(6):
+            for column in range(8):
+                bump = math.exp(-((row - 2) ** 2) / (2 * deviation**2)) * math.exp(
+                    -((column - 3) ** 2) / (2 * deviation**2)
+                )
+                expected[row, column] *= 1 - bump
+        found = degrade(x, torch.tensor((i + 1) / steps, dtype=torch.float64))
+        np.testing.assert_allclose(found[0, 1].numpy(), expected, atol=1e-12)
+    assert expected[2, 3] == 0
+    # Between two steps it is monotone too.
+    left = [float(degrade(x, t).sum()) for t in torch.linspace(0, 1, 23)]
     assert left == sorted(left, reverse=True)
-    end = degrade(x, torch.ones(()))[0, 0]
-    assert float(end.sum()) == 28
-    assert float(end[1:-1, 1:-1].abs().sum()) == 0
 
 
 def test_downsampling_goes_through_means_of_squares(normal: Callable[..., Tensor]) -> None:
@@ -142,3 +152,46 @@ def test_algorithm_two_is_exact_for_a_linear_degradation_whatever_the_restorer(n
 
     torch.testing.assert_close(Tacos(steps=9).draw(wrong, Shift(), x + 2), x)
     assert float((Naive(steps=9).draw(wrong, Shift(), x + 2) - x).abs().mean()) > 0.3
+
+
+def test_held_partner_makes_the_algorithms_differ_and_an_estimated_one_makes_them_the_same(
+    generator: Callable[..., torch.Generator], normal: Callable[..., Tensor]
+) -> None:
+    degrade = Morph((2,), 500)
+    degrade.fit(normal((5, 2), 1).float(), generator())
+    start = degrade.end(40, generator(1))
+
+    def rough(y: Tensor, t: Tensor) -> Tensor:
+        return 0.3 * y + t
+
+    # Algorithm 1 by hand, with the partner for which D(R, t) = x, and with the start as partner.
+    found = {}
+    for held in (False, True):
+        x = start
+        for i in range(6, 0, -1):
+            angle, angle_next = (math.pi / 2 * k / 6 for k in (i, i - 1))
+            restored = rough(x, torch.tensor(i / 6))
+            z = start if held else (x - math.cos(angle) * restored) / math.sin(angle)
+            x = math.cos(angle_next) * restored + math.sin(angle_next) * z
+        found[held] = x
+    torch.testing.assert_close(Tacos(steps=6).draw(rough, degrade, start), found[False], atol=1e-5, rtol=0)
+    torch.testing.assert_close(Naive(steps=6).draw(rough, degrade, start), found[True], atol=1e-5, rtol=0)
+    held = Tacos(steps=6, partner="held").draw(rough, degrade, start)
+    assert float((held - found[True]).abs().mean()) > 0.05
+    assert float((held - found[False]).abs().mean()) > 0.05
+
+
+def test_noise_at_the_start_breaks_the_symmetry_of_a_constant_image(generator: Callable[..., torch.Generator]) -> None:
+    # From a constant image, a restorer that treats all pixels alike gives constant images only.
+    start, degrade = torch.full((200, 1, 8, 8), 0.3), Blur(8, 8, 0.3, 20.0)
+
+    def sharper(x: Tensor, t: Tensor) -> Tensor:
+        return x + 30 * (x - x.mean((2, 3), keepdim=True))
+
+    torch.testing.assert_close(Tacos().begin(start, generator()), start)
+    flat = Tacos(steps=5).draw(sharper, degrade, Tacos().begin(start, generator()))
+    assert float(flat.std((2, 3)).max()) < 1e-4
+    broken = Tacos(steps=5, start_noise=0.004)
+    begun = broken.begin(start, generator())
+    assert float((begun - start).std()) == pytest.approx(0.004, rel=0.05)
+    assert float(broken.draw(sharper, degrade, begun).std((2, 3)).min()) > 0.05

@@ -34,7 +34,7 @@ def test_morph_reaches_the_distribution_from_a_start_that_saw_training_points_al
     quadrants = (x > 0).float() @ torch.tensor([2.0, 1.0])
     assert float(torch.bincount(quadrants.long(), minlength=4).min()) > 400
     # The partner of the start does not explain what the restorer finds later.
-    assert near(model.sample(2_000, context(sampler=Tacos(fixed_partner=True)))) < 0.6
+    assert near(model.sample(2_000, context(sampler=Tacos(partner="held")))) < 0.6
 
 
 @pytest.mark.parametrize("kind", [ColdBlur, ColdMask, ColdDownsample])
@@ -60,9 +60,29 @@ def test_restored_images_stay_in_the_range_of_the_data_and_cost_one_evaluation_a
     model.sample(50, context(x.shape[1:], sampler=Naive(steps=6)))
     handle.remove()
     assert rows == 50 * (3 if kind is ColdDownsample else 6)
-    estimate = model.restore(100 * ends, torch.tensor(0.5))
+    estimate = model.estimate(100 * ends, torch.tensor(0.5))
     assert float(estimate.detach().max()) == 1
     assert float(estimate.detach().min()) >= 0
+
+
+def test_conditional_restoration_is_that_of_the_two_algorithms(
+    context: Callable[..., trilemma.Context], corners: Callable[..., Tensor], trained: Callable[..., ColdDiffusion]
+) -> None:
+    model = trained(ColdShrink, corners(4_000, 1), 5, hidden=(16,))
+    x = corners(50, 3)
+    degraded = model.degrade(x, context(sampler=Naive(steps=1)))
+    torch.testing.assert_close(degraded, 0.01 * x)
+    torch.testing.assert_close(
+        model.restore(degraded, context(sampler=Naive(steps=1))), model.estimate(degraded, torch.tensor(1.0)).detach()
+    )
+    y = degraded
+    for i in range(4, 0, -1):
+        restored = model.estimate(y, torch.tensor(i / 4)).detach()
+        y = y - (1 - 0.99 * i / 4) * restored + (1 - 0.99 * (i - 1) / 4) * restored
+    torch.testing.assert_close(model.restore(degraded, context(sampler=Tacos(steps=4))), y, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.restore(degraded, context(sampler=PriorAlone())), degraded)
+    with pytest.raises(trilemma.UnsupportedError, match="partner"):
+        trained(ColdMorph, corners(400, 1), 1, hidden=(4,)).degrade(x, context())
 
 
 class ColdShrink(ColdDiffusion):
