@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ class Search:
         """Propose options. The first trial has the defaults of the model."""
         # A sampler of its own for each trial: its random numbers then do not depend on when the search was started.
         number = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = self._optuna.samplers.TPESampler(seed=self._seed + number, constant_liar=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)  # of Optuna 4
+            self._study.sampler = self._optuna.samplers.TPESampler(seed=self._seed + number, constant_liar=True)
         asked = self._study.ask(fixed_distributions=self._distributions)
         return self._trial(asked.number, asked.params)
 

@@ -108,9 +108,15 @@ class Tuner:
             "seeds": self.seeds,
             "search_seed": self.search_seed,
             "device": self.device.partition(":")[0],
+            **self._drawn_by(),
             "ranges": {axis.key: axis.text for axis in self._axes},
             "source": training_source(self._class),
         }
+
+    def _drawn_by(self) -> dict[str, str]:
+        """The sampler of an objective of samples."""
+        sampler = self.sampler or self._class.samplers[0].name
+        return {"sampler": sampler} if self._objective.stage == "sampling" else {}
 
     def _next(self, search: Search) -> list[Trial]:
         """The trials to run now: those that an interruption has left, or as many new ones as fit beside each other."""
@@ -127,11 +133,11 @@ class Tuner:
                 self.interrupted = True
                 continue
             value, why = _mean([found for found in readings if found is not None])
-            search.tell(trial, value, why)
-            if trial.number == 0 and value is None:
+            if trial.number == 0 and value is None:  # it is not told, so that the next call tries it again
                 raise TrilemmaError(
                     f"the default options of '{self.model}' give no value ({why}); see {self.path}/logs"
                 )
+            search.tell(trial, value, why)
             tuned = self._tuned(search)
             self.told(replace(trial, value=value, why=why), None if tuned is None else tuned.best)
 

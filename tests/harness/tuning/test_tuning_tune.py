@@ -68,7 +68,7 @@ def test_the_test_split_is_out_of_reach(tmp_path: Path, objective: str) -> None:
 
 def test_models_without_likelihood_are_judged_by_their_samples(tmp_path: Path) -> None:
     found = tune(tmp_path / "run", "wide", space=["scale=1.0|2.5"], trials=5)
-    assert found.request["objective"] == "energy"
+    assert (found.request["objective"], found.request["sampler"]) == ("energy", "direct")
     assert found.best.values["config.scale"] == 1.0
     with pytest.raises(trilemma.TrilemmaError, match="no likelihood"):
         tune(tmp_path / "other", "wide", objective="nll")
@@ -82,6 +82,8 @@ def test_failing_options_are_worst_and_failing_defaults_end_the_search(tmp_path:
     assert all(trial.values["config.scale"] > 2.6 and "too large" in trial.why for trial in failed)
     assert found.best.value is not None
     with pytest.raises(trilemma.TrilemmaError, match=r"default options of 'scaled' give no value.*too large"):
+        tune(tmp_path / "other", space=["scale=0.5:4.0", "fails_above=1.0"])
+    with pytest.raises(trilemma.TrilemmaError, match="default options of 'scaled' give no value"):
         tune(tmp_path / "other", space=["scale=0.5:4.0", "fails_above=1.0"])
 
 
