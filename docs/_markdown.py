@@ -6,14 +6,18 @@ import inspect
 import re
 from typing import Any
 
+from trilemma.harness.contracts.tunable import declared
+
 
 def options(title: str, config: type[Any]) -> str:
     """A table of the fields of a record, or nothing where it has none."""
+    ranges = declared(config)
     rows = [
-        [f"`{key}`", f"`{type_name(field.annotation)}`", default(field), field.description or ""]
+        [f"`{key}`", f"`{type_name(field.annotation)}`", default(field), field.description or "",
+         f"`{ranges[key]}`" if key in ranges else ""]
         for key, field in config.model_fields.items()
-    ]
-    return f"**{title}**\n\n{table(['Option', 'Type', 'Default', 'What it is'], rows)}" if rows else ""
+    ]  # fmt: skip
+    return f"**{title}**\n\n{table(['Option', 'Type', 'Default', 'What it is', 'Tuned over'], rows)}" if rows else ""
 
 
 def default(field: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..boundary import boundary, described
+from ..contracts.tunable import declared
 from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..plugins import Registry
 from ..text import printable
@@ -160,13 +161,16 @@ def _quantity(quantity: Any) -> dict[str, Any]:
 
 
 def _fields(config: Any) -> Iterator[dict[str, Any]]:
+    ranges = declared(config)
     for key, field in config.model_fields.items():
         annotation = field.annotation
         kind = (
             getattr(annotation, "__name__", str(annotation)) if not hasattr(annotation, "__args__") else str(annotation)
         )
         default = "required" if field.is_required() else field.default
-        yield {"option": key, "type": kind.replace("typing.", ""), "default": default, "description": field.description}
+        tuned = {"tune": ranges.get(key)} if ranges else {}
+        name = kind.replace("typing.", "")
+        yield {"option": key, "type": name, "default": default, "description": field.description, **tuned}
 
 
 def _print(record: dict[str, Any]) -> None:
