@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contracts.budget import parse_budget
+from .errors import SuiteError
 from .execution.finished import Memory
 from .execution.processes.forks import Zygote
 from .execution.processes.supervisor import Supervisor
@@ -15,6 +16,7 @@ from .execution.run import Runner
 from .execution.scheduling.engines import make_engine, own_options
 from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
+from .planning.limits import too_many_seeds
 from .planning.resolve import resolve
 from .planning.shards import Shard
 from .planning.suite import Document, read_document
@@ -204,6 +206,8 @@ def _document(
     if budget is not None:
         document.put("budget", parse_budget(budget), "--budget")
     document.override(set)
+    if wrong := too_many_seeds(document.values.get("seeds")):  # said before anything imports a plugin
+        raise SuiteError([document.problem(("seeds",), wrong)])
     return document
 
 

@@ -15,6 +15,9 @@ from ..errors import TrilemmaError
 
 PACKAGES = ("trilemma", "torch", "numpy", "scipy", "scikit-learn", "POT", "pandas", "pluggy", "pydantic", "safetensors")
 
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": 2**25, "MALLOC_TRIM_THRESHOLD_": 2**28}
+"""Bytes: the smallest piece of memory that glibc returns at once, and the most that it keeps otherwise."""
+
 
 @cache
 def environment(threads: int = 1, device: str = "cpu") -> dict[str, Any]:
@@ -60,8 +63,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def cell_environment(threads: int) -> dict[str, str]:
-    """The environment variables of the process of a cell. Numeric libraries read the thread counts when they load."""
+    """The environment variables of the process of a cell. Numeric libraries read the thread counts when they load.
+
+    Memory of tensors goes back to the allocator, and not to the kernel, which would clear each page of the next tensor
+    again: that is a third of the time of an evaluation of many small points. What the user has set stays.
+    """
     return {
+        **{name: os.environ.get(name, str(size)) for name, size in _MALLOC.items()},
         **{f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")},
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",

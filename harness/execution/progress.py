@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..planning.cell import Cell, cell_job
@@ -32,7 +32,7 @@ class Todo:
             "train": self.train,
             "replay": self.replay,
             "checkpoint_seconds": checkpoint_seconds,
-            "evaluations": [asdict(planned) for planned in self.cell.evaluated if planned.id in self.evaluations],
+            "evaluations": [planned.record() for planned in self.cell.evaluated if planned.id in self.evaluations],
         }
 
 

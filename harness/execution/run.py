@@ -188,7 +188,7 @@ class Runner:
         """Start what is to be done for one cell."""
         cell = todo.cell
         self.progress.cell_started(cell)
-        self._observe("cell_started", path=self.store.path, cell=cell.describe())
+        self._observe("cell_started", lambda: {"cell": cell.describe()})
         job = todo.job(self.resolved.suite.limits.checkpoint_seconds)
         return executor.submit(Work(cell, job, partial(self.progress.cell_event, cell)))
 
@@ -206,7 +206,7 @@ class Runner:
     def _finished(self, cell: Cell, outcome: dict[str, Any]) -> None:
         self.failures += outcome["outcome"] not in ("ok", "unsupported")
         self.progress.cell_finished(cell, outcome)
-        self._observe("cell_finished", path=self.store.path, cell=cell.describe(), outcome=outcome)
+        self._observe("cell_finished", lambda: {"cell": cell.describe(), "outcome": outcome})
 
     def _time(self, supervisor: Supervisor, cells: list[Cell], todo: list[Todo]) -> None:
         """Measure times, when all cells have ended."""
@@ -281,15 +281,16 @@ class Runner:
         self.store.write_run(run, [cell.record() for cell in cells])
 
     def _announce(self, cells: list[Cell], todo: list[Todo]) -> None:
-        if self.registry.observed_by_others("run_started"):
-            chosen = {item.cell.id for item in todo}
-            described = [{**cell.describe(), "todo": cell.id in chosen} for cell in cells]
-            self._observe("run_started", path=self.store.path, cells=described)  # copies, which take much memory
+        chosen = {item.cell.id for item in todo}
+        described = ({**cell.describe(), "todo": cell.id in chosen} for cell in cells)
+        self._observe("run_started", lambda: {"cells": list(described)})
 
-    def _observe(self, hook: str, **arguments: Any) -> None:
-        for seen in self.registry.observe(hook, **arguments):
-            if seen.error:
-                self.progress.message(seen.error)
+    def _observe(self, hook: str, describe: Callable[[], dict[str, Any]]) -> None:
+        """Call observers with the path and what is described: copies, so they are made only for a plugin that asks."""
+        if self.registry.observed_by_others(hook):
+            for seen in self.registry.observe(hook, path=self.store.path, **describe()):
+                if seen.error:
+                    self.progress.message(seen.error)
 
     def _signals(self, supervisor: Supervisor) -> contextlib.AbstractContextManager[None]:
         def stopping() -> None:

@@ -70,6 +70,12 @@ def unfit_values(values: Any) -> Iterator[tuple[Place, str]]:
             yield path, f"this whole number has more than 64 bits ({value.bit_length():,})"
 
 
+def too_many_seeds(seeds: Any) -> str:
+    """What is wrong with the value of `seeds` if it means too many of them; empty if it does not."""
+    count = len(seeds) if isinstance(seeds, list) else seeds if isinstance(seeds, int) else 0
+    return f"{count:,} seeds; at most {MOST_SEEDS:,} are possible" if count > MOST_SEEDS else ""
+
+
 def _wrong(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         return f"has {len(text):,} characters; at most {LONGEST_TEXT:,} are possible"

@@ -94,8 +94,8 @@ class Suite(Record):
             raise ValueError("there are no seeds: give at least one")
         if min([seeds] if isinstance(seeds, int) else seeds) < 0:
             raise ValueError("seeds must not be negative")
-        if count > bounds.MOST_SEEDS:
-            raise ValueError(f"{count:,} seeds; at most {bounds.MOST_SEEDS:,} are possible")
+        if wrong := bounds.too_many_seeds(seeds):
+            raise ValueError(wrong)
         return seeds
 
     @property

@@ -34,7 +34,7 @@ class DamagedError(Exception):
 
 def write_json(file: Path, record: Any) -> None:
     """Write a JSON file atomically: under a temporary name, then flushed and renamed. Raises WriteError."""
-    write_whole(file, json.dumps(record, indent=1).encode())
+    write_whole(file, json.dumps(record).encode())
 
 
 def write_sealed(file: Path, record: dict[str, Any]) -> None:
@@ -47,17 +47,33 @@ def write_whole(file: Path, content: bytes) -> None:
     staging = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         try:
-            staging.unlink(missing_ok=True)  # of a killed process, or a link that leads elsewhere
-            with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
+            _write_new(staging, content, lasting=True)
             os.replace(staging, file)
             flush(file.parent)
         finally:
             staging.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(f"{file} could not be written: {error}") from None
+
+
+def write_new(file: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Write a file into a folder that nobody else uses yet. Raises WriteError.
+
+    If it is `lasting`, it is flushed to the disk; its name is so when the folder is flushed.
+    """
+    try:
+        _write_new(file, content, lasting)
+    except OSError as error:
+        raise WriteError(f"{file} could not be written: {error}") from None
+
+
+def _write_new(file: Path, content: bytes, lasting: bool) -> None:
+    file.unlink(missing_ok=True)  # of a killed process, or a link that leads elsewhere
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        if lasting:
+            os.fsync(stream.fileno())
 
 
 def sealed(record: dict[str, Any]) -> bytes:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from .aside import clear_leftovers, foreign, set_aside
 from .claim import FOLDERS, MARKER, check_marker, claim_directory
-from .files import FORMAT, DamagedError, WriteError, flush, read_file, write_sealed
+from .files import FORMAT, DamagedError, WriteError, flush, read_file, sealed, write_new
 from .listing import LIST, read_run, write_list
 from .records import RECORD, Examined, entry_of, examine
 
@@ -116,7 +116,7 @@ class Store:
                 if (file := _saved(staging / f"{name}.safetensors", values))
             }
             about = {"format": FORMAT, "files": files, "written": datetime.now(UTC).isoformat()}
-            write_sealed(staging / RECORD, {**record, **about})
+            write_new(staging / RECORD, sealed({**record, **about}))
             flush(staging)
             self.keep_evidence(kind, id)
             replaces = os.path.lexists(target)

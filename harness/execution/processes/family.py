@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
+from collections.abc import Iterable
 
 import psutil
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _MADV_COLLAPSE = 25
 _HUGE = 2**21  # bytes of a huge page
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _KILL_SECONDS = 10.0  # for processes that were sent KILL to end, which waits for the kernel only
 
 
@@ -35,17 +36,28 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value))
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """The processes below a process. None if it has ended."""
+def wake_at_ends() -> int:
+    """The end of a pipe that can be read when a child of this process ends, or another signal comes."""
+    wake, ours = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(ours, False)
+    signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    return wake
+
+
+def descendants(pid: int, known: Iterable[psutil.Process] = ()) -> list[psutil.Process]:
+    """The processes below a process. None if it has ended. Those `known` from just before need no second look."""
     with contextlib.suppress(psutil.Error):
         if not os.path.exists(f"/proc/{pid}/task/{pid}/children"):
             return psutil.Process(pid).children(recursive=True)  # looks at all processes of the machine
+        before = {process.pid: process for process in known}
         found, waiting = [], _children(pid)
         while waiting:
             child = waiting.pop()
             waiting += _children(child)
             with contextlib.suppress(psutil.Error):
-                found.append(psutil.Process(child))
+                found.append(before.get(child) or psutil.Process(child))
         return found
     return []
 
@@ -55,8 +67,17 @@ def _children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
         for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
     return found
+
+
+def _read(file: str) -> bytes:
+    """A small file of the kernel. Several times a second, so without the layers of `open`. Raises OSError."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 2**16)
+    finally:
+        os.close(descriptor)
 
 
 def kill_all(processes: list[psutil.Process]) -> None:
@@ -93,8 +114,11 @@ def resident_bytes(processes: list[psutil.Process]) -> int:
     """The resident memory of processes, in all."""
     total = 0
     for process in processes:
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
+        with contextlib.suppress(psutil.Error, OSError):
+            if sys.platform == "linux":
+                total += int(_read(f"/proc/{process.pid}/statm").split()[1]) * _PAGE
+            else:
+                total += process.memory_info().rss
     return total
 
 

@@ -22,6 +22,10 @@ LOAD_SECONDS = 180.0  # for a zygote to load the libraries
 CLOSE_SECONDS = 5.0  # for a zygote to end by itself
 NUDGE_SECONDS = 2.0  # between two CONT to a process that may have been stopped
 _LOOK_SECONDS = 0.1
+MOST_LOADING = 2
+"""How many zygotes load libraries at a time: when the shared one ends, each of its jobs wants one of its own."""
+
+_turns = threading.BoundedSemaphore(MOST_LOADING)
 
 Need = tuple[str, str]
 
@@ -78,6 +82,7 @@ class ZygoteProcess:
         self.ready = threading.Event()
         """Whether it has loaded the libraries."""
         self.ended = threading.Event()
+        self._closing = threading.Event()
         self._owner = os.getpid()
         self._threads, self._needs = threads, needs
         self._lock = threading.Lock()
@@ -148,6 +153,7 @@ class ZygoteProcess:
         """End it and every cell that still runs. Takes at most twice CLOSE_SECONDS."""
         if not self.alive:
             return
+        self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self.nudge()
@@ -163,11 +169,19 @@ class ZygoteProcess:
         The kernel kills it when the thread that started it ends (see `zygote.main`), so this one lives as long.
         """
         try:
-            self._start()
-            started = time.monotonic()
-            while self._listen():
-                if not self.ready.is_set() and time.monotonic() - started > LOAD_SECONDS:
-                    break
+            while not _turns.acquire(timeout=_LOOK_SECONDS):
+                if self._closing.is_set():
+                    self._theirs.close()
+                    return
+            try:
+                self._start()
+                started = time.monotonic()
+                while self._listen() and not self.ready.is_set() and time.monotonic() - started < LOAD_SECONDS:
+                    pass
+            finally:
+                _turns.release()
+            while self.ready.is_set() and self._listen():
+                pass
             self._wait()
         finally:
             self._socket.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...planning.suite import Limits
-from ...store.files import write_json
+from ...store.files import write_new
 from .forks import Zygote
 from .supervisor import Ending, Supervisor
 
@@ -46,7 +47,7 @@ def run_job(
         link.unlink()  # the link itself, to write nothing into what it leads to
     folder.mkdir(parents=True, exist_ok=True)
     events, file = folder / "events.jsonl", folder / "job.json"
-    write_json(file, {**job, "events": str(events)})
+    write_new(file, json.dumps({**job, "events": str(events)}).encode(), lasting=False)
     tries = LOADER_TRIES if job["kind"] == "data" else 1
     keepers = alone = losses = starts = 0
     zygote = supervisor.zygote

@@ -22,7 +22,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from .family import adopt_orphans, die_with, kill_descendants
+from .family import adopt_orphans, die_with, kill_descendants, wake_at_ends
 from .log_file import LogFile
 from .preload import for_job
 
@@ -39,11 +39,7 @@ class Keeper:
     def __init__(self, zygote: int, inbox: socket.socket) -> None:
         self._zygote, self._inbox = zygote, inbox
         self._orphaned = False
-        self._wake, wake = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(wake, False)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self._wake = wake_at_ends()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends come through the channel, so that they meet the right job
         for number in (signal.SIGUSR1, signal.SIGHUP):
             signal.signal(number, self._end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import platform
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -36,7 +37,7 @@ def essentials() -> None:
         from ...analysis import statistics
         from .. import worker
 
-        versions(), cpu_name(), git_commit()  # they are cached
+        versions(), cpu_name(), git_commit(), platform.platform()  # they are cached
         torch.broadcast_shapes((1,), (1,))  # type: ignore[no-untyped-call]  # loads sympy, which distributions need
         _builtin().classes("metrics")  # a cell has to know whose quantities are whose
         del numpy, safetensors, statistics, worker

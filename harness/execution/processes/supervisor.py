@@ -188,7 +188,7 @@ class _Watch:
             self.cause = "interrupted" if stop else ""
             self.hung = now - self._begun > START_SECONDS
             return not (self.hung or stop)
-        below = self._below = descendants(self._keeper.pid)
+        below = self._below = descendants(self._keeper.pid, self._below)
         resident = resident_bytes(below)
         self.peak_memory = max(self.peak_memory, resident)
         if not self.cause:
@@ -233,7 +233,9 @@ class _EventReader:
 
     def read(self) -> None:
         try:
-            with self._file.open("rb") as stream:
+            if os.stat(self._file).st_size == self._offset:
+                return
+            with open(self._file, "rb") as stream:
                 stream.seek(self._offset)
                 chunk = stream.read()
         except OSError:

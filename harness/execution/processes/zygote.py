@@ -24,7 +24,7 @@ import traceback
 
 import psutil
 
-from .family import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants
+from .family import adopt_orphans, collapse, die_with, heap_pages, kill_all, kill_descendants, wake_at_ends
 from .keeper import IDLE, JOB, READY, keep
 from .preload import essentials, load
 
@@ -69,11 +69,7 @@ class Server:
         self._old: set[int] = set()  # keepers that were forked before forks became cheaper
         self._jobs = 0
         self._hunting = False
-        self._wake, wake = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(wake, False)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        self._wake = wake_at_ends()
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)

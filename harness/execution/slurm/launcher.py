@@ -124,7 +124,7 @@ class SlurmRunner(Runner):
     def ended(self, todo: Todo, outcome: dict[str, Any]) -> None:
         """Take note of a cell whose results are merged."""
         self.failures += outcome["outcome"] not in ("ok", "unsupported")
-        self._observe("cell_finished", path=self.store.path, cell=todo.cell.describe(), outcome=outcome)
+        self._observe("cell_finished", lambda: {"cell": todo.cell.describe(), "outcome": outcome})
 
     def lost(self, todo: Todo, part: Part, state: State, attempts: int) -> dict[str, Any]:
         """Record what no job could finish. Returns the outcome."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -105,7 +105,7 @@ class PartRunner(Runner):
         given = self.part.cells
         return [replace(item, replay=given[item.cell.id]["replay"] or item.replay) for item in super().todo(cells)]
 
-    def _observe(self, hook: str, **arguments: Any) -> None:
+    def _observe(self, hook: str, describe: Callable[[], dict[str, Any]]) -> None:
         pass
 
 

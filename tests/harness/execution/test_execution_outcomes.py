@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,14 +90,14 @@ def test_a_dataset_that_raises_fails_its_own_cells_only(tmp_path: Path, suite: S
 def test_a_disk_that_is_full_for_a_moment_costs_one_cell_a_message_and_no_result(
     tmp_path: Path, suite: Suites, bad_plugins: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, left = jobs.write_json, iter([True])
+    whole, left = jobs.write_new, iter([True])
 
-    def full_once(file: Path, record: dict[str, Any]) -> None:
-        if record["kind"] == "cell" and next(left, False):
+    def full_once(file: Path, content: bytes, **options: Any) -> None:
+        if json.loads(content)["kind"] == "cell" and next(left, False):
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(file, record)
+        whole(file, content, **options)
 
-    monkeypatch.setattr(jobs, "write_json", full_once)
+    monkeypatch.setattr(jobs, "write_new", full_once)
     messages = Messages()
     options: dict[str, Any] = {"out": tmp_path / "out", "plugins": [bad_plugins], "jobs": 1}
     make_runner(suite("well", "gaussian"), progress=messages, **options).run()

@@ -110,6 +110,26 @@ def test_a_zygote_that_loads_for_too_long_is_ended(monkeypatch: pytest.MonkeyPat
     assert Zygote(1).ready(threading.Event()) is None
 
 
+LOADS = "import socket, sys, time; s = socket.socket(fileno=int(sys.argv[1])); time.sleep(0.2); s.send(b'R'); s.recv(9)"
+
+
+def test_few_zygotes_load_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        forks.subprocess, "Popen", lambda command, **more: start([sys.executable, "-c", LOADS, command[4]], **more)
+    )
+    zygotes = [Zygote(1) for _ in range(7)]
+    processes = [zygote.warm_up() for zygote in zygotes]
+    most = 0
+    while not all(process.ready.is_set() for process in processes[:5]):
+        most = max(most, sum(p.pid is not None and not p.ready.is_set() for p in processes))
+        time.sleep(0.002)
+    for zygote in zygotes:  # also those that wait for their turn
+        zygote.close()
+    assert most == forks.MOST_LOADING
+    assert all(process.ended.is_set() for process in processes)
+
+
 def test_a_zygote_that_hangs_is_replaced(victim: psutil.Process, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.5)
     monkeypatch.setattr(ZygoteProcess, "nudge", lambda self: None)  # as if it did not heed CONT
