@@ -115,11 +115,11 @@ class EdmOptions(trilemma.Config):
 class Edm(OdeDensity, Denoising, trilemma.NeuralModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images.
 
-    Preconditioning, loss weight and noise distribution are options, and each can be that of another method. Deviations
-    from the paper: The network is an MLP. Data is standardized, so that sigma_data = 1. By default ln(sigma) has mean
-    -.8 and deviation 1.6 (paper: -1.2 and 1.2), noise levels are stratified over a batch, targets are stable
-    (`stable_targets`) and sampling starts at 40 (paper: 80). With the preconditioning of VP and VE the network sees
-    ln(sigma)/4, and not 999 t and ln(sigma/2).
+    Preconditioning, loss weight and noise distribution are options, and each can be that of another method. The default
+    sampler is `heun`, the paper's algorithm 1. Deviations from the paper: The network is an MLP. Data is standardized,
+    so that sigma_data = 1. By default ln(sigma) has mean -.8 and deviation 1.6 (paper: -1.2 and 1.2), noise levels are
+    stratified over a batch, targets are stable (`stable_targets`) and sampling starts at 40 (paper: 80). With the
+    preconditioning of VP and VE the network sees ln(sigma)/4, and not 999 t and ln(sigma/2).
     """
 
     name = "edm"

@@ -2,8 +2,12 @@
 
 Each takes the state `u`, of shape `(n, *shape)`, and noise levels that fall from `sigmas[0]` to `sigmas[-1]`. `u` is in
 variance-preserving coordinates u = x / sqrt(1 + sigma^2), in which it is standard normal if `sigmas[0]` is large. The
-last step, from `sigmas[-1]` to 0, is one evaluation of the denoiser. Each returns points in the coordinates of the
-data. Vectors and images are treated in the same way.
+last step, from `sigmas[-1]` to 0, is one evaluation of the denoiser, which is an Euler step to 0. Each returns points
+in the coordinates of the data. Vectors and images are treated in the same way.
+
+The ODE is dx/dsigma = (x - D)/sigma (Karras et al. 2022, eq. 3). Solvers named after papers step in sigma; those with
+`angle` in their name step in phi = arctan(sigma) in the coordinates u, in which the flow of unit-variance data hardly
+moves.
 """
 
 from __future__ import annotations
@@ -31,15 +35,12 @@ class Churn:
     high: float = float("inf")
     inflation: float = 1.0
 
-    def apply(self, u: Tensor, sigma: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def apply(self, x: Tensor, sigma: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The point and the noise level after noise has been added."""
         if not self.low <= float(sigma) <= self.high:
-            return u, sigma
+            return x, sigma
         higher = sigma * (1 + min(self.amount / steps, 2**0.5 - 1))
-        added = self.inflation * (higher**2 - sigma**2).sqrt().to(u)
-        return (to_variance_exploding(u, sigma) + added * standard_normal(u, generator)) / (1 + higher**2).sqrt().to(
-            u
-        ), higher
+        return x + self.inflation * (higher**2 - sigma**2).sqrt().to(x) * standard_normal(x, generator), higher
 
 
 def heun(
@@ -49,17 +50,39 @@ def heun(
     churn: Churn | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Heun's second-order method (Karras et al. 2022, algorithm 1; with `churn` and a generator, algorithm 2).
+    """Heun's second-order method in sigma (Karras et al. 2022, algorithm 1; with `churn` and a generator, algorithm 2).
 
-    The ODE is solved in variance-preserving coordinates over the angle phi = arctan(sigma). Takes 2 len(sigmas) - 1
-    network evaluations.
+    Takes 2 len(sigmas) - 1 network evaluations.
     """
+    x = to_variance_exploding(u, sigmas[0])
+
+    def churned(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return (x, sigma) if churn is None or generator is None else churn.apply(x, sigma, len(sigmas), generator)
+
     for sigma, sigma_next in pairwise(sigmas):
-        u, higher = (u, sigma) if churn is None or generator is None else churn.apply(u, sigma, len(sigmas), generator)
-        step = (sigma_next.atan() - higher.atan()).to(u)
-        slope = probability_flow(denoise, u, higher)
+        x, higher = churned(x, sigma)
+        step = (sigma_next - higher).to(x)
+        slope = (x - denoise(x, higher)) / higher.to(x)
+        ahead = x + step * slope
+        slope_next = (ahead - denoise(ahead, sigma_next)) / sigma_next.to(x)
+        x = x + step * (slope + slope_next) / 2
+    return denoise(*churned(x, sigmas[-1]))
+
+
+def heun_angle(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
+    """Heun's method over the angle arctan(sigma). Takes 2 len(sigmas) - 1 network evaluations."""
+    for sigma, sigma_next in pairwise(sigmas):
+        step = (sigma_next.atan() - sigma.atan()).to(u)
+        slope = probability_flow(denoise, u, sigma)
         slope_next = probability_flow(denoise, u + step * slope, sigma_next)
         u = u + step * (slope + slope_next) / 2
+    return denoise(to_variance_exploding(u, sigmas[-1]), sigmas[-1])
+
+
+def euler_angle(denoise: Denoiser, u: Tensor, sigmas: Tensor) -> Tensor:
+    """Euler's method over the angle arctan(sigma). Takes len(sigmas) network evaluations."""
+    for sigma, sigma_next in pairwise(sigmas):
+        u = u + (sigma_next.atan() - sigma.atan()).to(u) * probability_flow(denoise, u, sigma)
     return denoise(to_variance_exploding(u, sigmas[-1]), sigmas[-1])
 
 

@@ -1,22 +1,25 @@
 """Samplers that solve the reverse-time SDE with fixed steps, as plain functions of a denoiser and a linear diffusion.
 
 `x` has shape `(n, *shape)`, in the coordinates of the diffusion. It is the state at `times[0]`; time runs down to
-`times[-1]`, and the state there is returned. Vectors and images are treated in the same way, and samples do not depend
-on each other.
+`times[-1]`, and the state there is returned. Vectors and images are treated in the same way. Samples do not depend on
+each other, except through the step size of corrections by the rule `snr`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..networks.points import per_point, standard_normal
 from .denoiser import Denoiser, score
-from .langevin import langevin
 from .schedules import Diffusion
+
+StepRule = Literal["snr", "snr-per-sample", "ald"]
+"""The rule for the step size of a correction, which `langevin_correction` describes."""
 
 Update = Callable[[Denoiser, Tensor, Diffusion, Tensor, Tensor, torch.Generator], Tensor]
 """One step of a predictor from time `t` to `t_next`: (denoise, x, diffusion, t, t_next, generator) to the next x."""
@@ -69,18 +72,27 @@ def langevin_correction(
     snr: float,
     steps: int,
     generator: torch.Generator,
+    rule: StepRule = "snr",
 ) -> Tensor:
-    """Langevin steps x + eps score + sqrt(2 eps) z at time `t`, with eps = 2 r (snr deviation)^2.
+    """Langevin steps x + eps score + sqrt(2 eps) z at time `t` (Song et al. 2021, algorithms 4 and 5).
 
-    The deviation is alpha sigma, the standard deviation of x_t given x_0. r is alpha(t)^2 / alpha(t - .001)^2, the
-    alpha_i of the paper (1 for VE). The paper uses |z| / |score| over the batch (Song et al. 2021, algorithms 4 and 5);
-    here it is replaced by the deviation, its expectation if the score is that of pure noise. The reason: a norm over
-    the batch would couple samples, and the norm of a single sample would bias the samples.
+    eps = 2 r (snr |z| / |score|)^2, where r is alpha(t)^2 / alpha(t - .001)^2, the alpha_i of the paper (1 for VE).
+    The norms are means over the batch with the rule `snr`, as the paper says of large batches (appendix G), and those
+    of each sample with `snr-per-sample`. With `ald`, as in the public code, the deviation alpha sigma of x_t given x_0
+    replaces |z| / |score|, its value if the score is that of pure noise.
     """
-    deviation = diffusion.alpha(t) * diffusion.sigma(t)
     ratio = (diffusion.alpha(t) / diffusion.alpha((t - 1e-3).clamp_min(0))) ** 2
-    eps = (2 * ratio * (snr * deviation) ** 2).to(x)
-    return langevin(lambda y: marginal_score(denoise, y, diffusion, t), x, eps, steps, generator)
+    for _ in range(steps):
+        noise, gradient = standard_normal(x, generator), marginal_score(denoise, x, diffusion, t)
+        if rule == "ald":
+            scale = diffusion.alpha(t) * diffusion.sigma(t)
+        else:
+            norms = noise.flatten(1).norm(dim=1), gradient.flatten(1).norm(dim=1)
+            over, under = norms if rule == "snr-per-sample" else (norm.mean() for norm in norms)
+            scale = over / under
+        eps = per_point(2 * ratio.to(x) * (snr * scale.to(x)) ** 2, x)
+        x = x + eps * gradient + (2 * eps).sqrt() * noise
+    return x
 
 
 def predictor_corrector(
@@ -93,6 +105,7 @@ def predictor_corrector(
     predictor: Update | None = reverse_diffusion_step,
     corrector_steps: int = 1,
     snr: float = 0.16,
+    rule: StepRule = "snr",
 ) -> Tensor:
     """At each time, one step of the predictor to the next time and then Langevin corrections.
 
@@ -106,5 +119,7 @@ def predictor_corrector(
         else:
             x = x * (diffusion.alpha(t_next) / diffusion.alpha(t)).to(x)
         if corrector_steps > 0:
-            x = langevin_correction(denoise, x, diffusion, t_next, snr=snr, steps=corrector_steps, generator=generator)
+            x = langevin_correction(
+                denoise, x, diffusion, t_next, snr=snr, steps=corrector_steps, generator=generator, rule=rule
+            )
     return x

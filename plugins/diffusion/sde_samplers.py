@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -14,7 +16,7 @@ from .adaptive import gotta_go_fast
 from .denoiser import Denoiser, DenoiserSampler, to_variance_exploding
 from .ode import ddim
 from .schedules import Diffusion
-from .sde import Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
+from .sde import StepRule, Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
 
 
 def start(noise: Tensor, diffusion: Diffusion) -> Tensor:
@@ -43,6 +45,7 @@ class TimeGrid(trilemma.Config):
         *,
         corrector_steps: int = 0,
         snr: float = 0.16,
+        rule: StepRule = "snr",
     ) -> Tensor:
         """Turn `noise` into samples by `predictor_corrector` over the times, with a last step if `denoise` is set."""
         x = predictor_corrector(
@@ -54,6 +57,7 @@ class TimeGrid(trilemma.Config):
             predictor=predictor,
             corrector_steps=corrector_steps,
             snr=snr,
+            rule=rule,
         )
         eps = torch.tensor(self.eps, dtype=torch.float64)
         x = x / diffusion.alpha(eps).to(x)
@@ -83,34 +87,49 @@ class Correction(trilemma.Config):
 
     corrector_steps: int = Field(1, ge=1, description="number of Langevin steps at every time")
     snr: float = Field(0.16, gt=0, description="signal-to-noise ratio of a Langevin step")
+    step_rule: StepRule = Field(
+        "snr",
+        description="how snr sets the step size; snr: by the norms of noise and score, means over the samples drawn at "
+        "once; snr-per-sample: by those of each sample; ald: by the noise level, as in the public code",
+    )
+
+    def options(self) -> dict[str, Any]:
+        """The options of `TimeGrid.solve`."""
+        return {"corrector_steps": self.corrector_steps, "snr": self.snr, "rule": self.step_rule}
 
 
 class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
-    """The reverse diffusion predictor, then Langevin corrections at every time (Song et al. 2021, appendix G)."""
+    """The reverse diffusion predictor, then Langevin corrections at every time (Song et al. 2021, appendix G).
+
+    By default the norms in the step size are means over the up to 2,000 samples that are drawn at once, as in the paper
+    for large batches. Samples then depend on each other through one number at each time, and a draw of very few
+    samples should use `ald`. `snr-per-sample` suits many dimensions, where norms hardly vary. In two dimensions it
+    fails: the score is almost 0 near a mode, so that points there get far too large steps.
+    """
 
     name = "predictor-corrector"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        steps, snr = self.corrector_steps, self.snr
-        return self.solve(
-            denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, corrector_steps=steps, snr=snr
-        )
+        return self.solve(denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, **self.options())
 
 
 class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
-    """Langevin corrections at every time, without a predictor (Song et al. 2021, table 1, `C2000`)."""
+    """Langevin corrections at every time, without a predictor (Song et al. 2021, table 1, `C2000`).
+
+    Between two times the state is scaled by the ratio of alpha. The step sizes are those of `predictor-corrector`.
+    """
 
     name = "langevin-corrector"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        steps, snr = self.corrector_steps, self.snr
-        return self.solve(denoise, noise, diffusion, ctx.generator, None, corrector_steps=steps, snr=snr)
+        return self.solve(denoise, noise, diffusion, ctx.generator, None, **self.options())
 
 
 class Ancestral(DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020) and DDIM (Song, Meng & Ermon 2021) over evenly spaced times of the diffusion.
 
-    Takes `steps` evaluations, of which the last is the step from time eps to the data.
+    The variance of a step is that of the posterior (`small` in `ddpm`), times `eta` squared. Takes `steps` evaluations,
+    of which the last is the step from time eps to the data.
     """
 
     name = "ancestral"

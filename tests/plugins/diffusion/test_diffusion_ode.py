@@ -11,12 +11,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, heun, midpoint
+from trilemma.plugins.diffusion.ode import Churn, ddim, dpm_solver_2m, euler_angle, heun, heun_angle, midpoint
 from trilemma.plugins.diffusion.schedules import geometric_grid, rho_grid
 
 
 @pytest.mark.parametrize(
-    ("solve", "order", "rho"), [(ddim, 1, 7.0), (heun, 2, 7.0), (midpoint, 2, 7.0), (dpm_solver_2m, 2, 0.0)]
+    ("solve", "order", "rho"),
+    [
+        (ddim, 1, 7.0),
+        (euler_angle, 1, 7.0),
+        (heun, 2, 7.0),
+        (heun_angle, 2, 7.0),
+        (midpoint, 2, 7.0),
+        (dpm_solver_2m, 2, 0.0),
+    ],
 )
 def test_solvers_converge_with_their_order(
     generator: Callable[..., torch.Generator], gaussian: Any, solve: Callable[..., Tensor], order: int, rho: float
@@ -31,7 +39,10 @@ def test_solvers_converge_with_their_order(
     assert all(order - 0.25 < found < order + 0.35 for found in orders), orders
 
 
-@pytest.mark.parametrize(("solve", "evaluations"), [(heun, 35), (midpoint, 35), (ddim, 18), (dpm_solver_2m, 18)])
+@pytest.mark.parametrize(
+    ("solve", "evaluations"),
+    [(heun, 35), (heun_angle, 35), (midpoint, 35), (ddim, 18), (euler_angle, 18), (dpm_solver_2m, 18)],
+)
 def test_solvers_take_the_documented_number_of_evaluations(
     gaussian: Any, generator: Callable[..., torch.Generator], solve: Callable[..., Tensor], evaluations: int
 ) -> None:
@@ -43,7 +54,7 @@ def test_solvers_take_the_documented_number_of_evaluations(
 def test_churn_preserves_the_marginal_and_no_churn_is_heun(
     gaussian: Any, generator: Callable[..., torch.Generator]
 ) -> None:
-    denoise, grid = gaussian.denoiser(), rho_grid(18, 0.002, 80.0)
+    denoise, grid = gaussian.denoiser(), rho_grid(100, 0.002, 80.0)
     u = torch.randn((20_000, 3), generator=generator(), dtype=torch.float64)
     torch.testing.assert_close(heun(denoise, u, grid, Churn(0.0), generator()), heun(denoise, u, grid))
     stirred = heun(denoise, u, grid, Churn(20.0, 0.05, 50.0), generator(1))

@@ -18,7 +18,7 @@ from trilemma.plugins.diffusion.sde_samplers import SDE_SAMPLERS
 ALL_SAMPLERS = [*ODE_SAMPLERS, StochasticHeun, *SDE_SAMPLERS]
 FINE = {
     "gotta-go-fast": {"rtol": 0.02},
-    "langevin-corrector": {"steps": 1500, "snr": 0.45},
+    "langevin-corrector": {"steps": 1500, "snr": 0.35},
     "dormand-prince": {},
 }
 
