@@ -144,6 +144,12 @@ class Ddgan(AdversarialModel):
     A sample takes T evaluations. The diffusion is variance-exploding: x_t = x_0 + s_t n with s_0 = 0 and
     s_t = detail (sigma_max / detail)^(t / T). The generator draws x_0 given x_{t+1}, and x_t is drawn from
     q(x_t | x_{t+1}, x_0). Each step has its own networks.
+
+    Deviations from the paper: its diffusion is variance-preserving, and leaves a large noise level to the last step,
+    which blurs sharp distributions; the posterior of a step is the same in other coordinates. Its generator is one
+    network for all steps with a mapping network for the latent, here one MLP for each step, preconditioned as by Karras
+    et al. 2022 and with Fourier features. All steps are trained in each minibatch in equal parts, instead of drawn at
+    random. R1 is weighted by the detail of the step, and its weight falls. The losses are the same.
     """
 
     name = "ddgan"
@@ -174,6 +180,9 @@ class DdganUnet(AdversarialModel):
     discriminator sees points with noise of the size of the finest detail (instance noise), so that quantization does
     not count. The generator learns more slowly than the discriminator. The model is experimental: after one minute of
     training on digits with one core, strokes are sharp, but many samples are not legible digits.
+
+    Further deviations from the paper are those of `ddgan`, except for the networks, and the latent enters as channels
+    of the input instead of by adaptive normalization.
     """
 
     name = "ddgan-unet"

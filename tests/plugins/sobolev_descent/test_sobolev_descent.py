@@ -195,3 +195,24 @@ def test_discrepancy_is_off_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(ctx.curves["mmd"]) == 2
     assert time == 300.0
     assert clock.spent == 0.0
+
+
+class Bowl(nn.Module):
+    """f(x) = |x|^2 / 2, whose gradient is x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.square().sum(1) / 2
+
+
+@pytest.mark.parametrize(("measure", "squared"), [("particles", 1.0), ("mixture", 5.0)])
+@pytest.mark.parametrize("n", [60, 61])
+def test_constraint_is_taken_under_the_measure_of_the_option(measure: str, squared: float, n: int) -> None:
+    # Particles lie on the unit circle and data on the circle of radius 3, so |grad f|^2 is 1 and 9.
+    model = SobolevDescent(SobolevDescent.Config(measure=measure, particles=50, steps=2))
+    model.prepare(context().info)
+    model.critic = Bowl()  # type: ignore[assignment]
+    directions = torch.nn.functional.normalize(torch.randn((n, 2), generator=generator()))
+    model.particles.copy_(directions[:50])
+    _, gap, constraint = (value.detach() for value in model.objective(3 * directions, context()))
+    assert float(gap) == pytest.approx((9 - 1) / 2)
+    assert float(constraint) == pytest.approx(squared - 1, abs=0.1)
