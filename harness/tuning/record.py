@@ -111,6 +111,7 @@ def _value(trial: Trial) -> dict[str, Any]:
 
 def _document(record: Mapping[str, Any]) -> Iterator[str]:
     yield "# Made by `trilemma tune`. Every value is of the validation split: no test data was used."
+    record = {key: value for key, value in record.items() if value != {}}
     tables = {key: value for key, value in record.items() if isinstance(value, Mapping) and key != "budget"}
     for key, value in record.items():
         if key not in tables and key != "trials":

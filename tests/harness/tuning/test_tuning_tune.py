@@ -87,6 +87,15 @@ def test_failing_options_are_worst_and_failing_defaults_end_the_search(tmp_path:
         tune(tmp_path / "other", space=["scale=0.5:4.0", "fails_above=1.0"])
 
 
+def test_trials_run_beside_each_other_with_several_seeds(tmp_path: Path, tuned: trilemma.Tuned) -> None:
+    found = tune(tmp_path / "run", jobs=4, seeds=2, trials=5)
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4]
+    for trial in found.trials:
+        assert trial.value == pytest.approx(validation_nll(trial.values["config.scale"]), rel=1e-5)
+    assert len(list((tmp_path / "run").glob("cells/*"))) == 10
+    assert found.request["seeds"] == [0, 1]
+
+
 class Interrupting(Silent):
     """Presses Ctrl-C when the third training starts."""
 
