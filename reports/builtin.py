@@ -19,6 +19,7 @@ SECTIONS = {
     "overall": ".sections.overall:Overall",
     "samples": ".sections.samples:Samples",
     "curves": ".sections.curves:Curves",
+    "details": ".sections.details:Details",
     "failures": ".sections.failures:Failures",
     "provenance": ".sections.provenance:Provenance",
 }

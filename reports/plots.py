@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from markupsafe import Markup
@@ -93,7 +94,17 @@ def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
     return float(ends.min()) - margin, float(ends.max()) + margin, False
 
 
-def key(curve: Curve) -> Markup:
+class Styled(Protocol):
+    """What has the style of a line."""
+
+    @property
+    def ink(self) -> Ink: ...
+
+    @property
+    def dash(self) -> int: ...
+
+
+def key(curve: Styled) -> Markup:
     """The line and marker of a curve as a small SVG for the legend of the page."""
     dash = f' stroke-dasharray="{" ".join(map(str, DASHES[curve.dash]))}"' if DASHES[curve.dash] else ""
     color = f"var(--{curve.ink.variable})"

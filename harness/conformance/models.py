@@ -50,7 +50,8 @@ class ModelKit(Kit):
         """The description of the data that the model gets."""
         splits, dataset = self.dataset.splits, self.dataset
         return DataInfo(
-            dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels, self.space.support
+            *(dataset.name, dataset.kind, dataset.shape, len(splits.train), dataset.levels, self.space.support),
+            to_model=lambda x: self.space.to_model(x)[0],
         )
 
     @cached_property
@@ -117,7 +118,18 @@ class ModelKit(Kit):
                 )
                 require(x.dtype.is_floating_point, f"{label} is {x.dtype}, not a floating type")
                 require(bool(torch.isfinite(x).all()), f"{label} is not finite")
+            self._check_chain(sampler)
         return ", ".join(cls.name for cls in self.cls.samplers)
+
+    def _check_chain(self, sampler: Sampler) -> None:
+        """A sampler that says so shows its chain from step 0 on, and no other does."""
+        steps: list[int] = []
+        context = self.context(1, sampler)
+        context.show = lambda step, x: steps.append(step)
+        self.model.sample(3, context)
+        said = f"sampler '{sampler.name}' has shows_chain = {sampler.shows_chain}"
+        require(bool(steps) == sampler.shows_chain, f"{said}, but calls ctx.show {len(steps)} times")
+        require(steps == sorted(set(steps)) and steps[:1] in ([], [0]), f"{said}, but its steps do not rise from 0")
 
     def check_sample_deterministic(self) -> str:
         """The samples depend on the given generator, and not on a global one."""
@@ -181,14 +193,25 @@ class ModelKit(Kit):
         return f"{mass:.4f}"
 
     def check_score(self) -> str:
-        """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2)."""
+        """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2).
+
+        A score of one noise level is computed there alone, and other levels raise UnsupportedError.
+        """
         if self.cls.score is Model.score:
             raise UnsupportedError("the model has no score")
-        sigma = torch.tensor(30.0)
-        x = sigma * torch.randn((200, *self.info.shape), generator=torch.Generator().manual_seed(4))
+        level = self.model.noise_level
+        sigma = torch.tensor(30.0 if level is None else level)
+        x = (1 + sigma**2).sqrt() * torch.randn((200, *self.info.shape), generator=torch.Generator().manual_seed(4))
         with no_global_randomness("score"):
             found = self.model.score(x, sigma, self.context(1)).detach()
         require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
+        if level is not None:
+            require(bool(torch.isfinite(found).all()), f"the score is not finite at noise level {level:g}")
+            try:
+                self.model.score(x, 2 * sigma + 1, self.context(1))
+            except UnsupportedError:
+                return f"at noise level {level:g} alone"
+            raise AssertionError(f"noise_level is {level:g}, but score returns a value at another level")
         off = float((found + x / (1 + sigma**2)).norm() / (x / (1 + sigma**2)).norm())
         require(off < 0.2, f"at noise level {float(sigma):g} the score differs by {off:.0%} from -x / (1 + sigma^2)")
         return f"relative error {off:.1%} at noise level {float(sigma):g}"

@@ -24,12 +24,19 @@ class Sampler(records.Config):
     name: ClassVar[str]
     title: ClassVar[str] = ""
     """The title in tables and figures; by default the name."""
+    shows_chain: ClassVar[bool] = False
+    """True for samplers that move points step by step and show them with `ctx.show`."""
 
 
 class Direct(Sampler):
     """The sampler of models that have only one way to draw samples. It has no options."""
 
     name = "direct"
+
+
+def unchanged(x: Tensor) -> Tensor:
+    """The same points: data space is model space."""
+    return x
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class DataInfo:
     `shape` is the shape of one point in model space: `(d,)`, or `(channels, height, width)` for images that the model
     accepts as images. `levels` is the number of intensity levels of an image dataset, and None for continuous data. In
     model space each intensity level is a part of the interval `support`; the parts are equal if `image_space` is
-    affine.
+    affine. `to_model` maps continuous points in data units to model space, for options that are given in data units.
     """
 
     name: str
@@ -48,6 +55,7 @@ class DataInfo:
     n_train: int
     levels: int | None = None
     support: tuple[float, float] | None = None
+    to_model: Callable[[Tensor], Tensor] = field(default=unchanged, compare=False, repr=False)
 
     @property
     def dim(self) -> int:
@@ -75,6 +83,14 @@ def no_progress(fraction: float, message: str) -> None:
     """Ignore a report of progress."""
 
 
+Show = Callable[[int, Tensor], None]
+"""A function that is shown a number of steps and the points `(n, *shape)` after them."""
+
+
+def shown_to_nobody(steps: int, x: Tensor) -> None:
+    """Ignore the points of a chain."""
+
+
 class Truth(Protocol):
     """The true distribution of a dataset in model space. Only models with `needs_truth` get it."""
 
@@ -97,6 +113,8 @@ class Context:
     - `checkpoints` stores the state of a training by the loop of the harness, so that it can go on after an
       interruption.
     - `truth` is the true distribution, for models with `needs_truth`.
+    - A sampler that moves points step by step calls `show` with the number of steps so far and the points
+      `(n, *info.shape)`, from step 0 on. Metrics see them by `Evaluation.chain`; otherwise it does nothing.
     - A model may write JSON values to `details`, which are stored with the result, and lists of numbers to `curves`,
       which are stored with the trained cell.
     """
@@ -114,6 +132,7 @@ class Context:
     details: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
     progress: Callable[[float, str], None] = no_progress
+    show: Show = shown_to_nobody
 
 
 class Model(ABC):
@@ -142,6 +161,8 @@ class Model(ABC):
     """True for models that need the true distribution (`ctx.truth`). An instance may set it if one of its options needs
     the distribution, such as an objective that trains against a known density.
     """
+    noise_level: float | None = None
+    """The only noise level at which `score` is known; None if it is known at all. An instance may set it."""
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The samplers of the model. `ctx.sampler` is an instance of one of them."""
     always_samplers: ClassVar[tuple[Sampler, ...]] = ()
@@ -179,7 +200,8 @@ class Model(ABC):
         """The learned score grad_x log p_sigma(x) at the noise level `sigma`, of the shape of `x`.
 
         p_sigma is the distribution of x_0 + sigma z, where x_0 is a data point in model space and z ~ N(0, I). It is
-        the same for every diffusion. `x` has shape `(n, *ctx.info.shape)` and `sigma` has shape `()`.
+        the same for every diffusion. `x` has shape `(n, *ctx.info.shape)` and `sigma` has shape `()`. A model with a
+        `noise_level` raises UnsupportedError for others.
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from ..contracts.budget import Budget
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset
-from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Truth, no_progress
+from ..contracts.model import Context, DataInfo, Direct, Model, Sampler, Show, Truth, no_progress, shown_to_nobody
 from ..errors import DivergedError, UnsupportedError
+from .chain import Chain
 from .costs import Costs
 from .densities import Array, Densities, SplitName, read_only
 from .spaces import Space
@@ -175,6 +176,18 @@ class Evaluation(Costs, Densities):
         first, last = (self._space.to_data(points.double().cpu()) for points in (degraded, restored))
         return self._given(first), self._given(last)
 
+    def chain(self, n: int) -> list[tuple[int, Array]]:
+        """The points of `n` chains of the sampler: pairs of a number of steps and points as `generate` gives them.
+
+        The steps lie ever further apart, from the start to the samples. Raises UnsupportedError for samplers that move
+        no points step by step, or do not show it.
+        """
+        if not self.sampler.shows_chain:
+            raise UnsupportedError(f"the sampler '{self.sampler.name}' shows no chain")
+        chain = Chain()
+        end = self._sample(n, seeded(self.device, self.seed, 29), show=chain.show)
+        return [(steps, self._given(self._space.to_data(y))) for steps, y in chain.points(end)]
+
     def draw(self, n: int) -> None:
         """Draw `n` samples, drop them and wait for the device. It is used for timing."""
         self._sample(n, seeded(self.device, self.seed, 17), check=False)
@@ -188,7 +201,7 @@ class Evaluation(Costs, Densities):
         given = self._space.comparable(points)
         return read_only((given.clone() if given.data_ptr() == points.data_ptr() else given).numpy())
 
-    def _context(self, generator: torch.Generator) -> Context:
+    def _context(self, generator: torch.Generator, show: Show = shown_to_nobody) -> Context:
         return Context(
             info=self.info,
             device=self.device,
@@ -197,10 +210,11 @@ class Evaluation(Costs, Densities):
             likelihood=self._likelihood,
             truth=self._truth if self.model.needs_truth else None,
             progress=self._progress,
+            show=show,
         )
 
-    def _sample(self, n: int, generator: torch.Generator, check: bool = True) -> Tensor:
-        context = self._context(generator)
+    def _sample(self, n: int, generator: torch.Generator, check: bool = True, show: Show = shown_to_nobody) -> Tensor:
+        context = self._context(generator, show)
         y = self.model.sample(n, context).detach()
         self.sampling_details = context.details
         if tuple(y.shape) != (n, *self.info.shape):

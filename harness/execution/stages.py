@@ -69,6 +69,7 @@ def prepare(model: Model, dataset: Dataset) -> Prepared:
         n_train=len(dataset.splits.train),
         levels=dataset.levels,
         support=space.support,
+        to_model=lambda x: space.to_model(x)[0],
     )
     return Prepared(dataset, space, info)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ..networks.unet import UNetConfig
+from ..networks.unet import UNET_RECIPE, UNetConfig
 from .ddpm import ChainOptions, Ddpm
 from .flow_matching import FlowMatching, PathConfig
+from .langevin_samplers import ImprovedAnnealedLangevin, Langevin
 from .model import OdeDensityOnImages, OnImages
 from .ncsn import Ncsn, NcsnOptions, NcsnV2Options
 from .paired_flows import PAIRED_UNET_RECIPE, OtFlowMatching, PairingOptions, RectifiedFlow, ReflowOptions
@@ -21,6 +22,7 @@ class NcsnUnet(OnImages, Ncsn):
     """NCSN (Song & Ermon 2019) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsn`."""
 
     name = "ncsn-unet"
+    recipe = UNET_RECIPE.model_copy(update={"ema": None})
 
     class Config(NcsnOptions, UNetConfig):
         """Options of the network, of the noise levels and of the techniques of NCSNv2."""
@@ -30,6 +32,8 @@ class NcsnV2Unet(OnImages, Ncsn):
     """NCSNv2 (Song & Ermon 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsnv2`."""
 
     name = "ncsnv2-unet"
+    samplers = (ImprovedAnnealedLangevin, Langevin)
+    recipe = UNET_RECIPE.model_copy(update={"ema": 0.999})
 
     class Config(NcsnV2Options, UNetConfig):
         """Options of the network, of the noise levels and of the techniques of NCSNv2."""

@@ -83,11 +83,18 @@ class ScoreConfig(trilemma.Config):
 
 
 class ScoreModel(trilemma.NeuralModel):
-    """The base class of both models: it has the objectives and draws the samples."""
+    """The base class of both models: it has the objectives and draws the samples.
+
+    The score is that of the data with noise of the level `sigma` for the denoising objective, else that of the data.
+    """
 
     family = "diffusion"
     samplers = (Langevin,)
     recipe = trilemma.Recipe(lr=3e-3, batch_size=256, schedule="cosine", ema=0.998)
+
+    def __init__(self, config: trilemma.Config | None = None) -> None:
+        super().__init__(config)
+        self.noise_level: float = self.config.sigma if self.config.objective == "denoising" else 0.0
 
     @abstractmethod
     def score_of(self, x: Tensor) -> Tensor:
@@ -109,13 +116,24 @@ class ScoreModel(trilemma.NeuralModel):
         options = ctx.sampler
         assert isinstance(options, Langevin)
         noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-        return options.run(lambda x: self.score_of(x).detach(), noise, ctx.generator)
+        return options.run(lambda x: self.score_of(x).detach(), noise, ctx)
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The learned score at the noise level of the objective. Raises UnsupportedError at others."""
+        if not math.isclose(float(sigma), self.noise_level, rel_tol=1e-5):
+            raise trilemma.UnsupportedError(
+                f"'{self.name}' has learned the score at noise level {self.noise_level:g} only, not at {float(sigma):g}"
+            )
+        return self.score_of(x).detach()
 
 
 class ScoreMatching(ScoreModel):
     """Score matching with a free score network (implicit, sliced or denoising), sampled by Langevin dynamics.
 
-    The model has no density.
+    The objectives are those of Hyvarinen 2005 (theorem 1), Song et al. 2019 (eq. 8) and Vincent 2011 (eq. 11). The
+    default is denoising; Song & Ermon 2019 use the sliced objective in the plane (figure 2). Deviations from the
+    papers: the network is a SiLU MLP with Fourier features plus the score of the standard normal, which pulls far
+    points back; the denoising objective is multiplied by sigma^2; the weights are averaged. The model has no density.
     """
 
     name = "score-matching"
@@ -134,8 +152,9 @@ class ScoreMatching(ScoreModel):
 class EnergyMatching(ScoreModel):
     """Score matching with an energy network, p(x) = exp(-E(x)) / Z (implicit, sliced or denoising).
 
-    In one and two dimensions Z is computed on a grid. The likelihood is then exact up to the error of this quadrature,
-    and its kind is `estimate`. In more dimensions the model has no likelihood.
+    The objectives and the deviations are those of `score-matching`, with the score -grad E. In one and two dimensions Z
+    is computed on a grid. The likelihood is then exact up to the error of this quadrature, and its kind is `estimate`.
+    In more dimensions the model has no likelihood.
     """
 
     name = "energy-matching"

@@ -79,6 +79,18 @@ def mode_statistics(
     return found
 
 
+def true_components(evaluation: trilemma.Evaluation) -> dict[str, Array] | None:
+    """The centers, weights and covariances of the true distribution; None if it is not a known mixture."""
+    modes = evaluation.dataset.modes()
+    if modes is None:
+        return None
+    return {
+        "centers": modes.centers.double().numpy(),
+        "weights": modes.weights.double().numpy(),
+        "covariances": modes.covariances.double().numpy(),
+    }
+
+
 class ModeCoverage(TwoSample):
     """Mode coverage: modes covered, the error of the masses of the modes, and the error of the spread within them.
 
@@ -124,14 +136,10 @@ class ModeCoverage(TwoSample):
         return {"modes": len(self._components(evaluation)["weights"])}
 
     def _components(self, evaluation: trilemma.Evaluation) -> dict[str, Array]:
-        modes = evaluation.dataset.modes()
-        if modes is None:
+        components = true_components(evaluation)
+        if components is None:
             raise trilemma.UnsupportedError(f"the true distribution of '{evaluation.dataset.name}' has no known modes")
-        return {
-            "centers": modes.centers.double().numpy(),
-            "weights": modes.weights.double().numpy(),
-            "covariances": modes.covariances.double().numpy(),
-        }
+        return components
 
     def _true_radii(self, evaluation: trilemma.Evaluation) -> Array:
         """Distances of fresh true points to their modes, computed once for each dataset.

@@ -21,6 +21,19 @@ def mixture_score(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: T
     The smoothed distribution is the mixture with covariances C_k + sigma^2 I. Everything is float64. Shapes: `centers`
     (k, d), `weights` (k,), `covariances` (k, d, d).
     """
+    log_terms, pulls = _terms(x, centers, weights, covariances, sigma)
+    score: Tensor = -(log_terms.softmax(0)[:, :, None] * pulls).sum(0)
+    return score
+
+
+def mixture_log_density(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
+    """log p_sigma of the distribution of `mixture_score` at `x` (n, d), in nats, shape `(n,)`."""
+    log_terms = _terms(x, centers, weights, covariances, sigma)[0]
+    return log_terms.logsumexp(0) - 0.5 * x.shape[1] * math.log(2 * math.pi)
+
+
+def _terms(x: Tensor, centers: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """log(w_k N_k(x)) + d ln(2 pi) / 2 of each component, (k, n), and (C_k + sigma^2 I)^-1 (x - m_k), (k, n, d)."""
     noise = sigma**2 * torch.eye(x.shape[1], dtype=torch.float64)
     log_terms, pulls = [], []
     for center, weight, covariance in zip(centers, weights, covariances, strict=True):
@@ -29,9 +42,7 @@ def mixture_score(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: T
         pull = torch.cholesky_solve(difference.T, factor).T
         log_terms.append(weight.log() - factor.diagonal().log().sum() - 0.5 * (difference * pull).sum(1))
         pulls.append(pull)
-    shares = torch.stack(log_terms).softmax(0)
-    score: Tensor = -(shares[:, :, None] * torch.stack(pulls)).sum(0)
-    return score
+    return torch.stack(log_terms), torch.stack(pulls)
 
 
 def log_sigma_integral(values: Array, sigmas: Array) -> Array:
@@ -41,16 +52,30 @@ def log_sigma_integral(values: Array, sigmas: Array) -> Array:
     return integral
 
 
-class ScoreError(trilemma.Metric):
-    """Error of the learned score against the score of the true distribution, over a grid of noise levels.
+def ratio_interval(errors: Array, sizes: Array) -> tuple[float, float | None, float | None]:
+    """The ratio E[errors] / E[sizes] of paired numbers, with its 95 % interval by the delta method."""
+    ratio = float(errors.mean() / sizes.mean())
+    _, low, high = trilemma.mean_interval(ratio + (errors - ratio * sizes) / sizes.mean())
+    return ratio, low, high
 
-    It is computed in model space. At each noise level, the Fisher divergence .5 E|s_model - grad log p_sigma|^2 is
-    stored twice: with points from p_sigma (`near`), and with points from a broad Gaussian about the data (`far`). Few
-    training points lie far from the data, but a sampler that starts there must pass through. `score_error` is the
-    integral of sigma^2 E|s_model - grad log p_sigma|^2 over ln(sigma) with points from p_sigma. It is an upper bound of
-    what the error of the score adds to the KL divergence when the diffusion dx = sqrt(2 sigma) dw is reversed over
-    these levels (Song et al. 2021, "Maximum likelihood training of score-based diffusion models", theorem 1).
-    `score_error_far` is the same integral far from the data.
+
+class ScoreError(trilemma.Metric):
+    """Error of the learned score against the score of the true distribution, near the data and far from it.
+
+    It is computed in model space, with points from p_sigma (near) and with points from a broad Gaussian about the data
+    (far). Few training points lie far from the data, but a sampler that starts there must pass through.
+
+    `relative_score_error` is E|s_model - grad log p_sigma|^2 / E|grad log p_sigma|^2 at one noise level: the level at
+    which the model has learned its score, or the option `sigma` for models that know all levels. It is 1 for a score
+    of zero. `relative_score_error_far` is the same far from the data. In two dimensions the details hold a map of the
+    error, which a report draws (Song & Ermon 2019, figure 2).
+
+    Over a grid of noise levels, `score_error` is the integral of sigma^2 E|s_model - grad log p_sigma|^2 over ln(sigma)
+    with points from p_sigma. It is an upper bound of what the error of the score adds to the KL divergence when the
+    diffusion dx = sqrt(2 sigma) dw is reversed over these levels (Song et al. 2021, "Maximum likelihood training of
+    score-based diffusion models", theorem 1). `score_error_far` is the same integral far from the data. The details
+    hold the Fisher divergence .5 E|s_model - grad log p_sigma|^2 at each level. A model that has learned the score at
+    one level only has no integrals.
 
     Raises UnsupportedError for models without a score, and if the true distribution is not a mixture of Gaussians.
     """
@@ -61,6 +86,22 @@ class ScoreError(trilemma.Metric):
         trilemma.Quantity(name="score_error", title="Score error", unit="nats", group="likelihood", place="more"),
         trilemma.Quantity(
             name="score_error_far", title="Score error far away", group="likelihood", place="more", ranks=False
+        ),
+        trilemma.Quantity(
+            name="relative_score_error",
+            title="Relative score error",
+            group="likelihood",
+            place="more",
+            ranks=False,
+            least=0,
+        ),
+        trilemma.Quantity(
+            name="relative_score_error_far",
+            title="Relative score error far away",
+            group="likelihood",
+            place="more",
+            ranks=False,
+            least=0,
         ),
     )
 
@@ -73,7 +114,11 @@ class ScoreError(trilemma.Metric):
         levels: int = Field(20, ge=2, description="noise levels, evenly spaced in ln(sigma)")
         sigma_min: float = Field(0.02, gt=0, description="smallest noise level, in standard deviations of the data")
         sigma_max: float = Field(50.0, gt=0, description="largest noise level, in standard deviations of the data")
+        sigma: float = Field(
+            0.1, gt=0, description="noise level of the relative errors and of the map, for models that know all"
+        )
         far: float = Field(3.0, gt=0, description="standard deviation of the Gaussian for points far from the data")
+        side: int = Field(32, ge=2, description="points along each side of the map")
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         modes = evaluation.model_space_modes()
@@ -81,23 +126,16 @@ class ScoreError(trilemma.Metric):
             raise trilemma.UnsupportedError(
                 f"the score of the true distribution of '{evaluation.dataset.name}' is not known"
             )
+        comparison = _Comparison(evaluation, modes, self.config)
+        only = evaluation.model.noise_level
+        results = [] if only is not None else self._integrals(comparison)
+        return [*results, *self._relative(comparison, self.config.sigma if only is None else only)]
+
+    def _integrals(self, comparison: _Comparison) -> list[trilemma.Result]:
         c = self.config
-        generator = torch.Generator().manual_seed(0)
-        shape = (c.n, modes.centers.shape[1])
-        labels = torch.multinomial(modes.weights, c.n, replacement=True, generator=generator)
-        z, noise, away = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
-        factors = torch.linalg.cholesky(modes.covariances)
-        x0 = modes.centers[labels] + torch.einsum("nij,nj->ni", factors[labels], z)
         sigmas = np.geomspace(c.sigma_min, c.sigma_max, c.levels)
-        curves: dict[str, list[Array]] = {"near": [], "far": []}
-        for sigma in map(float, sigmas):
-            for name, x in (("near", x0 + sigma * noise), ("far", math.sqrt(c.far**2 + sigma**2) * away)):
-                true = mixture_score(
-                    x, centers=modes.centers, weights=modes.weights, covariances=modes.covariances, sigma=sigma
-                )
-                found = evaluation.score(x.reshape(c.n, *evaluation.info.shape), sigma).flatten(1)
-                curves[name].append((found - true).square().sum(1).numpy())
-        squared = {name: np.stack(values) for name, values in curves.items()}
+        found = [comparison.errors(float(sigma)) for sigma in sigmas]
+        squared = {name: np.stack([level[name][0] for level in found]) for name in ("near", "far")}
         details = {
             "sigma": sigmas.tolist(),
             "fisher_near": (squared["near"].mean(1) / 2).tolist(),
@@ -105,15 +143,77 @@ class ScoreError(trilemma.Metric):
             "far": c.far,
             "space": "model",
         }
-        near, far = self.quantities
-        return [
-            self._result(near, squared["near"], sigmas, details, evaluation.dim),
-            self._result(far, squared["far"], sigmas, details, evaluation.dim),
-        ]
+        results = []
+        for quantity, name in zip(self.quantities[:2], ("near", "far"), strict=True):
+            integrals = log_sigma_integral(squared[name] * sigmas[:, None] ** 2, sigmas)
+            value, low, high = trilemma.mean_interval(integrals)
+            dim = comparison.evaluation.dim
+            results.append(quantity.result(value, dim, low=low, high=high, floor=0.0, n=c.n, details=details))
+        return results
 
-    def _result(
-        self, quantity: trilemma.Quantity, squared: Array, sigmas: Array, details: dict[str, object], dim: int
-    ) -> trilemma.Result:
-        integrals = log_sigma_integral(squared * sigmas[:, None] ** 2, sigmas)
-        value, low, high = trilemma.mean_interval(integrals)
-        return quantity.result(value, dim, low=low, high=high, floor=0.0, n=self.config.n, details=details)
+    def _relative(self, comparison: _Comparison, sigma: float) -> list[trilemma.Result]:
+        details: dict[str, object] = {"sigma": sigma, "far": self.config.far, "space": "model"}
+        results: list[trilemma.Result] = []
+        for quantity, (errors, sizes) in zip(self.quantities[2:], comparison.errors(sigma).values(), strict=True):
+            value, low, high = ratio_interval(errors, sizes)
+            dim = comparison.evaluation.dim
+            if not results and comparison.evaluation.info.shape == (2,):
+                details["map"] = comparison.map(sigma)
+            results.append(
+                quantity.result(value, dim, low=low, high=high, floor=0.0, n=self.config.n, details=dict(details))
+            )
+            details.pop("map", None)
+        return results
+
+
+class _Comparison:
+    """The score of a model beside that of the true distribution, at points that all noise levels share."""
+
+    def __init__(self, evaluation: trilemma.Evaluation, modes: trilemma.Modes, config: ScoreError.Config) -> None:
+        self.evaluation, self.config = evaluation, config
+        self.mixture = {"centers": modes.centers, "weights": modes.weights, "covariances": modes.covariances}
+        generator = torch.Generator().manual_seed(0)
+        shape = (config.n, modes.centers.shape[1])
+        labels = torch.multinomial(modes.weights, config.n, replacement=True, generator=generator)
+        z, self.noise, self.away = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+        factors = torch.linalg.cholesky(modes.covariances)
+        self.clean = modes.centers[labels] + torch.einsum("nij,nj->ni", factors[labels], z)
+
+    def errors(self, sigma: float) -> dict[str, tuple[Array, Array]]:
+        """|s_model - grad log p_sigma|^2 and |grad log p_sigma|^2 at each point, each `(n,)`, near and far."""
+        far = math.sqrt(self.config.far**2 + sigma**2) * self.away
+        return {name: self._at(x, sigma) for name, x in (("near", self.clean + sigma * self.noise), ("far", far))}
+
+    def _at(self, x: Tensor, sigma: float) -> tuple[Array, Array]:
+        true = mixture_score(x, **self.mixture, sigma=sigma)
+        found = self.evaluation.score(x.reshape(-1, *self.evaluation.info.shape), sigma).flatten(1)
+        return (found - true).square().sum(1).numpy(), true.square().sum(1).numpy()
+
+    def map(self, sigma: float) -> dict[str, object]:
+        """The relative error |s_model - grad log p_sigma| / max(|grad log p_sigma|, 1) on a grid about the data."""
+        reach = 4 * float((self.mixture["covariances"].diagonal(dim1=1, dim2=2).amax() + sigma**2).sqrt())
+        low, high = self.mixture["centers"].amin(0) - reach, self.mixture["centers"].amax(0) + reach
+        ramp = torch.linspace(0, 1, self.config.side, dtype=torch.float64)
+        axes = [low[i] + (high[i] - low[i]) * ramp for i in range(2)]
+        x = torch.cartesian_prod(*axes)
+        squared, sizes = self._at(x, sigma)
+        error = np.sqrt(squared / np.maximum(sizes, 1)).reshape(self.config.side, -1).T
+        density = mixture_log_density(x, **self.mixture, sigma=sigma).numpy().reshape(self.config.side, -1).T
+        return {
+            "x": axes[0].tolist(),
+            "y": axes[1].tolist(),
+            "values": _rounded(error),
+            "log_density": _rounded(density - density.max()),
+            "title": f"Relative error of the score at noise level {sigma:g}",
+            "reading": (
+                f"Color is the error |s - s*| of the learned score s at noise level {sigma:g}, divided by the size of "
+                "the true score s*, or by 1 where that is smaller. The lines hold 50 % and 99 % of the data, in model "
+                "space. A score that is learned from data is right inside the lines and wrong outside, where there are "
+                "hardly any training points; a sampler that starts outside follows the wrong score."
+            ),
+        }
+
+
+def _rounded(values: Array) -> list[list[float]]:
+    """Three significant digits of each number: details are stored as text."""
+    return [[float(f"{value:.3g}") for value in row] for row in values]

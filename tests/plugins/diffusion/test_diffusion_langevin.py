@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 import trilemma
 from trilemma.plugins.controls.langevin import LangevinMonteCarlo
 from trilemma.plugins.diffusion.langevin import annealed_langevin, langevin
-from trilemma.plugins.diffusion.langevin_samplers import Langevin
+from trilemma.plugins.diffusion.langevin_samplers import AnnealedLangevin, Langevin
 from trilemma.plugins.diffusion.schedules import DiscreteVarianceExploding, geometric_grid
 
 CENTERS = torch.tensor([[-5.0, -5.0], [5.0, 5.0]], dtype=torch.float64)
@@ -49,20 +51,75 @@ def share_of_the_heavier(x: Tensor) -> float:
     return float((x.sum(1) > 0).double().mean())
 
 
-def test_plain_langevin_gets_the_weights_wrong_and_annealed_right(generator: Callable[..., torch.Generator]) -> None:
-    distribution, n = TwoModes(), 3_000
-    start = 8 * (2 * torch.rand((n, 2), generator=generator(), dtype=torch.float64) - 1)
+def test_from_a_uniform_start_only_annealed_langevin_finds_the_weights(
+    generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
+    """The experiment of Song & Ermon 2019, figure 3, with exact scores: starts in [-8, 8]^2, eps = .1, T = 1000."""
+    distribution, n = TwoModes(), 1_000
+    plain = Langevin(steps=1000, step=0.1 / 2, start="uniform", start_low=-8, start_high=8)
+    x = LangevinMonteCarlo().sample(n, context(truth=distribution, sampler=plain))
+    assert 0.4 < 1 - share_of_the_heavier(x) < 0.6
+    annealed = AnnealedLangevin(steps=100, ratio=0.1, start="uniform")
+    noise, levels = torch.randn((n, 2), generator=generator()).double(), DiscreteVarianceExploding(0.1, 20.0, 10)
+    x = annealed.draw(distribution.denoise, noise, levels, context(sampler=annealed))
+    assert 0.15 < 1 - share_of_the_heavier(x) < 0.25
 
-    def score(x: Tensor) -> Tensor:
-        return distribution.denoise(x, torch.zeros(()).double() + 1e-3).sub(x) / 1e-6
 
-    plain = langevin(score, start, 0.05, 500, generator(1))
-    sigmas = geometric_grid(20, 0.1, 20.0)
-    annealed = annealed_langevin(
-        distribution.denoise, 20 * start / 8, sigmas, steps=60, ratio=0.1, denoise_last=True, generator=generator(2)
-    )
-    assert abs(share_of_the_heavier(plain) - 0.8) > 0.2
-    assert share_of_the_heavier(annealed) == pytest.approx(0.8, abs=0.06)
+def test_a_uniform_start_lies_between_its_bounds_in_data_units(
+    generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
+    ctx = context()
+    ctx.info = dataclasses.replace(ctx.info, to_model=lambda x: (x - 3) / 4)
+    shown: list[Tensor] = []
+    ctx.show = lambda steps, x: shown.append(x)
+    still = Langevin(steps=1, step=1e-12, start="uniform", start_low=-2, start_high=6)
+    noise = torch.randn((4_000, 2), generator=generator())
+    x = still.run(torch.zeros_like, noise, ctx) * 4 + 3
+    for coordinate in x.T:
+        assert stats.kstest(coordinate.numpy(), stats.uniform(-2, 8).cdf).pvalue > 1e-3
+    torch.testing.assert_close(shown[0] * 4 + 3, x, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="start_low must be below start_high"):
+        Langevin(start="uniform", start_low=8, start_high=-8)
+
+
+def test_chains_show_every_step_with_its_number(
+    gaussian: Any, generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
+) -> None:
+    shown: list[tuple[int, Tensor]] = []
+    ctx = context(shape=(3,))
+    ctx.show = lambda steps, x: shown.append((steps, x))
+    noise = torch.randn((5, 3), generator=generator()).double()
+    sampler = AnnealedLangevin(steps=3, denoise=True)
+    end = sampler.draw(gaussian.denoiser(), noise, DiscreteVarianceExploding(0.1, 9.0, 4), ctx)
+    assert [steps for steps, _ in shown] == list(range(13))
+    last = shown[-1][1]
+    torch.testing.assert_close(gaussian.denoiser()(last, torch.tensor(0.1).double()), end)
+
+
+def test_steps_are_those_of_both_papers(gaussian: Any, generator: Callable[..., torch.Generator]) -> None:
+    """Algorithm 1 of Song & Ermon 2019 (alpha / 2 and sqrt(alpha)), and that of 2020 (alpha and sqrt(2 alpha))."""
+    levels, steps, covariance = [2.0, 1.0, 0.5], 4, gaussian.covariance
+    start = torch.randn((6, 3), generator=generator()).double()
+
+    def paper(x: Tensor, eps: float, drift: float, noise: float) -> Tensor:
+        rng = generator(7)
+        for sigma in levels:
+            alpha = eps * sigma**2 / levels[-1] ** 2
+            precision = torch.linalg.inv(covariance + sigma**2 * torch.eye(3))
+            for _ in range(steps):
+                z = torch.randn(x.shape, generator=rng, dtype=x.dtype)
+                x = x - drift * alpha * x @ precision + math.sqrt(noise * alpha) * z
+        return x
+
+    eps = 0.04
+    for drift, noise, ratio in ((0.5, 1.0, eps / (2 * 0.5**2)), (1.0, 2.0, eps / 0.5**2)):
+        ours = annealed_langevin(
+            *(gaussian.denoiser(), start, torch.tensor(levels).double()),
+            **{"steps": steps, "ratio": ratio, "denoise_last": False, "generator": generator(7)},
+        )
+        torch.testing.assert_close(ours, paper(start, eps, drift, noise))
+    default = AnnealedLangevin()
+    assert default.ratio == pytest.approx(2e-5 / (2 * 0.01**2))  # eps = 2e-5 and sigma_L = .01 in the paper of 2019
 
 
 def test_last_step_removes_the_noise_of_the_lowest_noise_level(generator: Callable[..., torch.Generator]) -> None:
@@ -116,7 +173,7 @@ def test_one_sampler_follows_scores_and_denoisers(
     assert denoise.calls == 200
     # `draw` follows the score of the data at the lowest noise level.
     precision = torch.linalg.inv(gaussian.covariance + 0.1**2 * torch.eye(3))
-    found = sampler.run(lambda x: -x @ precision, noise, context(shape=(3,)).generator)
+    found = sampler.run(lambda x: -x @ precision, noise, context(shape=(3,)))
     torch.testing.assert_close(found, drawn)
     still = Langevin(steps=1, step=1e-12, start_mean=3.0, start_std=0.5)
-    torch.testing.assert_close(still.run(torch.zeros_like, noise, ctx.generator), 3 + 0.5 * noise, atol=1e-4, rtol=0)
+    torch.testing.assert_close(still.run(torch.zeros_like, noise, ctx), 3 + 0.5 * noise, atol=1e-4, rtol=0)

@@ -121,3 +121,18 @@ def test_energy_has_no_likelihood_beyond_two_dimensions(context: Callable[..., t
     with pytest.raises(trilemma.UnsupportedError, match="3 dimensions"):
         model.log_prob(torch.zeros((2, 3)), context(shape=(3,), likelihood=EnergyMatching.Likelihood()))
     assert math.isfinite(float(model.energy(torch.full((1, 3), 1e3))))
+
+
+@pytest.mark.parametrize("objective", ["sliced", "denoising"])
+@pytest.mark.parametrize("kind", [ScoreMatching, EnergyMatching])
+def test_score_is_known_at_the_noise_level_of_the_objective_only(
+    context: Callable[..., trilemma.Context], kind: type[ScoreMatching], objective: str
+) -> None:
+    model = kind(kind.Config(hidden=(8,), objective=objective, sigma=0.3))  # type: ignore[arg-type]
+    model.prepare(context().info)
+    level = {"sliced": 0.0, "denoising": 0.3}[objective]
+    assert model.noise_level == level
+    x = correlated(5, 3).float()
+    assert torch.equal(model.score(x, torch.tensor(level), context()), model.score_of(x))
+    with pytest.raises(trilemma.UnsupportedError, match=f"noise level {level:g} only, not at 1"):
+        model.score(x, torch.tensor(1.0), context())

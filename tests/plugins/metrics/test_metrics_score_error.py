@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trilemma
-from trilemma.plugins.metrics.score_error import ScoreError, log_sigma_integral, mixture_score
+from trilemma.plugins.metrics.score_error import ScoreError, log_sigma_integral, mixture_score, ratio_interval
 
 
 @settings(max_examples=20, deadline=None)
@@ -43,11 +44,11 @@ def test_modes_are_carried_to_model_space(known: Any) -> None:
 
 def test_the_true_score_has_no_error_and_a_constant_one_its_closed_form(known: Any) -> None:
     config = ScoreError.Config(n=50, levels=40, sigma_min=0.1, sigma_max=5.0)
-    exact, far = ScoreError(config).compute(known.replay(known.Normals(), knows=True))
+    exact, far, *_ = ScoreError(config).compute(known.replay(known.Normals(), knows=True))
     assert exact.value == pytest.approx(0, abs=1e-3), "single precision"
     assert exact.floor == 0
     assert not far.ranks
-    off, off_far = ScoreError(config).compute(known.replay(known.Normals(), error=0.3, knows=True))
+    off, off_far, *_ = ScoreError(config).compute(known.replay(known.Normals(), error=0.3, knows=True))
     squared = 2 * 0.3**2  # of two coordinates
     assert off.details["fisher_near"] == pytest.approx([squared / 2] * 40, rel=1e-3)
     assert off.details["fisher_far"] == pytest.approx([squared / 2] * 40, rel=0.05)
@@ -64,6 +65,74 @@ def test_the_score_error_of_a_shifted_gaussian_bounds_its_divergence() -> None:
     squared = np.full((400, 1), m**2) / (1 + sigmas[:, None] ** 2) ** 2
     found = log_sigma_integral(squared * sigmas[:, None] ** 2, sigmas)
     assert found == pytest.approx(m**2 / 2, rel=1e-3)
+
+
+def test_the_relative_error_near_the_data_is_its_closed_form_for_modes_far_apart(known: Any) -> None:
+    evaluation = known.replay(known.Normals(), error=0.3, knows=True)
+    found = known.results(ScoreError(ScoreError.Config(n=4000, levels=2, sigma=0.05)), evaluation)
+    modes = evaluation.model_space_modes()
+    assert modes is not None
+    # The mean squared score of a Gaussian is the trace of its precision.
+    size = float((1 / (modes.covariances[0].diagonal() + 0.05**2)).sum())
+    near, far = found["relative_score_error"], found["relative_score_error_far"]
+    assert near.value == pytest.approx(2 * 0.3**2 / size, rel=0.05)
+    assert near.ci_low is not None
+    assert near.ci_high is not None
+    assert near.ci_low < 2 * 0.3**2 / size < near.ci_high
+    assert near.details["sigma"] == 0.05
+    assert not near.ranks
+    assert "map" not in far.details
+
+
+def test_the_map_is_the_relative_error_of_each_point_of_a_grid(known: Any) -> None:
+    evaluation = known.replay(known.Normals(), error=0.3, knows=True)
+    drawn = known.results(ScoreError(ScoreError.Config(n=2, levels=2, sigma=0.2, side=7)), evaluation)[
+        "relative_score_error"
+    ].details["map"]
+    modes = evaluation.model_space_modes()
+    assert modes is not None
+    components = torch.distributions.MultivariateNormal(modes.centers, modes.covariances + 0.04 * torch.eye(2))
+    for i, j in ((0, 0), (2, 5), (6, 3)):
+        x = torch.tensor([[drawn["x"][j], drawn["y"][i]]], dtype=torch.float64, requires_grad=True)
+        log_prob = (components.log_prob(x[:, None]) + modes.weights.log()).logsumexp(1)
+        (true,) = torch.autograd.grad(log_prob.sum(), x)
+        assert drawn["values"][i][j] == pytest.approx(math.sqrt(2) * 0.3 / max(1, float(true.norm())), rel=0.01)
+        drawn["log_density"][i][j] -= float(log_prob.detach())
+    constant = drawn["log_density"][0][0]
+    assert drawn["log_density"][2][5] == pytest.approx(constant, abs=0.11)  # three digits are kept
+    assert drawn["log_density"][6][3] == pytest.approx(constant, abs=0.11)  # three digits are kept
+
+
+def test_a_score_of_one_noise_level_is_compared_there_alone(known: Any) -> None:
+    class OneLevel(known.Replay):  # type: ignore[misc]
+        """Knows its score at one noise level."""
+
+        noise_level = 0.25
+
+        def score(self, x: torch.Tensor, sigma: torch.Tensor, ctx: trilemma.Context) -> torch.Tensor:
+            assert float(sigma) == 0.25
+            found: torch.Tensor = super().score(x, sigma, ctx)
+            return found
+
+    evaluation = known.replay(known.Normals(), error=0.1, knows=True)
+    distribution, evaluation.model = evaluation.model.distribution, OneLevel(evaluation.model.config)
+    evaluation.model.distribution = distribution
+    results = known.results(ScoreError(), evaluation)
+    assert set(results) == {"relative_score_error", "relative_score_error_far"}
+    assert results["relative_score_error"].details["sigma"] == 0.25
+
+
+def test_the_interval_of_a_ratio_contains_it(known: Any) -> None:
+    rng = np.random.default_rng(3)
+    inside = 0
+    for _ in range(400):
+        sizes = rng.gamma(2.0, 1.0, 200)
+        value, low, high = ratio_interval(0.5 * sizes + rng.gamma(1.0, 1.0, 200), sizes)
+        assert low is not None
+        assert high is not None
+        inside += low < 0.5 + 1.0 / 2.0 < high
+        assert low < value < high
+    assert 0.92 < inside / 400 < 0.98
 
 
 def test_models_and_distributions_without_a_score_are_unsupported(known: Any) -> None:
