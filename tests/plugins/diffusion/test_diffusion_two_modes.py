@@ -53,16 +53,17 @@ def test_on_the_true_score_the_chain_stops_far_from_the_distribution(tmp_path: P
 @pytest.mark.slow
 def test_on_learned_scores_only_annealing_finds_the_weights(tmp_path: Path) -> None:
     models = [
-        {"name": "score-matching", "samplers": [UNIFORM]},
+        {"name": "score-matching", "config": {"objective": "sliced"}, "samplers": [UNIFORM]},
         {"name": "ncsn", "samplers": [{"name": "annealed-langevin", "start": "uniform"}]},
     ]
     metrics = CHAIN | {"modes": {"n": 1000, "draws": 2}, "score_error": {}}
-    view = run(tmp_path, models=models, metrics=metrics, budget={"steps": 3000})
-    assert 0.4 < share_of_the_lighter(view, "score-matching", "langevin") < 0.6
+    view = run(tmp_path, models=models, metrics=metrics, budget={"steps": 2000})
+    plain = "score-matching(objective=sliced)"
+    assert 0.4 < share_of_the_lighter(view, plain, "langevin") < 0.6
     assert 0.15 < share_of_the_lighter(view, "ncsn", "annealed-langevin") < 0.25
     frame = view.frame.set_index(["label", "metric"])["value"]
-    assert frame["ncsn", "chain_distance"] < 0.2 * frame["score-matching", "chain_distance"]
+    assert frame["ncsn", "chain_distance"] < 0.2 * frame[plain, "chain_distance"]
     # The learned score is right near the data, and wrong far from it (figure 2).
-    near, far = (frame["score-matching", f"relative_score_error{end}"] for end in ("", "_far"))
-    assert near < 0.1
-    assert far > 3 * near
+    near, far = (frame[plain, f"relative_score_error{end}"] for end in ("", "_far"))
+    assert near < 0.05
+    assert far > 10 * near
