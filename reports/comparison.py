@@ -176,7 +176,9 @@ def _entry(digest: Digest, rows: pd.DataFrame, chosen: list[Column], seeds: int,
     costs = [i for i, column in enumerate(chosen) if column.group == "sampling"]
     entry.lines.sort(key=lambda line: [line[1].get(i, Cell()).sort for i in costs[:1]])
     if once and len(samplers) != 1:
-        entry.lines.insert(0, ("likelihood, training" if samplers else "", once))
+        groups = {chosen[i].group for i in once}
+        title = ", ".join(group for group in ("likelihood", "training") if group in groups)
+        entry.lines.insert(0, (title if samplers else "", once))
     ended = rows[(rows["metric"] == "") & ((rows["outcome"] != "unsupported") | good.empty)]
     entry.failures = [_failure(row, digest) for row in ended.itertuples()]
     entry.rank = _rank(good, order)

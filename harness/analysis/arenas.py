@@ -147,7 +147,7 @@ def _arena(key: dict[str, Any], rows: pd.DataFrame) -> Arena:
         most = max(count.index, key=lambda n: (count[n], n))
         usual = usual[(usual["n"] == most) | usual["n"].isna()]
     apart = rows.drop(usual.index)
-    contends = ~usual["control"] & (usual["marked"].map(len) == 0)
+    contends = ~usual["control"] & (usual["marked"].map(len) == 0) & (usual["ranks"] | (not rows["ranks"].any()))
     enough = usual["value_seeds"].map(len) >= LEAST_SEEDS
     ranks = bool(rows["ranks"].any()) and rows["better"].iloc[0] in ("lower", "higher")
     cost = rows["group"].iloc[0] in COSTS

@@ -251,6 +251,7 @@ def _best_line(arena: Arena, label: str, sampler: str | None = None) -> int | No
     table = arena.table
     lines = [i for i, row in enumerate(arena.rows) if table.at[row, "label"] == label]
     lines = [i for i in lines if sampler in (None, table.at[arena.rows[i], "sampler"])]
+    lines = [i for i in lines if table.at[arena.rows[i], "ranks"]] or lines
     lines = [i for i in lines if not table.at[arena.rows[i], "marked"]] or lines
     return min(lines, key=lambda i: (arena.arms.means[i], i)) if lines else None
 

@@ -178,7 +178,8 @@ def _lines(label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], sty
         own = runs[(runs["sampler"] == sampler) & (runs["metric"] != "")]
         parts.append((sampler, [own, once] if len(samplers) == 1 else [own]))
     if len(samplers) != 1:
-        parts.insert(0, ("likelihood" if samplers else "", [once]))
+        likelihood = (once["group"] == "likelihood").any()
+        parts.insert(0, (("likelihood" if likelihood else "training") if samplers else "", [once]))
     lines: list[list[Text]] = []
     for sampler, frames in parts:
         cells = [_cell(metric, factor, *frames) for metric, factor in columns]

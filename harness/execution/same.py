@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..planning.cell import TIMING
+from ..planning.cell import TIMING, label_of
 from ..store.store import Store
 
 MEASURED = ("s", "ms", "MiB", "J")
@@ -48,7 +48,7 @@ def compare_cell(stored: Store, again: Store, cell: dict[str, Any]) -> Compariso
 
 
 def _evaluation(comparison: Comparison, stored: Store, again: Store, planned: dict[str, Any]) -> None:
-    where = planned["sampler"]["label"] if planned["sampler"] else "likelihood"
+    where = label_of(planned)
     before, now = (store.record("evaluations", planned["id"]) for store in (stored, again))
     if before is None:
         return

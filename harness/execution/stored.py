@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PluginError, TrilemmaError, did_you_mean
-from ..planning.cell import TIMING
+from ..planning.cell import TIMING, label_of
 from ..planning.sources import class_source, evaluation_source, members_used, training_source
 from ..plugins import Registry
 from ..store.store import Store
@@ -97,7 +97,7 @@ def changed_stages(cell: dict[str, Any], registry: Registry) -> list[str]:
     for planned in latest:
         sampler = None if planned["sampler"] is None else samplers.get(planned["sampler"]["name"])
         if evaluation_source(model, sampler, used) != planned["source"]:
-            found.append(f"evaluation {planned['sampler']['label'] if planned['sampler'] else 'likelihood'}")
+            found.append(f"evaluation {label_of(planned)}")
     return list(dict.fromkeys(found))
 
 

@@ -21,6 +21,7 @@ from ..contracts.model import Model
 from ..contracts.recipe import Recipe
 from ..errors import DataError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
+from ..planning.cell import label_of
 from ..plugins import Registry
 from ..store.store import Store
 from .endings import ending_of, message_of
@@ -210,7 +211,7 @@ class CellWorker:
 
     def _evaluate(self, model: Model, training: TrainingRecord, planned: dict[str, Any]) -> None:
         sampler_spec = planned["sampler"]
-        phase = f"evaluate {sampler_spec['label'] if sampler_spec else 'likelihood'}"
+        phase = f"evaluate {label_of(planned)}"
         self.events.emit(phase=phase, evaluation=planned["id"])
         nfe, batch, tensors = None, 0, {}
         try:
@@ -253,7 +254,9 @@ class CellWorker:
             device=self.device,
             training=training,
             sampler=sampler,
-            likelihood=model.Likelihood.model_validate(self.job["model"]["likelihood_options"]),
+            likelihood=model.Likelihood.model_validate(
+                (planned.get("likelihood") or {}).get("config", self.job["model"]["likelihood_options"])
+            ),
             truth=self.prepared.truth(model),
             budget=Budget.model_validate(self.job["budget"]),
             progress=self.events.progress,

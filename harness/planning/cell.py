@@ -47,17 +47,31 @@ class PlannedEvaluation:
     metrics: tuple[MetricChoice, ...]
     source: str = ""
     stage: str = "sampling"
+    likelihood: Choice | None = None
+    """The setting of the likelihood, if the model has several. The model is ranked by the first alone."""
+    further: bool = False
+    """Whether the setting of the likelihood is not the first."""
 
     @property
     def label(self) -> str:
         """The text that names the evaluation within its cell."""
-        return self.sampler.label if self.sampler else "likelihood"
+        setting = self.sampler or self.likelihood
+        return setting.label if setting else "likelihood"
 
     def record(self) -> dict[str, Any]:
         """The evaluation as a JSON-able record, which shares parts with others."""
         sampler = None if self.sampler is None else self.sampler.record
         metrics = tuple(metric.record for metric in self.metrics)
-        return {"id": self.id, "sampler": sampler, "metrics": metrics, "source": self.source, "stage": self.stage}
+        found: dict[str, Any] = {
+            "id": self.id,
+            "sampler": sampler,
+            "metrics": metrics,
+            "source": self.source,
+            "stage": self.stage,
+        }
+        if self.likelihood is not None:
+            found |= {"likelihood": self.likelihood.record, "further": self.further}
+        return found
 
 
 @dataclass(frozen=True)
@@ -159,8 +173,11 @@ def plan(resolved: Resolved, cards: dict[str, dict[str, Any]], device: str) -> l
     }
     for dataset, model in resolved.pairs:
         card = cards[data_id(dataset)]
-        settings = [(stage, sampler) for stage, sampler in _settings(model) if metrics[stage]]
-        evaluated = [_evaluation(dataset, model, sampler, metrics[stage], stage) for stage, sampler in settings]
+        evaluated = [
+            _evaluation(dataset, model, setting, chosen)
+            for setting in _settings(model)
+            if (chosen := _metrics_of(setting, metrics[setting.stage]))
+        ]
         shared = {
             key: _text(value)
             for key, value in {
@@ -214,35 +231,45 @@ def _refuse_twins(cells: list[Cell]) -> None:
         seen[cell.id] = cell.label
 
 
-def _settings(model: ModelChoice) -> list[tuple[str, Choice | None]]:
-    """The stages and sampler settings of the evaluations of a cell."""
+def _settings(model: ModelChoice) -> list[PlannedEvaluation]:
+    """The evaluations of a cell, without their ids, sources and metrics: their stages, samplers and likelihoods."""
+    likelihoods = model.likelihoods or (None,)
     return [
-        ("model", None),
-        *(("sampling", sampler) for sampler in model.samplers),
-        *((TIMING, sampler) for sampler in model.samplers),
+        *(PlannedEvaluation("", None, (), "", "model", choice, i > 0) for i, choice in enumerate(likelihoods)),
+        *(PlannedEvaluation("", sampler, (), "", "sampling") for sampler in model.samplers),
+        *(PlannedEvaluation("", sampler, (), "", TIMING) for sampler in model.samplers),
     ]
 
 
+def _metrics_of(setting: PlannedEvaluation, metrics: tuple[MetricChoice, ...]) -> tuple[MetricChoice, ...]:
+    """The metrics of an evaluation: those of training belong to the first setting of the likelihood alone."""
+    return tuple(metric for metric in metrics if metric.stage != "training") if setting.further else metrics
+
+
 def _evaluation(
-    dataset: Choice,
-    model: ModelChoice,
-    sampler: Choice | None,
-    metrics: tuple[MetricChoice, ...],
-    stage: str,
+    dataset: Choice, model: ModelChoice, setting: PlannedEvaluation, metrics: tuple[MetricChoice, ...]
 ) -> tuple[PlannedEvaluation, dict[str, str]]:
     """An evaluation without its id, and its identity without the cell, as JSON."""
+    sampler, likelihood = setting.sampler, setting.likelihood
     source = model.likelihood_source if sampler is None else sampler.source
+    options = model.likelihood_options if likelihood is None else likelihood.config
     identity = {
         "dataset": [dataset.source, dataset.config],
         "sampler": None if sampler is None else [sampler.name, sampler.config],
-        "likelihood": model.likelihood_options if sampler is None else None,
+        "likelihood": options if sampler is None else None,
         "source": source,
         "metrics": [_class(metric) for metric in metrics],
     }
-    if stage == TIMING:
+    if setting.stage == TIMING:
         identity["timing"] = timing_source()
-    planned = PlannedEvaluation("", sampler, metrics, source, stage)
+    planned = replace(setting, metrics=metrics, source=source)
     return planned, {key: _text(value) for key, value in identity.items()}
+
+
+def label_of(planned: Mapping[str, Any]) -> str:
+    """The label of a stored planned evaluation within its cell."""
+    setting = planned["sampler"] or planned.get("likelihood")
+    return str(setting["label"]) if setting else "likelihood"
 
 
 def _class(choice: Choice) -> list[Any]:

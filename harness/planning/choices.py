@@ -58,6 +58,8 @@ class ModelChoice(Choice):
     needs_truth: bool = False
     recipe: Options | None = None
     likelihood_options: Options | None = None
+    likelihoods: tuple[Choice, ...] = ()
+    """The settings of the likelihood if there are several. The first has the options `likelihood_options`."""
     samplers: tuple[Choice, ...] = ()
     control: bool = False
     family: str = ""

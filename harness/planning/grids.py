@@ -57,5 +57,5 @@ def planned_numbers(models: Iterable[Any], datasets: Iterable[Any], seeds: int) 
         among = named if model.datasets is None else set(model.datasets)
         own = sum(named[name] for name in among) * seeds
         cells += own
-        evaluations += own * (1 + len(model.samplers))
+        evaluations += own * (max(1, len(model.likelihoods)) + len(model.samplers))
     return cells, evaluations

@@ -48,7 +48,12 @@ class _Resolver:
         if suite is not None:
             cells, evaluations = planned_numbers(models, datasets, len(suite.seed_list))
             if self._few(("seeds",), "cells (models x datasets x seeds)", cells, MOST_CELLS):
-                self._few(("models",), "evaluations (cells x sampler settings)", evaluations, MOST_EVALUATIONS)
+                self._few(
+                    ("models",),
+                    "evaluations (cells x settings of samplers and likelihoods)",
+                    evaluations,
+                    MOST_EVALUATIONS,
+                )
         if suite is None or self.problems:
             order = sorted(dict.fromkeys(self.problems), key=lambda p: (p.file, p.line or 0))
             raise SuiteError(order)
@@ -94,7 +99,7 @@ class _Resolver:
             except PluginError as error:
                 self.problems.append(self.document.problem((*base, "datasets", index), str(error)))
         samplers = self._samplers(cls, entry.get("samplers"), (*base, "samplers"))
-        likelihoods = self._grid(cls.Likelihood, entry.get("likelihood", {}), (*base, "likelihood"), single=True)
+        likelihoods = self._likelihoods(cls, entry.get("likelihood", {}), (*base, "likelihood"))
         recipe = getattr(cls, "recipe", None)
         recipes: list[tuple[Options, Any]] = [({}, None)]
         if recipe is not None:
@@ -123,7 +128,8 @@ class _Resolver:
                 likelihood_source=evaluation_source(cls, None, self.used),
                 needs_truth=needs_truth,
                 recipe=None if recipe_config is None else recipe_config.model_dump(mode="json"),
-                likelihood_options=likelihoods[0][1].model_dump(mode="json") if likelihoods else {},
+                likelihood_options=likelihoods[0].config if likelihoods else {},
+                likelihoods=tuple(likelihoods if len(likelihoods) > 1 else ()),
                 samplers=tuple(samplers),
                 control=cls.control,
                 family=cls.family,
@@ -134,6 +140,14 @@ class _Resolver:
             for (given, config), needs_truth in zip(grid, truths, strict=False)
             for recipe_given, recipe_config in recipes
         ]
+
+    def _likelihoods(self, cls: Any, options: Any, base: tuple[str | int, ...]) -> list[Choice]:
+        """The settings of the likelihood. The first is the one by which the model is ranked."""
+        found = [
+            Choice("likelihood", label("likelihood", given), config.model_dump(mode="json"))
+            for given, config in self._grid(cls.Likelihood, options, base)
+        ]
+        return list({choice.label: choice for choice in found}.values())
 
     def _samplers(self, cls: Any, entries: Any, base: tuple[str | int, ...]) -> list[Choice]:
         known = {sampler.name: sampler for sampler in cls.samplers}

@@ -118,8 +118,7 @@ def _evaluations_per_sample(store: Store, cell: dict[str, Any], timed: dict[str,
 def _evaluation_rows(
     store: Store, planned: dict[str, Any], later: set[str], base: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    sampler = planned["sampler"]["label"] if planned["sampler"] else None
-    here = base | {"evaluation": planned["id"], "sampler": sampler, "_run": planned["run"]}
+    here = base | {"evaluation": planned["id"], "sampler": _label(planned), "_run": planned["run"]}
     all_later = {"superseded": {metric["name"] for metric in planned["metrics"]} <= later}
     found = store.record("evaluations", planned["id"])
     if found is None:
@@ -131,8 +130,11 @@ def _evaluation_rows(
     for result in found["results"]:
         about = {"details": json.dumps(result["details"]), "outcome": "ok", "phase": found["phase"]}
         about["marks"] = "\n".join(result.get("marks", ()))
-        if result.get("group") == "training" and is_time(result.get("unit")):
-            about["machine"] = base["_trained"]
+        if result.get("group") == "training":
+            about |= {"sampler": here["sampler"] if planned["sampler"] else None}
+            about |= {"machine": base["_trained"]} if is_time(result.get("unit")) else {}
+        if planned.get("further"):
+            about["ranks"] = False
         yield here | result | about | {"superseded": result["computed_by"] in later}
     for missing in found["not_computed"]:
         yield here | _ending(missing) | {"superseded": missing["metric"] in later}
@@ -146,16 +148,31 @@ def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) 
     If the code that a later run evaluated has changed, this is every metric: a line of a table never mixes two versions
     of a sampler. Evaluations that have not run count only if `planned` has not run either.
     """
-    label = planned["sampler"] and planned["sampler"]["label"]
     pending = store.record("evaluations", planned["id"]) is None
     return {
         metric["name"]
         for other in cell["evaluations"]
-        if other["run"] > planned["run"]
-        and (other["sampler"] and other["sampler"]["label"]) == label
-        and (pending or store.record("evaluations", other["id"]) is not None)
+        if other["run"] > planned["run"] and (pending or store.record("evaluations", other["id"]) is not None)
         for metric in (other if other.get("source") == planned.get("source") else planned)["metrics"]
+        if _takes_the_place(other, planned, metric)
     }
+
+
+def _label(planned: dict[str, Any]) -> str | None:
+    """The label of the sampler setting, or of the setting of the likelihood if there were several; None without one."""
+    setting = planned["sampler"] or planned.get("likelihood")
+    return setting["label"] if setting else None
+
+
+def _takes_the_place(other: dict[str, Any], planned: dict[str, Any], metric: dict[str, Any]) -> bool:
+    """Whether a later evaluation shows a metric in place of `planned`: at the same setting, or whatever the likelihood.
+
+    What training costs does not depend on the likelihood. A likelihood without a label gives way to labeled ones.
+    """
+    if _label(other) == _label(planned):
+        return True
+    of_model = not other["sampler"] and not planned["sampler"]
+    return of_model and (metric.get("stage") == "training" or _label(planned) is None)
 
 
 def _ending(record: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def _best_evaluation(own: pd.DataFrame, metric: str | None) -> Any:
     """The row of the first seed at the sampler setting with the best mean quality. The caption shows its value."""
     quality = own[(own["metric"] == metric) & own["value"].notna()]
     if quality.empty:
+        own = own[own["group"] != "likelihood"] if (own["group"] != "likelihood").any() else own
         own = own[own["sampler"] != ""] if (own["sampler"] != "").any() else own
         return next(own.sort_values("seed").itertuples())
     means = quality.groupby("sampler", sort=False)["value"].mean()
