@@ -69,8 +69,8 @@ class NeuralModel(Model, nn.Module):
     def schedule_progress(self, progress: float) -> float:
         """The share of the schedule of the learning rate that is over, given the share `progress` of the budget.
 
-        A model that trains in several stages overrides it, so that the schedule starts anew in each stage. Otherwise
-        the later stages would train at a learning rate that has decayed.
+        A model that trains in several stages overrides it. Otherwise the later stages would train at a learning rate
+        that has decayed.
         """
         return progress
 

@@ -69,7 +69,7 @@ class PairingOptions(PathConfig):
 class ReflowOptions(PathConfig):
     """Options of the path and of the reflow."""
 
-    first: float = Field(0.3, gt=0, lt=1, description="share of the budget before the reflow")
+    first: float = Field(0.5, gt=0, lt=1, description="share of the budget before the reflow")
     pairs: int = Field(50_000, ge=1, description="number of pairs of noise and sample that the reflow trains on")
     steps: int = Field(25, ge=1, description="number of network evaluations to draw a pair")
 
@@ -165,8 +165,9 @@ class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
     In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
-    average of its weights draws by DPM-Solver++(2M). The schedule of the learning rate runs over each stage. The pairs
-    are drawn in parts, with a training step after each, so that a short budget is not passed.
+    average of its weights draws by DPM-Solver++(2M). The schedule of the learning rate runs over the reflow: the first
+    flow trains at the peak, because its weights are averaged. The pairs are drawn in parts, with a training step after
+    each, so that a short budget is not passed.
     """
 
     name = "rectified-flow"
@@ -219,7 +220,7 @@ class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
 
     def schedule_progress(self, progress: float) -> float:
         first: float = self.config.first
-        return progress / first if progress < first else (progress - first) / (1 - first)
+        return max(0.0, (progress - first) / (1 - first))
 
     def make_pairs(self, n: int, denoise: Denoiser, ctx: trilemma.Context) -> tuple[Tensor, Tensor]:
         """Noise and the samples to which the flow carries it, each `(n, *shape)`."""
