@@ -15,7 +15,11 @@ from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOp
 
 
 class MAF(FlowModel):
-    """Masked autoregressive flow (Papamakarios et al. 2017): density in one pass, sampling in one per coordinate."""
+    """Masked autoregressive flow (Papamakarios et al. 2017): density in one pass, sampling in one per coordinate.
+
+    Deviations: there is no batch normalization between layers; log-scales are clipped softly (`bound`); hidden units of
+    the masked networks get their degrees in turn and not at random; the networks see Fourier features (`octaves`).
+    """
 
     name = "maf"
     recipe = RECIPE
@@ -35,7 +39,9 @@ class IAF(FlowModel):
     """Inverse autoregressive flow (Kingma et al. 2016): samples in one pass, density in one pass per coordinate.
 
     Training by maximum likelihood uses the slow direction. Training by the reverse KL, as in the paper, uses the fast
-    direction.
+    direction. Deviations: this is a density model of data, not the posterior of an autoencoder, so that it has no
+    context; a layer is x exp(s) + t with a soft clip on s (`bound`), and not the paper's gated form; the
+    networks are masked MLPs on Fourier features.
     """
 
     name = "iaf"

@@ -15,7 +15,11 @@ from .model import RECIPE, ConditionedConfig, FlowModel, LayersOptions
 
 
 class NICE(FlowModel):
-    """NICE (Dinh et al. 2015), with volume-preserving additive couplings and then a diagonal scaling."""
+    """NICE (Dinh et al. 2015), with volume-preserving additive couplings and then a diagonal scaling.
+
+    Deviations: the base distribution is normal, where the paper also has a logistic one; the log-scales are clipped
+    softly to 6; the networks are MLPs on Fourier features (`octaves`), of other sizes.
+    """
 
     name = "nice"
     recipe = RECIPE

@@ -116,7 +116,11 @@ class FoldedFlow(DensityEstimator):
 
 
 class RAD(FlowModel):
-    """Real and discrete (RAD) mixture flow (Dinh et al. 2019), with folds between affine couplings."""
+    """Real and discrete (RAD) mixture flow (Dinh et al. 2019), with folds between affine couplings.
+
+    Deviations: one kind of piecewise invertible map, a fold of one coordinate into three pieces; the gate is an MLP
+    times factors that vanish at the boundaries; the couplings are those of `realnvp`.
+    """
 
     name = "rad"
     recipe = RECIPE

@@ -14,7 +14,12 @@ from .model import RECIPE, AffineOptions, ConditionedConfig, FlowModel, LayersOp
 
 
 class RealNVP(FlowModel):
-    """RealNVP (Dinh et al. 2017), with affine coupling layers and MLP conditioners, on vectors and flattened images."""
+    """RealNVP (Dinh et al. 2017), with affine coupling layers and MLP conditioners, on vectors and flattened images.
+
+    The form of the paper for images is `realnvp-multiscale`. Deviations: log-scales are clipped softly (`bound`), not
+    by a tanh with a learned factor; there is no batch normalization; the networks are MLPs on Fourier features
+    (`octaves`); with more than two coordinates a fixed permutation follows every second layer.
+    """
 
     name = "realnvp"
     recipe = RECIPE

@@ -71,7 +71,11 @@ class Sylvester(Bijection):
 
 
 class SylvesterFlow(FlowModel):
-    """Sylvester flow (van den Berg et al. 2018): planar flows with a bottleneck of several units, not amortized.
+    """Sylvester flow (van den Berg et al. 2018): planar flows with a bottleneck of several units.
+
+    Deviations: parameters are not amortized; Q consists of columns of a matrix exponential, and is neither
+    orthogonalized by iterations nor a product of Householder reflections; the diagonals of R and S lie in (-1, 1),
+    which is stricter than theorem 2; under maximum likelihood, which the paper does not use, the flow is turned around.
 
     The direction with a closed form is from data to the base distribution under maximum likelihood, and from the base
     distribution to samples under the reverse KL. The other direction is solved numerically, exactly up to rounding.
