@@ -19,6 +19,7 @@ from trilemma.plugins.flows.coupling import Couplings
 from trilemma.plugins.flows.flow import Flow
 from trilemma.plugins.flows.fused import FusedCouplings
 from trilemma.plugins.flows.fused_maps import fused_affine, fused_rational_quadratic
+from trilemma.plugins.flows.planar import Planar, Radial
 from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.transforms import affine
 
@@ -170,6 +171,16 @@ def test_densities_and_draws_are_not_slower_than_the_fastest_peer(kind: str) -> 
     print(f"{kind}, ms for 10,000 densities and draws: ours {mine}, {theirs}")
     assert mine[0] <= 1.05 * min(values[0] for values in theirs.values())
     assert mine[1] <= 1.05 * min(values[1] for values in theirs.values())
+
+
+@pytest.mark.parametrize("kind", [Planar, Radial])
+def test_four_times_as_many_planar_layers_take_less_than_three_times_the_time(
+    kind: type[Planar] | type[Radial],
+) -> None:
+    few, many = (ends(Flow([kind(2, count)], StandardNormal((2,)))) for count in (8, 32))
+    rounds = [tuple(1e3 / steps_per_second(model, log_prob) for model, log_prob, _ in (few, many)) for _ in range(3)]
+    print(f"{kind.__name__}: " + "; ".join(f"8 layers {a:.2f}, 32 layers {b:.2f} ms" for a, b in rounds))
+    assert min(b / a for a, b in rounds) <= 3
 
 
 def test_a_compiled_coupling_spline_takes_a_fifth_of_the_time_of_zuko() -> None:

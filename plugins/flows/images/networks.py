@@ -1,14 +1,12 @@
 """Networks that give the parameters of couplings on images.
 
 They map images `(c_in, h, w, n)` to parameters `(width, c_out, h, w, n)`, which are 0 at the start. The points are the
-last dimension, so that operations on parameters or channels are vectorized over points. Then the rows of all images
-form one row, in which neighboring pixels lie n apart, and a convolution over that row has this dilation.
+last dimension, so that operations on parameters or channels are vectorized over points.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +23,6 @@ class ImageNetwork(Conditioner):
         super().__init__()
         self.width, self.dropout = width, dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        _, h, w, n = x.shape
-        return self.outputs(x).reshape(self.width, -1, h, w, n)
-
-    @abstractmethod
-    def outputs(self, x: Tensor) -> Tensor:
-        """The outputs of the last layer, `width * c_out` channels in any shape that ends with `(h, w, n)`'s order."""
-
     def dropped(self, x: Tensor, like: Tensor) -> Tensor:
         """`x` times a mask of inverted dropout of the shape of `like` in training, else `x`.
 
@@ -43,19 +33,27 @@ class ImageNetwork(Conditioner):
         return x * ((torch.rand_like(like) >= self.dropout).to(like) / (1 - self.dropout))
 
 
-def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 3x3 convolution with zero padding of images `(c_in, h, w, n)`, with a kernel `(c_out, c_in, 3, 3)`."""
-    c, h, w, n = x.shape
-    row = F.conv2d(x.reshape(1, c, h, w * n), kernel, bias, padding=(1, n), dilation=(1, n))
-    return row.view(-1, h, w, n)
+class PointsFirst(ImageNetwork):
+    """A network of several convolutions. Torch computes them faster on images `(n, c, h, w)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, h, w, n = x.shape
+        return self.outputs(x.movedim(-1, 0)).view(n, self.width, -1, h, w).movedim(0, -1).contiguous()
+
+    @abstractmethod
+    def outputs(self, x: Tensor) -> Tensor:
+        """The outputs, `(n, width * c_out, h, w)`, for images `(n, c_in, h, w)`."""
 
 
-def kernel3(n_in: int, n_out: int, gain: float) -> nn.Parameter:
-    """The kernel of a 3x3 convolution, drawn from N(0, gain^2 / fan_in)."""
-    return nn.Parameter(torch.randn(n_out, n_in, 3, 3) * gain / (9 * n_in) ** 0.5)
+def convolution(n_in: int, n_out: int, size: int, gain: float) -> nn.Conv2d:
+    """A convolution that keeps the size of images, with weights drawn from N(0, gain^2 / fan_in) and biases 0."""
+    layer = nn.Conv2d(n_in, n_out, size, padding=size // 2)
+    nn.init.normal_(layer.weight, std=gain / (size**2 * n_in) ** 0.5)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
-class Convolutional(ImageNetwork):
+class Convolutional(PointsFirst):
     """A 3x3, a 1x1 and a 3x3 convolution with ReLU between them (Kingma & Dhariwal 2018, appendix B).
 
     Deviations: there is no actnorm in the network, and dropout acts on whole hidden channels.
@@ -63,21 +61,17 @@ class Convolutional(ImageNetwork):
 
     def __init__(self, n_in: int, n_out: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__(width, dropout)
-        self.first = kernel3(n_in, hidden, RELU_GAIN)
-        self.middle = nn.Linear(hidden, hidden)
-        self.last = nn.Parameter(torch.zeros(width * n_out, hidden, 3, 3))
-        self.biases = nn.ParameterList(torch.zeros(size) for size in (hidden, width * n_out))
-        nn.init.normal_(self.middle.weight, std=RELU_GAIN / hidden**0.5)
-        nn.init.zeros_(self.middle.bias)
+        self.first = convolution(n_in, hidden, 3, RELU_GAIN)
+        self.middle = convolution(hidden, hidden, 1, RELU_GAIN)
+        self.last = convolution(hidden, width * n_out, 3, 0.0)
 
     def outputs(self, x: Tensor) -> Tensor:
-        h = torch.relu(convolve(x, self.first, self.biases[0]))
-        mixed = torch.addmm(self.middle.bias.unsqueeze(1), self.middle.weight, h.flatten(1))
-        h = torch.relu(mixed).view(h.shape)
-        return convolve(self.dropped(h, h[:, :1, :1]), self.last, self.biases[1])
+        h = torch.relu(self.middle(torch.relu(self.first(x))))
+        value: Tensor = self.last(self.dropped(h, h[:, :, :1, :1]))
+        return value
 
 
-class Residual(ImageNetwork):
+class Residual(PointsFirst):
     """A residual network (He et al. 2016) with ReLU, as in Dinh et al. 2017, section 4.1.
 
     A 3x3 convolution, `blocks` residual blocks of two 3x3 convolutions, and a 1x1 convolution. Deviations: there is no
@@ -86,23 +80,20 @@ class Residual(ImageNetwork):
 
     def __init__(self, n_in: int, n_out: int, width: int, hidden: int, blocks: int, dropout: float) -> None:
         super().__init__(width, dropout)
-        gains = [1.0] + [RELU_GAIN, RELU_GAIN / (2 * blocks) ** 0.5] * blocks
-        self.kernels = nn.ParameterList(
-            kernel3(a, b, gain)
-            for (a, b), gain in zip(pairwise([n_in] + [hidden] * (1 + 2 * blocks)), gains, strict=True)
+        self.first = convolution(n_in, hidden, 3, 1.0)
+        gains = [RELU_GAIN, RELU_GAIN / (2 * blocks) ** 0.5]
+        self.inner, self.outer = (
+            nn.ModuleList(convolution(hidden, hidden, 3, gain) for _ in range(blocks)) for gain in gains
         )
-        self.biases = nn.ParameterList(torch.zeros(hidden) for _ in self.kernels)
-        self.last = nn.Linear(hidden, width * n_out)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last = convolution(hidden, width * n_out, 1, 0.0)
 
     def outputs(self, x: Tensor) -> Tensor:
-        (kernel, bias), *layers = zip(self.kernels, self.biases, strict=True)
-        h = convolve(x, kernel, bias)
-        for (kernel1, bias1), (kernel2, bias2) in zip(layers[::2], layers[1::2], strict=True):
-            inner = torch.relu(convolve(torch.relu(h), kernel1, bias1))
-            h = h + convolve(self.dropped(inner, inner[:, :1, :1]), kernel2, bias2)
-        return torch.addmm(self.last.bias.unsqueeze(1), self.last.weight, torch.relu(h).flatten(1))
+        h = self.first(x)
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            a = torch.relu(inner(torch.relu(h)))
+            h = h + outer(self.dropped(a, a[:, :, :1, :1]))
+        value: Tensor = self.last(torch.relu(h))
+        return value
 
 
 class Bottleneck(ImageNetwork):
@@ -118,7 +109,7 @@ class Bottleneck(ImageNetwork):
     ) -> None:
         super().__init__(width, dropout)
         places = size[0] * size[1]
-        self.kernel = kernel3(n_in, hidden, SILU_GAIN / 2**0.5)
+        self.kernel = nn.Parameter(torch.randn(hidden, n_in, 3, 3) * SILU_GAIN / (2 * 9 * n_in) ** 0.5)
         self.place = nn.Parameter(torch.zeros(hidden, *size))
         self.squeeze = nn.Linear(n_in * places, dense)
         self.spread = nn.Linear(dense, hidden * places, bias=False)
@@ -128,11 +119,14 @@ class Bottleneck(ImageNetwork):
         for parameter in (self.squeeze.bias, self.last.weight, self.last.bias):
             nn.init.zeros_(parameter)
 
-    def outputs(self, x: Tensor) -> Tensor:
-        n = x.shape[-1]
-        local = convolve(x, self.kernel).view(-1, n) + self.place.view(-1, 1)
+    def forward(self, x: Tensor) -> Tensor:
+        c, h, w, n = x.shape
+        # Points are last, so that the rows of all images form one row, in which neighboring pixels lie n apart.
+        row = x.reshape(1, c, h, w * n)
+        local = F.conv2d(row, self.kernel, padding=(1, n), dilation=(1, n)).view(-1, n) + self.place.view(-1, 1)
         units = F.silu(torch.addmm(self.squeeze.bias.unsqueeze(1), self.squeeze.weight, x.reshape(-1, n)))
         units = self.dropped(units, units)
         channels = F.silu(torch.addmm(local, self.spread.weight, units)).view(len(self.kernel), -1, n)
         channels = self.dropped(channels, channels[:, :1])
-        return torch.addmm(self.last.bias.unsqueeze(1), self.last.weight, channels.flatten(1))
+        value = torch.addmm(self.last.bias.unsqueeze(1), self.last.weight, channels.flatten(1))
+        return value.view(self.width, -1, h, w, n)

@@ -40,17 +40,15 @@ def made(
 def plain(net: ImageNetwork, x: Tensor) -> Tensor:
     """The outputs of a network for images `(n, c, h, w)` by convolutions over images of this usual shape."""
     if isinstance(net, Convolutional):
-        h = F.relu(F.conv2d(x, net.first, net.biases[0], padding=1))
-        h = F.relu(F.conv2d(h, net.middle.weight[:, :, None, None], net.middle.bias))
-        return F.conv2d(h, net.last, net.biases[1], padding=1)
+        h = F.relu(F.conv2d(x, net.first.weight, net.first.bias, padding=1))
+        h = F.relu(F.conv2d(h, net.middle.weight, net.middle.bias))
+        return F.conv2d(h, net.last.weight, net.last.bias, padding=1)
     if isinstance(net, Residual):
-        convolutions = [
-            lambda h, k=k, b=b: F.conv2d(h, k, b, padding=1) for k, b in zip(net.kernels, net.biases, strict=True)
-        ]
-        h = convolutions[0](x)
-        for i in range(1, len(convolutions), 2):
-            h = h + convolutions[i + 1](F.relu(convolutions[i](F.relu(h))))
-        return F.conv2d(F.relu(h), net.last.weight[:, :, None, None], net.last.bias)
+        h = F.conv2d(x, net.first.weight, net.first.bias, padding=1)
+        for a, b in zip(net.inner, net.outer, strict=True):
+            inside = F.relu(F.conv2d(F.relu(h), a.weight, a.bias, padding=1))
+            h = h + F.conv2d(inside, b.weight, b.bias, padding=1)
+        return F.conv2d(F.relu(h), net.last.weight, net.last.bias)
     assert isinstance(net, Bottleneck)
     units = F.silu(net.squeeze(x.flatten(1)))
     h = F.silu(F.conv2d(x, net.kernel, padding=1) + net.place + net.spread(units).view(len(x), -1, *x.shape[2:]))
