@@ -42,7 +42,7 @@ class ImageConfig(CouplingOptions, FlowConfig):
     factor_out: bool = Field(True, description=FACTOR_OUT)
     network: Net = Field("convolutional", description=NETWORKS)
     hidden: int = Field(48, ge=1, description="number of channels in the networks of the couplings")
-    blocks: int = Field(2, ge=1, description="number of residual blocks, of the residual network")
+    blocks: int = Field(1, ge=1, description="number of residual blocks, of the residual network")
     dense: int = Field(64, ge=1, description="number of units in the dense bottleneck, of that network")
     marginal_start: bool = Field(False, description=MARGINAL_START)
     marginal_bins: int = Field(32, ge=2, description="number of bins of the splines of `marginal_start`")
