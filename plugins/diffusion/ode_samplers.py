@@ -146,7 +146,9 @@ class DpmSolver2M(DenoiserSampler):
 class DormandPrince(DenoiserSampler):
     """The adaptive Dormand-Prince method for the probability-flow ODE (Song et al. 2021, section 4.3).
 
-    The step size is chosen for each sample. The details hold the mean and the largest number of evaluations per sample.
+    It solves over the angle arctan(sigma) in variance-preserving coordinates (paper: over time), with tolerances of
+    1e-3 (paper: 1e-5). The step size is chosen for each sample (paper: for a batch). The details hold the mean and the
+    largest number of evaluations per sample.
     """
 
     name = "dormand-prince"
