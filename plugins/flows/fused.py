@@ -102,6 +102,9 @@ def with_derivative(plain: Elementwise, function: type[Written], *constants: flo
 
 # MLPs
 
+relu_backward = torch.ops.aten.threshold_backward.grad_input
+"""Sets the gradient to 0 where a unit is 0, because ReLU or dropout has set it to 0."""
+
 
 class Layers(Written):
     """Linear layers with ReLU and dropout between them.
@@ -137,24 +140,18 @@ class Layers(Written):
 
 
 def through_layers(
-    grad: Tensor, dropout: float, weights: Sequence[Tensor], inputs: Sequence[Tensor], into: Sequence[Tensor] = ()
+    grad: Tensor, dropout: float, weights: Sequence[Tensor], inputs: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
     """The derivative of `Layers`: the gradient of its input, and the gradients of its weights and biases.
 
-    `grad` is the gradient of the output, and `inputs` holds the input of each layer. The gradients of weights and
-    biases are written into the tensors `into`, if these are given.
+    `grad` is the gradient of the output, and `inputs` holds the input of each layer.
     """
     found = []
     for number in reversed(range(len(weights))):
-        of_weight, of_bias = into[2 * number : 2 * number + 2] or (None, None)
-        found.append(torch.sum(grad, 1, keepdim=True, out=of_bias))
-        found.append(torch.mm(grad, inputs[number].t(), out=of_weight))
-        grad = torch.mm(weights[number].t(), grad)
+        found += [grad.sum(1, keepdim=True), grad @ inputs[number].t()]
+        grad = weights[number].t() @ grad
         if number > 0:  # a unit that ReLU or dropout has set to 0 has no gradient
-            if into:  # in place, so that the tensors of a step fit in the cache
-                torch.ops.aten.threshold_backward.grad_input(grad, inputs[number], 0, grad_input=grad)
-            else:
-                grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
+            grad = torch.ops.aten.threshold_backward(grad, inputs[number], 0)
             if dropout:
                 grad = grad / (1 - dropout)
     return grad, found[::-1]
@@ -202,28 +199,6 @@ class FusedMasked(Masked, FusedPerceptron):
     """A masked MLP with hand-written derivatives."""
 
 
-Pull = Callable[[Tensor, Sequence[Tensor]], Tensor]
-"""A function from the gradient of the output of a network to the gradient of its input.
-
-It writes the gradients of weights and biases into the given tensors.
-"""
-
-
-def record(net: Perceptron, x: Tensor, layers: Sequence[Tensor]) -> tuple[Tensor, Pull]:
-    """The output of a network for points `(n_in, n)`, and its derivative."""
-    octaves = Record(Octaves, x, net.frequencies.to(x)) if net.octaves else None
-    h = x if octaves is None else octaves.outputs[0]
-    dropout = net.active_dropout()
-    out, *activations = Layers.forward(h, dropout, *layers)
-
-    def pull(grad: Tensor, into: Sequence[Tensor]) -> Tensor:
-        grad_h, _ = through_layers(grad.view(out.shape), dropout, layers[::2], [h, *activations], into)
-        grad_x: Tensor = grad_h if octaves is None else octaves.backward(grad_h)[0]
-        return grad_x
-
-    return out.view(net.width, net.n_out, -1), pull
-
-
 # Coupling layers
 
 
@@ -257,10 +232,12 @@ class Recorded(torch.autograd.Function):
         halves, slopes = couplings.halves(x.T), []
         for number, net, layers in couplings.each(stacked):
             kept, moving = in_turn(number, couplings.shuffled(number, halves))
-            params, pull = record(net, kept, layers)
-            call = Record(map_.function, params, moving, *map_.constants)
+            octaves = Record(Octaves, kept, net.frequencies.to(x)) if net.octaves else None
+            h = kept if octaves is None else octaves.outputs[0]
+            out, *activations = Layers.forward(h, net.active_dropout(), *layers)
+            call = Record(map_.function, out.view(net.width, net.n_out, -1), moving, *map_.constants)
             moved, log_slopes = call.outputs[:2]
-            ctx.records.append((call, pull))
+            ctx.records.append((call, octaves, (h, *activations)))
             slopes.append(log_slopes)
             halves = in_turn(number, (kept, moved))
         return torch.cat(halves).T, torch.cat(slopes).sum(0)
@@ -268,13 +245,37 @@ class Recorded(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Tensor | None, ...]:
-        couplings = ctx.couplings
-        found = [torch.empty_like(tensor) for tensor in ctx.stacked]
+        couplings, stacked = ctx.couplings, ctx.stacked
+        found = [torch.empty_like(tensor) for tensor in stacked]
+        triples = zip([weight.mT for weight in stacked[::2]], found[::2], found[1::2], strict=True)
+        layers_of = couplings.each(tensor for triple in triples for tensor in triple)
         halves = couplings.halves(grad_y.T)
-        steps = [*zip(couplings.each(found), ctx.records, strict=True)]
-        for (number, _, into), (call, pull) in reversed(steps):
+        steps = [*zip(layers_of, ctx.records, strict=True)]
+        for (number, net, layers), (call, octaves, inputs) in reversed(steps):
             grad_kept, grad_moved = in_turn(number, halves)
             grad_params, grad_moving, *_ = call.backward(grad_moved, grad_logdet)
-            grads = in_turn(number, (grad_kept + pull(grad_params, into), grad_moving))
-            halves = couplings.shuffled(number, grads, back=True)
+            grad = to_first_layer(grad_params.view(-1, len(grad_y)), layers, inputs, net.active_dropout())
+            if octaves is None:
+                grad_kept = torch.addmm(grad_kept, layers[0], grad)
+            else:
+                grad_kept = grad_kept + octaves.backward(layers[0] @ grad)[0]
+            halves = couplings.shuffled(number, in_turn(number, (grad_kept, grad_moving)), back=True)
         return None, torch.cat(halves).T, *found
+
+
+def to_first_layer(grad: Tensor, layers: Sequence[Tensor], inputs: Sequence[Tensor], dropout: float) -> Tensor:
+    """The gradient of the output of the first linear layer of a network, from that of the last, `grad`.
+
+    `layers` holds for each layer its transposed weight, and the tensors into which the gradients of its weight and bias
+    are written. `inputs` holds the input of each layer.
+    """
+    for weight, of_weight, of_bias, h in reversed([*zip(layers[::3], layers[1::3], layers[2::3], inputs, strict=True)]):
+        torch.sum(grad, 1, keepdim=True, out=of_bias)
+        torch.mm(grad, h.t(), out=of_weight)
+        if h is inputs[0]:
+            break
+        grad = torch.mm(weight, grad)
+        relu_backward(grad, h, 0, grad_input=grad)  # in place, so that the tensors of a step fit in the cache
+        if dropout:
+            grad.div_(1 - dropout)
+    return grad
