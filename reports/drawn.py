@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -93,12 +94,14 @@ def curves_figure(lines: Sequence[Line], *, legend: bool = False) -> Callable[[F
         axes.set_xscale("symlog", linthresh=1, linscale=0.3)
         first = lines[0].curve
         axes.set(xlabel=first.x_title, ylabel=first.y_title)
-        axes.set_xlim(left=0)
         if min(min(line.curve.y) for line in lines) > 0:
             axes.set_yscale("log")
         for line in lines:
             (path,) = axes.plot(line.curve.x, line.curve.y, color=line.ink.color, lw=1.5, label=line.label)
             path.set_dashes(DASHES[line.dash] or (None, None))
+        axes.set_xlim(0, max(max(line.curve.x) for line in lines))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(_plain))
         floors = [line.curve.floor for line in lines if line.curve.floor is not None]
         if floors:
             axes.axhline(float(np.mean(floors)), color=MUTED, lw=0.9, dashes=(4, 3), zorder=1)
@@ -122,6 +125,7 @@ def maps_figure(maps: Sequence[tuple[str, DrawnMap]], columns: int) -> Callable[
         if shown is not None:
             bar = figure.colorbar(shown, ax=grid, shrink=0.8, extend="both")
             bar.outline.set_visible(False)
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(_plain))
 
     return draw
 
@@ -134,10 +138,15 @@ def _map(axes: Axes, label: str, found: DrawnMap) -> AxesImage:
         density = np.exp(np.array(found.log_density))
         levels = sorted({_level(density, mass) for mass in MASSES})
         axes.contour(found.x, found.y, density, levels=levels, colors=["#ffffff"], linewidths=0.9)
-    axes.set_title(label, fontsize=8, loc="left", color=INK)
+    axes.set_title(label.replace("(", "\n(", 1), fontsize=7, loc="left", color=INK)
+    axes.set_box_aspect(1)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     return image
+
+
+def _plain(value: float, position: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
 def _level(density: Array, mass: float) -> float:

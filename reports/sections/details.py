@@ -89,7 +89,7 @@ def _maps(run: Digest, rows: pd.DataFrame) -> list[dict[str, Any]]:
         if not maps:
             continue
         columns = min(COLUMNS, len(maps))
-        size = (TILE * columns + 0.9, (TILE + 0.25) * math.ceil(len(maps) / columns))
+        size = (TILE * columns + 0.9, (TILE + 0.4) * math.ceil(len(maps) / columns))
         alt = f"{maps[0][1].title}, one map for each of {', '.join(label for label, _ in maps)}."
         draw = maps_figure(maps, columns)
         blocks.append(

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import trilemma
-from trilemma.reports.drawn import DrawnCurve, DrawnMap, _level, drawn
+from trilemma.reports.drawn import DrawnCurve, DrawnMap, Line, _level, curves_figure, drawn
+from trilemma.reports.figures import Ink
 from trilemma.reports.sections.details import Details
 from trilemma.reports.write import write_report
 
@@ -39,6 +41,11 @@ def test_curves_and_maps_are_drawn_with_their_captions(make_frame: Frames, make_
     assert section is not None
     assert list(section.figures) == ["details-1.png", "details-2.png"]
     assert all(png.startswith(b"\x89PNG") for png in section.figures.values())
+    figure = Figure()
+    curves_figure([Line("a", Ink("#000000", "s0", "o"), 0, DrawnCurve.model_validate(CURVE))])(figure)
+    (axes,) = figure.axes
+    assert axes.get_xlim() == (0, 100)
+    assert all("$" not in section_text for section_text in (section.html, section.markdown))
     for text in ("ring8", "relative error", "Dark is right.", "spline · direct", "ddpm · ddim(steps=50)"):
         assert text in section.html
     assert section.html.count("<svg") >= 2
