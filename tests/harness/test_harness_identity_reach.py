@@ -66,7 +66,7 @@ def own_source_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         if not name.startswith("reach_pkg_"):
             return source.module(name)
         if name not in _read:
-            _read[name] = source.module.__wrapped__(name)
+            _read[name] = source._module(name)
         return _read[name]
 
     monkeypatch.setattr(identity, "module", module)

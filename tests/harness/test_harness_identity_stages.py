@@ -48,8 +48,8 @@ EDITS = {
     "the settings of torch": ("code", "work"),
     "how a job is handed over": ("code", "CellWorker._train"),
     "the loop": ("code", "train_model"),
-    "one score SDE": ("code", "VpSde.build|make_diffusion|loss"),
-    "one flow": ("code", "RealNVP.make"),
+    "one score SDE": ("code", "VpOptions.diffusion"),
+    "one flow": ("code", "CouplingSpline.make"),
     "one control": ("code", "GaussianMixture.fit"),
     "a network": ("code", "NoiseConditionedMLP.forward"),
     "the density of a dataset": ("code", "Moons.log_prob"),
@@ -85,7 +85,7 @@ class Trial:
         self.asking.add(name)
         if name not in self.read:
             edited = self.edited.get(name)
-            self.read[name] = source.Module(name, edited) if edited else source.module.__wrapped__(name)
+            self.read[name] = source.Module(name, edited) if edited else source._module(name)
         return self.read[name]
 
     def kept(self, function: Callable[..., str]) -> Callable[..., str]:
@@ -244,7 +244,7 @@ def test_the_loop_trains_every_neural_model_again(changed: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "model"), [("one score SDE", "vp-sde"), ("one flow", "realnvp"), ("one control", "gmm")]
+    ("edit", "model"), [("one score SDE", "vp-sde"), ("one flow", "nsf-coupling"), ("one control", "gmm")]
 )
 def test_one_model_is_trained_again_and_no_other(changed: Any, edit: str, model: str) -> None:
     trained, evaluated = changed[edit]
