@@ -23,6 +23,7 @@ Examples:
         "run": "trilemma.harness.cli.run:run",
         "merge": "trilemma.harness.cli.merge:merge",
         "tune": "trilemma.harness.cli.tune:tune",
+        "watch": "trilemma.harness.cli.watch:watch",
         "rerun": "trilemma.harness.cli.rerun:rerun",
         "compare": "trilemma.harness.cli.compare:compare",
         "sample": "trilemma.harness.cli.sample:sample",

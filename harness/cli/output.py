@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,11 @@ def _one_line(cell: object) -> str:
 
 
 def console() -> Console:
-    """A console for tables on standard output, as wide as the terminal, or `PIPE_WIDTH` wide in a pipe."""
+    """A console for tables on standard output, as wide as the terminal, or `PIPE_WIDTH` wide in a pipe.
+
+    The variable COLUMNS sets another width.
+    """
     from .console import SafeConsole
 
-    return SafeConsole(markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return SafeConsole(markup=False, emoji=False, width=None if known else PIPE_WIDTH)

@@ -26,12 +26,13 @@ from .processes.forks import Zygote
 from .processes.jobs import run_job
 from .processes.supervisor import Ending, Supervisor
 from .progress import Progress, Silent, Todo
+from .recording import recorded
 from .scheduling.engines import local
 from .scheduling.estimates import Estimates
 from .scheduling.executors import Executor, Work, run_local
 from .scheduling.schedule import Schedule
 from .scheduling.setting import Engine, Machine, Setting
-from .timing import TimingPhase, log_name
+from .timing import TimingPhase, expected_seconds, log_name
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Runner:
         Raises TrilemmaError if the run cannot start, for example because another run uses the directory.
         """
         supervisor = self._supervisor()
-        with self.store.writing(), self._signals(supervisor):
+        with self.store.writing(), recorded(self), self._signals(supervisor):
             cells = self.plan(supervisor)
             todo = self.todo(cells)
             if self.interrupted:
@@ -153,6 +154,7 @@ class Runner:
             ended=self._ended,
             stopped=lambda: supervisor.stop.is_set() or self.gave_up or bool(executor.failed),
             progress=self.progress,
+            after=expected_seconds(self.resolved.suite.timing, todo),
         ).run(runnable)
         if executor.failed:
             self.interrupted = True
@@ -276,14 +278,12 @@ class Runner:
     def _write_run(self, cells: list[Cell]) -> None:
         shard = shard_record(self.suite_cells, self.shard)
         about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
-        suite = self.resolved.suite.model_dump(mode="json")
-        run = run_record(suite, self.threads, self.device, **about)
+        run = run_record(self.resolved.suite.model_dump(mode="json"), self.threads, self.device, **about)
         self.store.write_run(run, [cell.record() for cell in cells])
 
     def _announce(self, cells: list[Cell], todo: list[Todo]) -> None:
         chosen = {item.cell.id for item in todo}
-        described = ({**cell.describe(), "todo": cell.id in chosen} for cell in cells)
-        self._observe("run_started", lambda: {"cells": list(described)})
+        self._observe("run_started", lambda: {"cells": [{**c.describe(), "todo": c.id in chosen} for c in cells]})
 
     def _observe(self, hook: str, describe: Callable[[], dict[str, Any]]) -> None:
         """Call observers with the path and what is described: copies, so they are made only for a plugin that asks."""

@@ -14,11 +14,20 @@ from ..store.store import Store
 from .outcomes import ended_badly, failure
 from .processes.supervisor import Ending
 from .progress import Progress, Todo
+from .scheduling.estimates import SECONDS_OF_STEPS
 from .visits import merged
 
 SHARE = 0.1  # of the seconds of training, if the suite sets no limit
 LEAST_SECONDS = 20.0
+VISIT_SECONDS = 3.0  # of one visit, before one has ended
 _PROCESS_ENDED = ("timeout", "out-of-memory", "killed")
+
+
+def expected_seconds(timing: Timing, todo: Iterable[Todo]) -> float:
+    """About how long the timing phase will take, before the cells have run."""
+    cells = [item.cell for item in todo if item.timings]
+    training = sum(float(cell.budget.get("seconds", SECONDS_OF_STEPS)) for cell in cells)
+    return min(timing.seconds or max(LEAST_SECONDS, SHARE * training), timing.rounds * VISIT_SECONDS * len(cells))
 
 
 @dataclass
@@ -87,12 +96,14 @@ class TimingPhase:
         waiting = {item.cell.id: settings for item in todo if (settings := self._settings(item))}
         if not waiting:
             return
-        self.progress.timing_started(self.timing.rounds * len(waiting))
+        visits = self.timing.rounds * len(waiting)
+        self.progress.timing_started(visits)
         took = dict.fromkeys(waiting, 0.0)
         for number in range(self.timing.rounds):
-            for id in order.sample(list(waiting), len(waiting)):
+            for place, id in enumerate(order.sample(list(waiting), len(waiting)), number * len(waiting)):
                 if self.stopped():
                     return
+                self.progress.remaining(self._remaining(place, len(waiting), visits))
                 due = [each for each in waiting[id] if len(each.visits) <= number and each.failure is None]
                 again = all(each.visits for each in due)
                 self.progress.timing_visit(waiting[id][0].cell, number + 1)
@@ -102,6 +113,11 @@ class TimingPhase:
                     took[id] = time.monotonic() - begun
         if not self.stopped():
             self._finish([each for settings in waiting.values() for each in settings])
+
+    def _remaining(self, done: int, first: int, visits: int) -> float:
+        """The seconds that are left after some of the visits. Only the `first` ones also run beyond the limit."""
+        each = (time.monotonic() - self._started) / done if done else VISIT_SECONDS
+        return min(each * (visits - done), max(self._left(), each * (first - done), 0.0))
 
     def _left(self) -> float:
         return self._limit - (time.monotonic() - self._started)

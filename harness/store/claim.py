@@ -13,6 +13,7 @@ from .records import RECORD
 
 MARKER = "trilemma.json"
 FOLDERS = ("cells", "evaluations", "data", "logs", "tmp", "partial")
+PROGRESS = "progress.json"  # of the run that goes on, or of the latest
 PARTS = "parts"  # of a run on a cluster, while it lasts
 _OTHER = "choose another with --out"
 

@@ -1,6 +1,7 @@
 """The run directory: one folder per trained cell and per evaluation, each written completely or not at all.
 
     trilemma.json             the marker, which says that the directory belongs to trilemma
+    progress.json             the state of the run that goes on, or of the latest, for `trilemma watch`
     run.json                  every run into this directory (suite, environment), and all planned cells; run.json.bak
     cells/<id>/               record.json (outcome, training, curves), model.safetensors
     evaluations/<id>/         record.json (results), samples.safetensors

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .aside import ASIDE, children, evidence, foreign, is_file, is_folder, leftovers
-from .claim import FOLDERS, MARKER, PARTS, is_ours, marker_problem
+from .claim import FOLDERS, MARKER, PARTS, PROGRESS, is_ours, marker_problem
 from .files import DamagedError
 from .listing import COPY, LIST, read_list
 from .records import RECORD, Examined, examine
@@ -196,7 +196,7 @@ def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: dict[str
 
 def _others(root: Path, listed: dict[str, dict[str, None]] | None) -> Iterator[Finding]:
     """What the store did not write: reports, the user's own files, links."""
-    names = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, *FOLDERS}
+    names = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, PROGRESS, *FOLDERS}
     gone = {str(entry.relative_to(root)) for entry in (*leftovers(root), *evidence(root))}
     here = [entry for entry in children(root) if entry.name not in names]
     for kind in KINDS:

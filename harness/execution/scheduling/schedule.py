@@ -31,6 +31,8 @@ class Schedule:
     ended: Callable[[Todo, Ending], None]
     stopped: Callable[[], bool]
     progress: Progress
+    after: float = 0.0
+    """The seconds that the run is expected to take when the cells have ended."""
     _running: dict[Future[Ending], tuple[Todo, float]] = field(default_factory=dict)
     _reported: float = 0.0
 
@@ -81,4 +83,5 @@ class Schedule:
         if now - self._reported >= REPORT_SECONDS:
             self._reported = now
             running = [(item, now - started) for item, started in self._running.values()]
-            self.progress.remaining(self.estimates.remaining(self._waiting, running, self.executor.slots))
+            left = self.estimates.remaining(self._waiting, running, self.executor.slots)
+            self.progress.remaining(left + self.after)

@@ -15,6 +15,7 @@ from ..interrupts import stop_on_signals
 from ..outcomes import failure
 from ..processes.supervisor import Supervisor
 from ..progress import Todo
+from ..recording import recorded
 from ..run import Runner
 from .campaign import CHANCE_SECONDS, Campaign
 from .cluster import Cluster, State, jobs_folder
@@ -56,7 +57,7 @@ class SlurmRunner(Runner):
         the cluster refuses the jobs.
         """
         supervisor = self._supervisor()
-        with self.store.writing(), self._signals(supervisor):
+        with self.store.writing(), recorded(self), self._signals(supervisor):
             cells = self.plan(supervisor)
             todo = self.todo(cells)
             if self.interrupted:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.cli import main
-from trilemma.harness.cli.progress import duration
+from trilemma.harness.cli.bars import duration
 from trilemma.harness.execution.processes.supervisor import Ending
 from trilemma.harness.execution.progress import Silent, Todo
 from trilemma.harness.execution.scheduling import schedule
