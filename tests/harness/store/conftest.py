@@ -40,7 +40,8 @@ def damage_file(file: Path, way: str) -> None:
     elif way == "deep":
         file.write_text("[" * 100_000)
     elif way == "edited":
-        file.write_bytes(content.replace(b'"ok"', b'"error"').replace(b"1", b"7"))
+        edited = content.replace(b'"ok"', b'"error"').replace(b"1", b"7")
+        file.write_bytes(edited if edited != content else content[:-1] + bytes([content[-1] ^ 1]))
     else:
         raise AssertionError(way)
 
