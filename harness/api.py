@@ -173,7 +173,7 @@ def memory(
     return Memory(_path(out, document, part), asked)
 
 
-def remember(memory: Memory, runner: Runner, frame: pd.DataFrame) -> None:
+def remember(memory: Memory, runner: Runner, failed: bool) -> None:
     """Remember an ended run if it leaves nothing to do, so that it is recognized the next time.
 
     Runs are always planned if a plugin observes them, and if a dataset depends on files of the user.
@@ -181,7 +181,6 @@ def remember(memory: Memory, runner: Runner, frame: pd.DataFrame) -> None:
     observed = any(runner.registry.observed_by_others(hook) for hook in ("run_started", "run_finished"))
     files = any(dataset.stamp for dataset in runner.resolved.datasets)
     wrong = runner.interrupted or runner.problems or runner.registry.warnings()
-    failed = not frame.loc[frame["selected"], "outcome"].isin(["ok", "unsupported"]).all()
     if observed or files or wrong or failed:
         return
     state = memory.state()
@@ -226,15 +225,20 @@ def finish(runner: Runner) -> pd.DataFrame:
 
     The files that they wrote are then in `runner.written`, and their errors in `runner.problems`.
     """
-    from .store.frame import load_frame
-
-    frame = load_frame(runner.store)
-    written, problems = _observed(runner.store, runner.registry, frame)
+    frame, written, problems = end(runner.store, runner.registry)
     runner.written += written
     runner.problems += problems
     for problem in problems:
         runner.progress.message(problem)
     return frame
+
+
+def end(store: Store, registry: Registry) -> tuple[pd.DataFrame, list[Path], list[str]]:
+    """Load the frame of an ended run, and call the observers. Returns it, the files they wrote, and their errors."""
+    from .store.frame import load_frame
+
+    frame = load_frame(store)
+    return frame, *_observed(store, registry, frame)
 
 
 def _observed(store: Store, registry: Registry, frame: pd.DataFrame) -> tuple[list[Path], list[str]]:

@@ -225,6 +225,10 @@ class Registry:
         implementations = getattr(self.manager.hook, f"trilemma_{hook}").get_hookimpls()
         return any(implementation.plugin_name not in names for implementation in implementations)
 
+    def registered_by_others(self, kind: str) -> bool:
+        """Whether a plugin that is not built in has registered a class of a kind."""
+        return any(not _is_builtin(record.origin) for _, record in self._collect(kind).values())
+
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""
         return [f"plugin '{r.name}' of {r.distribution} is broken: {r.problem}" for r in self.records if r.problem]

@@ -11,6 +11,7 @@ from .command import report
 
 if TYPE_CHECKING:
     import click
+    import pandas as pd
 
 
 SECTIONS = {
@@ -33,11 +34,13 @@ def trilemma_report_sections() -> dict[str, str]:
 
 
 @trilemma.hookimpl
-def trilemma_run_finished(path: Path, sections: list[type[trilemma.ReportSection]]) -> list[Path]:
+def trilemma_run_finished(
+    path: Path, results: pd.DataFrame, sections: list[type[trilemma.ReportSection]]
+) -> list[Path]:
     """Write the report into the run directory."""
     from .write import write_report
 
-    return write_report(trilemma.RunView.open(path), sections, path)
+    return write_report(trilemma.RunView.open(path, results), sections, path)
 
 
 @trilemma.hookimpl

@@ -47,7 +47,8 @@ def shortened_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for name in frame.columns:
         if pd.api.types.is_numeric_dtype(frame[name].dtype):
             continue
-        short = short_labels(frame[name]) if name in LABELS else {}
         column = frame[name].astype(object)
-        out[name] = column.map(lambda value, short=short: short.get(value) or shortened(value))
+        texts = {value for value in column if isinstance(value, str)}
+        short = short_labels(frame[name]) if name in LABELS else {text: short_paths(text) for text in texts}
+        out[name] = column.map(lambda value, short=short: short[value] if isinstance(value, str) else shortened(value))
     return out

@@ -37,21 +37,23 @@ class RunView:
     """The environments of all runs and merged shards, the latest last."""
 
     @classmethod
-    def open(cls, path: str | Path) -> RunView:
-        """Open a run directory. Raises StoreError if it holds no run."""
+    def open(cls, path: str | Path, frame: pd.DataFrame | None = None) -> RunView:
+        """Open a run directory, with the frame of `trilemma.load_results(path)` if there is one already.
+
+        Raises StoreError if it holds no run.
+        """
         store = Store(path)
         run = store.run()
         cards = {}
-        frame = load_frame(store, superseded=True)
-        labels = short_labels(frame["dataset_id"])
+        frame = load_frame(store) if frame is None else frame
+        labels = short_labels([*frame["dataset_id"], *(cell["dataset"]["label"] for cell in run["cells"])])
         for cell in run["cells"]:
             record = store.record("data", cell["data_id"]) or {}
-            label = labels.get(cell["dataset"]["label"], cell["dataset"]["label"])
+            label = labels[cell["dataset"]["label"]]
             cards[label] = shortened(record.get("card") or {"title": label})
         latest = run["runs"][-1]
-        frame = shortened_frame(frame)
-        older = frame.loc[frame["superseded"], "cell"].nunique()
-        current = frame[~frame["superseded"]].reset_index(drop=True)
+        older = len({cell["id"] for cell in run["cells"]}.difference(frame["cell"]))
+        current = shortened_frame(frame)
         everywhere = tuple(environments(run))
         suite, environment = shortened(latest["suite"]), shortened(latest["environment"])
         return cls(store.path, current, suite, environment, cards, older, everywhere)

@@ -10,7 +10,7 @@ import click
 from ..planning.shards import select
 from .completion import complete_suite
 from .options import json_option, names_option, plugin_option
-from .output import echo, echo_json, frame_records
+from .output import echo, echo_json
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> int | list[int] | None:
@@ -124,6 +124,7 @@ def run(
     """
     from .. import api
     from ..execution.scheduling.engines import own_options
+    from .ending import end_run, show
     from .progress import RichProgress
 
     asked: dict[str, Any] = {
@@ -150,7 +151,7 @@ def run(
     memory = None if dry_run or rerun or cancel else api.memory(suite, **asked)
     if memory is not None and (finished := memory.recall()):
         echo(f"nothing is left to do in {finished.store.path}", err=True)
-        _show(api.load_results(finished.store.path), finished, as_json)
+        show(api.load_results(finished.store.path), finished, as_json)
         return
     with RichProgress() as progress:
         runner = api.make_runner(
@@ -168,20 +169,16 @@ def run(
             todo = runner.dry_run()
         else:
             runner.run()
-            frame = api.finish(runner)
-            if memory is not None:
-                api.remember(memory, runner, frame)
     if dry_run:
         _show_plan(todo, runner, as_json)
         return
-    _show(frame, runner, as_json)
+    failed = end_run(runner, memory, as_json)
     if cancel:
         return
     if runner.interrupted:
         echo(f"interrupted; run the same command again to continue in {runner.store.path}", err=True)
         sys.exit(130)
-    chosen = frame[frame["selected"]]
-    if runner.problems or not chosen["outcome"].isin(["ok", "unsupported"]).all():
+    if runner.problems or failed:
         sys.exit(1)
 
 
@@ -210,22 +207,3 @@ def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
 def _timed(item: Any) -> list[str]:
     """The labels of the sampler settings that are to be timed."""
     return [planned.label for planned in item.cell.timed if planned.id in item.timings]
-
-
-def _show(frame: Any, runner: Any, as_json: bool) -> None:
-
-    if as_json:
-        cells = frame.drop_duplicates("cell")
-        outcomes = frame.groupby("cell")["outcome"].agg(lambda column: next((o for o in column if o != "ok"), "ok"))
-        echo_json({"path": str(runner.store.path), "cells": len(cells), "outcomes": outcomes.value_counts().to_dict(),
-                   "written": [str(file) for file in runner.written], "problems": runner.problems,
-                   "results": frame_records(frame)})  # fmt: skip
-        return
-    from .table import print_summary
-
-    print_summary(frame)
-    reports = [file for file in runner.written if file.parent == runner.store.path]
-    if reports:
-        echo("written: " + ", ".join(str(file) for file in reports), err=True)
-    for problem in runner.problems:
-        echo(f"error: {problem}", err=True)

@@ -70,6 +70,11 @@ class Memory:
         """The state of all records of the run directory."""
         return _state(self._store.path)
 
+    def also_read(self, read: Mapping[str, str]) -> None:
+        """Take note of what another process has read for this run, with its stamps."""
+        if self._witness is not None:
+            self._witness.add(read)
+
     def remember(self, written: Iterable[Path], state: str) -> None:
         """Remember that nothing was left to do in this state, with the files that the report wrote."""
         read = self._witness.end() if self._witness is not None else {}

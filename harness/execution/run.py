@@ -279,7 +279,7 @@ class Runner:
         shard = shard_record(self.suite_cells, self.shard)
         about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
         run = run_record(self.resolved.suite.model_dump(mode="json"), self.threads, self.device, **about)
-        self.store.write_run(run, [cell.record() for cell in cells])
+        self.store.write_run(run, (cell.record() for cell in cells))
 
     def _announce(self, cells: list[Cell], todo: list[Todo]) -> None:
         chosen = {item.cell.id for item in todo}

@@ -42,6 +42,12 @@ class Witness:
         self._note_loaded()
         return {} if self._failed or not unchanged(self.stamps, self._without) else self.stamps
 
+    def add(self, stamps: Mapping[str, str]) -> None:
+        """Add what another process has noted. The whole is worth nothing if it noted nothing."""
+        self._failed = self._failed or not stamps
+        for path, stamp in stamps.items():
+            self.stamps.setdefault(path, stamp)
+
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self._active or event not in ("open", "os.listdir", "os.scandir"):
             return

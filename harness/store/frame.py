@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -46,8 +46,7 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     Raises StoreError if the directory holds no run, or its run.json cannot be read.
     """
     record = store.run()
-    rows = [row for cell in record["cells"] for row in _cell_rows(store, cell, planned_on(record, cell))]
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, "_cell_run", "_run", "_stored"])
+    frame = _in_columns(row for cell in record["cells"] for row in _cell_rows(store, cell, planned_on(record, cell)))
     for column in _NUMBERS:
         frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
     frame["selected"] = frame["_run"] == len(record["runs"]) - 1
@@ -57,6 +56,17 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     newest = latest["_stored_run"].where(stored, latest["_cell_run"])
     frame["superseded"] = frame["superseded"].astype(bool) | (frame["_cell_run"] < newest)
     return frame.loc[superseded | ~frame["superseded"], list(COLUMNS)].reset_index(drop=True)
+
+
+def _in_columns(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """A frame of rows, which are taken apart one by one. Equal texts become one object: most texts are in many rows."""
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, "_cell_run", "_run", "_stored")}
+    texts: dict[str, str] = {}
+    for row in rows:
+        for name, column in columns.items():
+            value = row.get(name)
+            column.append(texts.setdefault(value, value) if isinstance(value, str) else value)
+    return pd.DataFrame(columns)
 
 
 def _cell_rows(store: Store, cell: dict[str, Any], environment: Any) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from .files import FORMAT, DamagedError, WriteError, read_sealed, write_sealed
+from .files import FORMAT, DamagedError, WriteError, read_sealed, sealed, write_whole
 from .records import all_have, has
 
 LIST, COPY = "run.json", "run.json.bak"
@@ -63,10 +63,10 @@ def read_list(file: Path) -> dict[str, Any]:
 
 def write_list(path: Path, runs: list[dict[str, Any]], cells: list[dict[str, Any]]) -> None:
     """Write run.json in the directory `path`, then its copy. Raises WriteError if run.json cannot be written."""
-    record = _compact(runs, cells)
-    write_sealed(path / LIST, record)
+    content = sealed(_compact(runs, cells))
+    write_whole(path / LIST, content)
     with contextlib.suppress(WriteError):  # the list itself is written, and `trilemma doctor` names an old copy
-        write_sealed(path / COPY, record)
+        write_whole(path / COPY, content)
 
 
 class _Table:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
 from .aside import set_aside
-from .files import flush
 from .store import Store
+from .transfer import transfer, transfer_file
 
 _NAME = re.compile(r"[\w-]+")
 
@@ -124,26 +123,7 @@ class Copier:
         return record
 
     def _copy(self, kind: str, id: str) -> None:
-        """Copy a folder as it is, completely or not at all, as `Store.commit` writes one."""
-        staging = self.target.path / "tmp" / f"{kind}-{id}-{os.getpid()}"
-        old, place = staging.with_name(f"old-{staging.name}"), self.target.path / kind / id
-        shutil.rmtree(staging, ignore_errors=True)
-        try:
-            staging.mkdir(parents=True)
-            for file in sorted((self.source.path / kind / id).iterdir()):
-                if file.is_file():
-                    shutil.copyfile(file, staging / file.name, follow_symlinks=False)
-                    flush(staging / file.name)
-            flush(staging)
-            self.target.keep_evidence(kind, id)
-            if place.exists():
-                os.rename(place, old)
-            os.rename(staging, place)
-            flush(place.parent)
-            self.done.copied += 1
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        self.done.copied += transfer(self.source, self.target, kind, id, link=False)
 
     def _set_aside(self, evaluation: str) -> None:
         """Set an evaluation aside whose training is about to be replaced by a better one."""
@@ -155,13 +135,8 @@ class Copier:
         """Copy the logs of a cell or dataset."""
         for name in (f"{id}.log", f"timing-{id}.log"):
             file, place = (store.path / "logs" / name for store in (self.source, self.target))
-            if file.is_file() and not file.is_symlink() and (replace or not os.path.lexists(place)):
-                staging = place.with_name(f".{name}.{os.getpid()}")
-                try:
-                    shutil.copyfile(file, staging)
-                    os.replace(staging, place)
-                finally:
-                    staging.unlink(missing_ok=True)
+            if replace or not os.path.lexists(place):
+                transfer_file(file, place, link=False)
 
 
 def _same_training(record: dict[str, Any], mine: dict[str, Any]) -> bool:

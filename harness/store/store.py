@@ -21,7 +21,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,17 +100,9 @@ class Store:
     ) -> None:
         """Write folder `kind/id` with `record.json` and `<name>.safetensors` files atomically; replaces an older one.
 
-        The folder is written under a temporary name, flushed to disk and renamed. A kill at any moment leaves the old
-        folder, the new folder or none, but never an incomplete one; the next run brings an old folder back that a kill
-        has left under another name. An older folder that is damaged, or that holds files of somebody else, is set
-        aside. Raises WriteError, which is an OSError (full disk, read-only), with nothing changed.
+        See `replacing`. Raises WriteError, which is an OSError (full disk, read-only), with nothing changed.
         """
-        target = self.path / kind / id
-        staging = self.path / "tmp" / f"{kind}-{id}-{os.getpid()}"
-        old = staging.with_name(f"old-{staging.name}")
-        shutil.rmtree(staging, ignore_errors=True)
-        try:
-            staging.mkdir(parents=True)
+        with self.replacing(kind, id) as staging:
             files = {
                 file.name: entry_of(file)
                 for name, values in (tensors or {}).items()
@@ -118,6 +110,23 @@ class Store:
             }
             about = {"format": FORMAT, "files": files, "written": datetime.now(UTC).isoformat()}
             write_new(staging / RECORD, sealed({**record, **about}))
+
+    @contextlib.contextmanager
+    def replacing(self, kind: str, id: str) -> Iterator[Path]:
+        """An empty folder to be filled with files that are flushed. It becomes `kind/id`, and replaces an older one.
+
+        The folder has a temporary name until it is whole. A kill at any moment leaves the old folder, the new folder or
+        none, but never an incomplete one; the next run brings an old folder back that a kill has left under another
+        name. An older folder that is damaged, or that holds files of somebody else, is set aside. Raises WriteError,
+        which is an OSError (full disk, read-only), with nothing changed.
+        """
+        target = self.path / kind / id
+        staging = self.path / "tmp" / f"{kind}-{id}-{os.getpid()}"
+        old = staging.with_name(f"old-{staging.name}")
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            staging.mkdir(parents=True)
+            yield staging
             flush(staging)
             self.keep_evidence(kind, id)
             replaces = os.path.lexists(target)
@@ -155,7 +164,7 @@ class Store:
         moved = [set_aside(self.path, place, name) for place in places if os.path.lexists(place)]
         return ", ".join(str(target.relative_to(self.path)) for target in moved)
 
-    def write_run(self, run: Mapping[str, Any], cells: list[dict[str, Any]]) -> None:
+    def write_run(self, run: Mapping[str, Any], cells: Iterable[dict[str, Any]]) -> None:
         """Add a run and the cells that it selects to run.json.
 
         The cells of earlier runs stay, in their order. The key `run` of a cell and of an evaluation is the number of

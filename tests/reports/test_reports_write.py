@@ -151,5 +151,5 @@ def test_command_writes_elsewhere_and_has_an_example(report_group: click.Group, 
 def test_hook_writes_the_report_when_a_run_has_ended(
     report_group: click.Group, tmp_path: Path, make_frame: Frames
 ) -> None:
-    builtin.trilemma_run_finished(tmp_path, SECTIONS[:1])
+    builtin.trilemma_run_finished(tmp_path, make_frame(), SECTIONS[:1])
     assert (tmp_path / "report.html").is_file()
