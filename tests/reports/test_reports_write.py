@@ -123,7 +123,7 @@ def report_group(monkeypatch: pytest.MonkeyPatch, make_frame: Frames, make_view:
     monkeypatch.setattr(
         trilemma.RunView,
         "open",
-        classmethod(lambda cls, path: make_view(Path(path), make_frame((0,)))),
+        classmethod(lambda cls, path, frame=None: make_view(Path(path), make_frame((0,)) if frame is None else frame)),
         raising=False,
     )
     group = click.Group()
