@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..contracts.section import ReportSection
 from ..plugins import Registry
-from ..store.frame import load_frame
+from ..store.frame import LEFT_OUT, load_frame
 from ..store.machines import environments
 from ..store.store import Store
 from ..text import short_paths
@@ -52,7 +52,7 @@ class RunView:
             label = labels[cell["dataset"]["label"]]
             cards[label] = shortened(record.get("card") or {"title": label})
         latest = run["runs"][-1]
-        older = len({cell["id"] for cell in run["cells"]}.difference(frame["cell"]))
+        older = frame.attrs.get(LEFT_OUT, 0)
         current = shortened_frame(frame)
         everywhere = tuple(environments(run))
         suite, environment = shortened(latest["suite"]), shortened(latest["environment"])

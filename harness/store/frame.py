@@ -19,6 +19,8 @@ COLUMNS = (
     "superseded", "title", "group", "place", "order", "ranks", "least", "family",
     "pictured", "unbiased", "noise", "marks", "truth", "machine", "trained_on",
 )  # fmt: skip
+LEFT_OUT = "superseded_cells"
+"""The attribute of a frame that says of how many cells superseded rows were left out."""
 _NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
 
@@ -55,7 +57,9 @@ def load_frame(store: Store, *, superseded: bool = False) -> pd.DataFrame:
     latest = frame.groupby(_LINE, dropna=False)[["_cell_run", "_stored_run"]].transform("max")
     newest = latest["_stored_run"].where(stored, latest["_cell_run"])
     frame["superseded"] = frame["superseded"].astype(bool) | (frame["_cell_run"] < newest)
-    return frame.loc[superseded | ~frame["superseded"], list(COLUMNS)].reset_index(drop=True)
+    shown = frame.loc[superseded | ~frame["superseded"], list(COLUMNS)].reset_index(drop=True)
+    shown.attrs[LEFT_OUT] = 0 if superseded else int(frame.loc[frame["superseded"], "cell"].nunique())
+    return shown
 
 
 def _in_columns(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 
 import trilemma
-from trilemma.harness.store import merged_records
+from trilemma.harness.store import transfer
 from trilemma.harness.store.merge import merge
 from trilemma.harness.store.store import Store
 
@@ -131,14 +131,14 @@ def test_a_merge_that_is_stopped_anywhere_leaves_a_readable_directory_and_is_fin
 
     for number in range(1, 40):
         out, count = tmp_path / f"out-{number}", 0
-        monkeypatch.setattr(merged_records.shutil, "copyfile", stops_at(number))
+        monkeypatch.setattr(transfer.shutil, "copyfile", stops_at(number))
         try:
             merge(shards, out)
         except KeyboardInterrupt:
             assert set(trilemma.load_results(out)["outcome"]) <= {"ok", "interrupted"}
         else:
             break
-        monkeypatch.setattr(merged_records.shutil, "copyfile", copy)
+        monkeypatch.setattr(transfer.shutil, "copyfile", copy)
         merge(shards, out)
         pd.testing.assert_frame_equal(trilemma.load_results(out), trilemma.load_results(finished))
     assert number > 10
