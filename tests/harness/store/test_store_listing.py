@@ -77,4 +77,8 @@ def test_planned_cells_share_what_they_describe(finished: Path, tiny_suite: dict
     assert len({id(cell["model"]) for cell in cells}) == 3
     assert len({id(metric) for cell in cells for planned in cell["evaluations"] for metric in planned["metrics"]}) == 2
     for cell, planned in zip(cells, planned_cells, strict=True):
-        assert json.loads(json.dumps(cell)).items() >= json.loads(json.dumps(asdict(planned))).items()
+        expected = json.loads(json.dumps(asdict(planned)))
+        for evaluation in expected["evaluations"]:
+            if evaluation["likelihood"] is None:  # it belongs to a sampler, and then the record does not speak of it
+                del evaluation["likelihood"], evaluation["further"]
+        assert json.loads(json.dumps(cell)).items() >= expected.items()
