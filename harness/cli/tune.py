@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def tune(
     from ..tuning.api import make_tuner
     from .progress import TrialProgress
 
+    if save is not None and not os.access(save.parent, os.W_OK):
+        raise click.BadParameter(f"the folder '{save.parent}' does not exist or cannot be written", param_hint="--save")
     config = {}
     if assignments:
         cls = Registry(plugin_files).get("datasets", dataset)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -51,6 +51,12 @@ class Prepared:
     def truth(self, model: Model) -> DatasetTruth | None:
         """The true distribution, for models with `needs_truth`, else None."""
         return DatasetTruth(self.dataset, self.space) if model.needs_truth else None
+
+
+def hold_out(dataset: Dataset, choice: Mapping[str, Any]) -> None:
+    """Put the validation split in the place of the test split if the record of the dataset's choice says so."""
+    if choice.get("held_out") == "valid":
+        dataset.__dict__["splits"] = replace(dataset.splits, test=dataset.splits.valid)
 
 
 def prepare(model: Model, dataset: Dataset) -> Prepared:

@@ -8,7 +8,6 @@ import os
 import random
 import time
 import traceback
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from .events import Events
 from .gathered import Gathered
 from .guard import DataGuard
 from .resume import PartialTraining, discard, identity, partial_file
-from .stages import prepare, restore, train
+from .stages import hold_out, prepare, restore, train
 
 STORED_SAMPLES = 1_000  # per evaluation: enough for the figures of the report and for a closer look
 
@@ -74,8 +73,7 @@ def make_dataset(job: dict[str, Any], registry: Registry) -> Dataset:
     """The dataset that a job names. For tuning, the validation split takes the place of the test split."""
     cls = registry.get("datasets", job["dataset"]["name"])
     dataset: Dataset = cls(cls.Config.model_validate(job["dataset"]["config"]))
-    if job["dataset"].get("held_out") == "valid":
-        dataset.__dict__["splits"] = replace(dataset.splits, test=dataset.splits.valid)
+    hold_out(dataset, job["dataset"])
     return dataset
 
 

@@ -16,7 +16,7 @@ from ..contracts.model import Model, Sampler
 from ..contracts.recipe import Recipe
 from ..errors import DataError, PluginError, StoreError, TrilemmaError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
-from ..execution.stages import Prepared, prepare, restore, train
+from ..execution.stages import Prepared, hold_out, prepare, restore, train
 from ..execution.stored import threads_of
 from ..plugins import Registry
 from ..store.store import Store
@@ -100,6 +100,7 @@ def restored(
     dataset_cls, model_cls = registry.get("datasets", data["name"]), registry.get("models", spec["name"])
     with blamed(f"dataset '{data['name']}'"):
         dataset = dataset_cls(validated(dataset_cls.Config, data["config"], f"dataset '{data['name']}'"))
+        hold_out(dataset, data)
         if dataset.checksum != cell["data_sha256"]:
             raise DataError(f"the data of '{data['label']}' is not the data that {cell['label']} was trained on")
     with blamed(f"model '{spec['name']}'"):

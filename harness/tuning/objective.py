@@ -34,7 +34,8 @@ def objective_of(model: type[Any], registry: Registry, asked: str | None = None)
                 known[quantity.name] = Objective(quantity.name, metric.name, metric.stage, quantity.better)
     if name not in known:
         raise TrilemmaError(f"there is no objective '{name}' ({did_you_mean(name, known)})")
-    if known[name].stage == "likelihood" and model.likelihood == "none":
+    # Other quantities of this stage, such as the error of a score, need no density.
+    if known[name].metric == LIKELIHOOD and model.likelihood == "none":
         raise TrilemmaError(f"model '{model.name}' has no likelihood, which '{name}' needs; use --objective {SAMPLES}")
     return known[name]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..contracts.config import NONE
 from .search import Trial
-from .space import Axis, Options, options_of
+from .space import Axis, Options, defaults, options_of
 
 PACKAGES = ("trilemma", "torch", "optuna")
 
@@ -83,7 +83,7 @@ class Tuned:
             **self.request,
             "versions": {"python": platform.python_version(), **versions()},
             "space": {axis.key: axis.text for axis in self.axes},
-            "default": {axis.key: axis.default for axis in self.axes},
+            "default": defaults(self.axes),
             "best": {"trial": self.best.number, **_value(self.best), "options": self.best.values},
             **({} if compared is None else {"comparison": {k: v for k, v in vars(compared).items() if v is not None}}),
             "trials": [{"number": trial.number, **_value(trial), "options": trial.values} for trial in self.trials],

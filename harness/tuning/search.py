@@ -45,8 +45,9 @@ class Search:
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise StoreError(f"{file} cannot be read as a journal ({error}); choose another with --out") from None
         if before is None:
-            self._study.set_user_attr("request", json.loads(json.dumps(request)))
+            # In this order: a kill between the two makes the defaults run twice, and does not lose them.
             self._study.enqueue_trial({axis.key: axis.encode(defaults([axis])[axis.key]) for axis in axes})
+            self._study.set_user_attr("request", _plain(request))
         elif differing := sorted(key for key in {*before, *request} if before.get(key) != _plain(request.get(key))):
             raise StoreError(
                 f"{file.parent} holds another search, with another {', '.join(differing)}; choose another with --out"

@@ -34,6 +34,11 @@ class Axis:
         """The option with its table, such as `recipe.lr`."""
         return f"{self.place}.{self.name}"
 
+    @property
+    def fixed(self) -> bool:
+        """Whether the range is a single value, which need not be the default of the model."""
+        return isinstance(self.range, Choices) and len(self.range.values) == 1
+
     def encode(self, value: Any) -> Any:
         """A value as the search holds it: choices as JSON, because they may be lists."""
         return json.dumps(value) if isinstance(self.range, Choices) else value
@@ -42,7 +47,9 @@ class Axis:
         """The value that a model gets. Numbers from an interval are rounded, except for the default."""
         if isinstance(self.range, Choices):
             return json.loads(value)
-        return value if self.range.whole or value == self.default else float(f"{value:.{DIGITS}g}")
+        if self.range.whole or value == self.default:
+            return value
+        return min(max(float(f"{value:.{DIGITS}g}"), self.range.low), self.range.high)  # 0.9997 is not rounded to 1
 
 
 def search_space(model: type[Any], given: Iterable[str] = ()) -> tuple[Axis, ...]:
@@ -114,7 +121,8 @@ def _with_default(range_: Range, default: Any) -> Range:
         return Choices((*range_.values, default))
     if isinstance(default, bool) or not isinstance(default, int | float) or (range_.log and default <= 0):
         raise ValueError(f"the default {default!r} is no number in an interval; list the values, as in A|B|C")
-    return replace(range_, low=min(range_.low, default), high=max(range_.high, default))
+    whole = range_.whole and float(default).is_integer()  # else the default would be rounded out of the interval
+    return replace(range_, low=min(range_.low, default), high=max(range_.high, default), whole=whole)
 
 
 def options_of(axes: Iterable[Axis], values: Mapping[str, Any]) -> dict[str, Options]:
@@ -131,5 +139,4 @@ def defaults(axes: Iterable[Axis]) -> Options:
 
 
 def _first(axis: Axis) -> Any:
-    single = isinstance(axis.range, Choices) and len(axis.range.values) == 1
-    return axis.range.values[0] if single and isinstance(axis.range, Choices) else axis.default
+    return axis.range.values[0] if axis.fixed and isinstance(axis.range, Choices) else axis.default

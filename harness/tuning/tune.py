@@ -127,8 +127,9 @@ class Tuner:
         return waiting[:room] or [search.ask() for _ in range(min(1 if first else room, left))]
 
     def _run_trials(self, search: Search, asked: list[Trial]) -> None:
+        asked = [trial for trial in asked if not self._refused(search, trial)]
         entries = [options_of(self._axes, trial.values) for trial in asked]
-        for trial, readings in zip(asked, self._cells(entries, range(self.seeds)), strict=True):
+        for trial, readings in zip(asked, self._cells(entries, range(self.seeds)) if asked else [], strict=True):
             if any(found is None for found in readings):
                 self.interrupted = True
                 continue
@@ -137,9 +138,25 @@ class Tuner:
                 raise TrilemmaError(
                     f"the default options of '{self.model}' give no value ({why}); see {self.path}/logs"
                 )
-            search.tell(trial, value, why)
-            tuned = self._tuned(search)
-            self.told(replace(trial, value=value, why=why), None if tuned is None else tuned.best)
+            self._tell(search, replace(trial, value=value, why=why))
+
+    def _refused(self, search: Search, trial: Trial) -> bool:
+        """Whether the model refuses these options together, each of which is in its range. The trial is then told."""
+        if (
+            trial.number == 0
+        ):  # options that are the defaults have nothing to fall back on, so their error is the user's
+            return False
+        try:
+            self._resolve([options_of(self._axes, trial.values)], [0])
+        except TrilemmaError as error:
+            self._tell(search, replace(trial, why=f"refused: {error}"))
+            return True
+        return False
+
+    def _tell(self, search: Search, trial: Trial) -> None:
+        search.tell(trial, trial.value, trial.why)
+        tuned = self._tuned(search)
+        self.told(trial, None if tuned is None else tuned.best)
 
     def _cells(self, entries: list[dict[str, Options]], seeds: Iterable[int]) -> list[list[Reading | None]]:
         """Run the cells of several options with several seeds; the readings of each, None where it was interrupted."""
@@ -177,6 +194,8 @@ class Tuner:
             }
         )
         resolved = resolve(document, self._registry)
+        if len(resolved.datasets) != 1:
+            raise TrilemmaError(f"tuning takes one dataset, but these options of '{self.dataset}' give several")
         (dataset,) = resolved.datasets
         held_out = DatasetChoice(**vars(dataset) | {"label": f"{dataset.label}, validation"}, held_out="valid")
         models = tuple(replace(model, samplers=model.samplers[:1]) for model in resolved.models)
@@ -198,6 +217,9 @@ class Tuner:
         words += [] if self.sampler is None else ["--sampler", self.sampler]
         words += [word for key, value in self.config.items() for word in ("--set", f"{key}={value}")]
         words += ["--search-seed", str(self.search_seed)] if self.search_seed else []
+        words += [] if self.device == type(self).device else ["--device", self.device]
+        words += [] if self.limit is None else ["--limit", str(self.limit)]
+        words += [word for file in self.plugins for word in ("--plugin", _from_here(file))]
         return shlex.join(words)
 
     def _compare(self, tuned: Tuned) -> Comparison | None:
@@ -229,6 +251,12 @@ def _locked(file: Path) -> Iterator[Path]:
                 f"another search is using {file.parent}; wait for it, or choose another directory with --out"
             ) from None
         yield file
+
+
+def _from_here(file: str) -> str:
+    """A path as it is written in the working directory, if the file is below it."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _mean(readings: list[Reading]) -> tuple[float | None, str]:

@@ -77,6 +77,17 @@ def test_another_search_and_a_damaged_journal_are_refused(tmp_path: Path) -> Non
         search(tmp_path / "damaged")
 
 
+def test_a_kill_at_the_start_does_not_lose_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("optuna.study.Study.set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "journal")
+    assert search(tmp_path / "journal").ask().values == {"recipe.lr": 1e-3, "config.hidden": [64], "config.layers": 4}
+
+
 def test_without_optuna_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(trilemma.TrilemmaError, match=r"pip install 'trilemma\[tune\]'"):

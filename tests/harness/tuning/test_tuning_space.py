@@ -9,7 +9,7 @@ import trilemma
 from trilemma.harness.contracts.options import check_options
 from trilemma.harness.contracts.tunable import Choices, Interval, declared, parse_range
 from trilemma.harness.plugins import Registry
-from trilemma.harness.tuning.space import defaults, options_of, search_space
+from trilemma.harness.tuning.space import Axis, defaults, options_of, search_space
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,15 @@ def test_given_ranges_replace_the_declared_ones(realnvp: type[trilemma.Model]) -
     (ema,) = search_space(realnvp, ["ema=none|0.9"])
     assert isinstance(ema.range, Choices)
     assert ema.range.values == (None, 0.9, 0.998)
+
+
+def test_numbers_are_whole_only_if_the_default_is_and_rounding_stays_in_the_interval() -> None:
+    (axis,) = search_space(Registry(builtin_only=True).get("models", "vp-sde"), ["beta_min=1:5"])
+    assert axis.default == 0.1
+    assert axis.range == Interval(0.1, 5, False, False)
+    assert axis.decode(1.23456) == 1.23
+    ema = Axis("recipe", "ema", Interval(0.9, 0.9998, False, False), "0.9:0.9998", 0.99)
+    assert ema.decode(0.99975) == 0.9998
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ at every point that it can get.
 """
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import trilemma
 
@@ -56,6 +56,23 @@ class Wide(Scaled):
     likelihood = "none"
 
 
+class Paired(Scaled):
+    """The same, which refuses small scales together with a flag."""
+
+    name = "paired"
+
+    class Config(Scaled.Config):
+        """The scale and a flag."""
+
+        careful: bool = Field(False, description="whether to refuse a scale below 2")
+
+        @model_validator(mode="after")
+        def _large(self):
+            if self.careful and self.scale < 2:
+                raise ValueError("a careful scale is 2 or more")
+            return self
+
+
 class Peek(trilemma.Metric):
     """The largest coordinate among all points that an evaluation can reach."""
 
@@ -73,7 +90,7 @@ class Peek(trilemma.Metric):
 
 @trilemma.hookimpl
 def trilemma_models():
-    return [Scaled, Wide]
+    return [Scaled, Wide, Paired]
 
 
 @trilemma.hookimpl
