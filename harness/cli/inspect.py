@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from ..boundary import boundary, described
-from ..contracts.tunable import declared
 from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..plugins import Registry
 from ..text import printable
@@ -18,6 +17,7 @@ from . import output
 from .options import json_option, plugin_option
 from .output import echo, echo_json
 
+_LONG_WIDTH = 140  # columns of text that the long list needs as a table; below, it has a paragraph for each name
 KINDS = ("models", "datasets", "metrics", "suites")
 
 
@@ -63,14 +63,22 @@ def list_(kind: str, as_long: bool, plugin_files: tuple[str, ...], as_json: bool
     if as_json:
         echo_json(rows)
         return
+    from rich.padding import Padding
     from rich.table import Table
 
+    console = output.console()
+    if as_long and console.width < _LONG_WIDTH:
+        for row in rows:
+            console.print(row.pop("name"), highlight=False)
+            for key, value in row.items():
+                console.print(Padding(f"{key}: {value}", (0, 0, 0, 2)), highlight=False)
+        return
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ["name"]:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    output.console().print(table)
+    console.print(table)
 
 
 def _traits(kind: str, cls: Any) -> dict[str, Any]:
@@ -161,6 +169,8 @@ def _quantity(quantity: Any) -> dict[str, Any]:
 
 
 def _fields(config: Any) -> Iterator[dict[str, Any]]:
+    from ..contracts.tunable import declared
+
     ranges = declared(config)
     for key, field in config.model_fields.items():
         annotation = field.annotation

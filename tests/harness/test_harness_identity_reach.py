@@ -214,7 +214,7 @@ def test_definitions_are_found_wherever_they_hide(
 
 
 def test_a_method_that_nothing_mentions_does_not_count(package: Callable[[dict[str, str]], Path]) -> None:
-    deep = "class K:\n    def run(self):\n        return 1\n    def show(self):\n        return 3\n"
+    deep = "class K:\n    def run(self):\n        return 1\n    def unmentioned(self):\n        return 3\n"
     folder = package({"model.py": MODEL.format(imports="from .deep import K", fit="K().run()"), "deep.py": deep})
     assert changes(folder, "deep.py", "return 3", "return 4") == (False, False)
 

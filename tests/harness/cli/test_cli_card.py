@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from trilemma.harness.source import module
-
 Command = Callable[..., Result]
 
 PLUGIN = '''
@@ -105,7 +103,6 @@ def test_a_card_of_other_code_is_made_again(command: Command, plugin: Path) -> N
     counts = []
     for text in (PLUGIN, "# a comment" + PLUGIN, PLUGIN.replace("generate(200)", "generate(100)")):
         plugin.write_text(text)
-        module.cache_clear()  # a process reads a source file once, and this one stands for three
         assert command("card", "spread", *options).exit_code == 0
         counts.append(calls(plugin) // 29)
     assert counts == [2, 2, 4]
