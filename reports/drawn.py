@@ -152,7 +152,7 @@ def _plain(value: float, position: int) -> str:
 def _level(density: Array, mass: float) -> float:
     """The density above which this share of the mass lies, on a grid."""
     ordered = np.sort(density.ravel())[::-1]
-    shares = ordered.cumsum() / ordered.sum()
+    shares = np.cumsum(ordered) / ordered.sum()
     return float(ordered[min(int(np.searchsorted(shares, mass)), len(ordered) - 1)])
 
 

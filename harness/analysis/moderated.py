@@ -200,7 +200,7 @@ class Arms:
         if not others:
             return leader, [leader]
         p = np.array([self.p_worse(row, leader) for row in others])
-        refused = holm(p, level(len(rows), int(self.seeds[list(rows)].min())))
+        refused = holm(p, level(len(rows), int(np.min(self.seeds[list(rows)]))))
         return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
 
     def resolution(self, rows: Sequence[int]) -> float | None:
@@ -213,7 +213,7 @@ class Arms:
         errors = [self.error(row) for row in rows]
         typical = math.sqrt(2) * float(np.median(errors))
         df = float(np.median([self.df(row, rows[0]) for row in rows]))
-        tail = level(len(rows), int(self.seeds[list(rows)].min())) / (len(rows) - 1)
+        tail = level(len(rows), int(np.min(self.seeds[list(rows)]))) / (len(rows) - 1)
         seen = -t_quantile(tail, df) * typical
         if not math.isfinite(seen):
             return None
@@ -239,7 +239,7 @@ def paired(arms: Arms, rows: Sequence[int], keys: Sequence[Sequence[int]]) -> tu
     errors = np.array([math.hypot(math.sqrt(arms.own[row]), math.sqrt(arms.own[leader])) for row in others])
     pairs = Arms(differences, errors)
     p = np.array([_p_above_zero(pairs, i) if pairs.seeds[i] >= LEAST_SEEDS else 1.0 for i in range(len(others))])
-    refused = holm(p, level(len(rows), max(LEAST_SEEDS, int(pairs.seeds.min()))))
+    refused = holm(p, level(len(rows), max(LEAST_SEEDS, int(np.min(pairs.seeds)))))
     return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
 
 

@@ -112,6 +112,8 @@ def _cell_rows(store: Store, cell: dict[str, Any], environment: Any) -> Iterator
     base["steps"] = record["training"]["steps"]
     for planned in cell["evaluations"]:
         later = _later_metrics(store, cell, planned)
+        if planned.get("likelihood") and _outranked(store, cell, planned):
+            planned = {**planned, "further": True}
         if planned.get("stage") == "timing":
             nfe = _evaluations_per_sample(store, cell, planned)
             yield from ({**row, "nfe": nfe} for row in _evaluation_rows(store, planned, later, base))
@@ -170,6 +172,18 @@ def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) 
         for metric in (other if other.get("source") == planned.get("source") else planned)["metrics"]
         if _takes_the_place(other, planned, metric)
     }
+
+
+def _outranked(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> bool:
+    """Whether a later run has chosen another setting of the likelihood as the one that ranks the model."""
+    names = {metric["name"] for metric in planned["metrics"]}
+    return any(
+        other["run"] > planned["run"]
+        and (not other["sampler"], other.get("stage"), bool(other.get("further"))) == (True, planned.get("stage"), False)
+        and names & {metric["name"] for metric in other["metrics"]}
+        and store.record("evaluations", other["id"]) is not None
+        for other in cell["evaluations"]
+    )
 
 
 def _label(planned: dict[str, Any]) -> str | None:

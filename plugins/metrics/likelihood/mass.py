@@ -190,7 +190,7 @@ def _adapted(proposal: Proposal, points: Array, log_weights: Array, rng: np.rand
     """The proposal with half of its mass moved to kernels about points with large weights."""
     if not np.isfinite(log_weights).any():
         return proposal
-    share = np.exp(log_weights - log_weights.max())
+    share = np.exp(log_weights - np.max(log_weights))
     share /= share.sum()
     chosen = points[rng.choice(len(points), CENTERS, p=share)]
     center = share @ points
@@ -249,7 +249,7 @@ def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | str:
 
 def _missed(found: Mass, log_prob: LogDensity, points: Array) -> float:
     """The share of data points whose weight is larger than all weights behind the estimate."""
-    return float((log_prob(points) - found.proposal.log_prob(points) > math.log(found.weights.max())).mean())
+    return float((log_prob(points) - found.proposal.log_prob(points) > math.log(np.max(found.weights))).mean())
 
 
 class _True:

@@ -108,3 +108,13 @@ def test_the_report_shows_a_line_for_each_setting(frame: pd.DataFrame, tmp_path:
     for line in ("likelihood(steps=4)", "likelihood(steps=9)", "heun(steps=3)", "training"):
         assert line in text
         assert line in page.replace("<wbr>", "")
+
+
+def test_after_several_runs_still_one_setting_ranks_the_model(tmp_path: Path) -> None:
+    for steps in ([2, 4], 8, [5, 6]):
+        found = trilemma.run(suite({"steps": steps}), out=tmp_path / "run", jobs=1)
+        ranking = found[(found["metric"] == "nll_gap") & found["ranks"].astype(bool)]
+        first = steps[0] if isinstance(steps, list) else steps
+        last = ranking["sampler"].dropna().tolist()
+        assert len(ranking) == 1
+        assert last == ([f"likelihood(steps={first})"] if isinstance(steps, list) else [])
