@@ -179,7 +179,9 @@ def _outranked(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> b
     names = {metric["name"] for metric in planned["metrics"]}
     return any(
         other["run"] > planned["run"]
-        and (not other["sampler"], other.get("stage"), bool(other.get("further"))) == (True, planned.get("stage"), False)
+        and not other["sampler"]
+        and not other.get("further")
+        and other.get("stage") == planned.get("stage")
         and names & {metric["name"] for metric in other["metrics"]}
         and store.record("evaluations", other["id"]) is not None
         for other in cell["evaluations"]
