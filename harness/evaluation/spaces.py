@@ -125,13 +125,13 @@ class Space:
         """
         x = x.double()
         if self.levels is None:
-            return x, torch.zeros(len(x), dtype=torch.float64)
+            return x, torch.zeros(len(x), dtype=torch.float64, device=x.device)
         noise, log_q = self.noise(x, generator)
         return x + noise, log_q
 
     def to_model(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map continuous data-space points to model space: `(y, log|det dy/dx|)`, in the precision of `x`."""
-        total = torch.zeros(len(x), dtype=x.dtype)
+        total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for transform in self.transforms:
             x, logdet = transform.forward(x)
             total = total + logdet

@@ -72,7 +72,9 @@ class Fade(Degradation):
     def fit(self, x: Tensor, generator: torch.Generator) -> None:
         points = x.flatten(1).double()
         self.mean.copy_(points.mean(0))
-        self.basis.copy_(torch.linalg.eigh((points - points.mean(0)).T.cov())[1].flip(1).T)
+        d = points.shape[1]
+        covariance = points.T.cov().reshape(d, d)  # of one coordinate, `cov` gives a scalar
+        self.basis.copy_(torch.linalg.eigh(covariance)[1].flip(1).T)
 
     def forward(self, x: Tensor, t: Tensor, z: Tensor | None = None) -> Tensor:
         mean, basis = self.mean.to(x), self.basis.to(x)

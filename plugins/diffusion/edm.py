@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 import trilemma
@@ -171,6 +171,15 @@ class EdmUnet(OdeDensityOnImages, Denoising, trilemma.NeuralModel):
         log_sigma_std: float = Field(
             1.4, gt=0, description="standard deviation of ln(sigma) in training, with the noise of edm"
         )
+
+        @model_validator(mode="after")
+        def _head(self) -> Self:
+            if self.head == "levels" and self.preconditioning != "edm":
+                raise ValueError(
+                    f"preconditioning {self.preconditioning!r} needs head 'plain': the head 'levels' has no "
+                    "preconditioning"
+                )
+            return self
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config

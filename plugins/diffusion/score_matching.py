@@ -47,20 +47,21 @@ def denoising_objective(score: Score, x: Tensor, sigma: float, generator: torch.
 
 
 class Attracted(nn.Module):
-    """The score or the energy of the standard normal, plus a network.
+    """The score, `(n, d)`, or with `energy` the energy, `(n,)`, of the standard normal, plus a network.
 
     The part of the standard normal pulls far points back, also before the network is trained.
     """
 
-    def __init__(self, d: int, outputs: int, config: ScoreConfig) -> None:
+    def __init__(self, d: int, config: ScoreConfig, *, energy: bool) -> None:
         super().__init__()
+        self.energy = energy
         self.features = FourierFeatures(config.octaves)
-        self.body = mlp((self.features.width(d), *config.hidden, outputs))
+        self.body = mlp((self.features.width(d), *config.hidden, 1 if energy else d))
         initialize(self.body, last_gain=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         raw: Tensor = self.body(self.features(x))
-        return raw - x if raw.shape == x.shape else raw + 0.5 * x.square().sum(1, keepdim=True)
+        return raw.squeeze(1) + 0.5 * x.square().sum(1) if self.energy else raw - x
 
 
 class ScoreConfig(trilemma.Config):
@@ -142,7 +143,7 @@ class ScoreMatching(ScoreModel):
         """Options of the network and of the objective."""
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.network = Attracted(info.dim, info.dim, self.config)
+        self.network = Attracted(info.dim, self.config, energy=False)
 
     def score_of(self, x: Tensor) -> Tensor:
         value: Tensor = self.network(x)
@@ -170,12 +171,12 @@ class EnergyMatching(ScoreModel):
         points: int = Field(400, ge=10, description="number of grid points along each coordinate")
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.network = Attracted(info.dim, 1, self.config)
+        self.network = Attracted(info.dim, self.config, energy=True)
 
     def energy(self, x: Tensor) -> Tensor:
         """E(x), shape `(n,)`."""
         value: Tensor = self.network(x)
-        return value.squeeze(1)
+        return value
 
     def score_of(self, x: Tensor) -> Tensor:
         with torch.enable_grad():

@@ -27,7 +27,8 @@ class PosteriorLayer(nn.Module, ABC):
 class PlanarLayer(PosteriorLayer):
     """z + u tanh(w'z + b), where u, w and b are linear in the context (Rezende & Mohamed 2015, eq. 10).
 
-    u is corrected so that w'u > -1, as in appendix A.1.
+    u is corrected as in appendix A.1. Deviation: with w'u > -1 + 1/1000 and not w'u > -1, so that the log-determinant
+    stays finite where softplus rounds to zero.
     """
 
     def __init__(self, d: int, context: int) -> None:
@@ -40,7 +41,7 @@ class PlanarLayer(PosteriorLayer):
     def forward(self, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         u, w, b = self.parameters_of(h).split([self.d, self.d, 1], dim=1)
         inner = (w * u).sum(1)
-        corrected = F.softplus(inner) - 1
+        corrected = F.softplus(inner) - 1 + 1e-3
         u = u + ((corrected - inner) / w.square().sum(1)).unsqueeze(1) * w
         a = torch.tanh((w * z).sum(1) + b.squeeze(1))
         return z + u * a.unsqueeze(1), torch.log1p(corrected * (1 - a.square()))
@@ -86,6 +87,8 @@ class AutoregressiveLayer(PosteriorLayer):
     m and s are outputs of a masked network (MADE) of the latents and the context. The order of the coordinates is
     reversed at the end, so that the next layer has the reverse order. At the start sigma is about .88, near the
     identity (section 4).
+
+    The network has `hidden` units, or 2 d if that is more, so that each of the d masks belongs to two units or more.
     """
 
     mask_in: Tensor
@@ -93,6 +96,7 @@ class AutoregressiveLayer(PosteriorLayer):
 
     def __init__(self, d: int, context: int, hidden: int = 64) -> None:
         super().__init__()
+        hidden = max(hidden, 2 * d)
         places, units = torch.arange(1, d + 1), torch.arange(hidden) % d
         # The context has the place 0, so units of degree 0 see the context alone, and the first coordinate sees them.
         self.register_buffer("mask_in", (units.unsqueeze(1) >= places).float(), persistent=False)

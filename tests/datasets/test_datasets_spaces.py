@@ -160,3 +160,10 @@ def test_noise_of_its_own_distribution_is_paid_for_by_its_log_density() -> None:
     # The density p(x) = (1/4) 2 (x - floor x) gives each level probability 1/4, and q is its posterior: no slack.
     log_p = (0.25 * 2 * (x - x.floor())).log()[:, 0]
     torch.testing.assert_close(log_p - log_q, torch.full((20_000,), math.log(0.25), dtype=torch.float64))
+
+
+def test_points_stay_on_their_device() -> None:
+    x = torch.zeros((5, 2), dtype=torch.float64, device="meta")
+    space = Space.fit(Ring8(), flatten=True)
+    for values in (*space.to_model(x), *space.dequantize(x, torch.Generator())):
+        assert values.device.type == "meta"

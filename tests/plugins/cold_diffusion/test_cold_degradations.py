@@ -195,3 +195,12 @@ def test_noise_at_the_start_breaks_the_symmetry_of_a_constant_image(generator: C
     begun = broken.begin(start, generator())
     assert float((begun - start).std()) == pytest.approx(0.004, rel=0.05)
     assert float(broken.draw(sharper, degrade, begun).std((2, 3)).min()) > 0.05
+
+
+def test_fade_of_one_coordinate_damps_its_distance_from_the_mean(
+    generator: Callable[..., torch.Generator], normal: Callable[..., Tensor]
+) -> None:
+    x, degrade = 3 + normal((50, 1), 1), Fade((1,), 8.0)
+    degrade.fit(x, generator())
+    expected = x.mean() + (x - x.mean()) * math.exp(-4)
+    torch.testing.assert_close(degrade(x, torch.tensor(0.5)), expected, atol=1e-5, rtol=0)

@@ -211,3 +211,10 @@ def test_models_of_images_sample_even_rows_after_training(context: Callable[...,
     # A row has entropy ln 4, and a pixel in it the width of its box: 8 (ln 4 + 8 ln(1 / 1.15)) nats in all.
     log_prob = model.log_prob(stripes(200, 5), context(EdmUnet, (1, 8, 8))).mean()
     assert float(log_prob) < -8 * (math.log(4) - 8 * math.log(1.15)) + 0.5
+
+
+@pytest.mark.parametrize("preconditioning", ["vp", "ve", "flow"])
+def test_unet_with_intensity_levels_refuses_a_preconditioning(preconditioning: str) -> None:
+    with pytest.raises(ValueError, match=f"preconditioning '{preconditioning}' needs head 'plain'"):
+        EdmUnet.Config(preconditioning=preconditioning)
+    assert EdmUnet.Config(preconditioning=preconditioning, head="plain").head == "plain"

@@ -136,3 +136,15 @@ def test_score_is_known_at_the_noise_level_of_the_objective_only(
     assert torch.equal(model.score(x, torch.tensor(level), context()), model.score_of(x))
     with pytest.raises(trilemma.UnsupportedError, match=f"noise level {level:g} only, not at 1"):
         model.score(x, torch.tensor(1.0), context())
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_silent_energy_network_is_the_standard_normal(context: Callable[..., trilemma.Context], d: int) -> None:
+    model, ctx = EnergyMatching(), context(EnergyMatching, shape=(d,))
+    model.prepare(ctx.info)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    x = correlated(20, 6).float()[:, :d]
+    torch.testing.assert_close(model.score_of(x).detach(), -x)
+    normal = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+    torch.testing.assert_close(model.log_prob(x, ctx).float(), normal, atol=1e-4, rtol=0)

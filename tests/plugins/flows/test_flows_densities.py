@@ -36,7 +36,7 @@ def test_density_has_unit_mass(family: Any, name: str) -> None:
     # Fine cells where the data is and where splines act, coarse ones in the tails.
     inner, outer, reach = {
         "cnf": (40, 5, 8),
-        "nsf-coupling": (240, 20, 8),
+        "nsf-coupling": (480, 20, 8),  # with 240 cells, the kinks at its 48 bins cost the rule .0015 of the mass
         "nsf-autoregressive": (240, 20, 8),
         "planar": (160, 40, 14),
     }.get(name, (160, 20, 8))

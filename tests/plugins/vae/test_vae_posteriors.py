@@ -54,6 +54,19 @@ def test_planar_layer_is_invertible_for_any_parameters(generator: Make) -> None:
         assert float(s.diff().min()) > -1e-5
 
 
+def test_planar_layer_keeps_a_margin_in_float32() -> None:
+    # w'u = -36, where softplus rounds -1 + softplus to -1. At z = 0 the slope of tanh is 1.
+    layer = PlanarLayer(1, 1)
+    with torch.no_grad():
+        layer.parameters_of.weight.zero_()
+        layer.parameters_of.bias.copy_(torch.tensor([-6.0, 6.0, 0.0]))
+    z, h = torch.zeros((1, 1), requires_grad=True), torch.zeros((1, 1))
+    moved, logdet = layer(z, h)
+    (slope,) = torch.autograd.grad(moved.sum(), z)
+    assert float(slope) > 5e-4
+    assert float(logdet.detach()) == pytest.approx(float(slope.log()), abs=1e-2)
+
+
 def test_sylvester_layer_is_the_formula_with_an_orthogonal_q(generator: Make) -> None:
     d, layer = 4, scattered(SylvesterLayer(4, 3), 0.8).double()
     assert isinstance(layer, SylvesterLayer)
@@ -78,6 +91,14 @@ def test_autoregressive_layer_is_triangular_and_every_coordinate_sees_the_contex
     # At the start the layer is near the identity (Kingma et al. 2016, section 4).
     moved = AutoregressiveLayer(5, 3)(z.float(), h.float())[0].detach()
     assert float((moved.flip(1) - z).abs().max()) < 0.5
+
+
+def test_autoregressive_layer_sees_every_coordinate_but_the_last_of_many_latents(generator: Make) -> None:
+    d = 100
+    layer = scattered(AutoregressiveLayer(d, 3), 0.1).double()
+    z, h = (torch.randn((1, n), generator=generator(n), dtype=torch.float64) for n in (d, 3))
+    jacobian = torch.autograd.functional.jacobian(lambda point: layer(point, h)[0][0].flip(0), z)[:, 0]
+    assert float(jacobian.tril(-1).abs().sum(0)[:-1].min()) > 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)
