@@ -77,12 +77,15 @@ def test_another_search_and_a_damaged_journal_are_refused(tmp_path: Path) -> Non
         search(tmp_path / "damaged")
 
 
-def test_a_kill_at_the_start_does_not_lose_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["enqueue_trial", "set_user_attr"])
+def test_a_kill_at_the_start_does_not_lose_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     def killed(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("optuna.study.Study.set_user_attr", killed)
+        patched.setattr(f"optuna.study.Study.{step}", killed)
         with pytest.raises(KeyboardInterrupt):
             search(tmp_path / "journal")
     assert search(tmp_path / "journal").ask().values == {"recipe.lr": 1e-3, "config.hidden": [64], "config.layers": 4}
