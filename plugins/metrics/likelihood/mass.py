@@ -196,7 +196,7 @@ def _adapted(proposal: Proposal, points: Array, log_weights: Array, rng: np.rand
     center = share @ points
     covariance = (points - center).T @ ((points - center) * share[:, None])
     factor = np.linalg.cholesky(covariance + 1e-6 * np.diag(points.var(0)))
-    kernels = Kernels(chosen, factor, WIDTHS)
+    kernels = Kernels(chosen, np.asarray(factor, dtype=np.float64), WIDTHS)
     shares = np.array(proposal.shares) * (1 - ADAPTED)
     return Proposal((*proposal.parts, kernels), (*shares, ADAPTED), proposal.dim)
 
