@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -66,6 +67,15 @@ def test_other_exceptions_and_values_pass() -> None:
     assert value == 3
 
 
+@pytest.fixture
+def _ctrl_c_counts() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also if the tests run in the background, where a shell makes it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_counts")
 def test_ctrl_c_of_the_user_interrupts_also_if_the_plugin_catches_it() -> None:
     def press() -> None:
         os.kill(os.getpid(), signal.SIGINT)
