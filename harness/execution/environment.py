@@ -50,10 +50,10 @@ def run_record(suite: dict[str, Any], threads: int, device: str, **about: Any) -
 
 
 @cache
-def versions() -> dict[str, str]:
-    """The versions of the libraries on which results depend."""
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """The versions of those packages that are installed, by default of the libraries on which results depend."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -66,7 +66,7 @@ def cell_environment(threads: int) -> dict[str, str]:
     """The environment variables of the process of a cell. Numeric libraries read the thread counts when they load.
 
     Memory of tensors goes back to the allocator, and not to the kernel, which would clear each page of the next tensor
-    again: that is a third of the time of an evaluation of many small points. What the user has set stays.
+    again. What the user has set stays.
     """
     return {
         **{name: os.environ.get(name, str(size)) for name, size in _MALLOC.items()},

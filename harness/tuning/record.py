@@ -7,10 +7,10 @@ import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from ..contracts.config import NONE
+from ..execution.environment import versions
 from .search import Trial
 from .space import Axis, Options, defaults, options_of
 
@@ -81,7 +81,7 @@ class Tuned:
         return {
             "command": self.command,
             **self.request,
-            "versions": {"python": platform.python_version(), **versions()},
+            "versions": {"python": platform.python_version(), **versions(PACKAGES)},
             "space": {axis.key: axis.text for axis in self.axes},
             "default": defaults(self.axes),
             "best": {"trial": self.best.number, **_value(self.best), "options": self.best.values},
@@ -92,17 +92,6 @@ class Tuned:
     def text(self) -> str:
         """The record in TOML."""
         return "\n".join(_document(self.record())) + "\n"
-
-
-def versions() -> dict[str, str]:
-    """The versions of the packages that decide the outcome."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _value(trial: Trial) -> dict[str, Any]:

@@ -181,6 +181,6 @@ def test_nothing_outlives_a_parent_that_is_killed(stopped: tuple[str, ...], tmp_
 def test_a_zygote_that_is_not_needed_any_more_ends_at_once_and_silently() -> None:
     code = "from trilemma.harness.execution.processes.forks import Zygote; z = Zygote(1); z.warm_up(); z.close()"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "")
-    said = ("Traceback", "Exception", "Error", "trilemma")  # extensions of others warn when some Pythons end
-    assert not [word for word in said if word in done.stderr], done.stderr
+    # With Python 3.13, nanobind lists what the extensions of others have not freed.
+    said = [line for line in done.stderr.splitlines() if "nanobind" not in line and not line.startswith(" - ")]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
