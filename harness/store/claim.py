@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import StoreError
@@ -123,3 +126,24 @@ def is_ours(path: Path) -> bool:
             continue
         return True
     return False
+
+
+@contextlib.contextmanager
+def exclusive(file: Path, user: str) -> Iterator[None]:
+    """Lock a file of a run directory for one `user`, such as a run. Raises StoreError if another one holds it.
+
+    The lock ends with the process that holds it, so a file that a killed one left is harmless. A link is not followed.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        stream = os.fdopen(os.open(file, flags, 0o644), "rb")
+    except OSError as error:
+        raise StoreError(f"run directory {file.parent} cannot be written: {error}; choose another with --out") from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"another {user} is using {file.parent}; wait for it, or choose another directory with --out"
+            ) from None
+        yield

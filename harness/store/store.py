@@ -17,7 +17,6 @@ record.json the checksums of the files beside it. They are checked when read.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from .aside import clear_leftovers, foreign, set_aside
-from .claim import FOLDERS, MARKER, check_marker, claim_directory
+from .claim import FOLDERS, MARKER, check_marker, claim_directory, exclusive
 from .files import FORMAT, DamagedError, WriteError, flush, read_file, sealed, write_new
 from .listing import LIST, read_run, write_list
 from .records import RECORD, Examined, entry_of, examine
@@ -75,20 +74,7 @@ class Store:
 
         The lock ends with the process that holds it, so a lock file that a killed run left is harmless.
         """
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-            lock = os.fdopen(os.open(self.path / ".lock", flags, 0o644), "rb")
-        except OSError as error:
-            raise StoreError(
-                f"run directory {self.path} cannot be written: {error}; choose another with --out"
-            ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise StoreError(
-                    f"another run is using {self.path}; wait for it, or choose another directory with --out"
-                ) from None
+        with exclusive(self.path / ".lock", "run"):
             self.held = True
             try:
                 yield

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..analysis.statistics import mean_interval
 from ..contracts.budget import Budget
-from ..errors import StoreError, TrilemmaError
+from ..errors import TrilemmaError
 from ..execution.progress import Progress, Silent
 from ..execution.run import Runner
 from ..planning.choices import DatasetChoice, Resolved
@@ -21,7 +19,7 @@ from ..planning.resolve import resolve
 from ..planning.sources import training_source
 from ..planning.suite import read_document
 from ..plugins import Registry
-from ..store.claim import claim_directory
+from ..store.claim import claim_directory, exclusive
 from ..store.files import write_whole
 from ..store.store import Store
 from .objective import Reading, objective_of, reading
@@ -81,7 +79,7 @@ class Tuner:
         options that are the defaults fail, because no others would do better.
         """
         claim_directory(self.path)
-        with _locked(self.path / JOURNAL) as journal:
+        with exclusive(journal := self.path / JOURNAL, "search"):
             return self._run(journal)
 
     def _run(self, journal: Path) -> Tuned | None:
@@ -234,23 +232,6 @@ class Tuner:
         difference, low, high = mean_interval(differences)
         default, best = (sum(row) / len(row) for row in found)
         return Comparison(tuple(seeds), default, best, difference, low, high)
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[Path]:
-    """Hold a journal for one search. The lock ends with the process, so a killed one leaves none."""
-    try:
-        stream = file.open("ab")
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written: {error}; choose another directory with --out") from None
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"another search is using {file.parent}; wait for it, or choose another directory with --out"
-            ) from None
-        yield file
 
 
 def _from_here(file: str) -> str:
