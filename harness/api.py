@@ -59,8 +59,8 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
     """
     runner = make_runner(suite, out=out, **options)
     runner.run()
-    frame = finish(runner)
-    if runner.interrupted:
+    frame = finish(runner) if runner.store.holds_run else None
+    if runner.interrupted or frame is None:
         raise KeyboardInterrupt
     return frame
 

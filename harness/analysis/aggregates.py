@@ -24,9 +24,10 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
     Of k scores, floor(k / 4) are cut at each end. It is as robust to a few outliers as the median, and less noisy.
     """
-    from scipy import stats
-
-    return float(stats.trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=None))
+    # A bootstrap takes it thousands of times, of few scores: `scipy.stats.trim_mean` takes 25 times as long.
+    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=None)
+    cut = ordered.size // 4
+    return float(ordered[cut : ordered.size - cut].mean())
 
 
 def stratified_interval(

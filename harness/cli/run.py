@@ -172,6 +172,9 @@ def run(
     if dry_run:
         _show_plan(todo, runner, as_json)
         return
+    if runner.interrupted and not runner.store.holds_run:
+        echo("interrupted before a cell was started; run the same command again", err=True)
+        sys.exit(130)
     failed = end_run(runner, memory, as_json)
     if cancel:
         return

@@ -168,6 +168,11 @@ class Store:
 
     # Reading
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run came so far that it wrote what it holds."""
+        return (self.path / LIST).exists()
+
     def run(self) -> dict[str, Any]:
         """The content of run.json: `runs`, with the latest last, and `cells`.
 

@@ -88,3 +88,13 @@ def edit() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
 def bad_plugins() -> Path:
     """The plugin file whose models misbehave."""
     return Path(__file__).with_name("bad_plugins.py")
+
+
+@pytest.fixture
+def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process write no report, which takes longer than all else in a tiny run.
+
+    Tests that are marked with `reports` have theirs.
+    """
+    if request.node.get_closest_marker("reports") is None:
+        monkeypatch.setattr("trilemma.reports.write.write_report", lambda view, sections, out: [])

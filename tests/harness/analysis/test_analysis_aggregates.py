@@ -26,6 +26,12 @@ def test_the_interquartile_mean_ignores_the_outer_quarters() -> None:
     assert interquartile_mean(scores) == np.arange(4.0, 12.0).mean()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (2, 2), (3, 5), (4, 4), (7, 3)])
+def test_the_interquartile_mean_is_that_of_scipy(shape: tuple[int, int]) -> None:
+    scores = np.random.default_rng(0).normal(size=shape)
+    assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=None), rel=1e-14)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_interquartile_mean_is_equivariant(seed: int) -> None:

@@ -98,3 +98,8 @@ def gone(pid: int) -> bool:
 def has_gone() -> Callable[[int], bool]:
     """`gone`."""
     return gone
+
+
+@pytest.fixture(autouse=True)
+def _light(light: None) -> None:
+    """Without reports."""

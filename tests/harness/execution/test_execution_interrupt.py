@@ -61,6 +61,35 @@ def test_ctrl_c_stops_cleanly_and_keeps_finished_cells(tmp_path: Path, outcomes:
     assert not _processes_of(out)
 
 
+def test_ctrl_c_while_a_dataset_loads_is_an_interrupted_run(tmp_path: Path) -> None:
+    plugin, started = tmp_path / "late.py", tmp_path / "started"
+    plugin.write_text(
+        f"""
+import pathlib, time, trilemma
+class Late(trilemma.Dataset):
+    "Loads for ever."
+    name, title, source, license = "late", "Late", "drawn", "MIT"
+    def load(self):
+        pathlib.Path({str(started)!r}).touch()
+        time.sleep(1000)
+@trilemma.hookimpl
+def trilemma_datasets(): return [Late]
+"""
+    )
+    command = [sys.executable, "-m", "trilemma", "run", "smoke", "--datasets", "late", "--plugin", plugin, "--out"]
+    command.append(tmp_path / "out")
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted before a cell was started" in errors
+    assert "no run" not in errors
+    assert not _processes_of(tmp_path / "out")
+
+
 def test_a_second_ctrl_c_stops_at_once_what_ignores_the_first(
     tmp_path: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
 ) -> None:

@@ -82,6 +82,7 @@ def alive(out: Path) -> list[str]:
     return found
 
 
+@pytest.mark.reports
 def test_jobs_give_what_a_local_run_gives(tmp_path: Path, tiny_suite: dict[str, Any], finished: Path) -> None:
     values = {**tiny_suite, "metrics": {**tiny_suite["metrics"], "sampling_time": {}}}
     values["timing"] = {"seconds": 1, "rounds": 1}

@@ -78,3 +78,8 @@ def assert_same() -> Callable[[Path, Path], None]:
         assert tensors == expected_tensors
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def _light(light: None) -> None:
+    """Without reports."""

@@ -27,6 +27,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.reports
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_a_damaged_list_of_cells_is_refused_with_advice_and_never_replaced(
     content: str, finished_copy: Path, tiny_suite: Suite, tiny_file: Path, command: Command
@@ -53,6 +54,7 @@ def test_a_damaged_list_of_cells_is_refused_with_advice_and_never_replaced(
     assert len(trilemma.load_results(finished_copy)["cell"].unique()) == 3
 
 
+@pytest.mark.reports
 @pytest.mark.parametrize("content", ["{}", '{"outcome": "ok"}', '{"outcome": "ok", "phase": "", "results": [{}]}'])
 @pytest.mark.parametrize("kind", ["cells", "evaluations"])
 def test_an_incomplete_record_counts_as_absent(

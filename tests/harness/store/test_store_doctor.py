@@ -29,6 +29,7 @@ def states(shown: Result) -> dict[str, str]:
     return {row["place"]: row["state"] for row in json.loads(shown.stdout)["findings"]}
 
 
+@pytest.mark.reports
 @pytest.mark.parametrize("name", ["run.json", "trilemma.json"])
 def test_a_damaged_list_or_marker_is_refused_and_restored(
     name: str, way: str, finished_copy: Path, tiny_suite: Suite, tiny_file: Path, damage: Damage, command: Command
@@ -50,6 +51,7 @@ def test_a_damaged_list_or_marker_is_refused_and_restored(
     assert make_runner(tiny_suite, out=finished_copy).dry_run() == []
 
 
+@pytest.mark.reports
 def test_a_list_without_a_copy_is_rebuilt_from_the_records(
     finished: Path, finished_copy: Path, tiny_suite: Suite, damage: Damage, command: Command
 ) -> None:

@@ -17,6 +17,7 @@ Suite = dict[str, Any]
 Command = Callable[..., Result]
 
 
+@pytest.mark.reports
 def test_a_link_to_a_run_directory_is_followed(tmp_path: Path, tiny_file: Path, command: Command) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.mkdir()

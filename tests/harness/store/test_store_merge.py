@@ -64,6 +64,7 @@ def failed(record: dict[str, Any]) -> None:
     record.update(outcome="killed", message="by the test")
 
 
+@pytest.mark.reports
 def test_shards_and_their_merge_are_the_run_in_one_piece(shards: list[Path], finished: Path, tmp_path: Path) -> None:
     before = [content(shard) for shard in shards]
     done = trilemma.merge(shards[::-1], out=tmp_path / "out")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from click.testing import Result
 
 import trilemma
@@ -23,6 +24,7 @@ def evaluations(record: Suite) -> Iterator[Suite]:
     return (planned for cell in record["cells"] for planned in cell["evaluations"])
 
 
+@pytest.mark.reports
 def test_a_run_of_a_subset_adds_to_the_report_and_hides_nothing(
     finished_copy: Path, tiny_suite: Suite, command: Command
 ) -> None:
@@ -57,6 +59,7 @@ def test_a_failure_of_an_earlier_command_is_shown_but_is_not_this_commands_failu
     assert command(*arguments).exit_code == 1
 
 
+@pytest.mark.reports
 def test_newer_options_of_a_metric_supersede_its_older_values_only(finished_copy: Path, tiny_suite: Suite) -> None:
     changed = {**tiny_suite, "metrics": {"wasserstein": {"n": 40, "draws": 2}}}
     trilemma.run(changed, out=finished_copy, models=["gaussian"])
@@ -94,6 +97,7 @@ def test_newer_data_supersedes_the_cells_of_the_older(tmp_path: Path, tiny_suite
     assert frame["superseded"].sum() == (~frame["superseded"]).sum()
 
 
+@pytest.mark.reports
 def test_a_cell_that_has_not_run_hides_no_older_result(finished_copy: Path, command: Command, edit: Edit) -> None:
     """The newest of three versions of a cell was interrupted: the second stays, and supersedes the first."""
     first = Store(finished_copy).run()["cells"][0]
