@@ -34,8 +34,8 @@ models = [{{ name = "steady" }}, {{ name = "realnvp", config = {{ transforms = 2
 """
 GUILTY = ', {{ name = "{name}", datasets = ["ring8"] }}'
 AT_THE_END = "at the end"
-SEEDS = 8  # a guilty model is so many guilty cells
-LIMIT = 15  # seconds of a cell: a busy machine needs 10 for one that behaves, and a guilty one hangs so long
+SEEDS = 4  # a guilty model is so many guilty cells
+LIMIT = 12  # seconds of a cell: a busy machine needs 10 for one that behaves, and a guilty one hangs so long
 ENDS_THE_RUN = ("SIGKILL of the parent", "SIGTERM of the parent", "SIGKILL of the Dask scheduler")
 Reference = dict[str, dict[str, Any]]
 
