@@ -46,7 +46,7 @@ class StridedAncestral(LevelGrid, DenoiserSampler):
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ancestral(prediction(denoise, self.variance), noise, self.grid(diffusion), ctx.generator)
+        return ancestral(prediction(denoise, self.variance), noise, self.grid(diffusion), ctx.generator, show=ctx.show)
 
 
 class StridedDdim(LevelGrid, DenoiserSampler):
@@ -66,4 +66,4 @@ class StridedDdim(LevelGrid, DenoiserSampler):
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, self.grid(diffusion), self.eta, ctx.generator)
+        return ddim(denoise, noise, self.grid(diffusion), self.eta, ctx.generator, show=ctx.show)

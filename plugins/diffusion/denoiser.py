@@ -20,9 +20,22 @@ from .schedules import Diffusion
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
+Show = Callable[[int, Tensor], None]
+"""A function that is shown the number of steps so far, and the points `(n, *shape)` after them."""
+
+
+def unseen(steps: int, x: Tensor) -> None:
+    """Show the points to nobody."""
+
 
 class DenoiserSampler(trilemma.Sampler):
-    """A sampler that needs only a denoiser and its diffusion."""
+    """A sampler that needs only a denoiser and its diffusion.
+
+    It shows its chain, unless it says otherwise. Points at a noise level are shown in variance-preserving coordinates,
+    in which they have about the scale of the data at every noise level.
+    """
+
+    shows_chain = True
 
     @abstractmethod
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
@@ -49,6 +62,11 @@ def probability_flow(denoise: Denoiser, u: Tensor, sigma: Tensor) -> Tensor:
 def to_variance_exploding(u: Tensor, sigma: Tensor) -> Tensor:
     """Convert variance-preserving coordinates to variance-exploding coordinates: x = u sqrt(1 + sigma^2)."""
     return u * (1 + per_point(sigma, u) ** 2).sqrt()
+
+
+def to_variance_preserving(x: Tensor, sigma: Tensor) -> Tensor:
+    """Convert variance-exploding coordinates to variance-preserving coordinates: u = x / sqrt(1 + sigma^2)."""
+    return x * (1 + per_point(sigma, x) ** 2).rsqrt()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class FlowEuler(DenoiserSampler):
     steps: int = Field(20, ge=1, description="number of steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, path_noise_levels(self.steps, diffusion))
+        return ddim(denoise, noise, path_noise_levels(self.steps, diffusion), show=ctx.show)
 
 
 class FlowMultistep(DenoiserSampler):
@@ -39,7 +39,7 @@ class FlowMultistep(DenoiserSampler):
     steps: int = Field(10, ge=1, description="number of steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return dpm_solver_2m(denoise, noise, path_noise_levels(self.steps, diffusion))
+        return dpm_solver_2m(denoise, noise, path_noise_levels(self.steps, diffusion), show=ctx.show)
 
 
 def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:

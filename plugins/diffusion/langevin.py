@@ -9,14 +9,7 @@ import torch
 from torch import Tensor
 
 from ..networks.points import standard_normal
-from .denoiser import Denoiser, score
-
-Show = Callable[[int, Tensor], None]
-"""A function that is shown the number of steps so far, and the points `(n, *shape)` after them."""
-
-
-def unseen(steps: int, x: Tensor) -> None:
-    """Show the points to nobody."""
+from .denoiser import Denoiser, Show, score, unseen
 
 
 def langevin(

@@ -52,7 +52,7 @@ class Heun(RhoGrid, DenoiserSampler):
     name = "heun"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return heun(denoise, noise, self.grid(diffusion))
+        return heun(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class HeunAngle(RhoGrid, DenoiserSampler):
@@ -65,7 +65,7 @@ class HeunAngle(RhoGrid, DenoiserSampler):
     name = "heun-angle"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return heun_angle(denoise, noise, self.grid(diffusion))
+        return heun_angle(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class StochasticHeun(RhoGrid, DenoiserSampler):
@@ -83,7 +83,7 @@ class StochasticHeun(RhoGrid, DenoiserSampler):
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         churn = Churn(self.churn, self.churn_min, self.churn_max, self.inflation)
-        return heun(denoise, noise, self.grid(diffusion), churn, ctx.generator)
+        return heun(denoise, noise, self.grid(diffusion), churn, ctx.generator, show=ctx.show)
 
 
 class Euler(RhoGrid, DenoiserSampler):
@@ -95,7 +95,7 @@ class Euler(RhoGrid, DenoiserSampler):
     name = "euler"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, self.grid(diffusion))
+        return ddim(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class EulerAngle(RhoGrid, DenoiserSampler):
@@ -108,7 +108,7 @@ class EulerAngle(RhoGrid, DenoiserSampler):
     name = "euler-angle"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return euler_angle(denoise, noise, self.grid(diffusion))
+        return euler_angle(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class Midpoint(RhoGrid, DenoiserSampler):
@@ -117,7 +117,7 @@ class Midpoint(RhoGrid, DenoiserSampler):
     name = "midpoint"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return midpoint(denoise, noise, self.grid(diffusion))
+        return midpoint(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class DpmSolver2M(DenoiserSampler):
@@ -140,7 +140,7 @@ class DpmSolver2M(DenoiserSampler):
         )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return dpm_solver_2m(denoise, noise, self.grid(diffusion))
+        return dpm_solver_2m(denoise, noise, self.grid(diffusion), show=ctx.show)
 
 
 class DormandPrince(DenoiserSampler):
@@ -152,6 +152,7 @@ class DormandPrince(DenoiserSampler):
     """
 
     name = "dormand-prince"
+    shows_chain = False  # each sample is at a noise level of its own
     rtol: float = Field(1e-3, gt=0, description="relative tolerance")
     atol: float = Field(1e-3, gt=0, description="absolute tolerance")
     sigma_min: float = Field(

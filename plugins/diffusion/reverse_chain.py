@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks.points import standard_normal
-from .denoiser import Denoiser, Parametrized, to_variance_exploding
+from .denoiser import Denoiser, Parametrized, Show, to_variance_exploding, to_variance_preserving, unseen
 
 Variance = Literal["model", "small", "large"]
 """The variance of a step: that of the `model`, or one of the two fixed variances of Ho et al. 2020."""
@@ -106,14 +106,20 @@ class ReverseChain:
         return self.weight(step, exponent) * squared_error + 0.5 * torch.where(last, likelihood, divergence)
 
 
-def ancestral(predict: Prediction, u: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:
+def ancestral(
+    predict: Prediction, u: Tensor, sigmas: Tensor, generator: torch.Generator, *, show: Show = unseen
+) -> Tensor:
     """Ancestral sampling (Ho et al. 2020, algorithm 2), from `u` as in the solvers of `ode`, with T evaluations.
 
     The last step adds no noise. The estimate D of x_0 is not clipped.
     """
+    show(0, u)
     chain, x = ReverseChain(sigmas), to_variance_exploding(u, sigmas[0])
     for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         clean, exponent = predict(x, sigma)
         mean = clean + float(sigma_next / sigma) ** 2 * (x - clean)
         x = mean + chain.variance(step, exponent).sqrt() * standard_normal(x, generator)
-    return predict(x, sigmas[-1])[0]
+        show(step + 1, to_variance_preserving(x, sigma_next))
+    end = predict(x, sigmas[-1])[0]
+    show(len(sigmas), end)
+    return end

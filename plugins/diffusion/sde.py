@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..networks.points import per_point, standard_normal
-from .denoiser import Denoiser, score
+from .denoiser import Denoiser, Show, score, to_variance_preserving, unseen
 from .schedules import Diffusion
 
 StepRule = Literal["snr", "snr-per-sample", "ald"]
@@ -106,14 +106,17 @@ def predictor_corrector(
     corrector_steps: int = 1,
     snr: float = 0.16,
     rule: StepRule = "snr",
+    show: Show = unseen,
 ) -> Tensor:
     """At each time, one step of the predictor to the next time and then Langevin corrections.
 
     Without a predictor the corrector alone follows the times, which is annealed Langevin dynamics. Takes
     (len(times) - 1) (1 + corrector_steps) network evaluations, or (len(times) - 1) corrector_steps without a predictor.
-    Source: Song et al. 2021, algorithm 1.
+    The state is shown in variance-preserving coordinates at the start and at each time. Source: Song et al. 2021,
+    algorithm 1.
     """
-    for t, t_next in pairwise(times):
+    show(0, shown_state(x, diffusion, times[0]))
+    for k, (t, t_next) in enumerate(pairwise(times), start=1):
         if predictor is not None:
             x = predictor(denoise, x, diffusion, t, t_next, generator)
         else:
@@ -122,4 +125,10 @@ def predictor_corrector(
             x = langevin_correction(
                 denoise, x, diffusion, t_next, snr=snr, steps=corrector_steps, generator=generator, rule=rule
             )
+        show(k, shown_state(x, diffusion, t_next))
     return x
+
+
+def shown_state(x: Tensor, diffusion: Diffusion, t: Tensor) -> Tensor:
+    """The state at time `t` in variance-preserving coordinates."""
+    return to_variance_preserving(x / diffusion.alpha(t).to(x), diffusion.sigma(t).to(x))

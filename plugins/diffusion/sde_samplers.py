@@ -13,7 +13,7 @@ import trilemma
 from ..networks.dormand_prince import record_evaluations
 from ..networks.points import per_point
 from .adaptive import gotta_go_fast
-from .denoiser import Denoiser, DenoiserSampler, to_variance_exploding
+from .denoiser import Denoiser, DenoiserSampler, Show, to_variance_exploding, unseen
 from .ode import ddim
 from .schedules import Diffusion
 from .sde import StepRule, Update, euler_maruyama_step, predictor_corrector, reverse_diffusion_step
@@ -46,6 +46,7 @@ class TimeGrid(trilemma.Config):
         corrector_steps: int = 0,
         snr: float = 0.16,
         rule: StepRule = "snr",
+        show: Show = unseen,
     ) -> Tensor:
         """Turn `noise` into samples by `predictor_corrector` over the times, with a last step if `denoise` is set."""
         x = predictor_corrector(
@@ -58,10 +59,14 @@ class TimeGrid(trilemma.Config):
             corrector_steps=corrector_steps,
             snr=snr,
             rule=rule,
+            show=show,
         )
         eps = torch.tensor(self.eps, dtype=torch.float64)
         x = x / diffusion.alpha(eps).to(x)
-        return denoise(x, diffusion.sigma(eps).to(x)) if self.denoise else x
+        if self.denoise:
+            x = denoise(x, diffusion.sigma(eps).to(x))
+            show(self.steps + 1, x)
+        return x
 
 
 class EulerMaruyama(TimeGrid, DenoiserSampler):
@@ -70,7 +75,7 @@ class EulerMaruyama(TimeGrid, DenoiserSampler):
     name = "euler-maruyama"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return self.solve(denoise, noise, diffusion, ctx.generator, euler_maruyama_step)
+        return self.solve(denoise, noise, diffusion, ctx.generator, euler_maruyama_step, show=ctx.show)
 
 
 class ReverseDiffusion(TimeGrid, DenoiserSampler):
@@ -79,7 +84,7 @@ class ReverseDiffusion(TimeGrid, DenoiserSampler):
     name = "reverse-diffusion"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return self.solve(denoise, noise, diffusion, ctx.generator, reverse_diffusion_step)
+        return self.solve(denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, show=ctx.show)
 
 
 class Correction(trilemma.Config):
@@ -110,7 +115,9 @@ class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
     name = "predictor-corrector"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return self.solve(denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, **self.options())
+        return self.solve(
+            denoise, noise, diffusion, ctx.generator, reverse_diffusion_step, show=ctx.show, **self.options()
+        )
 
 
 class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
@@ -122,7 +129,7 @@ class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
     name = "langevin-corrector"
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return self.solve(denoise, noise, diffusion, ctx.generator, None, **self.options())
+        return self.solve(denoise, noise, diffusion, ctx.generator, None, show=ctx.show, **self.options())
 
 
 class Ancestral(DenoiserSampler):
@@ -141,7 +148,7 @@ class Ancestral(DenoiserSampler):
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         times = torch.linspace(1, self.eps, self.steps, dtype=torch.float64)
-        return ddim(denoise, noise, diffusion.sigma(times), self.eta, ctx.generator)
+        return ddim(denoise, noise, diffusion.sigma(times), self.eta, ctx.generator, show=ctx.show)
 
 
 class GottaGoFast(DenoiserSampler):
@@ -151,6 +158,7 @@ class GottaGoFast(DenoiserSampler):
     """
 
     name = "gotta-go-fast"
+    shows_chain = False  # each sample is at a time of its own
     rtol: float = Field(0.05, gt=0, description="relative tolerance")
     atol: float = Field(0.0078, gt=0, description="absolute tolerance")
     max_step: float = Field(1.0, gt=0, le=1, description="largest step size, in time")
