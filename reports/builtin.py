@@ -20,6 +20,8 @@ SECTIONS = {
     "overall": ".sections.overall:Overall",
     "samples": ".sections.samples:Samples",
     "curves": ".sections.curves:Curves",
+    "training": ".sections.training:Training",
+    "columns": ".sections.columns:Columns",
     "details": ".sections.details:Details",
     "failures": ".sections.failures:Failures",
     "provenance": ".sections.provenance:Provenance",

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -20,9 +20,11 @@ and with two more colors."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 
+_LONG = re.compile(r"(\d\.\d\d)\d+")
+"""A number of an SVG with more decimals than a page can show. A point is 1.3 pixels wide."""
 _THEME = {INK: "ink", MUTED: "muted", GRID: "rule", PAPER: "paper"} | {c: f"s{i}" for i, c in enumerate(SERIES)}
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "text.parse_math": False,
@@ -46,6 +48,9 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
+"""The settings of matplotlib for all figures."""
+
+Layout = Literal["constrained"] | None
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,13 @@ def inks(labels: Sequence[str]) -> dict[str, Ink]:
     }
 
 
-def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> Markup:
-    """A figure as inline SVG, which scales with the page and uses its colors. Text stays text."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": alt}):
-        figure = Figure(figsize=size, layout="constrained", facecolor="none")
+def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str, layout: Layout = "constrained") -> Markup:
+    """A figure as inline SVG, which scales with the page and uses its colors. Text stays text.
+
+    Without a layout, `draw` places its axes itself.
+    """
+    with mpl.rc_context({**STYLE, "svg.hashsalt": alt}):
+        figure = Figure(figsize=size, layout=layout, facecolor="none")
         draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -80,7 +88,8 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> 
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r' id="(?:figure|axes|patch|line2d|text|matplotlib\.axis|[xy]tick|legend)_?\d*"', "", body)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # nothing refers to groups, and their ids repeat in other figures
+    body = _LONG.sub(r"\1", body)
     for color, variable in _THEME.items():
         body = body.replace(color, f"var(--{variable})")
     head = re.match(r"<svg[^>]*>", body)
@@ -94,10 +103,12 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str) -> 
     return Markup(opening + body[head.end() :])
 
 
-def png(draw: Callable[[Figure], None], size: tuple[float, float], dpi: float = 150) -> bytes:
+def png(
+    draw: Callable[[Figure], None], size: tuple[float, float], dpi: float = 150, layout: Layout = "constrained"
+) -> bytes:
     """A figure as PNG on white."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout=layout, facecolor="white")
         draw(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})

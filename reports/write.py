@@ -14,6 +14,7 @@ from markupsafe import Markup
 import trilemma
 
 from . import html, markdown
+from .drawn import without_drawings
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def write_report(
     written = [
         _replace(out / "report.html", _bytes(page)),
         _replace(out / "report.md", _bytes(_document(title, rendered))),
-        _replace(out / "results.csv", _bytes(trilemma.csv_text(view.frame))),
+        _replace(out / "results.csv", _bytes(trilemma.csv_text(without_drawings(view.frame)))),
     ]
     for section in rendered:
         for name, content in section.figures.items():

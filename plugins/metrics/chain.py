@@ -8,6 +8,7 @@ from pydantic import Field
 
 import trilemma
 
+from .drawings.images import affordable, evenly, frames, images
 from .modes import mode_statistics, true_components
 from .samples import check_pair, distances
 
@@ -27,8 +28,9 @@ class ChainDistance(trilemma.Metric):
     """The energy distance to the true distribution along the chain of a sampler, for samplers that show their chain.
 
     The number is the distance at the end. The details hold the curve of distances from the start on, at steps that lie
-    ever further apart, which a report draws. On mixtures they hold the mode mass KL along the chain too. A chain that
-    mixes falls to the floor; one that is trapped in modes of wrong weights stays above it, however long it runs.
+    ever further apart, and the points at a few of them, which a report draws. On mixtures they hold the mode mass KL
+    along the chain too. A chain that mixes falls to the floor; one that is trapped in modes of wrong weights stays
+    above it, however long it runs.
 
     It ranks no models: it shows how a sampler gets there, and the other metrics judge where it ends. Raises
     UnsupportedError for samplers that move no points step by step.
@@ -72,4 +74,27 @@ class ChainDistance(trilemma.Metric):
                 for _, points in chain
             ]
             details["mode_mass_kl"] = shares
+        details |= chain_pictures(chain, evaluation.dataset.shape, image=evaluation.dataset.kind == "image")
         return [self.quantities[0].result(values[-1], evaluation.dim, floor=floor, n=n, details=details)]
+
+
+def chain_pictures(chain: list[tuple[int, Array]], shape: tuple[int, ...], *, image: bool) -> dict[str, object]:
+    """The drawing of the points `(n, d)` of a chain at a few steps, by its key; none for points of one coordinate.
+
+    `image` says that a point is an image of the `shape`.
+    """
+    reading = (
+        "Points of one draw at a few steps of the sampler, from the start on the left to the samples on the right, "
+        "without selection. Noisy points are scaled to about the spread of the data. See how early the shape of the "
+        "data appears, and whether the last steps still change it: where they do not, fewer steps may do."
+    )
+    if not image:
+        return {"frames": frames(chain, title="Along the sampler", reading=reading)} if shape[0] > 1 else {}
+    kept = [chain[place] for place in evenly([steps for steps, _ in chain])]
+    columns = ["start" if steps == 0 else f"step {steps}" for steps, _ in kept]
+    rows = affordable(shape, len(columns), 3)
+    if not rows:
+        return {}
+    grid = np.stack([x[:rows] for _, x in kept], axis=1)
+    names = [f"sample {row + 1}" for row in range(rows)]
+    return {"images": images(grid, shape, names, columns, title="Along the sampler", reading=reading)}

@@ -12,6 +12,8 @@ from pydantic import Field
 
 import trilemma
 
+from .drawings.histograms import histogram, span
+from .drawings.images import affordable, images
 from .samples import DrawsConfig, check_pair
 
 Array = NDArray[np.float64]
@@ -22,6 +24,7 @@ SAME = 1e-6  # distance in standard deviations of the data below which two point
 FEW = 5_000  # points; a model that draws at random from a larger stored set is not marked for repeats
 LEAST_REPEATED = 0.01  # share of repeated points, beyond twice the share in real data, that is marked
 
+PAIRS = 12  # samples that are shown above their nearest training images
 WHOLE_DRAW = 0.5  # share of one draw that occurs again, beyond the share in real data, that is a replay of the draw
 
 
@@ -31,12 +34,16 @@ def nearest(points: Array, others: Array) -> Array:
         from scipy.spatial import cKDTree
 
         return np.asarray(cKDTree(others).query(points)[0], np.float64)
+    return np.asarray(np.linalg.norm(points - others[_argnearest(points, others)], axis=1))
+
+
+def _argnearest(points: Array, others: Array) -> NDArray[np.int64]:
+    """The place in `others` (m, d) of the point nearest to each of `points` (n, d), `(n,)`, by matrix products."""
     center = others.mean(0)
     # The nearest point is found in single precision. Its distance is then computed in double.
     at, among = ((part - center).astype(np.float32) for part in (points, others))
     half_norms = 0.5 * (among * among).sum(1)
-    found = np.concatenate([(half_norms - part @ among.T).argmin(1) for part in _blocks(at, len(among))])
-    return np.asarray(np.linalg.norm(points - others[found], axis=1))
+    return np.concatenate([(half_norms - part @ among.T).argmin(1) for part in _blocks(at, len(among))])
 
 
 def _blocks(points: NDArray[np.float32], columns: int) -> list[NDArray[np.float32]]:
@@ -121,6 +128,7 @@ class Memorization(trilemma.Metric):
         marks = copied.marks("copies test points")
         if not evaluation.model.needs_truth:  # the oracle may draw validation points
             marks += replayed.marks("copies validation points")
+        memorized.details.update(self._drawings(memorized, searched, train, evaluation.dataset))
         return [
             memorized.result(self.quantities[0], evaluation.dim, memorized.marks("memorizes training points")),
             copied.result(self.quantities[1], evaluation.dim, marks),
@@ -131,9 +139,8 @@ class Memorization(trilemma.Metric):
         """The share of generated points that are nearer to the points `near` than to `instead`, judged by `real`."""
         usual, quantile = nearness(points=real, train=near, held_out=instead), self.config.quantile
         threshold = np.quantile(usual, quantile)
-        value, low, high = trilemma.mean_interval(
-            [(nearness(points=points, train=near, held_out=instead) < threshold).mean() for points in generated]
-        )
+        own = [nearness(points=points, train=near, held_out=instead) for points in generated]
+        value, low, high = trilemma.mean_interval([(part < threshold).mean() for part in own])
         # The threshold comes from finitely many real points: the true share below it has this standard error.
         error = math.sqrt(quantile * (1 - quantile) / len(usual))
         tolerance = SAME * np.linalg.norm(near.std(0))
@@ -144,7 +151,35 @@ class Memorization(trilemma.Metric):
             "exact": float(np.mean([(nearest(points, near) <= tolerance).mean() for points in generated])),
             "memorizes": low is not None and low > 2 * quantile + 3 * error,
         }
-        return _Share(value, low, high, float((usual < threshold).mean()), len(generated[0]), details)
+        floor = float((usual < threshold).mean())
+        return _Share(value, low, high, floor, len(generated[0]), details, np.concatenate(own), usual)
+
+    def _drawings(
+        self, share: _Share, generated: list[Array], train: Array, dataset: trilemma.Dataset
+    ) -> dict[str, Any]:
+        """The histogram of the nearness to training points, and, for images, samples above their nearest ones."""
+        points, image = np.concatenate(generated), dataset.kind == "image"
+        drawings = {"histogram": nearness_histogram(share.own, share.usual)}
+        if image and len(points) >= PAIRS and (count := affordable(dataset.shape, 2, PAIRS)) > 1:
+            first = count // 2
+            chosen = np.r_[0:first, first + np.argsort(share.own[first:], kind="stable")[: count - first]]
+            pairs = np.stack([points[chosen], train[_argnearest(points[chosen], train)]])
+            columns = [f"sample {place + 1}" for place in chosen]
+            rows = ("samples", "nearest training images")
+            drawings["images"] = images(
+                pairs,
+                dataset.shape,
+                rows,
+                columns,
+                title="Samples above their nearest training images",
+                reading=(
+                    "The first row has samples, and below each is the training image that is nearest to it. The left "
+                    f"{first} are the first samples, without selection. The others are those of {len(points):,} "
+                    "samples that are nearest to training images, compared with test images. A sample that is the same "
+                    "as the image below it is a copy: a model of copies looks perfect and has learned nothing new."
+                ),
+            )
+        return drawings
 
     def _repeated(self, evaluation: trilemma.Evaluation, generated: list[Array], train: Array) -> trilemma.Result:
         """The share of generated points that occur more than once, and of as many training points."""
@@ -175,9 +210,27 @@ class Memorization(trilemma.Metric):
         )
 
 
+def nearness_histogram(own: Array, usual: Array) -> dict[str, Any]:
+    """The drawing of the nearness `(n,)` of samples beside that of real points."""
+    return histogram(
+        {"samples": own, "real points": usual},
+        span(np.array([0.0, max(2.5, float(np.quantile(usual, 0.99)))])),
+        title="Nearness to training points",
+        x_title="distance to training / to test points",
+        reading=(
+            "The share of points by the distance to their nearest training point over that to their nearest test "
+            "point. Samples of a model that has memorized nothing have the histogram of real points. A bar at 0 is "
+            "copies of training points. The last bar holds all points beyond it."
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class _Share:
-    """A share of samples with its interval, its floor, the sample size and its details."""
+    """A share of samples with its interval, its floor, the sample size and its details.
+
+    `own` is the nearness of each sample, and `usual` that of real points.
+    """
 
     value: float
     low: float | None
@@ -185,6 +238,8 @@ class _Share:
     floor: float
     n: int
     details: dict[str, Any]
+    own: Array
+    usual: Array
 
     def marks(self, mark: str) -> tuple[str, ...]:
         """The mark, if the share is larger than real points reach."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 import trilemma
 
+from .drawings.histograms import histogram, span
 from .samples import DrawsConfig
 from .two_sample import TwoSample
 
@@ -20,6 +21,7 @@ Array = NDArray[np.float64]
 _TRUE_POINTS = 50_000  # whose radii are compared with those of samples
 _TRUE_DRAW = 999  # of real points, which no other metric uses
 _true_radii: WeakKeyDictionary[trilemma.Dataset, Array] = WeakKeyDictionary()
+_MOST_BARS = 100  # modes that a picture can show
 _SHARE = 1 - math.exp(-4.5)  # of a two-dimensional Gaussian within three standard deviations
 
 
@@ -131,6 +133,51 @@ class ModeCoverage(TwoSample):
         return mode_statistics(
             generated=generated, least=self.config.least, true_radii=self._true_radii(evaluation), **components
         )
+
+    def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
+        results = super().compute(evaluation)
+        n, draws = results[0].n or 0, results[0].details["draws"]
+        points = np.concatenate([evaluation.generate(n, draw) for draw in range(draws)])
+        drawings = self._drawings(points, evaluation)
+        return [
+            result.model_copy(update={"details": result.details | drawings.get(result.metric, {})})
+            for result in results
+        ]
+
+    def _drawings(self, points: Array, evaluation: trilemma.Evaluation) -> dict[str, dict[str, object]]:
+        """The histograms of the masses of the modes and of the distances to them, by the result that they belong to."""
+        components, true = self._components(evaluation), self._true_radii(evaluation)
+        mode, squared = nearest_modes(points, **components)
+        modes = len(components["weights"])
+        masses = {
+            "edges": (np.arange(modes + 1) - 0.5).tolist(),
+            "series": [
+                {"title": "samples", "shares": (np.bincount(mode, minlength=modes) / len(mode)).round(5).tolist()},
+                {"title": "true mass", "shares": components["weights"].round(5).tolist()},
+            ],
+            "bars": True,
+            "title": "Mass of each mode",
+            "x_title": "mode",
+            "reading": (
+                "The share of samples that belong to each mode, beside its true mass. A mode without a bar is lost. "
+                "Bars of other heights than the lines are modes that get too many or too few samples."
+            ),
+        }
+        radii = histogram(
+            {"samples": np.sqrt(squared), "true points": true},
+            span(np.array([0.0, 1.4 * np.quantile(true, 0.999)])),
+            title="Distance to the mode",
+            x_title="distance to the mode [standard deviations]",
+            reading=(
+                "The share of points by their distance from the center of their mode. Samples to the left of the true "
+                "points are modes that are too narrow; a tail to the right is samples between the modes. The last bar "
+                "holds all points beyond it."
+            ),
+        )
+        return {
+            "mode_mass_kl": {"histogram": masses} if modes <= _MOST_BARS else {},
+            "radius_ks": {"histogram": radii},
+        }
 
     def details(self, evaluation: trilemma.Evaluation) -> dict[str, int]:
         return {"modes": len(self._components(evaluation)["weights"])}

@@ -12,7 +12,13 @@ from torch import Tensor
 
 import trilemma
 
+from .drawings.fields import rows
+from .drawings.histograms import shortened
+
 Array = NDArray[np.float64]
+
+ARROWS = 16
+"""Arrows along each side of a picture of the score."""
 
 
 def mixture_score(x: Tensor, *, centers: Tensor, weights: Tensor, covariances: Tensor, sigma: float) -> Tensor:
@@ -158,11 +164,11 @@ class ScoreError(trilemma.Metric):
             value, low, high = ratio_interval(errors, sizes)
             dim = comparison.evaluation.dim
             if not results and comparison.evaluation.info.shape == (2,):
-                details["map"] = comparison.map(sigma)
+                details |= {"map": comparison.map(sigma), "field": comparison.field(sigma)}
             results.append(
                 quantity.result(value, dim, low=low, high=high, floor=0.0, n=self.config.n, details=dict(details))
             )
-            details.pop("map", None)
+            details = {key: value for key, value in details.items() if key not in ("map", "field")}
         return results
 
 
@@ -191,19 +197,12 @@ class _Comparison:
 
     def map(self, sigma: float) -> dict[str, object]:
         """The relative error |s_model - grad log p_sigma| / max(|grad log p_sigma|, 1) on a grid about the data."""
-        reach = 4 * float((self.mixture["covariances"].diagonal(dim1=1, dim2=2).amax() + sigma**2).sqrt())
-        low, high = self.mixture["centers"].amin(0) - reach, self.mixture["centers"].amax(0) + reach
-        ramp = torch.linspace(0, 1, self.config.side, dtype=torch.float64)
-        axes = [low[i] + (high[i] - low[i]) * ramp for i in range(2)]
-        x = torch.cartesian_prod(*axes)
+        axes, x = self._plane(sigma, self.config.side)
         squared, sizes = self._at(x, sigma)
         error = np.sqrt(squared / np.maximum(sizes, 1)).reshape(self.config.side, -1).T
-        density = mixture_log_density(x, **self.mixture, sigma=sigma).numpy().reshape(self.config.side, -1).T
         return {
-            "x": axes[0].tolist(),
-            "y": axes[1].tolist(),
-            "values": _rounded(error),
-            "log_density": _rounded(density - density.max()),
+            **self._grid(axes, x, sigma),
+            "values": rows(error),
             "title": f"Relative error of the score at noise level {sigma:g}",
             "reading": (
                 f"Color is the error |s - s*| of the learned score s at noise level {sigma:g}, divided by the size of "
@@ -213,7 +212,54 @@ class _Comparison:
             ),
         }
 
+    def field(self, sigma: float) -> dict[str, object]:
+        """The learned and the true score as arrows on a coarse grid about the data."""
+        axes, x = self._plane(sigma, ARROWS)
+        true = mixture_score(x, **self.mixture, sigma=sigma)
+        found = self.evaluation.score(x, sigma)
+        typical = true.norm(dim=1).median()
+        return {
+            **_axes(axes),
+            "arrows": [
+                {
+                    "title": title,
+                    **{name: rows(part[:, i].reshape(ARROWS, -1).T.numpy()) for i, name in enumerate("uv")},
+                }
+                for title, part in (
+                    ("learned score", _bounded(found, typical)),
+                    ("true score", _bounded(true, typical)),
+                )
+            ],
+            "title": f"Score at noise level {sigma:g}",
+            "reading": (
+                f"Arrows are the score at noise level {sigma:g}, in model space: the direction in which a sampler "
+                "moves points. Their length grows with the score and is bounded, so that all can be seen. Where the "
+                "learned score is right, its arrows lie on the gray ones of the true score."
+            ),
+        }
 
-def _rounded(values: Array) -> list[list[float]]:
-    """Three significant digits of each number: details are stored as text."""
-    return [[float(f"{value:.3g}") for value in row] for row in values]
+    def _plane(self, sigma: float, side: int) -> tuple[list[Tensor], Tensor]:
+        """The two axes of a grid about the data, and its points, column by column."""
+        reach = 4 * float((self.mixture["covariances"].diagonal(dim1=1, dim2=2).amax() + sigma**2).sqrt())
+        low, high = self.mixture["centers"].amin(0) - reach, self.mixture["centers"].amax(0) + reach
+        ramp = torch.linspace(0, 1, side, dtype=torch.float64)
+        axes = [low[i] + (high[i] - low[i]) * ramp for i in range(2)]
+        return axes, torch.cartesian_prod(*axes)
+
+    def _grid(self, axes: list[Tensor], x: Tensor, sigma: float) -> dict[str, object]:
+        """The axes of a drawing, and the density of the data over them."""
+        density = mixture_log_density(x, **self.mixture, sigma=sigma).numpy().reshape(len(axes[0]), -1).T
+        return {
+            **_axes(axes),
+            "log_density": rows(density - density.max()),
+        }
+
+
+def _axes(axes: list[Tensor]) -> dict[str, list[float]]:
+    return {name: [shortened(value) for value in axis.tolist()] for name, axis in zip("xy", axes, strict=True)}
+
+
+def _bounded(score: Tensor, typical: Tensor) -> Tensor:
+    """Arrows along a score (n, 2) that are shorter than 1; one of `typical` length is 1/2 long."""
+    bounded: Tensor = score / (score.norm(dim=1, keepdim=True) + typical)
+    return bounded

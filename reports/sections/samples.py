@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 import trilemma
 
-from .. import figures, html, markdown, measures, numbers, pictures
+from .. import figures, html, markdown, numbers, pictures
+from ..chosen import Chosen, allowance, chosen, first
 from ..figures import GRID
 from ..kit import Digest, digest
 from ..pictures import NEUTRAL
+
+ORDER = "The best models come first, and controls last."
+MOST, MOST_OF_ONE = 48, 24
+"""The most pictures of the section, and of one dataset."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +34,21 @@ class Panel:
 
 
 class Samples(trilemma.ReportSection):
-    """The samples section: for each dataset, the data, and samples of each model at its best sampler setting."""
+    """The samples section: for each dataset, the data, and samples of each model at its best sampler setting.
+
+    The models are ordered by quality, with the controls last.
+    """
 
     name: ClassVar[str] = "samples"
-    order: ClassVar[int] = 30
+    order: ClassVar[int] = 15
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
         """Render the pictures. Returns None if the run stored no samples."""
         run = digest(view)
         blocks, parts, files = [], [], {}
+        most = allowance(MOST, len(run.datasets), MOST_OF_ONE)
         for index, dataset in enumerate(run.datasets, start=1):
-            panels = _panels(run, view, dataset)
+            panels, left_out = _panels(run, view, dataset, most)
             if not panels:
                 continue
             data, card = view.data(dataset), view.cards.get(dataset, {})
@@ -48,6 +56,7 @@ class Samples(trilemma.ReportSection):
             images = card.get("kind") == "image"
             reading, pngs = _images(panels, card) if images else _scatters(panels, card)
             pictured = [(panel, pictures.data_uri(png)) for panel, png in zip(panels, pngs, strict=True)]
+            reading += f" {left_out}" if left_out else ""
             blocks.append({"title": run.title(dataset), "reading": reading, "panels": pictured, "images": images})
             file = f"samples-{index}.png"
             files[file] = _sheet(panels, images, card)
@@ -64,41 +73,22 @@ class Samples(trilemma.ReportSection):
         )
 
 
-def _panels(run: Digest, view: trilemma.RunView, dataset: str) -> list[Panel]:
-    rows = run.rows[
-        (run.rows["dataset_id"] == dataset) & (run.rows["evaluation"] != "") & (run.rows["outcome"] == "ok")
-    ]
-    metric = measures.pictured(run.summary[run.summary["dataset_id"] == dataset])
+def _panels(run: Digest, view: trilemma.RunView, dataset: str, most: int) -> tuple[list[Panel], str]:
+    """At most so many pictures of samples, and a sentence about those that are left out."""
+    shown = [one for one in chosen(run, dataset) if not one.control or one.row.pictured]
+    shown, left_out = first(shown, most, [one.label for one in shown])
     panels = []
-    for (control, label, *_), own in rows.groupby(["control", "label", "budget", "device", "trained_on"], sort=False):
-        if control and not own["pictured"].iloc[0]:
-            continue
-        best = _best_evaluation(own, metric)
-        points = view.samples(best.evaluation)
-        if points is None or not len(points):
-            continue
-        ink = run.inks.get(str(label))
-        panels.append(
-            Panel(points, run.run_label(best), _caption(best, metric), ink.color if ink else NEUTRAL, bool(control))
-        )
-    return sorted(panels, key=lambda panel: panel.control)
+    for one in shown:
+        points = view.samples(one.row.evaluation)
+        if points is not None and len(points):
+            panels.append(Panel(points, one.label, _caption(one), one.ink.color, one.control))
+    return panels, left_out
 
 
-def _best_evaluation(own: pd.DataFrame, metric: str | None) -> Any:
-    """The row of the first seed at the sampler setting with the best mean quality. The caption shows its value."""
-    quality = own[(own["metric"] == metric) & own["value"].notna()]
-    if quality.empty:
-        own = own[own["group"] != "likelihood"] if (own["group"] != "likelihood").any() else own
-        own = own[own["sampler"] != ""] if (own["sampler"] != "").any() else own
-        return next(own.sort_values("seed").itertuples())
-    means = quality.groupby("sampler", sort=False)["value"].mean()
-    sampler = means.idxmax() if quality["better"].iloc[0] == "higher" else means.idxmin()
-    return next(quality[quality["sampler"] == sampler].sort_values("seed").itertuples())
-
-
-def _caption(row: Any, metric: str | None) -> str:
+def _caption(one: Chosen) -> str:
+    row = one.row
     parts = [row.sampler] if row.sampler else []
-    if metric and row.metric == metric and math.isfinite(row.value):
+    if one.measured:
         half = (row.ci_high - row.ci_low) / 2
         parts.append(f"{row.title} {numbers.with_interval(row.value, half)[0]}")
     return (
@@ -118,8 +108,9 @@ def _scatters(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[byte
     size = math.prod(int(n) for n in card.get("shape") or (2,))
     what = f"The pictures show the first two of {size} coordinates. " if size > 2 else ""
     return (
-        f"{what}Each picture has up to {pictures.POINTS:,} samples in color over data in gray. All pictures share "
-        f"their axes: x from {x_low} to {x_high}, y from {y_low} to {y_high}.",
+        f"{what}Each picture has up to {pictures.POINTS:,} samples in color over data in gray, without selection. Look "
+        f"for gray without color (lost modes), and for color outside the gray (samples that are no data). {ORDER} All "
+        f"pictures share their axes: x from {x_low} to {x_high}, y from {y_low} to {y_high}.",
         pngs,
     )
 
@@ -132,7 +123,11 @@ def _ground(panels: list[Panel]) -> tuple[Any, pictures.Frame]:
 
 def _images(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[bytes]]:
     sheets = [pictures.mosaic_png(pictures.mosaic(panel.points, card.get("levels"))) for panel in panels]
-    return f"Each picture shows the first {pictures.TILES**2} samples, without selection.", sheets
+    return (
+        f"Each picture shows the first {pictures.TILES**2} samples, without selection. Compare sharpness and variety "
+        f"with the data: blur, broken shapes and repeated images are errors. {ORDER}",
+        sheets,
+    )
 
 
 def _sheet(panels: list[Panel], images: bool, card: dict[str, Any]) -> bytes:

@@ -224,6 +224,20 @@ class SyntheticView(trilemma.RunView):
             return self._digits(rng, 0.02 * (len(evaluation) % 12))
         return ring(2_000, 0.25 + 0.03 * (len(evaluation) % 17), rng)
 
+    def curves(self, cell: str) -> dict[str, list[float]]:
+        """A loss that falls, and a validation loss that rises again."""
+        if cell.startswith(tuple(CONTROLS)):
+            return {}
+        x = np.linspace(0.1, 1, 150)
+        loss = 1 / x + 0.05 * np.random.default_rng(len(cell)).standard_normal(150)
+        late = np.linspace(0.1, 1, 10)
+        return {
+            "step": (2_000 * x).round().tolist(),
+            "loss": loss.tolist(),
+            "validation_step": (2_000 * late).round().tolist(),
+            "validation": (0.1 + 1 / late + late**4).tolist(),
+        }
+
     def log_tail(self, cell: str) -> str:
         """Two made-up lines."""
         return f"step 200 loss 3.1\nstep 210 loss 1.2e+09 in <{cell}>"

@@ -11,6 +11,8 @@ from pydantic import Field
 
 import trilemma
 
+from ..drawings.fields import density_map
+from ..drawings.histograms import histogram, span
 from .conditions import base, conditions
 from .density_checks import density_marks
 from .mass import excess_marks, mass_of
@@ -87,6 +89,9 @@ class Nll(trilemma.Metric):
         mass_points: int = Field(
             4000, ge=0, description="points at which the density is computed for its mass; 0 gives no mass"
         )
+        side: int = Field(
+            36, ge=0, description="points along each side of the map of the density in two dimensions; 0 gives no map"
+        )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         """Raises UnsupportedError for models without a likelihood."""
@@ -106,6 +111,8 @@ class Nll(trilemma.Metric):
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
 
         true = evaluation.true_log_prob("test", n)
+        equal = min(n, evaluation.size("train"))
+        train = evaluation.log_prob("train", equal)
         nll, nll_gap, mass, gap = self.quantities
         shared = {"likelihood": evaluation.likelihood, "n": n}
 
@@ -118,9 +125,10 @@ class Nll(trilemma.Metric):
         place = nll.place if true is None else "more"
         floor = None if true is None else -scale * float(true.mean())
         marks = density_marks(evaluation)
-        results = [
-            result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=details, marks=marks)
-        ]
+        about = details | {"histogram": nll_histogram(test=test, train=train, true=true, scale=scale, unit=unit)}
+        if self.config.side > 1 and evaluation.dataset.kind == "vector" and evaluation.dim == 2:
+            about |= {"map": density_map(evaluation, self.config.side)}
+        results = [result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=about, marks=marks)]
         if true is not None:
             interval = gap_to_entropy(log_prob=test, true_log_prob=true)
             about = details | {"entropy": evaluation.dataset.entropy}
@@ -131,8 +139,6 @@ class Nll(trilemma.Metric):
             fields = {"floor": 1.0, "n": len(found.weights), "marks": found.marks(evaluation.likelihood)}
             results.append(result(mass, (found.value, *found.interval()), 1.0, details=about, **fields))
 
-        equal = min(n, evaluation.size("train"))
-        train = evaluation.log_prob("train", equal)
         interval = generalization_gap(test=test[:equal], train=train)
         # The gap has no direction: it is also 0 for a model that has learned nothing.
         about = details | {"memorizes": exceeds(interval, GAP_PER_COORDINATE * evaluation.dim)}
@@ -143,6 +149,32 @@ class Nll(trilemma.Metric):
         marks = (MEMORIZES,) if exceeds(interval, MARKED_GAP * evaluation.dim) else ()
         results.append(result(gap, interval, scale, unit=unit, floor=floor, n=equal, details=about, marks=marks))
         return results
+
+
+def nll_histogram(*, test: Array, train: Array, true: Array | None, scale: float, unit: str) -> dict[str, Any]:
+    """The drawing of the NLL of single points, from log-densities `(n,)` in nats that `scale` carries to `unit`."""
+    series = {"test points": -scale * test, "training points": -scale * train}
+    if true is None:
+        edges = span(np.concatenate([*series.values()]), 0.005)
+        against = ""
+    else:
+        series["test points, true density"] = -scale * true
+        low, high = -scale * float(true.max()), -scale * float(true.min())
+        edges = span(np.array([low, high + (high - low) / 2]))
+        against = (
+            "The closer the histogram is to that of the true density, the better the model. Points far to the right "
+            "are points that the model calls nearly impossible. "
+        )
+    return histogram(
+        series,
+        edges,
+        title="NLL of single points",
+        x_title=f"NLL of a point [{unit}]",
+        reading=(
+            f"The share of points by their NLL under the model. {against}Training points that lie to the left of test "
+            "points have been memorized. The first and the last bar hold all points beyond them."
+        ),
+    )
 
 
 def gap_marks(gap: Interval) -> tuple[str, ...]:
