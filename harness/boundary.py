@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -78,6 +79,14 @@ def described(error: BaseException) -> str:
             return _name_and_text(error)
     except Exception:  # its own __str__ raises
         return type(error).__name__
+
+
+def line_in(error: BaseException, file: str) -> int:
+    """The line of a file where an error comes from, the deepest one in this file; 0 if it does not come from there."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno or 0
+    lines = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else 0
 
 
 def _name_and_text(error: BaseException) -> str:

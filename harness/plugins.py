@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 import pluggy
 
-from .boundary import boundary, described
+from .boundary import boundary, described, line_in
 from .contracts import hookspecs
 from .contracts.references import Entry, entries
 from .errors import PluginError, did_you_mean
@@ -43,6 +42,9 @@ class PluginRecord:
     provides: dict[str, list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """The error of each class that could not be loaded from its reference."""
+    registered: dict[str, list[Entry]] = field(default_factory=dict)
+    asked: bool = False
+    """Whether the user named this file. Its errors stop the command."""
 
     @property
     def problem(self) -> str:
@@ -78,11 +80,10 @@ class Registry:
             self._load(record, entry.load)
         for file in files:
             path = Path(file)
-            record = PluginRecord(path.stem, str(path), "unpackaged", str(path.resolve()))
-            self._load(record, lambda path=path: _load_file(path))  # type: ignore[misc]
-            if record.error:
-                # The user asked for this file, so an error in it must stop the command.
-                raise PluginError(f"plugin file {path}: {record.error}")
+            record = PluginRecord(path.stem, str(path), "unpackaged", str(path.resolve()), asked=True)
+            self._load(record, lambda path=path: _load_file(path.resolve()))  # type: ignore[misc]
+            for kind in KINDS:
+                self._entries(record, kind)  # so that a mistake stops the command before it does anything
 
     def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
         self.records.append(record)
@@ -90,10 +91,10 @@ class Registry:
             with boundary():
                 record.module = load()
                 self.manager.register(record.module, name=f"{record.distribution}:{record.name}")
-                _refuse_misspelt(record.module)
+                hookspecs.refuse_misspelt(record.module)
         except Exception as error:  # an error in one plugin must not affect the others
-            record.error = described(error)
             self.manager.unregister(name=f"{record.distribution}:{record.name}")
+            _blame(record, described(error), error)
 
     # What was registered
 
@@ -104,11 +105,12 @@ class Registry:
     def classes(self, kind: str) -> dict[str, type[Any]]:
         """The registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name.
 
-        A class that cannot be loaded is left out, and `warnings` has its error.
+        A class that cannot be loaded is left out, and `warnings` has its error; from a file that the user named, it is
+        raised.
         """
         found = {}
-        for name in self.names(kind):
-            with contextlib.suppress(PluginError):
+        for name, (_, record) in self._collect(kind).items():
+            with contextlib.nullcontext() if record.asked else contextlib.suppress(PluginError):
                 found[name] = self._load_class(kind, name)
         return self._without_shared_quantities(found) if kind == "metrics" else found
 
@@ -153,24 +155,28 @@ class Registry:
             return self._registered[kind]
         found: dict[str, tuple[Entry, PluginRecord]] = {}
         for record in self.records:
-            if record.error:
-                continue
-            try:
-                with boundary():
-                    hook = getattr(record.module, f"trilemma_{kind}", None)
-                    package = getattr(record.module, "__package__", None) or ""
-                    registered = [] if hook is None else entries(hook(), kind, package)
-            except Exception as error:  # `trilemma plugins` shows the error with the plugin
-                record.error = f"trilemma_{kind}: {described(error)}"
-                continue
-            for entry in registered:
+            for entry in () if record.error else self._entries(record, kind):
                 if entry.name in found:
-                    record.error = _taken(f"{_singular(kind)} '{entry.name}'", record, found[entry.name][1])
+                    taken = _taken(f"{_singular(kind)} '{entry.name}'", record, found[entry.name][1])
+                    _blame(record, taken, hook=getattr(record.module, f"trilemma_{kind}", None))
                     continue
                 found[entry.name] = entry, record
                 record.provides.setdefault(kind, []).append(entry.name)
         self._registered[kind] = found
         return found
+
+    def _entries(self, record: PluginRecord, kind: str) -> list[Entry]:
+        """What a plugin registers of a kind; nothing if its hook is wrong, and the record then has the error."""
+        if kind not in record.registered:
+            record.registered[kind] = []
+            hook = getattr(record.module, f"trilemma_{kind}", None)
+            try:
+                with boundary():
+                    package = getattr(record.module, "__package__", None) or ""
+                    record.registered[kind] = [] if hook is None else entries(hook(), kind, package)
+            except Exception as error:  # `trilemma plugins` shows the error with the plugin
+                _blame(record, f"trilemma_{kind}: {described(error)}", error, hook)
+        return record.registered[kind]
 
     def _load_class(self, kind: str, name: str) -> type[Any]:
         """The class of a registered name. Raises PluginError if it cannot be loaded; the record then has the error."""
@@ -183,6 +189,8 @@ class Registry:
             except Exception as error:  # an error in one class must not affect the others
                 record.broken[what] = f"{what} ({entry.reference}): {described(error)}"
                 record.provides[kind].remove(name)
+                if record.asked:
+                    _blame(record, record.broken[what], error)
         raise PluginError(f"plugin '{record.name}' of {record.distribution} is broken: {record.broken[what]}")
 
     def _without_shared_quantities(self, found: dict[str, type[Any]]) -> dict[str, type[Any]]:
@@ -193,7 +201,7 @@ class Registry:
             _, record = self._collect("metrics")[name]
             named = [quantity.name for quantity in cls.quantities]
             if shared := next((quantity for quantity in named if quantity in owners), None):
-                record.error = _taken(f"quantity '{shared}' of metric '{name}'", record, owners[shared])
+                _blame(record, _taken(f"quantity '{shared}' of metric '{name}'", record, owners[shared]))
                 if name in record.provides["metrics"]:
                     record.provides["metrics"].remove(name)
                 continue
@@ -232,6 +240,14 @@ class Registry:
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""
         return [f"plugin '{r.name}' of {r.distribution} is broken: {r.problem}" for r in self.records if r.problem]
+
+
+def _blame(record: PluginRecord, message: str, error: Exception | None = None, hook: Any = None) -> None:
+    """Keep the error of a plugin. Raises PluginError, with the line, if the user asked for this file."""
+    record.error = message.replace("PluginError: ", "", 1)
+    if record.asked:
+        line = (error and line_in(error, record.origin)) or hookspecs.line_of(hook)
+        raise PluginError(f"plugin file {record.distribution}{(line and f':{line}') or ''}: {record.error}") from error
 
 
 def _taken(what: str, record: PluginRecord, other: PluginRecord) -> str:
@@ -273,7 +289,7 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the path")
     # Two files with one name in different folders are two modules.
-    name = f"trilemma_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"trilemma_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -282,12 +298,3 @@ def _load_file(path: Path) -> ModuleType:
     forget(name)
     spec.loader.exec_module(module)
     return module
-
-
-def _refuse_misspelt(module: Any) -> None:
-    known = [name for name in dir(hookspecs) if name.startswith("trilemma_")]
-    for name, function in inspect.getmembers(module, inspect.isfunction):
-        if name.startswith("trilemma_") and name not in known:
-            raise PluginError(f"there is no hook '{name}' ({did_you_mean(name, known)})")
-        if name in known and not hasattr(function, "trilemma_impl"):
-            raise PluginError(f"hook '{name}' has no decorator; write @trilemma.hookimpl above it")

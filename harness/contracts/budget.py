@@ -68,7 +68,7 @@ class Clock:
         self.budget = budget
         self.step = 0
         self.progress = 0.0
-        self.seconds = 0.0
+        self._begun = 0  # steps that were handed out, with those of the processes before this one
         self._now = now
         self._start: float | None = None
         self._replay = replay if budget.seconds is not None else None
@@ -80,7 +80,16 @@ class Clock:
         self._start = self._now()
 
     @property
-    def spent(self) -> float:
+    def expired(self) -> bool:
+        """Whether the budget is spent, so that no step follows the present one."""
+        if self.budget.steps is not None:
+            return self._begun >= self.budget.steps
+        if self._replay is not None:
+            return bool(self._begun >= self._replay["steps"])
+        return self._begun > 0 and self.seconds >= (self.budget.seconds or 0.0)
+
+    @property
+    def seconds(self) -> float:
         """Seconds since the start, with those of the processes before this one if the training was resumed."""
         return self._now() - self._start if self._start is not None else 0.0
 
@@ -104,7 +113,7 @@ class Clock:
         return {
             "step": self.step + 1,
             "progress": self.progress,
-            "seconds": self.spent,
+            "seconds": self.seconds,
             "segments": self.trace["segments"],
             "refreshed": self._refreshed,
         }
@@ -112,6 +121,7 @@ class Clock:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a state. The seconds that it has spent count, those of this clock so far do not."""
         self.step, self.progress, self._refreshed = state["step"], state["progress"], state["refreshed"]
+        self._begun = self.step
         self._trace = [(step, at, slope) for step, at, slope in state["segments"]]
         self._start = self._now() - state["seconds"]
 
@@ -119,7 +129,6 @@ class Clock:
         if self._start is None:
             self.start()
         while True:
-            self.seconds = self.spent
             if self.budget.steps is not None:
                 if self.step >= self.budget.steps:
                     return
@@ -133,7 +142,7 @@ class Clock:
                 self.progress = self._on_line()
             else:
                 assert self.budget.seconds is not None
-                spent = self.seconds / self.budget.seconds
+                spent = self.seconds / self.budget.seconds  # read once: time goes on
                 if spent >= 1.0 and self.step > 0:
                     return
                 if self.step > 0 and spent - self._refreshed >= 1 / self.REFRESHES:
@@ -143,6 +152,7 @@ class Clock:
                     self._trace.append((self.step, here, (1.0 - here) / max(remaining_steps, 1.0)))
                     self._refreshed = spent
                 self.progress = self._on_line()
+            self._begun = self.step + 1
             yield self.step
             self.step += 1
 

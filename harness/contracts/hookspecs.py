@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+from ..errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,3 +107,20 @@ def trilemma_run_finished(  # type: ignore[empty-body]
 
     Example: `results.to_parquet(path / "results.parquet"); return [path / "results.parquet"]`
     """
+
+
+def refuse_misspelt(module: Any) -> None:
+    """Raise PluginError for a function of a plugin that is named like a hook and is none, or lacks the decorator."""
+    known = [name for name in globals() if name.startswith("trilemma_")]
+    for name, function in inspect.getmembers(module, inspect.isfunction):
+        if name.startswith("trilemma_") and name not in known:
+            raise PluginError(f"line {line_of(function)}: there is no hook '{name}' ({did_you_mean(name, known)})")
+        if name in known and not hasattr(function, "trilemma_impl"):
+            raise PluginError(
+                f"line {line_of(function)}: hook '{name}' has no decorator; write @trilemma.hookimpl above it"
+            )
+
+
+def line_of(function: Any) -> int:
+    """The line where a function is defined; 0 if there is none."""
+    return getattr(getattr(inspect.unwrap(function), "__code__", None), "co_firstlineno", 0)

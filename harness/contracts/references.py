@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -51,7 +51,10 @@ def entries(returned: Any, kind: str, package: str) -> list[Entry]:
     if not isinstance(returned, Mapping):
         from .registration import check_class
 
-        return [Entry(check_class(made, kind), kind, made=made) for made in list(returned)]
+        if isinstance(returned, str | type) or not isinstance(returned, Iterable):
+            hint = "; write a `return`" if returned is None else ""
+            raise PluginError(f"it returned {returned!r}, not a list of classes or a mapping of references{hint}")
+        return [Entry(check_class(made, kind), kind, made=made) for made in returned]
     for name, reference in returned.items():
         if not isinstance(name, str) or not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise PluginError(f"{name!r}: {reference!r} is not a name with a reference such as 'package.module:Class'")

@@ -6,12 +6,15 @@ The identities of cells and evaluations cover the code that these functions reac
 from __future__ import annotations
 
 import math
+import random
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -123,8 +126,9 @@ def train(
     reset_peak_memory()
     wall = time.perf_counter()
     clock.start()  # the budget covers all of `fit`, so what a model sets up before its first step too
-    model.fit(points, context)
-    seconds, wall = clock.spent, time.perf_counter() - wall
+    with global_seed(device, seed):
+        model.fit(points, context)
+    seconds, wall = clock.seconds, time.perf_counter() - wall
     memory = peak_memory()
     # A repeat takes the same steps at another speed, so the seconds of the first training count against the budget.
     charged = (replay or {}).get("seconds", seconds)
@@ -139,6 +143,25 @@ def train(
     )
     trace = {**clock.trace, "seconds": charged} if clock.step else None
     return Trained(training, trace, model.state(), context.details, context.curves)
+
+
+@contextmanager
+def global_seed(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed the global generators of torch, NumPy and Python inside the block, and restore their states after it.
+
+    Libraries that a `fit` calls may draw from them, so that training is the same for the same seed.
+    """
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        number = seeded(torch.device("cpu"), seed, 5).initial_seed()
+        torch.manual_seed(number)
+        random.seed(number)
+        np.random.seed(number % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
 
 
 def restore(model: Model, prepared: Prepared, state: dict[str, Tensor], device: torch.device) -> None:

@@ -111,6 +111,38 @@ def test_a_plugin_file_is_loaded_by_path(tmp_path: Path) -> None:
         Registry([tmp_path / "other.py"])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("import torch", "import torhc", r"mine.py:2: ModuleNotFoundError: No module named 'torhc'"),
+        ("def fit(", "def fit(:", r"mine.py:7: SyntaxError"),
+        ("def sample", "def samples", r"mine.py:10: trilemma_models: class Gauss \(.*mine.py:4\): it does not define"),
+        ("[Gauss]", "Gauss", "mine.py:10: trilemma_models: it returned <class .*, not a list"),
+        ("return [Gauss]", "[Gauss]", "mine.py:10: .* returned None, not a list .*; write a `return`"),
+        ("return [Gauss]", "import nothing_such", r"mine.py:12: trilemma_models: ModuleNotFoundError"),
+        ('"mine"', '"realnvp"', r"mine.py:10: model 'realnvp' of .* already registered by trilemma .*; rename one"),
+        ("[Gauss]", '{"mine": "nothing_such:Gauss"}', r"mine.py: model 'mine' \(nothing_such:Gauss\): ModuleNotFound"),
+        ("trilemma_models", "trilemma_model", "line 10: there is no hook 'trilemma_model' .*trilemma_models"),
+    ],
+)
+def test_a_mistake_in_a_file_that_was_asked_for_stops_the_command_with_its_line(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(GAUSS.format(name="mine").replace(old, new))
+    with pytest.raises(trilemma.PluginError, match=message):
+        Registry([file]).classes("models")
+
+
+def test_every_hook_of_a_file_is_called_before_the_command_starts(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        GAUSS.format(name="mine") + "\n@trilemma.hookimpl\ndef trilemma_report_sections(): return [Gauss]\n"
+    )
+    with pytest.raises(trilemma.PluginError, match=r"trilemma_report_sections: .* not a subclass"):
+        Registry([file])
+
+
 def test_an_observer_that_raises_is_reported_and_the_others_are_called(install: Any) -> None:
     hook = "import trilemma\nseen = []\n@trilemma.hookimpl\ndef trilemma_cell_started(cell):\n    {}\n"
     install("one_plugin", hook.format("raise ValueError('no')"))

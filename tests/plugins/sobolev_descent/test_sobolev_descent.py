@@ -194,7 +194,7 @@ def test_discrepancy_is_off_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     model.move(ctx)
     assert len(ctx.curves["mmd"]) == 2
     assert time == 300.0
-    assert clock.spent == 0.0
+    assert clock.seconds == 0.0
 
 
 class Bowl(nn.Module):
