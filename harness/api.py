@@ -17,6 +17,7 @@ from .execution.scheduling.engines import make_engine, own_options
 from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
 from .planning.limits import too_many_seeds
+from .planning.named_plugins import all_plugins
 from .planning.resolve import resolve
 from .planning.shards import Shard
 from .planning.suite import Document, read_document
@@ -42,11 +43,11 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
         **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
             `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
             `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
-            (files of unpackaged plugins), `rerun` (repeat finished cells), `max_failures` (start no more cells when
-            so many have failed), `download` (allow datasets to download their files), `executor` ("local", "dask",
-            "slurm"); for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to wait for workers);
-            for Slurm `slurm` (options such as ["partition=gpu"]), `max_jobs` (at a time) and `cancel` (end the jobs
-            of an earlier call).
+            (files, or modules that are importable), `rerun` (repeat finished cells), `max_failures` (start no more
+            cells when so many have failed), `download` (allow datasets to download their files), `executor`
+            ("local", "dask", "slurm"); for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to
+            wait for workers); for Slurm `slurm` (options such as ["partition=gpu"]), `max_jobs` (at a time) and
+            `cancel` (end the jobs of an earlier call).
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
@@ -131,7 +132,7 @@ def make_runner(
     part = None if shard is None else Shard.parse(shard)
     cluster = own_options(executor, cluster)
     document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
-    files = tuple(str(Path(file).resolve()) for file in plugins)
+    files = all_plugins(document, plugins)
     registry = Registry(files)
     resolved = resolve(document, registry)
     path = _path(out, document, part)
@@ -150,6 +151,8 @@ def make_runner(
         runner: Runner = SlurmRunner(resolved, registry, Store(path), **options, **_slurm(cluster))
     else:
         runner = Runner(resolved, registry, Store(path), **options, engine=make_engine(executor, cluster))
+    if named := document.values.get("plugins"):
+        runner.progress.message(f"{document.file or 'the suite'} loads plugins: {', '.join(named)}")
     for warning in registry.warnings():
         runner.progress.message(warning)
     return runner
@@ -167,7 +170,7 @@ def memory(
 ) -> Memory:
     """The memory of this run. The arguments are those of `run`. Raises SuiteError if the suite cannot be read."""
     document = _document(suite, **changes)
-    files = [str(Path(file).resolve()) for file in plugins]
+    files = all_plugins(document, plugins)
     part = None if shard is None else Shard.parse(shard)
     asked = {"suite": document.values, "threads": threads, "device": device, "plugins": files, "shard": str(part)}
     return Memory(_path(out, document, part), asked)

@@ -36,6 +36,7 @@ Examples:
         "plugins": "trilemma.harness.cli.inspect:plugins",
         "doctor": "trilemma.harness.cli.doctor:doctor",
         "gc": "trilemma.harness.cli.gc:gc",
+        "new": "trilemma.harness.cli.new.command:new",
         "completion": "trilemma.harness.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

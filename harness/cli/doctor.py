@@ -152,7 +152,7 @@ def _cells() -> tuple[bool, str]:
 
 def _plugins() -> tuple[bool, str]:
 
-    registry = Registry()
+    registry = Registry(fresh=True)
     registry.load_everything()
     broken = registry.warnings()
     return not broken, "; ".join(broken) or f"{len(registry.records)} loaded"

@@ -16,6 +16,7 @@ from ..errors import PluginError, TrilemmaError, did_you_mean
 from ..plugins import Registry
 from ..text import printable
 from .output import echo
+from .project import apply_project
 
 
 class PluginGroup(click.Group):
@@ -54,11 +55,14 @@ class PluginGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError:
             known = {*self.list_commands(ctx), *self._third_party.commands}
             message = printable(f"there is no command '{args[0]}' ({did_you_mean(args[0], known)})")
             raise click.UsageError(message, ctx) from None
+        if name is not None and command is not None:
+            apply_project(ctx, name, command, {*self.list_commands(ctx), name})
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):

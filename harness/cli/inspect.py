@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from trilemma import __version__
+
 from ..boundary import boundary, described
 from ..errors import PluginError, TrilemmaError, did_you_mean
+from ..memo import recall, remember
+from ..planning.files import builtin_names
 from ..plugins import Registry
+from ..plugins.catalog import files_of, found_at
 from ..text import printable
 from . import output
 from .options import json_option, plugin_option
@@ -103,8 +109,6 @@ Examples:
 @json_option
 def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Describe a model, dataset, metric or suite with its options; for a dataset, also with its card."""
-    from ..planning.suite import builtin_suites, read_document
-
     registry = Registry(plugin_files)
     found = []
     known: set[str] = set()
@@ -112,17 +116,41 @@ def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
         names = registry.names(kind)
         known |= set(names)
         if name in names:
-            found.append(_describe(kind, name, registry.get(kind, name), registry))
-    suites = builtin_suites()
-    if name in suites:
-        found.append({"kind": "suite", "name": name, "description": suites[name], "suite": read_document(name).values})
+            found.append(_description(kind, name, registry))
+    if name in builtin_names():
+        found.append(_suite(name))
     if not found:
-        raise PluginError(f"nothing is named '{name}' ({did_you_mean(name, known | set(suites))})")
+        raise PluginError(f"nothing is named '{name}' ({did_you_mean(name, {*known, *builtin_names()})})")
     if as_json:
         echo_json(found[0] if len(found) == 1 else found)
         return
     for record in found:
         _print(record)
+
+
+def _suite(name: str) -> dict[str, Any]:
+    from ..planning.suite import read_document
+
+    values = read_document(name).values
+    return {"kind": "suite", "name": name, "description": values.get("description", ""), "suite": values}
+
+
+def _description(kind: str, name: str, registry: Registry) -> dict[str, Any]:
+    """The description of a registered class, in values of JSON.
+
+    That of a model or metric is remembered until its code changes, so that nothing heavy is imported to show it. That
+    of a dataset is not, because its card depends on data.
+    """
+    reference = registry.reference(kind, name) if kind != "datasets" else ""
+    package = reference.partition(":")[0].split(".")[0]
+    about = (__version__, kind, name, registry.provenance(kind, name), reference, found_at(package))
+    known = recall("descriptions", about) if reference else None
+    if known is None:
+        cls = registry.get(kind, name)
+        known = json.loads(json.dumps(_describe(kind, name, cls, registry), default=str))
+        if reference:
+            remember("descriptions", about, known, files_of({"trilemma", package}))
+    return known
 
 
 def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
@@ -238,7 +266,7 @@ Examples:
 def plugins(plugin_files: tuple[str, ...], as_json: bool) -> None:
     """List the installed plugins with what each provides, and broken plugins with their error."""
 
-    registry = Registry(plugin_files)
+    registry = Registry(plugin_files, fresh=True)
     registry.load_everything()
     rows: list[dict[str, Any]] = [
         {"name": r.name, "distribution": r.distribution, "version": r.version, "module": r.origin,

@@ -9,16 +9,31 @@ from typing import Any
 import click
 
 from ..boundary import boundary
+from ..errors import PluginError
 from ..planning.values import is_word
+from ..plugins.places import located
+from ..text import printable
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output, for scripts.")
+
+
+def _plugins(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """The plugins of the project file, and those that were given."""
+    try:
+        for plugin in value:
+            located(plugin)
+    except PluginError as error:
+        raise click.BadParameter(printable(error), ctx, param) from None
+    return tuple(dict.fromkeys([*ctx.meta.get("trilemma.plugins", ()), *value]))
+
 
 plugin_option = click.option(
     "--plugin",
     "plugin_files",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False),
-    help="Also load a plugin from a Python file (may be repeated).",
+    metavar="FILE|MODULE",
+    callback=_plugins,
+    help="Also load a plugin from a Python file or an installed module (may be repeated).",
 )
 
 set_option = click.option(

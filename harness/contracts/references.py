@@ -26,6 +26,8 @@ class Entry:
     kind: str
     reference: str = ""
     made: type[Any] | None = None
+    written: str | None = None
+    """Its docstring, where it is known without the class."""
 
     def load(self) -> type[Any]:
         """The class. Raises PluginError if it does not meet its contract, and whatever its module raises."""
@@ -38,7 +40,9 @@ class Entry:
 
         If it cannot be read there, the class is loaded, which may raise any error of its module.
         """
-        found = None if self.made is not None else _written(self.reference)
+        found = self.written
+        if found is None and self.made is None:
+            found = _written(self.reference)
         return found if found is not None else (self.load().__dict__.get("__doc__") or "")
 
 

@@ -18,10 +18,11 @@ from typing import Any
 
 import platformdirs
 
+from ..memo import file_stamp
 from ..store.claim import PARTS
 from ..store.files import read_json, write_json
 from ..store.store import Store
-from .witness import Witness, file_stamp, unchanged
+from .witness import Witness, unchanged
 
 KEPT = 50  # runs that are remembered
 _VOLATILE = {"COLUMNS", "PYTEST_CURRENT_TEST", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM", "WINDOWID", "_"}

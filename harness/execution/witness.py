@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..memo import file_stamp
+
 _ELSEWHERE = ("/proc/", "/dev/", "/sys/")
 _NO_CODE = ("__pycache__", ".git")
 
@@ -90,17 +92,8 @@ def unchanged(stamps: Mapping[str, str], without: Path | str = "") -> bool:
     )
 
 
-def file_stamp(path: Path) -> str:
-    """A text that changes when a file changes, by all that the file system says; `absent` if there is none."""
-    return _stamp(str(path))
-
-
 def _stamp(path: str, without: str = "") -> str:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return "absent"
-    return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_size} {found.st_ino}"
+    return file_stamp(path)
 
 
 def _listing(path: str, without: str = "") -> str:

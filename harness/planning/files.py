@@ -14,6 +14,11 @@ BUILTIN = resources.files("trilemma.harness.planning") / "suites"
 MOST_BYTES = 4_000_000
 
 
+def builtin_names() -> list[str]:
+    """The names of the built-in suites."""
+    return sorted(item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml"))
+
+
 def read_text(source: str | Path) -> tuple[str, str]:
     """The text of a suite and the name of its file, from the name of a built-in suite or a path. Raises SuiteError."""
     path = Path(source)
@@ -25,8 +30,7 @@ def read_text(source: str | Path) -> tuple[str, str]:
         content = _content(path)
         return content.decode("utf-8").replace("\r\n", "\n"), str(source)
     except FileNotFoundError:
-        known = [item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml")]
-        hint = f"built-in suites: {', '.join(sorted(known))}; or give a path to a .toml file"
+        hint = f"built-in suites: {', '.join(builtin_names())}; or give a path to a .toml file"
         raise SuiteError([Problem(f"there is no suite '{source}'", suggestion=hint)]) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

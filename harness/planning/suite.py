@@ -19,7 +19,7 @@ from ..errors import Problem, SuiteError, did_you_mean
 from ..text import LONGEST_NAME, brief
 from . import limits as bounds
 from . import toml_lines
-from .files import BUILTIN, read_text
+from .files import builtin_names, read_text
 from .values import toml_value
 
 
@@ -80,6 +80,7 @@ class Suite(Record):
     budget: Budget
     limits: Limits = Limits()
     timing: Timing = Timing()
+    plugins: dict[str, str] = Field({}, description="plugins to load: files, relative to the suite, or modules")
     datasets: list[DatasetEntry] = Field(min_length=1)
     models: list[ModelEntry] = Field(min_length=1)
     metrics: dict[str, dict[str, Any]] = Field(
@@ -194,8 +195,7 @@ class Document:
 
 def builtin_suites() -> dict[str, str]:
     """Names and descriptions of the built-in suites."""
-    names = sorted(item.name.removesuffix(".toml") for item in BUILTIN.iterdir() if item.name.endswith(".toml"))
-    return {name: str(read_document(name).values.get("description", "")) for name in names}
+    return {name: str(read_document(name).values.get("description", "")) for name in builtin_names()}
 
 
 def read_document(source: str | Path | Mapping[str, Any]) -> Document:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts.budget import Budget, parse_budget
+from ..plugins.places import located
 from .record import Tuned
 from .tune import Tuner
 
@@ -63,6 +64,6 @@ def make_tuner(
         Path(out) if out is not None else Path("runs") / f"tune-{model}-{dataset}",
         dict(config or {}),
         jobs=jobs or 1,
-        plugins=tuple(str(Path(file).resolve()) for file in plugins),
+        plugins=tuple(located(plugin) for plugin in plugins),
         **options,
     )

@@ -19,6 +19,7 @@ from ..planning.resolve import resolve
 from ..planning.sources import training_source
 from ..planning.suite import read_document
 from ..plugins import Registry
+from ..plugins.places import is_file
 from ..store.claim import claim_directory, exclusive
 from ..store.files import write_whole
 from ..store.store import Store
@@ -235,7 +236,9 @@ class Tuner:
 
 
 def _from_here(file: str) -> str:
-    """A path as it is written in the working directory, if the file is below it."""
+    """A plugin as it is named in the working directory: a module, or a path, short if the file is below it."""
+    if not is_file(file):
+        return file
     path, here = Path(file), Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...plugins.places import is_file
 from ..processes.supervisor import Ending
 from ..scheduling.executors import Work
 from ..scheduling.setting import Setting
@@ -98,7 +99,10 @@ def order_for(entry: Entry, run: str, setting: Setting, shared: bool) -> dict[st
         "gpu": entry.place,
         "store": str(home) if shared else None,
         "parcel": {} if shared or job["train"] else pack(home, [("cells", job["id"])]),
-        "plugins": [{"path": file, "text": Path(file).read_text("utf-8")} for file in setting.plugin_files],
+        "plugins": [
+            {"path": name, "text": Path(name).read_text("utf-8")} if is_file(name) else {"module": name}
+            for name in setting.plugin_files
+        ],
     }
 
 

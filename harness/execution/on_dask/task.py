@@ -172,7 +172,9 @@ def topic(run: str) -> str:
 
 
 def _plugin(plugin: dict[str, str], scratch: Path) -> str:
-    """The path of a plugin file here: the same path if the file has the same content here, else a copy."""
+    """A plugin here: a module by its name, a file by the same path if it has the same content here, else by a copy."""
+    if "module" in plugin:
+        return plugin["module"]
     here, content = Path(plugin["path"]), plugin["text"].encode()
     with contextlib.suppress(OSError):
         if here.read_bytes() == content:

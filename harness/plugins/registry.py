@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import importlib.util
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from .boundary import boundary, described, line_in
-from .contracts import hookspecs
-from .contracts.references import Entry, entries
-from .errors import PluginError, did_you_mean
-from .identity import Provenance
-from .source import forget
-from .text import brief
-
-GROUP = "trilemma"
-KINDS = ("models", "datasets", "metrics", "report_sections")
+from ..boundary import boundary, described, line_in
+from ..contracts import hookspecs
+from ..contracts.references import Entry
+from ..errors import PluginError, did_you_mean
+from ..identity import Provenance
+from ..text import brief
+from .catalog import KINDS, read_catalog, registered_by, write_catalog
+from .places import GROUP, installed, is_builtin, is_file, load_file, owner_of
 
 
 @dataclass
@@ -37,6 +30,8 @@ class PluginRecord:
     distribution: str
     version: str
     origin: str
+    load: Callable[[], Any]
+    """Imports its module."""
     error: str = ""
     module: ModuleType | None = None
     provides: dict[str, list[str]] = field(default_factory=dict)
@@ -44,7 +39,9 @@ class PluginRecord:
     """The error of each class that could not be loaded from its reference."""
     registered: dict[str, list[Entry]] = field(default_factory=dict)
     asked: bool = False
-    """Whether the user named this file. Its errors stop the command."""
+    """Whether the user named this file or module. Its errors stop the command."""
+    hooks: set[str] = field(default_factory=set)
+    """The hooks that it has, from its catalog, while its module is not imported."""
 
     @property
     def problem(self) -> str:
@@ -65,31 +62,40 @@ class Registry:
     """The loaded plugins, and the classes that they registered, by kind and name.
 
     Each entry point is loaded separately, so a plugin that raises at import does not affect the others; it stays listed
-    with its error. With `builtin_only`, only the built-in plugins are loaded, which is fast.
+    with its error. Of an installed plugin, what it registers is known from its catalog, and only what is asked for is
+    imported. With `fresh`, every plugin is imported. With `builtin_only`, only the built-in plugins are loaded.
+
+    `plugins` are files and modules that are loaded besides (see `places.located`).
     """
 
-    def __init__(self, files: Iterable[str | Path] = (), *, builtin_only: bool = False) -> None:
+    def __init__(self, plugins: Iterable[str | Path] = (), *, builtin_only: bool = False, fresh: bool = False) -> None:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs)
         self.records: list[PluginRecord] = []
         self._registered: dict[str, dict[str, tuple[Entry, PluginRecord]]] = {}
-        for entry, distribution, version in _installed(_places()):
-            if builtin_only and not _is_builtin(entry.value):
+        for entry, distribution, version in installed():
+            builtin = is_builtin(entry.value)
+            if builtin_only and not builtin:
                 continue
-            record = PluginRecord(entry.name, distribution, version, entry.value)
-            self._load(record, entry.load)
-        for file in files:
-            path = Path(file)
-            record = PluginRecord(path.stem, str(path), "unpackaged", str(path.resolve()), asked=True)
-            self._load(record, lambda path=path: _load_file(path.resolve()))  # type: ignore[misc]
+            self.records.append(record := PluginRecord(entry.name, distribution, version, entry.value, entry.load))
+            if not builtin and not fresh and read_catalog(record):
+                continue
+            self._load(record)
+            if not builtin and not record.error:
+                write_catalog(record)
+        for plugin in dict.fromkeys(map(str, plugins)):
+            record = _asked(plugin)
+            if any(record.origin == other.origin for other in self.records):
+                continue  # it is named twice, or a module that is installed as a plugin too
+            self.records.append(record)
+            self._load(record)
             for kind in KINDS:
                 self._entries(record, kind)  # so that a mistake stops the command before it does anything
 
-    def _load(self, record: PluginRecord, load: Callable[[], Any]) -> None:
-        self.records.append(record)
+    def _load(self, record: PluginRecord) -> None:
         try:
             with boundary():
-                record.module = load()
+                record.module = record.load()
                 self.manager.register(record.module, name=f"{record.distribution}:{record.name}")
                 hookspecs.refuse_misspelt(record.module)
         except Exception as error:  # an error in one plugin must not affect the others
@@ -145,6 +151,10 @@ class Registry:
         hint = f"; {len(broken)} plugin(s) failed to load, see `trilemma plugins`" if broken else ""
         raise PluginError(f"no {_singular(kind)} named '{brief(name)}' ({did_you_mean(name, registered)}){hint}")
 
+    def reference(self, kind: str, name: str) -> str:
+        """The reference of a registered class if it is not imported yet, else ""."""
+        return self._collect(kind)[name][0].reference
+
     def provenance(self, kind: str, name: str) -> Provenance:
         """The plugin, distribution and version of a registered class."""
         _, record = self._collect(kind)[name]
@@ -169,12 +179,11 @@ class Registry:
         """What a plugin registers of a kind; nothing if its hook is wrong, and the record then has the error."""
         if kind not in record.registered:
             record.registered[kind] = []
-            hook = getattr(record.module, f"trilemma_{kind}", None)
             try:
                 with boundary():
-                    package = getattr(record.module, "__package__", None) or ""
-                    record.registered[kind] = [] if hook is None else entries(hook(), kind, package)
+                    record.registered[kind] = registered_by(record.module, kind)
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
+                hook = getattr(record.module, f"trilemma_{kind}", None)
                 _blame(record, f"trilemma_{kind}: {described(error)}", error, hook)
         return record.registered[kind]
 
@@ -217,6 +226,9 @@ class Registry:
     def observe(self, hook: str, **arguments: Any) -> Iterator[Observed]:
         """Call an observer hook of every plugin, and yield the return value or the error of each."""
         name = f"trilemma_{hook}"
+        for record in self.records:
+            if name in record.hooks and record.module is None and not record.error:
+                self._load(record)
         for implementation in getattr(self.manager.hook, name).get_hookimpls():
             plugin = implementation.plugin_name
             try:
@@ -229,13 +241,14 @@ class Registry:
 
     def observed_by_others(self, hook: str) -> bool:
         """Whether a plugin that is not built in implements an observer hook."""
-        names = {f"{record.distribution}:{record.name}" for record in self.records if _is_builtin(record.origin)}
+        names = {f"{record.distribution}:{record.name}" for record in self.records if is_builtin(record.origin)}
         implementations = getattr(self.manager.hook, f"trilemma_{hook}").get_hookimpls()
-        return any(implementation.plugin_name not in names for implementation in implementations)
+        known = any(f"trilemma_{hook}" in record.hooks for record in self.records)
+        return known or any(implementation.plugin_name not in names for implementation in implementations)
 
     def registered_by_others(self, kind: str) -> bool:
         """Whether a plugin that is not built in has registered a class of a kind."""
-        return any(not _is_builtin(record.origin) for _, record in self._collect(kind).values())
+        return any(not is_builtin(record.origin) for _, record in self._collect(kind).values())
 
     def warnings(self) -> list[str]:
         """One line for each broken plugin."""
@@ -246,8 +259,18 @@ def _blame(record: PluginRecord, message: str, error: Exception | None = None, h
     """Keep the error of a plugin. Raises PluginError, with the line, if the user asked for this file."""
     record.error = message.replace("PluginError: ", "", 1)
     if record.asked:
-        line = (error and line_in(error, record.origin)) or hookspecs.line_of(hook)
-        raise PluginError(f"plugin file {record.distribution}{(line and f':{line}') or ''}: {record.error}") from error
+        file = getattr(record.module, "__file__", None) or record.origin
+        line = (error and line_in(error, file)) or hookspecs.line_of(hook)
+        what = f"file {record.distribution}" if is_file(record.origin) else f"module {record.origin}"
+        raise PluginError(f"plugin {what}{f':{line}' if line else ''}: {record.error}") from error
+
+
+def _asked(plugin: str) -> PluginRecord:
+    """The record of a file or module that the user named."""
+    if is_file(plugin):
+        path = Path(plugin).resolve()
+        return PluginRecord(path.stem, plugin, "unpackaged", str(path), lambda: load_file(path), asked=True)
+    return PluginRecord(plugin, *owner_of(plugin), plugin, lambda: import_module(plugin), asked=True)
 
 
 def _taken(what: str, record: PluginRecord, other: PluginRecord) -> str:
@@ -260,41 +283,3 @@ def _taken(what: str, record: PluginRecord, other: PluginRecord) -> str:
 
 def _singular(kind: str) -> str:
     return kind[:-1].replace("_", " ")
-
-
-def _places() -> tuple[tuple[str, int], ...]:
-    """The folders where packages are found, with the times of their last changes."""
-    folders = [folder for path in sys.path if os.path.isdir(folder := path or ".")]
-    return tuple((folder, os.stat(folder).st_mtime_ns) for folder in folders)
-
-
-@functools.cache
-def _installed(places: tuple[tuple[str, int], ...]) -> list[tuple[metadata.EntryPoint, str, str]]:
-    """The entry points of all plugins, built-in ones first, with the name and version of their distributions.
-
-    They are read once for each state of `places`, so that a cell, which is a fork, need not read them again.
-    """
-    found = sorted(metadata.entry_points(group=GROUP), key=lambda entry: (not _is_builtin(entry.value), entry.name))
-    return [
-        (entry, entry.dist.name if entry.dist else "unknown", entry.dist.version if entry.dist else "unknown")
-        for entry in found
-    ]
-
-
-def _is_builtin(module: str) -> bool:
-    return module.split(".")[0] == "trilemma"
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; check the path")
-    # Two files with one name in different folders are two modules.
-    name = f"trilemma_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    forget(name)
-    spec.loader.exec_module(module)
-    return module

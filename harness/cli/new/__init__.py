@@ -1,0 +1,1 @@
+"""The command `trilemma new`, and the packages that it writes."""
