@@ -43,6 +43,14 @@ class PluginError(TrilemmaError):
     """A plugin cannot be loaded, or registers something that is invalid or has a name in use."""
 
 
+class MissingLibraryError(PluginError):
+    """A class cannot be loaded because a library that it needs is not installed. The outcome is `unsupported`."""
+
+    def __init__(self, message: str, library: str) -> None:
+        self.library = library
+        super().__init__(message)
+
+
 class DataError(TrilemmaError):
     """Data cannot be used, because of its shape, values that are not finite, too few rows or a missing file."""
 

@@ -9,16 +9,23 @@ from typing import Any
 import torch
 
 from ..boundary import described
-from ..errors import DivergedError, TrilemmaError, UnsupportedError
+from ..errors import DivergedError, MissingLibraryError, TrilemmaError, UnsupportedError
+from ..plugins.libraries import missing_library, need_of
 from ..text import printable
 
 LONGEST_TRACEBACK = 20_000
 
 
-def ending_of(error: BaseException, phase: str, started: float) -> dict[str, Any]:
-    """The record of an error: its outcome, phase, time since `started`, message and the end of its traceback."""
-    outcome = "error"
-    if isinstance(error, UnsupportedError):
+def ending_of(error: BaseException, phase: str, started: float, distribution: str = "") -> dict[str, Any]:
+    """The record of an error: its outcome, phase, time since `started`, message and the end of its traceback.
+
+    If a library is missing, `needs` names it; the `distribution` of the plugin may say which version it needs.
+    """
+    outcome, message = "error", message_of(error)
+    library = error.library if isinstance(error, MissingLibraryError) else missing_library(error)
+    if library and not isinstance(error, MissingLibraryError):
+        message = need_of(library, distribution)
+    if library or isinstance(error, UnsupportedError):
         outcome = "unsupported"
     elif isinstance(error, DivergedError):
         outcome = "diverged"
@@ -28,8 +35,9 @@ def ending_of(error: BaseException, phase: str, started: float) -> dict[str, Any
         "outcome": outcome,
         "phase": phase,
         "elapsed": time.monotonic() - started,
-        "message": message_of(error),
+        "message": message,
         "traceback": printable("".join(traceback.format_exception(error)[-12:])[-LONGEST_TRACEBACK:]),
+        **({"needs": library} if library else {}),
     }
 
 

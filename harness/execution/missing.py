@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ..planning.cell import Cell
+from ..plugins.libraries import is_installed
 from ..store.records import Examined
 from ..store.store import Store
 from .progress import Todo
@@ -81,9 +83,15 @@ def _todo(store: Store, cell: Cell, trained: Examined, evaluated: dict[str, Exam
         return Todo(cell, True, *everything, why)
     if rerun:
         return Todo(cell, True, *everything, "asked to repeat", record.get("trace"))
+    if library := _installed_now([record]):
+        return Todo(cell, True, *everything, f"the library '{library}' is installed now")
     if record["outcome"] not in ("ok", "unsupported"):
         return Todo(cell, True, *everything, f"ended as {record['outcome']} last time")
-    lacks = tuple(id for id, stored in evaluations.items() if stored is None or stored["outcome"] != "ok")
+    lacks = tuple(
+        id
+        for id, stored in evaluations.items()
+        if stored is None or stored["outcome"] != "ok" or _installed_now(stored["not_computed"])
+    )
     untimed = tuple(
         id
         for id, stored in timings.items()
@@ -95,6 +103,11 @@ def _todo(store: Store, cell: Cell, trained: Examined, evaluated: dict[str, Exam
         return None
     what, ids = ("evaluation", lacks) if lacks else ("timing", untimed)
     return Todo(cell, False, lacks, untimed, _why(what, [evaluated[id] for id in ids]), record.get("trace"))
+
+
+def _installed_now(endings: Iterable[dict[str, Any]]) -> str:
+    """A library that was missing when something ended, and is installed now; "" if there is none."""
+    return next((ending["needs"] for ending in endings if "needs" in ending and is_installed(ending["needs"])), "")
 
 
 def _new(store: Store, cell: Cell) -> str:

@@ -18,7 +18,7 @@ from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.model import Model
 from ..contracts.recipe import Recipe
-from ..errors import DataError, UnsupportedError
+from ..errors import DataError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..planning.cell import label_of
 from ..plugins import Registry
@@ -99,7 +99,8 @@ class CellWorker:
             training = self._train(model) if self.job["train"] else self._restore(model)[0]
         except BaseException as error:  # also SystemExit: no Ctrl-C reaches this process, so it is the plugin's
             self._failed(error)
-            self._commit_cell(ending_of(error, phase, self.started), {}, None)
+            distribution = (self.job["model"]["provenance"] or {}).get("distribution", "")
+            self._commit_cell(ending_of(error, phase, self.started, distribution), {}, None)
             return
         for planned in self.job["evaluations"]:
             self._evaluate(model, training, planned)
@@ -274,9 +275,10 @@ class CellWorker:
                     found = metric.compute(evaluation)
                 gathered.add(found, metric, number)
             except BaseException as error:
-                if not isinstance(error, UnsupportedError):
+                ending = ending_of(error, phase, started)
+                if ending["outcome"] != "unsupported":
                     self._failed(error)
-                endings.append({"metric": choice["name"], **ending_of(error, phase, started)})
+                endings.append({"metric": choice["name"], **ending})
         failed = [ending for ending in endings if ending["outcome"] != "unsupported"]
         worst = failed[0] if failed else {"outcome": "ok", "phase": phase, "message": ""}
         return {

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ..boundary import PluginExitError, boundary, described
 from ..contracts.config import Config
-from ..errors import MOST_PROBLEMS, PluginError, Problem, SuiteError, TrilemmaError, did_you_mean
+from ..errors import MOST_PROBLEMS, MissingLibraryError, PluginError, Problem, SuiteError, TrilemmaError, did_you_mean
 from ..plugins import Registry
 from .choices import Choice, MetricChoice, ModelChoice, Options, Resolved
 from .grids import grid_axes, label, planned_numbers
@@ -70,6 +70,12 @@ class _Resolver:
                 continue  # the suite's own validation has reported it
             try:
                 cls = self.registry.get(kind, entry["name"])
+            except MissingLibraryError as error:
+                if kind == "models":  # the others run, and its cells say what is missing
+                    found.append(self._unloaded(entry))
+                else:
+                    self.problems.append(self.document.problem((kind, index, "name"), str(error)))
+                continue
             except PluginError as error:
                 self.problems.append(self.document.problem((kind, index, "name"), str(error)))
                 continue
@@ -88,6 +94,15 @@ class _Resolver:
             )
             for (given, config), stamp in zip(grid, stamps, strict=False)
         ]
+
+    def _unloaded(self, entry: Options) -> ModelChoice:
+        """A model whose class cannot be loaded, with the options as they are written."""
+        name, config = entry["name"], entry.get("config", {})
+        provenance = self.registry.provenance("models", name)
+        given = config if isinstance(config, dict) else {}
+        names = entry.get("datasets")
+        trained_on = tuple(str(name) for name in names) if isinstance(names, list) else None
+        return ModelChoice(name, label(name, given), given, provenance, "not loaded", datasets=trained_on)
 
     def _models(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[ModelChoice]:
         provenance = self.registry.provenance("models", cls.name)

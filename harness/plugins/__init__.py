@@ -1,5 +1,7 @@
 """Plugins: where they are found, and the registry of what they provide."""
 
-from .registry import KINDS, PluginRecord, Registry
+from .catalog import KINDS
+from .places import GROUP
+from .registry import PluginRecord, Registry
 
-__all__ = ["KINDS", "PluginRecord", "Registry"]
+__all__ = ["GROUP", "KINDS", "PluginRecord", "Registry"]

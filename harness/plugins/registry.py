@@ -15,10 +15,11 @@ import pluggy
 from ..boundary import boundary, described, line_in
 from ..contracts import hookspecs
 from ..contracts.references import Entry
-from ..errors import PluginError, did_you_mean
+from ..errors import MissingLibraryError, PluginError, did_you_mean
 from ..identity import Provenance
 from ..text import brief
 from .catalog import KINDS, read_catalog, registered_by, write_catalog
+from .libraries import missing_library, need_of
 from .places import GROUP, installed, is_builtin, is_file, load_file, owner_of
 
 
@@ -37,6 +38,8 @@ class PluginRecord:
     provides: dict[str, list[str]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """The error of each class that could not be loaded from its reference."""
+    lacks: dict[str, str] = field(default_factory=dict)
+    """The library that each of these classes lacks, if that is why."""
     registered: dict[str, list[Entry]] = field(default_factory=dict)
     asked: bool = False
     """Whether the user named this file or module. Its errors stop the command."""
@@ -196,10 +199,18 @@ class Registry:
                 with boundary():
                     return entry.load()
             except Exception as error:  # an error in one class must not affect the others
-                record.broken[what] = f"{what} ({entry.reference}): {described(error)}"
+                library = missing_library(error)
+                reason = (
+                    need_of(library, record.distribution) if library else f"({entry.reference}): {described(error)}"
+                )
+                record.broken[what] = f"{what} {reason}"
                 record.provides[kind].remove(name)
-                if record.asked:
+                if library:
+                    record.lacks[what] = library
+                elif record.asked:
                     _blame(record, record.broken[what], error)
+        if what in record.lacks:
+            raise MissingLibraryError(record.broken[what], record.lacks[what])
         raise PluginError(f"plugin '{record.name}' of {record.distribution} is broken: {record.broken[what]}")
 
     def _without_shared_quantities(self, found: dict[str, type[Any]]) -> dict[str, type[Any]]:
