@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .contracts.budget import parse_budget
-from .errors import SuiteError
+from .errors import SuiteError, TrilemmaError
 from .execution.finished import Memory
 from .execution.processes.forks import Zygote
 from .execution.processes.supervisor import Supervisor
@@ -16,6 +17,7 @@ from .execution.run import Runner
 from .execution.scheduling.engines import make_engine, own_options
 from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
+from .planning.elsewhere import ask_interpreters
 from .planning.limits import too_many_seeds
 from .planning.named_plugins import all_plugins
 from .planning.resolve import resolve
@@ -132,9 +134,11 @@ def make_runner(
     part = None if shard is None else Shard.parse(shard)
     cluster = own_options(executor, cluster)
     document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
-    files = all_plugins(document, plugins)
+    files, environments = all_plugins(document, plugins)
+    if environments and executor != "local":
+        raise TrilemmaError(f"plugins with an environment of their own run on this machine only, not with {executor}")
     registry = Registry(files)
-    resolved = resolve(document, registry)
+    resolved = resolve(document, registry, partial(ask_interpreters, environments, files))
     path = _path(out, document, part)
     options: dict[str, Any] = {
         "device": device,
@@ -170,9 +174,15 @@ def memory(
 ) -> Memory:
     """The memory of this run. The arguments are those of `run`. Raises SuiteError if the suite cannot be read."""
     document = _document(suite, **changes)
-    files = all_plugins(document, plugins)
+    files, environments = all_plugins(document, plugins)
     part = None if shard is None else Shard.parse(shard)
-    asked = {"suite": document.values, "threads": threads, "device": device, "plugins": files, "shard": str(part)}
+    asked = {
+        "suite": document.values,
+        "threads": threads,
+        "device": device,
+        "plugins": [*files, *environments.items()],
+        "shard": str(part),
+    }
     return Memory(_path(out, document, part), asked)
 
 
@@ -183,7 +193,8 @@ def remember(memory: Memory, runner: Runner, failed: bool) -> None:
     """
     observed = any(runner.registry.observed_by_others(hook) for hook in ("run_started", "run_finished"))
     files = any(dataset.stamp for dataset in runner.resolved.datasets)
-    wrong = runner.interrupted or runner.problems or runner.registry.warnings()
+    elsewhere = any(model.environment for model in runner.resolved.models)  # which reads files that nobody watches here
+    wrong = elsewhere or runner.interrupted or runner.problems or runner.registry.warnings()
     if observed or files or wrong or failed:
         return
     state = memory.state()

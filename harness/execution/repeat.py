@@ -16,7 +16,7 @@ from ..store.store import Store
 from .environment import environment
 from .events import Events
 from .same import Comparison, compare_cell
-from .stored import changed_code, repeating_job
+from .stored import changed_code, refuse_elsewhere, repeating_job
 from .worker import CellWorker, work
 
 PROGRESS_SECONDS = 2.0
@@ -74,6 +74,8 @@ def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException
     The thread counts of numeric libraries must be those of `environment.cell_environment`. Nothing is written into the
     run directory. `on_error` is called with an error of the training or of a metric, while it is handled.
     """
+
+    refuse_elsewhere(cell)
 
     class Foreground(CellWorker):
         def __init__(self, job: dict[str, Any], registry: Registry, events: Events) -> None:

@@ -183,8 +183,7 @@ class Runner:
         device, job = self.device.partition(":")[0], (self.plugin_files, self._env)
         machine = Machine(self.threads, device, self.jobs or 1, self._given_jobs, tuple(self._gpus))
         setting = Setting(self.store, limits, machine, *job, supervisor, supervise, stopped, self.progress.message)
-        runs = any(item.in_cell and not item.cell.data_error for item in todo)
-        return (self.engine if runs else local)(setting)
+        return (self.engine if any(item.in_cell and not item.cell.data_error for item in todo) else local)(setting)
 
     def _start(self, executor: Executor, todo: Todo) -> Future[Ending]:
         """Start what is to be done for one cell."""
@@ -246,16 +245,17 @@ class Runner:
         on_event: Callable[[dict[str, Any]], None] = lambda event: None,
         gpu: str | None = None,
     ) -> Ending:
-        home = store.path.resolve()
+        home, python = store.path.resolve(), job.get("model", {}).get("environment")
+        zygote = Zygote.shared(self.threads, python) if python else None
         common = {
             "store": str(home),
-            "plugins": list(self.plugin_files),
+            "plugins": [*self.plugin_files, *([job["model"]["plugin"]] if python else [])],
             "threads": self.threads,
             "device": self.device.partition(":")[0],
         }
         env = self._env | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
         folder, log = home / "tmp" / f"job-{id}", home / "logs" / f"{id}.log"
-        return run_job(supervisor, folder, log, {**common, **job}, limits, env=env, on_event=on_event)
+        return run_job(supervisor, folder, log, {**common, **job}, limits, env=env, on_event=on_event, zygote=zygote)
 
     def _describe_data(self, supervisor: Supervisor, store: Store, id: str, dataset: Choice) -> None:
         job = {"kind": "data", "id": id, "dataset": asdict(dataset)}

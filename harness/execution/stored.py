@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,27 @@ def repeating_job(store: Store, cell: dict[str, Any], scratch: Path) -> dict[str
         "evaluations": [planned for planned in cell["evaluations"] if planned.get("stage") != TIMING],
         "store": str(scratch),
         "events": str(scratch / "events.jsonl"),
-        "plugins": run.get("plugin_files", []),
+        "plugins": plugins_of(run, cell),
         "threads": threads_of(store, cell),
         "device": cell["device"].partition(":")[0],
     }
+
+
+def plugins_of(run: dict[str, Any], cell: dict[str, Any]) -> list[str]:
+    """The plugins that a cell of a run was loaded with, besides those that are installed."""
+    own = cell["model"].get("plugin")
+    return [*run.get("plugin_files", []), *([own] if own else [])]
+
+
+def refuse_elsewhere(cell: dict[str, Any]) -> None:
+    """Raise PluginError for a cell whose model runs in a Python environment of its own, which is not this one."""
+    model = cell["model"]
+    python = model.get("environment")
+    if python and python != sys.executable:
+        raise PluginError(
+            f"model '{model['name']}' ran in another Python environment; do this there, "
+            f"with `{python} -m trilemma` and --plugin {model['plugin']}"
+        )
 
 
 def changed_code(cell: dict[str, Any], registry: Registry) -> list[str]:

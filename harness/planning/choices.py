@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..identity import Provenance
+from .grids import label
 from .suite import Suite
 
 Options = dict[str, Any]
@@ -66,6 +67,18 @@ class ModelChoice(Choice):
     pictured: bool = True
     likelihood: str = "none"
     datasets: tuple[str, ...] | None = None
+    environment: str = ""
+    """The interpreter that runs it, if its plugin has a Python environment of its own."""
+    plugin: str = ""
+    """The file or module of this plugin."""
+
+
+def unloaded(entry: Options, provenance: Provenance) -> ModelChoice:
+    """The choice of an entry whose class cannot be loaded, with its options as they are written."""
+    config, names = entry.get("config"), entry.get("datasets")
+    given = config if isinstance(config, dict) else {}
+    trained_on = tuple(str(name) for name in names) if isinstance(names, list) else None
+    return ModelChoice(entry["name"], label(entry["name"], given), given, provenance, "not loaded", datasets=trained_on)
 
 
 @dataclass(frozen=True)

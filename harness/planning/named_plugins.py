@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import PluginError, SuiteError
-from ..plugins.places import located
+from ..plugins.places import is_file, located
+from .environments import interpreter
 from .suite import Document
 
 
-def all_plugins(document: Document, given: Iterable[str | Path]) -> tuple[str, ...]:
+def all_plugins(document: Document, given: Iterable[str | Path]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The plugins that are given, and those of the table `plugins` of a suite, whose paths are relative to its file.
 
-    Raises PluginError, or SuiteError with the line in the suite.
+    The plugins with an environment of their own come apart, with the interpreter of each. Raises PluginError, or
+    SuiteError with the line in the suite.
     """
-    found = [located(plugin) for plugin in given]
+    found, environments = [located(plugin) for plugin in given], {}
     folder = Path(document.file).parent
     table = document.values.get("plugins")
     for name, plugin in table.items() if isinstance(table, dict) else ():
-        if not isinstance(plugin, str):
-            continue  # the validation of the suite says so
         try:
-            found.append(located(plugin, folder))
+            if isinstance(plugin, str):
+                found.append(located(plugin, folder))
+            elif _is_entry(plugin):
+                load = plugin["load"]
+                load = located(load, folder) if is_file(load) else load
+                environments[load] = interpreter(plugin["python"], folder)
         except PluginError as error:
             raise SuiteError([document.problem(("plugins", name), str(error))]) from None
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)), environments
+
+
+def _is_entry(plugin: Any) -> bool:
+    """Whether a value names a plugin and an interpreter. If not, the validation of the suite says what is wrong."""
+    return isinstance(plugin, dict) and all(isinstance(plugin.get(key), str) for key in ("load", "python"))

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,18 +14,39 @@ from ..boundary import PluginExitError, boundary, described
 from ..contracts.config import Config
 from ..errors import MOST_PROBLEMS, MissingLibraryError, PluginError, Problem, SuiteError, TrilemmaError, did_you_mean
 from ..plugins import Registry
-from .choices import Choice, MetricChoice, ModelChoice, Options, Resolved
+from .choices import Choice, MetricChoice, ModelChoice, Options, Resolved, unloaded
 from .grids import grid_axes, label, planned_numbers
 from .limits import MOST_CELLS, MOST_COMBINATIONS, MOST_EVALUATIONS
 from .sources import class_source, evaluation_source, members_used, training_source
 from .suite import Document, config_problems, validate
 
+if TYPE_CHECKING:
+    from .elsewhere import Elsewhere
+
 Made = TypeVar("Made")
 
 
-def resolve(document: Document, registry: Registry) -> Resolved:
+Ask = Callable[[Mapping[str, Any]], Sequence["Elsewhere"]]
+"""Asks the interpreters of plugins with an environment of their own for the models of a suite."""
+
+
+def resolve(document: Document, registry: Registry, ask: Ask = lambda request: ()) -> Resolved:
     """Validate a whole suite against the registered plugins. Raises SuiteError with every problem found."""
-    return _Resolver(document, registry).resolve()
+    return _Resolver(document, registry).resolve(ask)
+
+
+def resolve_models(
+    document: Document, names: Sequence[str], registry: Registry, used: frozenset[str]
+) -> tuple[dict[int, list[ModelChoice]], list[Problem]]:
+    """The models of the entries with these names, by the index of the entry, and the problems of these entries."""
+    resolver = _Resolver(document, registry)
+    resolver.used = used
+    found = {
+        index: resolver._models(registry.get("models", entry["name"]), entry, ("models", index))
+        for index, entry in enumerate(document.values["models"])
+        if isinstance(entry, dict) and entry.get("name") in names
+    }
+    return found, resolver.problems
 
 
 class _Resolver:
@@ -33,13 +54,15 @@ class _Resolver:
         self.document, self.registry = document, registry
         self.problems: list[Problem] = []
         self.used: frozenset[str] = frozenset()
+        self.elsewhere: Sequence[Elsewhere] = ()
 
-    def resolve(self) -> Resolved:
+    def resolve(self, ask: Ask) -> Resolved:
         suite, self.problems = validate(self.document)
         values = self.document.values
         datasets = self._entries("datasets", values.get("datasets"), self._datasets)
         metrics = self._metrics(values.get("metrics"))
         self.used = members_used(tuple(self.registry.get("metrics", metric.name) for metric in metrics))
+        self.elsewhere = ask({"models": values.get("models", []), "used": sorted(self.used)})
         models = self._entries("models", values.get("models"), self._models)
         for kind, choices in (("model", models), ("dataset", datasets)):
             counts = Counter(choice.label for choice in choices)
@@ -68,11 +91,15 @@ class _Resolver:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 continue  # the suite's own validation has reported it
+            owners = [other for other in self.elsewhere if kind == "models" and entry["name"] in other.names]
+            if owners:
+                found.extend(self._from_elsewhere(owners, entry["name"], index))
+                continue
             try:
                 cls = self.registry.get(kind, entry["name"])
             except MissingLibraryError as error:
                 if kind == "models":  # the others run, and its cells say what is missing
-                    found.append(self._unloaded(entry))
+                    found.append(unloaded(entry, self.registry.provenance("models", entry["name"])))
                 else:
                     self.problems.append(self.document.problem((kind, index, "name"), str(error)))
                 continue
@@ -95,14 +122,18 @@ class _Resolver:
             for (given, config), stamp in zip(grid, stamps, strict=False)
         ]
 
-    def _unloaded(self, entry: Options) -> ModelChoice:
-        """A model whose class cannot be loaded, with the options as they are written."""
-        name, config = entry["name"], entry.get("config", {})
-        provenance = self.registry.provenance("models", name)
-        given = config if isinstance(config, dict) else {}
-        names = entry.get("datasets")
-        trained_on = tuple(str(name) for name in names) if isinstance(names, list) else None
-        return ModelChoice(name, label(name, given), given, provenance, "not loaded", datasets=trained_on)
+    def _from_elsewhere(self, owners: Sequence[Elsewhere], name: str, index: int) -> list[ModelChoice]:
+        """The models of an entry that the interpreter of a plugin has planned."""
+        places = [owner.plugin for owner in owners]
+        if name in self.registry.names("models"):
+            places.append(self.registry.provenance("models", name).distribution)
+        if len(places) > 1:
+            message = f"model '{name}' is registered by {' and by '.join(places)}; rename one of them"
+            self.problems.append(self.document.problem(("models", index, "name"), message))
+            return []
+        of_entry = [problem for problem in owners[0].problems if problem[0][:2] == ("models", index)]
+        self.problems += [self.document.problem(*problem) for problem in of_entry]
+        return owners[0].models(index)
 
     def _models(self, cls: Any, entry: Options, base: tuple[str | int, ...]) -> list[ModelChoice]:
         provenance = self.registry.provenance("models", cls.name)

@@ -19,6 +19,7 @@ from ..errors import Problem, SuiteError, did_you_mean
 from ..text import LONGEST_NAME, brief
 from . import limits as bounds
 from . import toml_lines
+from .environments import PluginEntry
 from .files import builtin_names, read_text
 from .values import toml_value
 
@@ -80,7 +81,7 @@ class Suite(Record):
     budget: Budget
     limits: Limits = Limits()
     timing: Timing = Timing()
-    plugins: dict[str, str] = Field({}, description="plugins to load: files, relative to the suite, or modules")
+    plugins: dict[str, str | PluginEntry] = Field({}, description="plugins to load: files, or modules")
     datasets: list[DatasetEntry] = Field(min_length=1)
     models: list[ModelEntry] = Field(min_length=1)
     metrics: dict[str, dict[str, Any]] = Field(

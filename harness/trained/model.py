@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..contracts.model import Model, no_progress
 from ..errors import TrilemmaError
 from ..execution.environment import cell_environment
-from ..execution.stored import changed_stages
+from ..execution.stored import changed_stages, plugins_of, refuse_elsewhere
 from ..plugins import Registry
 from ..store.store import Store
 from .find import find_trained, trained_record
@@ -178,7 +178,8 @@ def open_model(
     store = Store(run)
     cell, notes = find_trained(store, wanted, dataset=dataset, seed=seed)
     record = trained_record(store, cell)
-    registry = Registry(store.run()["runs"][cell["run"]].get("plugin_files", []) if plugins is None else plugins)
+    refuse_elsewhere(cell)
+    registry = Registry(plugins_of(store.run()["runs"][cell["run"]], cell) if plugins is None else plugins)
     device = torch.device(cell["device"].partition(":")[0])
     if device.type == "cuda" and not torch.cuda.is_available():
         device = torch.device("cpu")

@@ -35,14 +35,18 @@ class Zygote:
 
     @classmethod
     @functools.cache
-    def shared(cls, threads: int) -> Zygote:
-        """The shared zygote for this thread count. It lives as long as this process, so later runs start at once."""
-        zygote = cls(threads)
+    def shared(cls, threads: int, python: str = "") -> Zygote:
+        """The shared zygote for this thread count and interpreter.
+
+        It lives as long as this process, so later runs start at once.
+        """
+        zygote = cls(threads, python=python)
         atexit.register(zygote.close)
         return zygote
 
-    def __init__(self, threads: int = 1, needs: Iterable[Need] = ()) -> None:
+    def __init__(self, threads: int = 1, needs: Iterable[Need] = (), python: str = "") -> None:
         self.threads = threads
+        self.python = python or sys.executable
         self.needs = tuple(needs)
         """The built-in classes that its jobs will need, by kind and name, which the next process loads at once."""
         self._lock = threading.Lock()
@@ -53,7 +57,7 @@ class Zygote:
         with self._lock:
             self.needs = self.needs if needs is None else tuple(needs)
             if self._process is None or not self._process.alive:
-                self._process = ZygoteProcess(self.threads, self.needs)
+                self._process = ZygoteProcess(self.threads, self.needs, self.python)
             return self._process
 
     def ready(self, stop: threading.Event) -> ZygoteProcess | None:
@@ -78,13 +82,13 @@ class Zygote:
 class ZygoteProcess:
     """One process of the zygote. Its state is its own: what waits for it has nothing to do with the next one."""
 
-    def __init__(self, threads: int, needs: Sequence[Need] = ()) -> None:
+    def __init__(self, threads: int, needs: Sequence[Need] = (), python: str = sys.executable) -> None:
         self.ready = threading.Event()
         """Whether it has loaded the libraries."""
         self.ended = threading.Event()
         self._closing = threading.Event()
         self._owner = os.getpid()
-        self._threads, self._needs = threads, needs
+        self._threads, self._needs, self._python = threads, needs, python
         self._lock = threading.Lock()
         self._jobs = 0
         self._crowd: int | None = None
@@ -192,7 +196,7 @@ class ZygoteProcess:
         arguments = [str(self._theirs.fileno()), str(os.getpid())]
         with self._theirs:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trilemma.harness.execution.processes.zygote", *arguments],
+                [self._python, "-P", "-m", "trilemma.harness.execution.processes.zygote", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=env,

@@ -36,8 +36,9 @@ def run_job(
     *,
     env: dict[str, str],
     on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+    zygote: Zygote | None = None,
 ) -> Ending:
-    """Run a job in a temporary folder, and return how it ended.
+    """Run a job in a temporary folder, and return how it ended. Its process comes from the shared zygote, or `zygote`.
 
     A job that is lost with its keeper or zygote is tried again. Once a zygote has ended under a job, the job gets a
     zygote of its own, so that one that kills its zygote harms no other, and one that does not is soon known not to. A
@@ -50,7 +51,7 @@ def run_job(
     write_new(file, json.dumps({**job, "events": str(events)}).encode(), lasting=False)
     tries = LOADER_TRIES if job["kind"] == "data" else 1
     keepers = alone = losses = starts = 0
-    zygote = supervisor.zygote
+    zygote = usual = zygote or supervisor.zygote
     try:
         with contextlib.ExitStack() as own:
             while True:
@@ -68,8 +69,8 @@ def run_job(
                     break
                 if supervisor.stop.wait(min(0.05 * 2**losses, 5)):  # what was wrong may pass
                     return replace(ending, cause="interrupted")
-                if ending.cause == "zygote" and zygote is supervisor.zygote:
-                    zygote = own.enter_context(contextlib.closing(Zygote(zygote.threads, zygote.needs)))
+                if ending.cause == "zygote" and zygote is usual:
+                    zygote = own.enter_context(contextlib.closing(Zygote(zygote.threads, zygote.needs, zygote.python)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if ending.cause in LOST:
