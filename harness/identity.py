@@ -50,6 +50,7 @@ class Reach:
         self._attributes: set[str] = set()
         self._of_model: set[str] = set()
         self._of_root: set[tuple[str, str]] = set()
+        self._followed: set[tuple[str, str]] = set()
         self._escaped = self._any = False
 
     def add(self, thing: type[Any], *, whole: bool = False) -> Reach:
@@ -140,7 +141,9 @@ class Reach:
                 self._class(key, source, classes[-1])
             self._take(key, source, [s for s in statements if not isinstance(s, ast.ClassDef)], None)
         elif name in source.imports:
-            self._imported(*source.imports[name])
+            if (where, name) not in self._followed:  # two modules may import a name from each other
+                self._followed.add((where, name))
+                self._imported(*source.imports[name])
         elif module(f"{where}.{name}") is not None:
             self._everything(f"{where}.{name}")
         else:

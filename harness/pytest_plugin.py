@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .plugins import Registry
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -81,8 +83,6 @@ def trilemma_check() -> Callable[..., list[CheckResult]]:
 
 def _registered(name: str) -> list[type[Any]]:
     """The model, dataset and metric of a name. Raises PluginError if there is none."""
-    from .plugins import Registry
-
     registry = Registry()
     kinds = [kind for kind in ("models", "datasets", "metrics") if name in registry.names(kind)]
     return [registry.get(kind, name) for kind in kinds or ("models",)]

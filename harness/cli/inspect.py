@@ -146,8 +146,7 @@ def _description(kind: str, name: str, registry: Registry) -> dict[str, Any]:
     about = (__version__, kind, name, registry.provenance(kind, name), reference, found_at(package))
     known = recall("descriptions", about) if reference else None
     if known is None:
-        cls = registry.get(kind, name)
-        known = json.loads(json.dumps(_describe(kind, name, cls, registry), default=str))
+        known = json.loads(json.dumps(_describe(kind, name, registry.get(kind, name), registry), default=str))
         if reference:
             remember("descriptions", about, known, files_of({"trilemma", package}))
     return known

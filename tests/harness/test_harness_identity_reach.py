@@ -115,6 +115,18 @@ def test_imports_are_followed_within_the_package_by_name(package: Callable[[dict
     assert changes(folder, "deeper.py", "z = 2", "z = 3") == (False, False)
 
 
+def test_two_modules_may_import_a_name_from_each_other(package: Callable[[dict[str, str]], Path]) -> None:
+    lazy = "def __getattr__(name):\n    return 1\nif False:\n    from .{other} import y\n"
+    folder = package(
+        {
+            "model.py": MODEL.format(imports="from .one import y", fit="self.x = y"),
+            "one.py": lazy.format(other="two"),
+            "two.py": lazy.format(other="one"),
+        }
+    )
+    assert changes(folder, "model.py", "self.x = y", "self.x = 2 * y") == (True, True)
+
+
 @pytest.mark.parametrize(
     ("imports", "fit"),
     [

@@ -1,0 +1,22 @@
+"""The wrapper keeps the contract of a model, and learns more than the noise that it starts from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from trilemma_copulas.model import GaussianCopula
+
+import trilemma
+
+
+@pytest.mark.parametrize("check", trilemma.conformance_checks(GaussianCopula), ids=str)
+def test_conformance(check: trilemma.Check) -> None:
+    check()
+
+
+def test_it_stands_in_a_table(trilemma_suite: dict[str, Any], trilemma_run: Callable[..., Any]) -> None:
+    trilemma_suite["models"] = [{"name": "gaussian-copula"}, {"name": "oracle"}]
+    frame = trilemma_run(trilemma_suite, budget="20steps")
+    found = frame[(frame["model"] == "gaussian-copula") & (frame["metric"] == "w2")]
+    assert list(found["outcome"]) == ["ok"]
+    assert found["value"].iloc[0] < 10

@@ -1,0 +1,9 @@
+"""A diffusion model with the schedulers of diffusers, as a plugin of trilemma."""
+
+import trilemma
+
+
+@trilemma.hookimpl
+def trilemma_models() -> dict[str, str]:
+    """The models of this package, by name. They are imported when they are used."""
+    return {"ddim-diffusers": ".model:ScheduledDiffusion"}
