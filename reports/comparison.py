@@ -11,14 +11,14 @@ import pandas as pd
 import trilemma
 
 from . import measures, numbers
-from .kit import Digest
+from .fitting import fitting
+from .kit import RUN, Digest
 from .table import Cell, Column, Entry, Failure, Table
-
-RUN = ["dataset_id", "label", "model", "control", "budget", "device", "trained_on"]
-"""The columns that identify a model in the table."""
 
 SELECTED = "▸"
 MARKED = "!"
+COUNTED = ("FLOP", "parameters")
+"""Units of costs that are counted."""
 TINY = 1e-6
 HOPELESS = 100.0
 """Values above it, in a column whose best model is below a tenth of it, are all the same to a reader."""
@@ -35,61 +35,63 @@ NOTES = {
 }
 
 
-def build(digest: Digest, dataset: str, *, main: bool = True) -> Table:
-    """Build the comparison table of one dataset, with the main columns or with the columns that those leave out."""
+def build(digest: Digest, dataset: str) -> Table:
+    """Build the comparison table of one dataset."""
     rows = digest.summary[digest.summary["dataset_id"] == dataset]
     good = rows[rows["metric"] != ""]
     saturated = _saturated(good)
-    chosen = _columns(good, main, saturated)
+    columns = _columns(good, saturated)
     seeds = max((len(s) for s in good["seeds"]), default=0)
     entries, order = [], _ranking(good)
     partly = not bool(digest.rows["selected"].all())
-    for _, run in rows.groupby(RUN, sort=False):
-        entry = _entry(digest, run, chosen, seeds, order)
+    for place, run in rows.groupby(RUN, sort=False):
+        entry = _entry(digest, run, columns, seeds, order)
+        entry.anchor = digest.anchors.get(place, "")
         entry.mark = SELECTED if partly and bool(run["selected"].any()) else ""
-        if main or entry.lines:
-            entries.append(entry)
+        entries.append(entry)
     entries.sort(key=lambda entry: entry.rank)
-    cells = [cell for entry in entries for _, line in entry.lines for cell in line.values()]
-    used = {mark for cell in cells for mark in cell.notes} | {entry.mark for entry in entries}
-    used |= {MARKED for entry in entries if entry.marked}
+    for key, entry in enumerate(entries):
+        entry.key = key
+    used = {mark for entry in entries for cells in entry.cells for cell in cells.values() for mark in cell.notes}
+    used |= {entry.mark for entry in entries} | {MARKED for entry in entries if entry.marked}
     notes = {mark: text for mark, text in NOTES.items() if mark in used}
     degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
-    if degenerate and main:
+    if degenerate:
         notes["Caution"] = f"a model can reach any likelihood on this data, because {degenerate}"
     return Table(
         dataset=dataset,
         title=digest.title(dataset),
-        columns=chosen,
+        columns=columns,
+        shown=fitting(columns, entries, measures.deciding(good)),
         models=[e for e in entries if not e.control],
         controls=[e for e in entries if e.control],
-        seeds=seeds,
         notes=notes,
-        folded=_folded(good, saturated) if main else "",
+        folded=_folded(good, saturated),
     )
 
 
-def _columns(good: pd.DataFrame, main: bool, saturated: list[str]) -> list[Column]:
+def _columns(good: pd.DataFrame, saturated: list[str]) -> list[Column]:
     out: list[Column] = []
+    by_metric = dict(tuple(good.groupby("metric", sort=False)))
     for metric in trilemma.metrics_in_order(good):
-        rows = good[good["metric"] == metric]
-        if main == (bool(rows["place"].eq("more").all()) or metric in saturated):
-            continue
+        rows = by_metric[metric]
         first: Any = next(rows.itertuples())
         kinds = sorted(set(zip(rows["likelihood"], rows["base"], strict=True)), key=_kind_order)
         titles = list(dict.fromkeys(measures.kind_title(*kind) for kind in kinds)) if _by_kind(rows) else [""]
         factor, unit = numbers.scale(first.unit, _representative(rows))
+        folded = bool(rows["place"].eq("more").all()) or metric in saturated
         out += [
             Column(
                 metric=metric,
                 kind=title,
                 group=first.group,
+                place="more" if folded else "first" if bool(rows["place"].eq("first").any()) else "main",
                 title=first.title,
                 unit=unit,
                 factor=factor,
                 floor=_floor(rows, factor),
-                per_run=bool((rows["sampler"] == "").all()),
                 about=_shared_conditions(rows, title),
+                counted=first.unit in COUNTED and first.group in trilemma.COSTS,
                 capped=bool((rows["least"] == 0).all()) and float(_representative(rows).min()) < HOPELESS / 10,
             )
             for title in titles
@@ -152,41 +154,36 @@ def _representative(rows: pd.DataFrame) -> pd.Series:
     return (rows if models.empty else models)["value"]
 
 
-def _entry(digest: Digest, rows: pd.DataFrame, chosen: list[Column], seeds: int, order: list[str]) -> Entry:
+def _entry(digest: Digest, rows: pd.DataFrame, columns: list[Column], seeds: int, order: list[str]) -> Entry:
     first: Any = next(rows.itertuples())
     ink = digest.inks.get(first.label)
     entry = Entry(digest.run_label(first), ink.variable if ink else "muted", bool(first.control))
     good = rows[rows["metric"] != ""]
     found: dict[str, dict[tuple[str, str], Any]] = {}
     row: Any
-    kinds = {column.metric for column in chosen if column.kind}
+    kinds = {column.metric for column in columns if column.kind}
     for row in good.sort_values("elsewhere", ascending=False, kind="stable").itertuples():
         kind = measures.kind_title(row.likelihood, row.base) if row.metric in kinds else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
         if row.marked:
             reasons = entry.marked.setdefault(row.sampler, [])
             reasons += [reason for reason in row.marked if reason not in reasons]
-    shown = {sampler: dict(_cells(rows, chosen, seeds)) for sampler, rows in found.items()}
-    samplers = [sampler for sampler, cells in shown.items() if sampler and cells]
-    once = shown.get("", {})
-    if len(samplers) == 1:
-        entry.lines = [(samplers[0], {**shown[samplers[0]], **once})]
+    shown = {sampler: dict(_cells(rows, columns, seeds)) for sampler, rows in found.items()}
+    once = shown.pop("", {})
+    if len(shown) == 1:
+        entry.lines = [(sampler, {**cells, **once}) for sampler, cells in shown.items()]
     else:
-        entry.lines = [(sampler, shown[sampler]) for sampler in samplers]
-    costs = [i for i, column in enumerate(chosen) if column.group == "sampling"]
-    entry.lines.sort(key=lambda line: [line[1].get(i, Cell()).sort for i in costs[:1]])
-    if once and len(samplers) != 1:
-        groups = {chosen[i].group for i in once}
-        title = ", ".join(group for group in ("likelihood", "training") if group in groups)
-        entry.lines.insert(0, (title if samplers else "", once))
+        cost = [i for i, column in enumerate(columns) if column.group == "sampling"][:1]
+        entry.own = once
+        entry.lines = sorted(shown.items(), key=lambda line: [line[1].get(i, Cell()).sort for i in cost])
     ended = rows[(rows["metric"] == "") & ((rows["outcome"] != "unsupported") | good.empty)]
     entry.failures = [_failure(row, digest) for row in ended.itertuples()]
     entry.rank = _rank(good, order)
     return entry
 
 
-def _cells(found: dict[tuple[str, str], Any], chosen: list[Column], seeds: int) -> Iterator[tuple[int, Cell]]:
-    for index, column in enumerate(chosen):
+def _cells(found: dict[tuple[str, str], Any], columns: list[Column], seeds: int) -> Iterator[tuple[int, Cell]]:
+    for index, column in enumerate(columns):
         row = found.get((column.metric, column.kind))
         if row is not None:
             yield index, _cell(row, column, seeds)
@@ -215,8 +212,17 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
         about=row.conditions if column.kind and not column.about else "",
         best=bool(row.best),
         notes=notes,
+        interval=_interval(row, column) if half > 0 else "",
         sort=value,
     )
+
+
+def _interval(row: Any, column: Column) -> str:
+    """The interval of a number in words; "" if it has none."""
+    if not (math.isfinite(row.low) and math.isfinite(row.high)):
+        return ""
+    low, high = (numbers.plain(bound * column.factor) for bound in (row.low, row.high))
+    return f"{low} to {high}, {len(row.seeds)} seeds" if row.interval == "seeds" else f"{low} to {high}"
 
 
 def _failure(row: Any, digest: Digest) -> Failure:

@@ -22,12 +22,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
+    environment.filters["css_string"] = css_string
     return environment
 
 
 def breakable(label: str) -> Markup:
-    """An escaped label in which a browser may break lines before options."""
-    return Markup(str(escape(label)).replace("(", "<wbr>(").replace(",", ",<wbr>"))
+    """An escaped label in which a browser may break lines before options and after a slash."""
+    text = str(escape(label)).replace("/", "/<wbr>")
+    return Markup(text.replace("(", "<wbr>(").replace(",", ",<wbr>"))
+
+
+def css_string(text: str) -> Markup:
+    """A text as a string of a style sheet, in which every character that could end it is written as its number."""
+    safe = (c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):x} " for c in text)
+    return Markup('"' + "".join(safe) + '"')
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -35,6 +43,7 @@ def render(template: str, **values: Any) -> Markup:
     return Markup(_environment().get_template(template).render(**values))
 
 
-def asset(name: str) -> Markup:
-    """The text of a style sheet or script, to be inlined in the page."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+def assets(suffix: str) -> list[Markup]:
+    """The texts of all style sheets (`.css`) or scripts (`.js`), to be inlined in the page; those of the page first."""
+    files = sorted(TEMPLATES.glob(f"*{suffix}"), key=lambda file: (file.stem != "report", file.name))
+    return [Markup(file.read_text(encoding="utf-8")) for file in files]

@@ -12,6 +12,9 @@ import trilemma
 
 from .figures import Ink, inks
 
+RUN = ["dataset_id", "label", "model", "control", "budget", "device", "trained_on"]
+"""The columns that identify a model in the table of a dataset."""
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -26,6 +29,8 @@ class Digest:
     several_budgets: bool
     several_devices: bool
     several_machines: bool
+    anchors: dict[Any, str]
+    """The id of the details of each model on a dataset, by its values in the columns `RUN`."""
 
     @property
     def datasets(self) -> list[str]:
@@ -70,4 +75,5 @@ def _prepare(view: trilemma.RunView) -> Digest:
         several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,
         several_devices=rows["device"][rows["device"] != ""].nunique() > 1,
         several_machines=rows["trained_on"][rows["trained_on"] != ""].nunique() > 1,
+        anchors={key: f"run-{i}" for i, key in enumerate(rows.groupby(RUN, sort=False).groups, 1)},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,9 +36,9 @@ def write_report(
     page = html.render(
         "page.html.j2",
         title=title,
-        sections=[{"title": section.title, "html": Markup(section.html)} for section in rendered],
-        style=html.asset("report.css"),
-        script=html.asset("report.js"),
+        sections=[(id, section.title, Markup(section.html)) for id, section in _anchored(rendered)],
+        styles=html.assets(".css"),
+        scripts=html.assets(".js"),
         version=trilemma.__version__,
     )
     written = [
@@ -80,6 +81,16 @@ def _checked(result: trilemma.Section | None) -> trilemma.Section | None:
         if not isinstance(content, bytes) or last in ("", "..") or trilemma.printable(last) != last:
             raise TypeError(f"figure {name!r} is not a file name with the bytes of a PNG file")
     return result
+
+
+def _anchored(sections: list[trilemma.Section]) -> list[tuple[str, trilemma.Section]]:
+    """The sections with the ids by which links find them: `section-` and the words of the title."""
+    found: dict[str, trilemma.Section] = {}
+    for number, section in enumerate(sections, start=1):
+        words = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
+        id = f"section-{words or number}"
+        found[f"{id}-{number}" if id in found else id] = section
+    return list(found.items())
 
 
 def _broken(name: str, error: Exception) -> trilemma.Section:

@@ -1,21 +1,23 @@
-// A click on a column heading sorts the models of that table, by their best value in that column.
-for (const table of document.querySelectorAll("table.compare")) {
-  const values = (body, i) => [...body.querySelectorAll(`[data-c="${i}"]`)].map((cell) => parseFloat(cell.dataset.v));
-  for (const button of table.querySelectorAll("th button")) {
-    button.addEventListener("click", () => {
-      const heading = button.closest("th"), i = heading.dataset.i;
-      const down = heading.getAttribute("aria-sort") === "ascending";
-      const key = (body) => {
-        const found = values(body, i).filter(Number.isFinite);
-        return found.length ? (down ? -Math.max(...found) : Math.min(...found)) : Infinity;
-      };
-      const bodies = [...table.querySelectorAll("tbody.model")], place = document.createComment("");
-      bodies[0]?.before(place);
-      bodies.map((body) => [key(body), body]).sort((a, b) => (a[0] === b[0] ? 0 : a[0] - b[0]))
-        .forEach(([, body]) => place.before(body));
-      place.remove();
-      table.querySelectorAll("th[aria-sort]").forEach((th) => th.removeAttribute("aria-sort"));
-      heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    });
-  }
+// The page: links open what is folded around their target, and printing unfolds everything.
+{
+  const unfold = () => {
+    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (!target) return;
+    for (let box = target; box; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
+    target.scrollIntoView();
+    (target.querySelector("summary") ?? target).focus({ preventScroll: true });
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href^='#']");
+    if (link && link.hash === location.hash) unfold(); // the same link again changes no hash
+  });
+
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open], .menu)")];
+    for (const box of folded) box.open = true;
+  });
+  addEventListener("afterprint", () => folded.forEach((box) => { box.open = false; }));
 }

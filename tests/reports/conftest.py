@@ -59,7 +59,7 @@ def labels(synthetic: Any) -> list[str]:
 class Page(HTMLParser):
     """Collects tags with their attributes, and checks that elements nest."""
 
-    VOID = ("meta", "img", "wbr", "path", "use", "br")
+    VOID = ("meta", "img", "wbr", "path", "use", "br", "input")
 
     def __init__(self, text: str) -> None:
         super().__init__()
