@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import trilemma
 
@@ -67,6 +68,14 @@ network. A module is imported when one of its datasets is used."""
 def trilemma_datasets() -> dict[str, str]:
     """The built-in datasets."""
     return DATASETS
+
+
+@trilemma.hookimpl
+def trilemma_own_data(path: Path) -> dict[str, Any] | None:
+    """A table or a folder of images."""
+    from .own import entry
+
+    return entry(path)
 
 
 @trilemma.hookimpl

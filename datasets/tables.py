@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 
 from trilemma import DataError
 
+from .bounded import MOST_BYTES, check_file, load_npy, load_npz
+from .csv_files import read_csv
 from .idx import read_idx
 
 if TYPE_CHECKING:
@@ -30,93 +31,92 @@ def find_file(path: str) -> Path:
     return found
 
 
+def format_of(path: Path) -> str | None:
+    """The format of a file by its ending, as one of `FORMATS`, or else by its content; None for an unknown one."""
+    name = path.name.lower().removesuffix(".gz")
+    for ending, found in FORMATS.items():
+        if name.endswith(ending):
+            return found
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(b"\x93NUMPY"):
+        return ".npy"
+    is_text = b"\0" not in start or start.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return ".csv" if is_text and not start.startswith(_BINARY) and "." not in name else None
+
+
 def read_array(path: Path, key: str = "") -> Array:
-    """The array in a `.npy`, `.npz`, `.csv`, `.parquet` or idx file (also gzipped). The format follows the ending.
+    """The array in a `.npy`, `.npz`, CSV, `.parquet` or idx file (also gzipped).
 
     `key` names one array of several in a `.npz` file. Raises DataError.
     """
-    name = path.name.removesuffix(".gz")
-    for ending, reader in _READERS.items():
-        if name.endswith(ending):
-            return reader(path, key)
-    raise DataError(f"{path}: unknown kind of file; known are {', '.join(_READERS)}")
+    found = _format(path)
+    return _ARRAYS[found](path, key) if found in _ARRAYS else _FRAMES[found](path, None).to_numpy()
 
 
-def _npy(path: Path, key: str) -> Array:
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: not a plain array in NumPy's format ({error})") from error
+def read_frame(path: Path, key: str = "", header: bool | None = None) -> pd.DataFrame:
+    """The table in a file, as in `read_array`, with the names of its columns. Columns without a name have a number.
+
+    With `header` None, the cells of a CSV file say whether it has a header. Raises DataError.
+    """
+    import pandas as pd
+
+    found = _format(path)
+    if found in _FRAMES:
+        return _FRAMES[found](path, header)
+    array = _ARRAYS[found](path, key)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise DataError(f"{path}: shape {array.shape}, but a table of shape (rows, columns) is needed")
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{path}: values of type {array.dtype}, but numbers are needed")
+    return pd.DataFrame(array, columns=[str(number) for number in range(array.shape[1])])
 
 
-def _npz(path: Path, key: str) -> Array:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = list(archive.files)
-            if not key and len(names) != 1:
-                raise DataError(f"{path} holds several arrays ({', '.join(names)}): name one by the option 'key'")
-            if key and key not in names:
-                raise DataError(f"{path} holds no array '{key}'; it holds {', '.join(names)}")
-            return np.asarray(archive[key or names[0]])
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not an archive of plain arrays in NumPy's format ({error})") from error
+def _format(path: Path) -> str:
+    check_file(path)
+    found = format_of(path)
+    if found is None:
+        raise DataError(f"{path}: unknown kind of file; known are {', '.join(FORMATS)}")
+    return found
 
 
-def _csv(path: Path, key: str) -> Array:
+def _parquet(path: Path, header: bool | None) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        first = pd.read_csv(path, header=None, nrows=1)
-        header = None if first.map(_is_number).all(axis=None) else 0
-        frame = pd.read_csv(path, header=header)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable CSV file ({error})") from error
-    return _numeric(frame, path)
-
-
-def _parquet(path: Path, key: str) -> Array:
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path)
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise DataError(f"{path}: reading parquet needs pyarrow: pip install 'trilemma[data]'") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable parquet file ({error})") from error
-    return _numeric(frame, path)
-
-
-def _idx(path: Path, key: str) -> Array:
-    return read_idx(path)
-
-
-_READERS: dict[str, Callable[[Path, str], Array]] = {
-    ".npy": _npy,
-    ".npz": _npz,
-    ".csv": _csv,
-    ".parquet": _parquet,
-    "ubyte": _idx,
-    ".idx": _idx,
-}
-
-
-def _is_number(cell: object) -> bool:
-    """Whether a cell of the first row is data and not a header. An empty cell counts as data."""
     try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return True
+        about = parquet.ParquetFile(path).metadata
+        if about.num_rows * about.num_columns * 8 > MOST_BYTES:
+            raise DataError(f"{path}: {about.num_rows:,} rows of {about.num_columns:,} columns are too many")
+        return pd.read_parquet(path, engine="pyarrow").reset_index(drop=True)
+    except (OSError, ValueError, ArrowException) as error:
+        raise DataError(f"{path}: not a readable parquet file ({error})") from error
 
 
-def _numeric(frame: pd.DataFrame, path: Path) -> Array:
-    """The frame as a float64 array. Raises DataError for columns that are not numeric."""
-    from pandas.api.types import is_numeric_dtype
+FORMATS = {
+    ".npy": ".npy",
+    ".npz": ".npz",
+    ".csv": ".csv",
+    ".tsv": ".csv",
+    ".txt": ".csv",
+    ".dat": ".csv",
+    ".data": ".csv",
+    ".parquet": ".parquet",
+    "ubyte": ".idx",
+    ".idx": ".idx",
+}
+"""The endings of files that are read, with their formats."""
 
-    words = [str(column) for column in frame if not is_numeric_dtype(frame[column])]
-    if words:
-        raise DataError(f"{path}: columns {', '.join(words[:5])} are not numeric: drop or encode them")
-    return frame.to_numpy(dtype=np.float64)
+_ARRAYS: dict[str, Callable[[Path, str], Array]] = {
+    ".npy": lambda path, key: load_npy(path),
+    ".npz": load_npz,
+    ".idx": lambda path, key: read_idx(path),
+}
+_FRAMES: dict[str, Callable[[Path, bool | None], pd.DataFrame]] = {".csv": read_csv, ".parquet": _parquet}
+_BINARY = (b"PK\x03\x04", b"\x1f\x8b", b"%PDF", b"\x89PNG")
 
 
 def check_table(array: Array, place: str, least: int) -> NDArray[np.float32]:
@@ -160,25 +160,3 @@ def check_images(array: Array, place: str, least: int) -> NDArray[np.uint8]:
     if len(array) < least:
         raise DataError(f"{place}: too few images: {len(array)}; at least {least} are needed")
     return np.ascontiguousarray(array, dtype=np.uint8)
-
-
-def read_folder(folder: Path) -> Array:
-    """All images under a folder, in the order of their paths, (n, height, width) or (n, height, width, channels)."""
-    from PIL import Image, UnidentifiedImageError
-
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    if not paths:
-        raise DataError(f"{folder}: no images ({', '.join(sorted(_IMAGES))}) in this folder")
-    images = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                images.append(np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")))
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"{path}: not a readable image ({error})") from error
-        if images[-1].shape != images[0].shape:
-            raise DataError(f"{path}: shape {images[-1].shape}, but {paths[0]} has {images[0].shape}: make them equal")
-    return np.stack(images)
-
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .contracts.budget import parse_budget
-from .errors import SuiteError, TrilemmaError
+from .errors import TrilemmaError
 from .execution.finished import Memory
 from .execution.processes.forks import Zygote
 from .execution.processes.supervisor import Supervisor
@@ -17,42 +17,83 @@ from .execution.run import Runner
 from .execution.scheduling.engines import make_engine, own_options
 from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
+from .planning.asked import Paths, Source, document_of, path_of
 from .planning.elsewhere import ask_interpreters
-from .planning.limits import too_many_seeds
 from .planning.named_plugins import all_plugins
+from .planning.own_data import own_entries, refuse_other_data
 from .planning.resolve import resolve
 from .planning.shards import Shard
-from .planning.suite import Document, read_document
 from .plugins import Registry
+from .store.listing import read_run
 from .store.merge import merge as merge_directories
 from .store.store import Store
+from .terminal.notebook import progress_here
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .store.merged_records import Merged
 
-Source = str | Path | Mapping[str, Any]
 
-
-def run(suite: Source = "quick", *, out: str | Path | None = None, **options: Any) -> pd.DataFrame:
+def run(
+    suite: Source = "quick",
+    *,
+    out: str | Path | None = None,
+    models: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    data: Paths = (),
+    seeds: int | Sequence[int] | None = None,
+    budget: str | None = None,
+    set: Iterable[str] = (),
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    shard: str | tuple[int, int] | None = None,
+    plugins: Iterable[str | Path] = (),
+    rerun: bool = False,
+    max_failures: int | None = None,
+    download: bool = False,
+    executor: str = "local",
+    scheduler_address: str | None = None,
+    scheduler_file: str | None = None,
+    worker_wait: float | None = None,
+    slurm: Sequence[str] = (),
+    max_jobs: int | None = None,
+    cancel: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Run a suite and return its results in long form, with one row per cell, sampler setting and metric.
 
     Args:
         suite: name of a built-in suite, path to a TOML file, or the content of such a file as a mapping.
         out: run directory; by default `runs/<name of the suite>`, with `-shard-2-of-8` for a shard. Results that it
             already holds are not run again.
-        **options: `models`, `datasets` (names to run), `seeds` (a number, or a list), `budget` ("10s" or "2000steps"),
-            `set` (assignments such as "budget.steps=500"), `jobs` (cells at a time), `threads` (of each cell),
-            `device` ("cpu", "cuda"), `shard` ("2/8" or (2, 8): the second of eight parts of the cells), `plugins`
-            (files, or modules that are importable), `rerun` (repeat finished cells), `max_failures` (start no more
-            cells when so many have failed), `download` (allow datasets to download their files), `executor`
-            ("local", "dask", "slurm"); for Dask `scheduler_address`, `scheduler_file` and `worker_wait` (seconds to
-            wait for workers); for Slurm `slurm` (options such as ["partition=gpu"]), `max_jobs` (at a time) and
-            `cancel` (end the jobs of an earlier call).
+        models: names of the models to run, by default those of the suite.
+        datasets: names of the datasets to run, by default those of the suite.
+        data: your own files or folders, which take the place of the datasets of the suite; with `datasets`, both run.
+        seeds: the number of training seeds, or a list of them.
+        budget: the training budget of each cell, such as "10s" or "2000steps".
+        set: assignments such as "budget.steps=500".
+        jobs: cells at a time; by default one per core, or per GPU.
+        threads: threads of each cell.
+        device: "cpu", "cuda" or "cuda:1".
+        shard: "2/8" or (2, 8), the second of eight parts of the cells.
+        plugins: files of unpackaged plugins, or modules that are importable.
+        rerun: repeat finished cells.
+        max_failures: start no more cells when so many have failed.
+        download: allow datasets to download their files.
+        executor: "local", "dask" or "slurm".
+        scheduler_address: for Dask, the address of the scheduler.
+        scheduler_file: for Dask, the file that names the scheduler.
+        worker_wait: for Dask, the seconds to wait for workers.
+        slurm: for Slurm, options such as ["partition=gpu"].
+        max_jobs: for Slurm, jobs at a time.
+        cancel: for Slurm, end the jobs of an earlier call.
+        progress: show the progress in the notebook or terminal; elsewhere, print messages and failures.
 
     Raises:
         SuiteError: the suite is not valid; the message lists every mistake.
+        DataError: own data cannot be used.
         TrilemmaError: the run cannot start (directory in use, no such device).
         KeyboardInterrupt: the run was interrupted; finished cells are kept.
 
@@ -60,12 +101,17 @@ def run(suite: Source = "quick", *, out: str | Path | None = None, **options: An
         >>> import trilemma
         >>> frame = trilemma.run("smoke", out="runs/try")  # doctest: +SKIP
     """
-    runner = make_runner(suite, out=out, **options)
-    runner.run()
+    options = {name: value for name, value in locals().items() if name != "progress"}
+    from .analysis.shown import Results
+
+    shown = progress_here() if progress else None
+    with shown or contextlib.nullcontext():
+        runner = make_runner(**options, progress=shown)
+        runner.run()
     frame = finish(runner) if runner.store.holds_run else None
     if runner.interrupted or frame is None:
         raise KeyboardInterrupt
-    return frame
+    return Results(frame, runner.store.path)
 
 
 def merge(
@@ -104,9 +150,11 @@ def load_results(path: str | Path, *, superseded: bool = False) -> pd.DataFrame:
     Failures are rows too. Results that are superseded by newer ones of the same model, options, dataset, seed, budget
     and device are left out, unless `superseded` is true. Raises StoreError if the directory holds no run.
     """
+    from .analysis.shown import Results
     from .store.frame import load_frame
 
-    return load_frame(Store(path), superseded=superseded)
+    store = Store(path)
+    return Results(load_frame(store, superseded=superseded), store.path)
 
 
 def make_runner(
@@ -115,6 +163,7 @@ def make_runner(
     out: str | Path | None = None,
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
+    data: Paths = (),
     seeds: int | Sequence[int] | None = None,
     budget: str | None = None,
     set: Iterable[str] = (),
@@ -133,13 +182,18 @@ def make_runner(
     """Make a runner for a suite with changes. The arguments are the same as in `run`; `cluster` is of the executor."""
     part = None if shard is None else Shard.parse(shard)
     cluster = own_options(executor, cluster)
-    document = _document(suite, models=models, datasets=datasets, seeds=seeds, budget=budget, set=set)
+    changes: dict[str, Any] = {"models": models, "datasets": datasets, "seeds": seeds, "budget": budget, "set": set}
+    document = document_of(suite, **changes)
     files, environments = all_plugins(document, plugins)
     if environments and executor != "local":
         raise TrilemmaError(f"plugins with an environment of their own run on this machine only, not with {executor}")
     registry = Registry(files)
+    if paths := [data] if isinstance(data, str | Path) else list(data):
+        document = document_of(suite, own=own_entries(paths, registry), **changes)
     resolved = resolve(document, registry, partial(ask_interpreters, environments, files))
-    path = _path(out, document, part)
+    path = path_of(out, document, part)
+    if paths:
+        refuse_other_data((read_run(Store(path).path) or {"cells": []})["cells"], resolved, path)
     options: dict[str, Any] = {
         "device": device,
         "jobs": jobs,
@@ -173,7 +227,7 @@ def memory(
     **changes: Any,
 ) -> Memory:
     """The memory of this run. The arguments are those of `run`. Raises SuiteError if the suite cannot be read."""
-    document = _document(suite, **changes)
+    document = document_of(suite, **changes)
     files, environments = all_plugins(document, plugins)
     part = None if shard is None else Shard.parse(shard)
     asked = {
@@ -183,7 +237,7 @@ def memory(
         "plugins": [*files, *environments.items()],
         "shard": str(part),
     }
-    return Memory(_path(out, document, part), asked)
+    return Memory(path_of(out, document, part), asked)
 
 
 def remember(memory: Memory, runner: Runner, failed: bool) -> None:
@@ -202,36 +256,8 @@ def remember(memory: Memory, runner: Runner, failed: bool) -> None:
         memory.remember(runner.written, state)
 
 
-def _document(
-    suite: Source,
-    *,
-    models: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-    seeds: int | Sequence[int] | None = None,
-    budget: str | None = None,
-    set: Iterable[str] = (),
-) -> Document:
-    document = read_document(suite)
-    document.select("models", models)
-    document.select("datasets", datasets)
-    if seeds is not None:
-        document.put("seeds", seeds if isinstance(seeds, int) else list(seeds), "--seeds")
-    if budget is not None:
-        document.put("budget", parse_budget(budget), "--budget")
-    document.override(set)
-    if wrong := too_many_seeds(document.values.get("seeds")):  # said before anything imports a plugin
-        raise SuiteError([document.problem(("seeds",), wrong)])
-    return document
-
-
 def _slurm(options: dict[str, Any]) -> dict[str, Any]:
     return options | ({"slurm": parse_options(options["slurm"])} if "slurm" in options else {})
-
-
-def _path(out: str | Path | None, document: Document, part: Shard | None) -> Path:
-    if out is not None:
-        return Path(out)
-    return Path("runs") / f"{document.values.get('name')}{part.suffix if part else ''}"
 
 
 def finish(runner: Runner) -> pd.DataFrame:

@@ -8,6 +8,9 @@ LONGEST_NAME = 100
 MISREAD = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 """Line separators, and marks that change the order in which text is shown."""
 
+ONE_LINE = f"^[^\x00-\x1f\x7f-\x9f{MISREAD}]*$"
+"""The pattern of one line of plain text."""
+
 _CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{MISREAD}\ud800-\udfff]")
 _UNPRINTABLE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{MISREAD}\ud800-\udfff]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")

@@ -46,6 +46,14 @@ def trilemma_run_finished(
 
 
 @trilemma.hookimpl
+def trilemma_notebook(path: Path, results: pd.DataFrame, sections: list[type[trilemma.ReportSection]]) -> str:
+    """The beginning of the report, in a frame."""
+    from .notebook import notebook_html
+
+    return notebook_html(trilemma.RunView.open(path, results), sections)
+
+
+@trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
     """Add the command `trilemma report`."""
 

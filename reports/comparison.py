@@ -58,6 +58,7 @@ def build(digest: Digest, dataset: str) -> Table:
     degenerate = (digest.cards.get(dataset, {}).get("degeneracy") or {}).get("unbounded_because")
     if degenerate:
         notes["Caution"] = f"a model can reach any likelihood on this data, because {degenerate}"
+    notes |= _of_data(digest.cards.get(dataset, {}))
     return Table(
         dataset=dataset,
         title=digest.title(dataset),
@@ -68,6 +69,19 @@ def build(digest: Digest, dataset: str) -> Table:
         notes=notes,
         folded=_folded(good, saturated),
     )
+
+
+def _of_data(card: dict[str, Any]) -> dict[str, str]:
+    """What a reader must know of the data: its units, and how it was read."""
+    found = {}
+    if card.get("standardized"):
+        found["Units"] = (
+            "distances are of points with each column in units of its standard deviation in the training rows; samples "
+            "and likelihoods are in the units of the data"
+        )
+    if remarks := card.get("remarks"):
+        found["Data"] = "; ".join(map(str, remarks))
+    return found
 
 
 def _columns(good: pd.DataFrame, saturated: list[str]) -> list[Column]:

@@ -11,7 +11,7 @@ def activity(what: str) -> Iterator[Callable[[float, str], None]]:
     """A bar on standard error while the block runs, and the function that moves it. Away from a terminal: nothing."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from .console import SafeConsole
+    from ..terminal.console import SafeConsole
 
     console = SafeConsole(stderr=True, markup=False, emoji=False)
     columns = (

@@ -122,7 +122,7 @@ class _Bar:
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from .console import SafeConsole
+        from ..terminal.console import SafeConsole
 
         console = SafeConsole(stderr=True, markup=False, emoji=False)
         self._bars = Progress(

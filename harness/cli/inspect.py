@@ -100,7 +100,7 @@ def _traits(kind: str, cls: Any) -> dict[str, Any]:
     epilog="""\b
 Examples:
   trilemma info vp-sde
-  trilemma info ring8
+  trilemma info w2
   trilemma info quick
 """
 )
@@ -108,7 +108,7 @@ Examples:
 @plugin_option
 @json_option
 def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
-    """Describe a model, dataset, metric or suite with its options; for a dataset, also with its card."""
+    """Describe a model, dataset (with its card), metric (also by one of its numbers) or suite with its options."""
     registry = Registry(plugin_files)
     found = []
     known: set[str] = set()
@@ -119,6 +119,10 @@ def info(name: str, plugin_files: tuple[str, ...], as_json: bool) -> None:
             found.append(_description(kind, name, registry))
     if name in builtin_names():
         found.append(_suite(name))
+    metrics = registry.classes("metrics").items() if not found else ()
+    found += [
+        _description("metrics", key, registry) for key, cls in metrics if name in [q.name for q in cls.quantities]
+    ]
     if not found:
         raise PluginError(f"nothing is named '{name}' ({did_you_mean(name, {*known, *builtin_names()})})")
     if as_json:
@@ -185,14 +189,9 @@ def _describe(kind: str, name: str, cls: Any, registry: Any) -> dict[str, Any]:
 def _quantity(quantity: Any) -> dict[str, Any]:
     """The fields of a quantity, as text for people."""
     return {
-        "quantity": quantity.name,
-        "title": quantity.title,
-        "unit": quantity.unit,
-        "group": quantity.group,
-        "better": quantity.better,
-        "table": quantity.place,
-        "ranks models": quantity.ranks_where,
-    }
+        "quantity": quantity.name, "title": quantity.title, "unit": quantity.unit, "group": quantity.group,
+        "better": quantity.better, "table": quantity.place, "ranks models": quantity.ranks_where,
+    }  # fmt: skip
 
 
 def _fields(config: Any) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ def merge(directories: tuple[str, ...], out: str, as_json: bool) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from .. import api
-    from .progress import RichProgress
+    from ..terminal.progress import RichProgress
 
     console = RichProgress().console
     columns = TextColumn("merging"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn()

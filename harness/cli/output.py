@@ -64,7 +64,7 @@ def console() -> Console:
 
     The variable COLUMNS sets another width.
     """
-    from .console import SafeConsole
+    from ..terminal.console import SafeConsole
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return SafeConsole(markup=False, emoji=False, width=None if known else PIPE_WIDTH)

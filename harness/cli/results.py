@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import TrilemmaError
+from ..errors import TrilemmaError, did_you_mean
 from ..store.csv_text import csv_text
-from ..text import printable, spreadsheet_cell
+from ..text import brief, printable, spreadsheet_cell
 from .output import echo_json, frame_records, markdown
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Examples:
     show_default=True,
     help="Format of the table.",
 )
-@click.option("--metric", multiple=True, help="Only this metric (may be repeated).")
+@click.option("--metric", multiple=True, help="Only this number, or all numbers of this metric (may be repeated).")
 @click.option("--superseded", is_flag=True, help="Include results that newer results have superseded.")
 @click.option("--verdicts", "as_verdicts", is_flag=True, help="Print what may be concluded, by dataset and criterion.")
 @click.option("--summary", "as_summary", is_flag=True, help="Print one summary of quality over all datasets.")
@@ -61,7 +61,7 @@ def results(
         return
     frame = load_results(directory, superseded=superseded)
     if metric:
-        frame = frame[frame["metric"].isin(metric)]
+        frame = frame[_chosen(frame, metric)]
     if form == "csv":
         click.echo(csv_text(frame), nl=False)
     elif form == "json":
@@ -73,6 +73,18 @@ def results(
         ]
         rows = frame[columns].astype(object).where(frame[columns].notna(), "")
         click.echo(markdown(columns, [[f"{c:.6g}" if isinstance(c, float) else c for c in row] for row in rows.values]))
+
+
+def _chosen(frame: pd.DataFrame, wanted: tuple[str, ...]) -> pd.Series[bool]:
+    """The rows of the wanted numbers. A name that is no number means a metric, and all numbers that it computes."""
+    chosen = frame["metric"].isin(wanted)
+    numbers, metrics = (set(frame[column].dropna()) for column in ("metric", "computed_by"))
+    for name in set(wanted) - numbers:
+        if name not in metrics:
+            hint = did_you_mean(name, numbers | metrics)
+            raise TrilemmaError(f"there are no results of a metric '{brief(name)}' here ({hint})")
+        chosen |= frame["computed_by"] == name
+    return chosen
 
 
 def _print_conclusions(frame: pd.DataFrame, form: str, as_summary: bool) -> None:

@@ -31,6 +31,7 @@ Examples:
   trilemma run smoke --out /tmp/smoke
   trilemma run quick --models realnvp,vp-sde --datasets ring8 --seeds 5
   trilemma run my-suite.toml -j 4 --set budget.seconds=60 --set models.realnvp.config.transforms=12
+  trilemma run --data wine.csv
   trilemma run quick --plugin ./my_model.py --models my-model,gaussian
   trilemma run quick --dry-run
   trilemma run standard --shard 2/8
@@ -42,6 +43,14 @@ Examples:
 @names_option("--models", "Run only these models. A model that is not in the suite is added with default options.")
 @names_option(
     "--datasets", "Run only these datasets. A dataset that is not in the suite is added with default options."
+)
+@click.option(
+    "--data",
+    "data",
+    multiple=True,
+    metavar="PATH",
+    help="Run on your own data instead: a table (CSV, .parquet, .npy, .npz, idx) or a folder of images (may be "
+    "repeated). With --datasets, both run.",
 )
 @click.option("--seeds", callback=_seeds, metavar="N | A,B,...", help="Number of training seeds, or a list of them.")
 @click.option("--budget", metavar="10s | 2000steps", help="Training budget of each cell.")
@@ -89,6 +98,7 @@ def run(
     suite: str,
     models: list[str] | None,
     datasets: list[str] | None,
+    data: tuple[str, ...],
     seeds: int | list[int] | None,
     budget: str | None,
     jobs: int | None,
@@ -124,8 +134,8 @@ def run(
     """
     from .. import api
     from ..execution.scheduling.engines import own_options
+    from ..terminal.progress import RichProgress
     from .ending import end_run, show
-    from .progress import RichProgress
 
     asked: dict[str, Any] = {
         "out": out,
@@ -148,7 +158,7 @@ def run(
         "cancel": cancel,
     }
     own_options(executor, cluster)  # raises for what belongs to another executor, also if nothing is left to do
-    memory = None if dry_run or rerun or cancel else api.memory(suite, **asked)
+    memory = None if dry_run or rerun or cancel or data else api.memory(suite, **asked)
     if memory is not None and (finished := memory.recall()):
         echo(f"nothing is left to do in {finished.store.path}", err=True)
         show(api.load_results(finished.store.path), finished, as_json)
@@ -157,6 +167,7 @@ def run(
         runner = api.make_runner(
             suite,
             **asked,
+            data=data,
             jobs=jobs,
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
@@ -186,25 +197,47 @@ def run(
 
 
 def _show_plan(todo: list[Any], runner: Any, as_json: bool) -> None:
+    """Print what a run would do, and about how long it would take."""
+    from ..execution.scheduling.expected import expected_run_seconds
+    from ..terminal.bars import duration
+
     if as_json:
         echo_json(
             [
                 {"cell": item.cell.id, "label": item.cell.label, "train": item.train, "why": item.why,
-                 "evaluations": len(item.evaluations), "timings": _timed(item)}
+                 "budget": item.cell.budget, "samplers": _samplers(item), "evaluations": len(item.evaluations),
+                 "timings": _timed(item)}
                 for item in todo
             ]
         )  # fmt: skip
         return
+    told: set[str] = set()
     for item in todo:
         what = "train and evaluate" if item.train else f"evaluate ({len(item.evaluations)})" if item.in_cell else "time"
         why = f"will fail: {item.cell.data_error}" if item.cell.data_error else item.why
         echo(f"{item.cell.label}: {what}: {why}")
+        if (samplers := _samplers(item)) and item.cell.model.label not in told:
+            told.add(item.cell.model.label)
+            echo(f"  samplers: {', '.join(samplers)}")
         if item.timings:
             echo(f"  to be timed after all cells: {', '.join(_timed(item))}")
     total = len(select(runner.suite_cells, runner.shard))
     cells, settings = sum(item.in_cell for item in todo), sum(len(item.timings) for item in todo)
     timings = f", {settings} sampler setting{'s' * (settings != 1)} to time" if settings else ""
     echo(f"{cells} of {total} cells to run{timings} in {runner.store.path}", err=True)
+    if todo:
+        suite = runner.resolved.suite
+        seconds = expected_run_seconds(runner, todo)
+        echo(
+            f"budget of each training: {suite.budget}; seeds: {', '.join(map(str, suite.seed_list))}; "
+            f"about {duration(seconds)} with {runner.jobs} cell{'s' * (runner.jobs != 1)} at a time",
+            err=True,
+        )
+
+
+def _samplers(item: Any) -> list[str]:
+    """The labels of the sampler settings that samples are drawn at."""
+    return [planned.label for planned in item.cell.evaluated if planned.sampler and planned.id in item.evaluations]
 
 
 def _timed(item: Any) -> list[str]:

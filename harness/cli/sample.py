@@ -83,8 +83,8 @@ def sample(
     the run has evaluated the sampler setting. They are drawn in parts, so a large -n needs little memory.
 
     The end of the name decides the format. A .npz file holds the array `samples`, of shape (n, *shape), and the text
-    `about`, which is JSON. A .csv file has a header and a row for each sample. A .png file shows a grid of at most 400
-    images, or a scatter plot of points in two dimensions.
+    `about`, which is JSON. A .csv file has a header and a row for each sample, with the names of the columns of a
+    table. A .png file shows a grid of at most 400 images, or a scatter plot of points in two dimensions.
     """
     from ..trained.files import SAMPLE_FILES, check_target, write, write_samples
 
@@ -95,7 +95,8 @@ def sample(
         about = {**_about(model), "sampler": setting.label, "options": setting.sampler.model_dump(mode="json"),
                  "draw": draw, "batch": setting.batch}  # fmt: skip
         batches = model.batches(n, sampler=setting, draw=draw)
-        shown = write(output, write_samples(output, n, model.shape, model.levels, batches, about), force)
+        content = write_samples(output, n, model.shape, model.levels, batches, about, model.coordinates)
+        shown = write(output, content, force)
     if as_json:
         echo_json({**about, "file": str(output), "n": shown, "shape": list(model.shape), "notes": list(model.notes)})
         return

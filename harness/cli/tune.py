@@ -96,8 +96,8 @@ def tune(
     Exit codes: 0 the search is done, 2 a name or an option is wrong, or the defaults give no value, 130 it was
     interrupted.
     """
+    from ..terminal.progress import TrialProgress
     from ..tuning.api import make_tuner
-    from .progress import TrialProgress
 
     if save is not None and not os.access(save.parent, os.W_OK):
         raise click.BadParameter(f"the folder '{save.parent}' does not exist or cannot be written", param_hint="--save")

@@ -62,8 +62,8 @@ def _followed(directory: Path, seen: Seen) -> Seen:
     from rich.live import Live
 
     from ..execution.recording import read_progress
-    from .bars import Picture, summary
-    from .console import SafeConsole
+    from ..terminal.bars import Picture, summary
+    from ..terminal.console import SafeConsole
 
     shown = SafeConsole(markup=False, emoji=False)
     read, done = time.monotonic(), -1
@@ -85,7 +85,7 @@ def _followed(directory: Path, seen: Seen) -> Seen:
 
 def _print(directory: Path, seen: Seen) -> None:
     """Print the state of a run as text."""
-    from .bars import Picture, duration
+    from ..terminal.bars import Picture, duration
 
     state = seen.state
     for text in (*state.failures, *state.messages):

@@ -35,10 +35,15 @@ class Budget(Record):
 
 
 def parse_budget(text: str) -> dict[str, Any]:
-    """Parse `10s` or `10 seconds` as seconds, and `2000` or `2000 steps` as steps. Raises TrilemmaError."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", text)
+    """Parse `10s` or `10 seconds` as seconds, and `2000steps` as steps. Raises TrilemmaError, also without a unit."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*(s|sec|seconds|steps?)?\s*", str(text))
     try:
-        if match and (match.group(2) or "steps").startswith("step"):
+        if match and not match.group(2):
+            number = match.group(1)
+            raise TrilemmaError(
+                f"budget '{number}' has no unit: write {number}s for seconds of training, or {number}steps for steps"
+            )
+        if match and match.group(2).startswith("step"):
             return {"steps": int(match.group(1))}
         if match:
             return {"seconds": float(match.group(1))}

@@ -38,6 +38,9 @@ class Card(records.Config):
     entropy_error: float | None = None
     notes: str = ""
     degeneracy: Degeneracy | None = None
+    coordinates: tuple[str, ...] = ()
+    standardized: bool = False
+    remarks: tuple[str, ...] = ()
     sha256: str
 
 
@@ -80,6 +83,10 @@ class Dataset(ABC):
     """Number of intensity levels of an image dataset, whose points are integers from 0 to levels - 1."""
     logit_alpha: ClassVar[float] = 1e-3
     """The alpha of the logit of image intensities, for models that use a logit (Dinh et al. 2017, section 4.1)."""
+    standardized: ClassVar[bool] = False
+    """Whether metrics see each coordinate in units of its standard deviation in the training split, for vectors whose
+    coordinates have units of their own. It has no effect if the density is known. Samples and likelihoods stay in the
+    units of the data."""
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
     license: ClassVar[str] = ""
@@ -104,6 +111,14 @@ class Dataset(ABC):
         It must be cheap and must not raise. Datasets whose content depends only on their config keep the default.
         """
         return ""
+
+    def coordinates(self) -> tuple[str, ...]:
+        """The names of the coordinates, such as those of the columns of a table; empty if they have none."""
+        return ()
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a user must know about how the data was read, such as what was left out. A run prints it."""
+        return ()
 
     @cached_property
     def splits(self) -> Splits:
@@ -180,6 +195,9 @@ class Dataset(ABC):
             entropy_error=self.entropy_error,
             notes=(type(self).__doc__ or "").strip(),
             degeneracy=degeneracy(splits.train, self.levels),
+            coordinates=self.coordinates(),
+            standardized=self.standardized and not self.has_density,
+            remarks=self.remarks(),
             sha256=self.checksum,
         )
 

@@ -61,6 +61,17 @@ def trilemma_report_sections() -> list[type[ReportSection]] | dict[str, str]:  #
 
 
 @hookspec
+def trilemma_own_data(path: Path) -> dict[str, Any] | None:  # type: ignore[empty-body]
+    """Return the entry of a suite for a file or folder that a user names with `--data`, or None for an unknown kind.
+
+    The entry is a mapping with the `name` of a dataset, a `label`, which tables show, and its `config`. Raise DataError
+    for a file that cannot be used. It is cheap: the data itself is loaded later, in a process of its own.
+
+    Example: `if path.suffix == ".h5": return {"name": "h5", "label": path.stem, "config": {"path": str(path)}}`
+    """
+
+
+@hookspec
 def trilemma_commands(group: click.Group) -> None:
     """Add commands to the `trilemma` command line.
 
@@ -106,6 +117,18 @@ def trilemma_run_finished(  # type: ignore[empty-body]
     implementation raises, the command reports the error, and its exit code is 1.
 
     Example: `results.to_parquet(path / "results.parquet"); return [path / "results.parquet"]`
+    """
+
+
+@hookspec
+def trilemma_notebook(  # type: ignore[empty-body]
+    path: Path, results: pd.DataFrame, sections: list[type[ReportSection]]
+) -> str | None:
+    """Return HTML by which a notebook shows a run, or None; the first plugin that returns some is used.
+
+    The arguments are those of `trilemma_run_finished`. All text of others must be escaped.
+
+    Example: `return f"<p>{results['cell'].nunique()} cells</p>"`
     """
 
 

@@ -41,7 +41,8 @@ class TrainingRecord:
 class Evaluation(Costs, Densities):
     """A trained model and its dataset, as a metric sees them.
 
-    Arrays are float64 `(n, d)`: vectors in their own units, image levels scaled to [0, 1]. They are read-only, and
+    Arrays are float64 `(n, d)`: vectors in their own units, or in standard deviations for a dataset that asks for it
+    (`Dataset.standardized`), and image levels scaled to [0, 1]. They are read-only, and
     tensors are copies, so that no metric changes what others see. Samples are cached, so that all metrics of one
     sampler setting use the same samples.
     """
@@ -86,6 +87,14 @@ class Evaluation(Costs, Densities):
     def dim(self) -> int:
         """Number of coordinates of one point."""
         return self.info.dim
+
+    @property
+    def log_unit(self) -> float:
+        """The log of the volume in data space of a unit of volume as metrics see it: 0 unless points are standardized.
+
+        An NLL of vectors as metrics see them, plus this, is one of data space.
+        """
+        return self._space.log_unit
 
     def real(self, n: int, draw: int = 0) -> Array:
         """A set of `n` real points.

@@ -87,6 +87,8 @@ class Space:
     levels: int | None
     transforms: Sequence[Transform]
     noise: DequantizationNoise = uniform_noise
+    standardized: bool = False
+    """Whether metrics see vectors in units of the standard deviations of the training split."""
 
     @classmethod
     def fit(cls, dataset: Dataset, *, flatten: bool, image_space: Literal["affine", "logit"] = "affine") -> Space:
@@ -115,7 +117,8 @@ class Space:
                 chain.append(Logit(dataset.logit_alpha))
                 y = chain[-1].forward(y)[0]
             chain.append(Affine(y.mean(), y.std()))
-        return cls(dataset.shape, flatten, dataset.levels, tuple(chain))
+        standardized = dataset.standardized and dataset.levels is None and not dataset.has_density
+        return cls(dataset.shape, flatten, dataset.levels, tuple(chain), standardized=standardized)
 
     def dequantize(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Add noise to intensity levels, so that level k becomes a real number in (k, k + 1).
@@ -164,7 +167,19 @@ class Space:
             return x
         return x.floor().clamp(0, self.levels - 1).to(torch.uint8)
 
+    @property
+    def log_unit(self) -> float:
+        """The log of the volume in data space of a unit of volume of `comparable` vectors."""
+        if not self.standardized:
+            return 0.0
+        return -float(self.transforms[0].forward(torch.zeros(1, *self.shape, dtype=torch.float64))[1][0])
+
     def comparable(self, x: Tensor) -> Tensor:
-        """Data-space points as float64 vectors `(n, d)` for metrics, with image levels scaled to [0, 1]."""
+        """Data-space points as float64 vectors `(n, d)` for metrics, with image levels scaled to [0, 1].
+
+        Vectors of a dataset that asks for it are standardized with the mean and deviation of the training split.
+        """
+        if self.standardized:
+            x = self.transforms[0].forward(x.double())[0]
         flat = x.flatten(1).double()
         return flat if self.levels is None else flat / (self.levels - 1)

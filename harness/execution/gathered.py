@@ -15,12 +15,14 @@ from ..errors import DivergedError, PluginError
 class Gathered:
     """The records of the results of one evaluation.
 
-    `known` are the registered metrics. A table averages the values that have the same name and likelihood kind, so a
+    `known` are the registered metrics. With `standardized`, they see points in units of standard deviations, so what
+    they give in data units is in these. A table averages the values that have the same name and likelihood kind, so a
     name belongs to one metric: to the metric that lists it in its quantities, or else to the first that gives it.
     """
 
-    def __init__(self, known: dict[str, type[Metric]]) -> None:
+    def __init__(self, known: dict[str, type[Metric]], *, standardized: bool = False) -> None:
         self.records: list[dict[str, Any]] = []
+        self._units = {"data units": "std. dev."} if standardized else {}
         self._owners = {quantity.name: name for name, cls in known.items() for quantity in cls.quantities}
 
     def add(self, found: list[Result], metric: Metric, number: int) -> None:
@@ -34,9 +36,9 @@ class Gathered:
         self._require_names(found, metric.name)
         named = [quantity.name for quantity in metric.quantities]
         listed = named + [result.metric for result in found if result.metric not in named]
-        self.records += [
-            {**_record(result, metric.name), "order": 100 * number + listed.index(result.metric)} for result in found
-        ]
+        for result in found:
+            record = {**_record(result, metric.name), "order": 100 * number + listed.index(result.metric)}
+            self.records.append({**record, "unit": self._units.get(result.unit, result.unit)})
         self._owners |= {result.metric: metric.name for result in found}
 
     def _require_names(self, found: list[Result], name: str) -> None:

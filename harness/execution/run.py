@@ -18,6 +18,7 @@ from ..planning.suite import Limits
 from ..plugins import Registry
 from ..store.claim import check_claim
 from ..store.store import Store
+from .cards import read_cards
 from .environment import available_cores, environment, run_record, visible_gpus
 from .interrupts import stop_on_signals
 from .missing import missing
@@ -88,20 +89,13 @@ class Runner:
         Cards of newly loaded datasets are written into `scratch`, which is by default the run directory.
         """
         scratch = scratch or self.store
-        missing = {
-            data_id(dataset): dataset
-            for dataset in self.resolved.datasets
-            if "card" not in (self.store.record("data", data_id(dataset)) or {})
-        }
+        ids = {data_id(dataset): dataset for dataset in self.resolved.datasets}
+        missing = {id: choice for id, choice in ids.items() if "card" not in (self.store.record("data", id) or {})}
         if missing:
             tasks = [partial(self._describe_data, supervisor, scratch, id, choice) for id, choice in missing.items()]
             run_local(tasks, self.jobs or 1)
-        cards = {}
-        for dataset in self.resolved.datasets:
-            id = data_id(dataset)
-            record = (scratch if id in missing else self.store).record("data", id)
-            record = record or {"error": "the process that loads the dataset ended without a message"}
-            cards[id] = record.get("card") or {"error": record.get("error", "")}
+        records = {id: (scratch if id in missing else self.store).record("data", id) for id in ids}
+        cards = read_cards(self.resolved.datasets, records, self.progress.message)
         self.suite_cells = plan(self.resolved, cards, self.device)
         return select(self.suite_cells, self.shard)
 

@@ -264,7 +264,8 @@ class CellWorker:
     def _results(self, evaluation: Evaluation, planned: dict[str, Any], phase: str) -> dict[str, Any]:
         """Compute the metrics of a planned evaluation. Returns its record."""
         started = time.monotonic()
-        gathered = Gathered(self.registry.classes("metrics"))
+        standardized = self.prepared.space.standardized
+        gathered = Gathered(self.registry.classes("metrics"), standardized=standardized)
         endings: list[dict[str, Any]] = []
         for number, choice in enumerate(planned["metrics"]):
             self.events.progress(number / len(planned["metrics"]), choice["name"])

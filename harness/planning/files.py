@@ -7,7 +7,7 @@ import stat
 from importlib import resources
 from pathlib import Path
 
-from ..errors import Problem, SuiteError
+from ..errors import Problem, SuiteError, did_you_mean
 from ..text import brief
 
 BUILTIN = resources.files("trilemma.harness.planning") / "suites"
@@ -30,7 +30,7 @@ def read_text(source: str | Path) -> tuple[str, str]:
         content = _content(path)
         return content.decode("utf-8").replace("\r\n", "\n"), str(source)
     except FileNotFoundError:
-        hint = f"built-in suites: {', '.join(builtin_names())}; or give a path to a .toml file"
+        hint = f"{did_you_mean(str(source), builtin_names())}; or give a path to a .toml file"
         raise SuiteError([Problem(f"there is no suite '{source}'", suggestion=hint)]) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

@@ -115,11 +115,13 @@ class _Resolver:
         provenance = self.registry.provenance("datasets", cls.name)
         grid = self._grid(cls.Config, entry.get("config", {}), (*base, "config"))
         stamps = self._made(base, lambda: [str(cls(config).stamp()) for _, config in grid])
+        own, source = str(entry.get("label") or ""), class_source(cls)
+        labels = [
+            label(own or cls.name, {k: v for k, v in given.items() if not own or k != "path"}) for given, _ in grid
+        ]
         return [
-            Choice(
-                cls.name, label(cls.name, given), config.model_dump(mode="json"), provenance, class_source(cls), stamp
-            )
-            for (given, config), stamp in zip(grid, stamps, strict=False)
+            Choice(cls.name, text, config.model_dump(mode="json"), provenance, source, stamp)
+            for text, (_, config), stamp in zip(labels, grid, stamps, strict=False)
         ]
 
     def _from_elsewhere(self, owners: Sequence[Elsewhere], name: str, index: int) -> list[ModelChoice]:

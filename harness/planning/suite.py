@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from ..contracts.budget import Budget
 from ..contracts.config import NONE, Record, may_be_none
 from ..errors import Problem, SuiteError, did_you_mean
-from ..text import LONGEST_NAME, brief
+from ..text import LONGEST_NAME, ONE_LINE, brief
 from . import limits as bounds
 from . import toml_lines
 from .environments import PluginEntry
@@ -56,6 +56,7 @@ class DatasetEntry(Record):
     """One dataset of a suite. A list in `config` is a grid of values."""
 
     name: str
+    label: str = Field("", max_length=LONGEST_NAME, pattern=ONE_LINE, description="what tables call it (see `path`)")
     config: dict[str, Any] = {}
 
 
@@ -234,9 +235,9 @@ def _step(place: Any, key: str, path: Sequence[str | int]) -> str | int:
         raise ValueError(f"'{_dotted(path)}' holds a value, not a table")
     if key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(place):
         return int(key)
-    names = [item.get("name") for item in place if isinstance(item, dict)]
+    names = [item.get(named) for named in ("name", "label") for item in place if isinstance(item, dict)]
     if key in names:
-        return names.index(key)
+        return names.index(key) % len(place)
     raise ValueError(f"'{_dotted(path)}' has no element '{key}' ({did_you_mean(key, [n for n in names if n])})")
 
 

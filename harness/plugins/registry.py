@@ -150,6 +150,9 @@ class Registry:
                 return made
             if name in self.classes(kind):  # metrics of several plugins may share a quantity
                 return made
+        for owner, cls in self.classes("metrics").items() if kind == "metrics" else ():
+            if any(quantity.name == name for quantity in cls.quantities):
+                raise PluginError(f"no metric named '{brief(name)}'; it is a number of the metric '{owner}'")
         broken = [record for record in self.records if record.problem]
         hint = f"; {len(broken)} plugin(s) failed to load, see `trilemma plugins`" if broken else ""
         raise PluginError(f"no {_singular(kind)} named '{brief(name)}' ({did_you_mean(name, registered)}){hint}")

@@ -17,7 +17,7 @@ COLUMNS = (
     "data_id", "seed", "budget", "device", "steps", "sampler", "nfe", "metric", "value", "unit", "better", "ci_low",
     "ci_high", "floor", "n", "likelihood", "details", "outcome", "phase", "elapsed", "message", "selected",
     "superseded", "title", "group", "place", "order", "ranks", "least", "family",
-    "pictured", "unbiased", "noise", "marks", "truth", "machine", "trained_on",
+    "pictured", "unbiased", "noise", "marks", "truth", "machine", "trained_on", "computed_by",
 )  # fmt: skip
 LEFT_OUT = "superseded_cells"
 """The attribute of a frame that says of how many cells superseded rows were left out."""

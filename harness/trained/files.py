@@ -7,11 +7,13 @@ neither a part of a file nor a changed one.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, TrilemmaError, did_you_mean
+from ..text import printable, spreadsheet_cell
 from .pictures import MOST_IMAGES, image_grid, plotted
 from .tables import read_csv
 
@@ -42,9 +45,17 @@ def check_target(file: Path, kinds: tuple[str, ...], force: bool) -> None:
 
 
 def write_samples(
-    file: Path, n: int, shape: tuple[int, ...], levels: int | None, batches: Iterable[Array], about: Mapping[str, Any]
+    file: Path,
+    n: int,
+    shape: tuple[int, ...],
+    levels: int | None,
+    batches: Iterable[Array],
+    about: Mapping[str, Any],
+    coordinates: Sequence[str] = (),
 ) -> Callable[[BinaryIO], int]:
     """A function that writes `n` samples, which come in `batches`, and returns how many the file shows.
+
+    `coordinates` are the names of the columns of a CSV file; by default x0, x1 and so on.
 
     Raises TrilemmaError for a picture of points in more than two dimensions.
     """
@@ -53,7 +64,7 @@ def write_samples(
         dtype = np.dtype(np.float64 if levels is None else np.uint8)
         return lambda stream: _write_npz(stream, "samples", (n, *shape), dtype, batches, about)
     if kind == ".csv":
-        header = [f"x{number}" for number in range(math.prod(shape))]
+        header = list(coordinates) or [f"x{number}" for number in range(math.prod(shape))]
         return lambda stream: _write_csv(stream, header, batches)
     if levels is None and math.prod(shape) > 2:
         raise TrilemmaError(f"{file}: a picture shows images, or points in one or two dimensions; write .npz or .csv")
@@ -131,7 +142,9 @@ def _write_npz(
 
 def _write_csv(stream: BinaryIO, header: list[str], batches: Iterable[Array]) -> int:
     """Rows with the shortest decimals that are read back as the same numbers."""
-    stream.write((",".join(header) + "\n").encode())
+    names = io.StringIO(newline="")
+    csv.writer(names, lineterminator="\n").writerow([spreadsheet_cell(printable(name)) for name in header])
+    stream.write(names.getvalue().encode())
     rows = 0
     for batch in batches:
         lines = (",".join(map(repr, row)) for row in batch.reshape(len(batch), -1).tolist())

@@ -61,6 +61,11 @@ class TrainedModel:
         return self._restored.model
 
     @property
+    def coordinates(self) -> tuple[str, ...]:
+        """The names of the coordinates, such as the columns of a table; empty if they have none."""
+        return self._restored.prepared.dataset.coordinates()
+
+    @property
     def likelihood(self) -> str:
         """The kind of the log-density: `exact`, `ode`, `bound`, `estimate` or `none`."""
         return self.model.likelihood

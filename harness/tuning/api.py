@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,27 @@ from .record import Tuned
 from .tune import Tuner
 
 
-def tune(model: str, dataset: str, **options: Any) -> Tuned:
+def tune(
+    model: str,
+    dataset: str,
+    *,
+    trials: int = 20,
+    budget: str = "10s",
+    seeds: int = 1,
+    further: int = 3,
+    space: Sequence[str] = (),
+    objective: str | None = None,
+    sampler: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    search_seed: int = 0,
+    jobs: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    limit: float | None = None,
+    plugins: Iterable[str | Path] = (),
+    download: bool = False,
+) -> Tuned:
     """Search for good options of a model, on validation data only: the test split is dropped when the data is loaded.
 
     Every trial is an ordinary training under the same budget. The first one has the defaults of the model. In the end
@@ -21,13 +41,22 @@ def tune(model: str, dataset: str, **options: Any) -> Tuned:
     Args:
         model: name of the model.
         dataset: name of the dataset.
-        **options: `trials` (number of trials), `budget` ("10s" or "2000steps", of each training), `seeds` (number of
-            trainings of each trial), `further` (number of seeds of the comparison in the end; 0 for none), `space`
-            (ranges such as "lr=log:1e-4:1e-2"; by default those that the model declares), `objective` (a quantity of a
-            metric; by default the NLL, or the energy distance of models without a likelihood), `sampler` (its name,
-            for an objective of samples), `config` (options of the dataset), `out` (run directory, by default
-            `runs/tune-MODEL-DATASET`, from which an interrupted search goes on), `search_seed`, `jobs`, `threads`,
-            `device`, `limit` (wall seconds of one training), `plugins`, `download`.
+        trials: number of trials.
+        budget: of each training, such as "10s" or "2000steps".
+        seeds: number of trainings of each trial.
+        further: number of seeds of the comparison in the end; 0 for none.
+        space: ranges such as "lr=log:1e-4:1e-2"; by default those that the model declares.
+        objective: a quantity of a metric; by default the NLL, or the energy distance of models without a likelihood.
+        sampler: its name, for an objective of samples.
+        config: options of the dataset.
+        out: run directory, from which an interrupted search goes on; by default `runs/tune-MODEL-DATASET`.
+        search_seed: seed of the proposals.
+        jobs: trainings at a time, by default 1.
+        threads: threads of each training.
+        device: "cpu", "cuda" or "cuda:1".
+        limit: wall seconds of one training with its evaluation; by default 600, or 10 times the budget.
+        plugins: files of unpackaged plugins.
+        download: allow datasets to download their files.
 
     Raises:
         TrilemmaError: a name, a range or an option is wrong, Optuna is not installed, or the defaults give no value.
@@ -38,7 +67,7 @@ def tune(model: str, dataset: str, **options: Any) -> Tuned:
         >>> tuned = trilemma.tune("realnvp", "ring8", budget="5s", trials=12)  # doctest: +SKIP
         >>> print(tuned.fragment())  # doctest: +SKIP
     """
-    tuner = make_tuner(model, dataset, **options)
+    tuner = make_tuner(**locals())
     tuned = tuner.run()
     if tuner.interrupted or tuned is None:
         raise KeyboardInterrupt

@@ -88,7 +88,8 @@ class KdeNll(TwoSample):
         if evaluation.dataset.levels is not None:
             raise trilemma.UnsupportedError(f"'{evaluation.dataset.name}' has intensity levels, which have no density")
         scale = evaluation.train_points().std(0)
-        return {"kde_nll": kde_nll(real=real / scale, generated=generated / scale) + float(np.log(scale).sum())}
+        volume = float(np.log(scale).sum()) + evaluation.log_unit
+        return {"kde_nll": kde_nll(real=real / scale, generated=generated / scale) + volume}
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
         sets = self.sets(evaluation)

@@ -47,15 +47,16 @@ class Features:
 class Witness:
     """A fixed map from points to features, with the units of the energy distances of both.
 
-    It depends on the dataset alone. The density is the true one where that is known. Otherwise it is a Gaussian mixture
-    that is fitted to one half of the training points, by a fixed permutation. Location, scale and units come from the
+    It depends on the dataset alone, whose training points `train` (n, d) are as metrics see them. The density is the
+    true one where that is known. Otherwise it is a Gaussian mixture that is fitted to one half of the training points,
+    by a fixed permutation. Location, scale and units come from the
     training points, for a fitted density from the half that it has not seen.
     """
 
-    def __init__(self, dataset: trilemma.Dataset, directions: int) -> None:
+    def __init__(self, dataset: trilemma.Dataset, train: Array, directions: int) -> None:
         self.levels, self.shape = dataset.levels, dataset.shape
         self.known = dataset.has_density
-        points = dataset.splits.train.flatten(1).double().numpy()
+        points = train * self._unit
         if self.known:
             self._dataset = dataset
             reference = points[:_REFERENCE]
@@ -187,9 +188,9 @@ def _principal(y: Array) -> tuple[Array, float]:
     return basis, max(rest, 1e-6)
 
 
-def witness_of(dataset: trilemma.Dataset, directions: int) -> Witness:
-    """The witness of a dataset, computed once as long as the dataset exists."""
-    known = _witnesses.setdefault(dataset, {})
+def witness_of(evaluation: trilemma.Evaluation, directions: int) -> Witness:
+    """The witness of the dataset of an evaluation, computed once as long as the dataset exists."""
+    known = _witnesses.setdefault(evaluation.dataset, {})
     if directions not in known:
-        known[directions] = Witness(dataset, directions)
+        known[directions] = Witness(evaluation.dataset, evaluation.points("train"), directions)
     return known[directions]

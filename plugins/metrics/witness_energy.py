@@ -88,7 +88,7 @@ class WitnessEnergy(trilemma.Metric):
         )
 
     def compute(self, evaluation: trilemma.Evaluation) -> list[trilemma.Result]:
-        witness = witness_of(evaluation.dataset, self.config.directions)
+        witness = witness_of(evaluation, self.config.directions)
         real, generated = self._points(evaluation, witness.known)
         check_pair(real, generated, equal=False)
         one, two = witness.features(real, 0), witness.features(generated, 1)

@@ -66,15 +66,12 @@ def with_value(value: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (with_value(np.nan), r"NaN or infinite values in 2 rows, first in rows \[7, 9\].*columns \[1\]"),
-        (with_value(-np.inf), r"NaN or infinite values in 2 rows"),
-        (np.column_stack([TABLE, np.full(500, 3.0)]), r"columns \[3\] are constant"),
-        (np.column_stack([TABLE, 1e9 + np.linspace(0, 1, 500)]), r"columns \[3\] are constant \(in 32-bit"),
-        (with_value(1e300), "beyond the range of 32-bit"),
-        (TABLE[:99], "too few rows: 99; at least 100"),
+        (np.full((500, 3), 3.0), r"no column can be used. columns left out: '0' \(constant\)"),
+        (TABLE[:49], "too few rows: 49; at least 50"),
         (TABLE.reshape(-1), r"shape \(1500,\), but a table"),
         (TABLE.reshape(50, 10, 3), r"shape \(50, 10, 3\), but a table"),
         (np.full((500, 2), "word"), "numbers are needed"),
+        (np.where(np.arange(1500).reshape(500, 3) % 2, TABLE, np.nan), "500 of 500 rows have a missing"),
     ],
 )
 def test_a_bad_table_is_refused_with_what_and_where(tmp_path: Path, table: np.ndarray, message: str) -> None:
@@ -84,21 +81,44 @@ def test_a_bad_table_is_refused_with_what_and_where(tmp_path: Path, table: np.nd
     assert path in str(caught.value)
 
 
-def test_a_column_constant_in_the_training_rows_alone_is_refused(tmp_path: Path) -> None:
-    table = np.column_stack([TABLE, np.arange(500) > 450])
-    with pytest.raises(trilemma.DataError, match=r"columns \[3\] are constant in the training rows"):
-        load(write(tmp_path / "a.npy", table), shuffle=False)
+@pytest.mark.parametrize(
+    ("column", "reason"),
+    [
+        (np.full(500, 3.0), "constant"),
+        (1e9 + np.linspace(0, 1, 500), "differences that 32-bit floats cannot hold"),
+        (TABLE[:, 0] * 1e300, "values beyond the range of 32-bit floats"),
+        (np.arange(500), "it counts the rows"),
+        (np.arange(1, 501), "it counts the rows"),
+        (TABLE[:, 1], "it repeats '1'"),
+        (np.where(np.arange(500) % 3, np.nan, TABLE[:, 0]), "67% of its values are missing"),
+    ],
+)
+def test_a_useless_column_is_left_out_and_named(tmp_path: Path, column: np.ndarray, reason: str) -> None:
+    path = write(tmp_path / "a.npy", np.column_stack([TABLE, column]))
+    dataset = File(File.Config(path=path))
+    assert dataset.shape == (3,)
+    assert dataset.coordinates() == ("0", "1", "2")
+    assert f"column left out: '3' ({reason}" in " ".join(dataset.remarks())
+    with pytest.raises(trilemma.DataError, match="column '3' cannot be used"):
+        load(path, columns=["0", "1", "2", "3"])
 
 
-def test_csv_with_words_or_holes_is_refused(tmp_path: Path) -> None:
-    frame = pd.DataFrame(TABLE, columns=["a", "b", "c"])
-    frame.assign(kind="cat").to_csv(tmp_path / "words.csv", index=False)
-    with pytest.raises(trilemma.DataError, match="columns kind are not numeric"):
-        load(tmp_path / "words.csv")
-    frame.loc[3, "b"] = np.nan
-    frame.to_csv(tmp_path / "holes.csv", index=False)
-    with pytest.raises(trilemma.DataError, match=r"first in rows \[3\]"):
-        load(tmp_path / "holes.csv")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_with_missing_values_are_left_out_and_counted(tmp_path: Path, value: float) -> None:
+    dataset = File(File.Config(path=write(tmp_path / "a.npy", with_value(value)), shuffle=False))
+    assert sum(map(len, (dataset.splits.train, dataset.splits.valid, dataset.splits.test))) == 498
+    np.testing.assert_array_equal(dataset.splits.train[7].numpy(), TABLE[8].astype(np.float32))
+    assert "2 of 500 rows left out, because values are missing, infinite or unreadable in '1' (2)" in str(
+        dataset.remarks()
+    )
+
+
+def test_a_column_constant_in_the_training_rows_alone_is_left_out(tmp_path: Path) -> None:
+    dataset = File(
+        File.Config(path=write(tmp_path / "a.npy", np.column_stack([TABLE, np.arange(500) > 450])), shuffle=False)
+    )
+    assert dataset.shape == (3,)
+    assert "'3' (constant in the training rows)" in str(dataset.remarks())
 
 
 @pytest.mark.parametrize(
@@ -106,8 +126,11 @@ def test_csv_with_words_or_holes_is_refused(tmp_path: Path) -> None:
     [
         ("a.npy", b"not an array", "not a plain array"),
         ("a.npz", b"not an archive", "not an archive"),
-        ("a.csv", b"", "not a readable CSV"),
-        ("a.txt", b"1 2", "unknown kind of file"),
+        ("a.csv", b"", "the file is empty"),
+        ("a.csv", b"a,b\n1,2\n1,2,3\n", "not a readable CSV file .*line 3"),
+        ("a.csv", b"\x00\x01\x02", "binary data and no text"),
+        ("a.xlsx", b"PK\x03\x04", "unknown kind of file"),
+        ("a", b"PK\x03\x04\x00", "unknown kind of file"),
         ("a-ubyte", b"\x89PNG1234", "not an idx file"),
         ("a-ubyte", IDX[:-1], r"idx file of shape \(5, 4\) has 32"),
         # Without the time: two workers collect this id, at two times.

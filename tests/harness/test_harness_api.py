@@ -24,7 +24,12 @@ def test_selection_keeps_a_suites_entries_and_adds_names_that_it_lacks(tmp_path:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("10s", {"seconds": 10.0}), ("2.5 s", {"seconds": 2.5}), ("200", {"steps": 200}), ("30 steps", {"steps": 30})],
+    [
+        ("10s", {"seconds": 10.0}),
+        ("2.5 s", {"seconds": 2.5}),
+        ("200steps", {"steps": 200}),
+        ("30 steps", {"steps": 30}),
+    ],
 )
 def test_budgets(text: str, expected: dict[str, Any]) -> None:
     assert parse_budget(text) == expected
@@ -33,6 +38,13 @@ def test_budgets(text: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text", ["", "ten", "10h", "1.5steps", "1.2.3s"])
 def test_wrong_budgets(text: str) -> None:
     with pytest.raises(TrilemmaError, match="10s"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize("text", ["10", " 2.5 "])
+def test_a_budget_without_a_unit_is_refused_with_both_spellings(text: str) -> None:
+    number = text.strip()
+    with pytest.raises(TrilemmaError, match=f"has no unit: write {number}s for seconds of training, or {number}steps"):
         parse_budget(text)
 
 

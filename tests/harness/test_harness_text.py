@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 import trilemma
-from trilemma.harness.cli.console import SafeConsole
+from trilemma.harness.terminal.console import SafeConsole
 from trilemma.harness.text import printable, short_paths, spreadsheet_cell, unfit
 
 ANY = st.text(st.characters(), max_size=40) | st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp"]))

@@ -50,6 +50,11 @@ def test_info_on_nothing_has_a_suggestion(command: Command) -> None:
     assert "did you mean" in result.stderr
 
 
+def test_info_on_a_number_describes_its_metric(command: Command) -> None:
+    record = json.loads(command("info", "w2_excess", "--json").stdout)
+    assert (record["kind"], record["name"]) == ("metric", "wasserstein")
+
+
 def test_plugins_lists_what_each_brings(command: Command) -> None:
     rows = {row["name"]: row for row in json.loads(command("plugins", "--json").stdout)}
     assert rows["models"]["distribution"] == "trilemma"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,11 +52,16 @@ def test_dry_run_says_what_and_why_and_leaves_no_trace(
     result = command("run", tiny_file, "--out", tmp_path / "none", "--dry-run")
     assert result.exit_code == 0
     assert result.stdout.count("train and evaluate: new") == 3
+    assert "  samplers: direct\n" in result.stdout
+    assert re.search(
+        r"budget of each training: 5 steps; seeds: 0; about \d+ (?:s|min) with \d+ cells? at a time", result.stderr
+    )
     assert not (tmp_path / "none").exists()
     again = command("run", tiny_file, "--out", finished, "--dry-run", "--set", "metrics.nll.n=60")
     assert again.stdout.count("evaluate (1): new evaluations") == 3
     plan = json.loads(command("run", tiny_file, "--dry-run", "--json", "--out", tmp_path / "x").stdout)
     assert [item["train"] for item in plan] == [True] * 3
+    assert [(item["budget"], item["samplers"]) for item in plan] == [({"steps": 5}, ["direct"])] * 3
 
 
 def test_a_dry_run_names_the_timings(tmp_path: Path, finished: Path, command: Command, tiny_file: Path) -> None:
@@ -91,6 +97,21 @@ def test_results_in_each_format(form: str, finished: Path, command: Command) -> 
         assert len(json.loads(result.stdout)) == 3
     if form == "md":
         assert all(line.startswith("| ") for line in result.stdout.strip().splitlines())
+
+
+def test_results_of_a_metric_are_all_its_numbers(finished: Path, command: Command) -> None:
+    shown = json.loads(command("results", finished, "--format", "json", "--metric", "wasserstein").stdout)
+    assert {row["metric"] for row in shown} >= {"w2", "w2_excess"}
+    assert {row["computed_by"] for row in shown} == {"wasserstein"}
+    result = command("results", finished, "--metric", "w2_exces")
+    assert result.exit_code == 2
+    assert "there are no results of a metric 'w2_exces' here (did you mean 'w2_excess'?)" in result.stderr
+
+
+def test_an_unknown_suite_and_metric_have_suggestions(tiny_file: Path, command: Command) -> None:
+    assert "did you mean 'quick'?" in command("run", "quik").stderr
+    result = command("run", tiny_file, "--set", "metrics.w2_excess={}")
+    assert "no metric named 'w2_excess'; it is a number of the metric 'wasserstein'" in result.stderr
 
 
 def test_results_of_nothing_is_an_error_that_says_what_to_do(tmp_path: Path, command: Command) -> None:

@@ -18,9 +18,9 @@ from click.testing import Result
 from rich.console import Console
 
 from trilemma.harness.cli import watch as watch_module
-from trilemma.harness.cli.bars import Picture
 from trilemma.harness.execution.live import Running, RunState
 from trilemma.harness.execution.recording import PROGRESS, process_record, read_progress
+from trilemma.harness.terminal.bars import Picture
 
 Command = Callable[..., Result]
 

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 import trilemma
 from trilemma.harness.api import make_runner
 from trilemma.harness.cli import main
-from trilemma.harness.cli.bars import duration
 from trilemma.harness.execution.processes.supervisor import Ending
 from trilemma.harness.execution.progress import Silent, Todo
 from trilemma.harness.execution.scheduling import schedule
@@ -23,6 +22,7 @@ from trilemma.harness.execution.scheduling.executors import Work
 from trilemma.harness.execution.scheduling.memory import Admission, available_memory
 from trilemma.harness.execution.scheduling.schedule import Schedule
 from trilemma.harness.planning.cell import Cell
+from trilemma.harness.terminal.bars import duration
 
 GIB = 2**30
 
