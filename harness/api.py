@@ -183,12 +183,13 @@ def make_runner(
     part = None if shard is None else Shard.parse(shard)
     cluster = own_options(executor, cluster)
     changes: dict[str, Any] = {"models": models, "datasets": datasets, "seeds": seeds, "budget": budget, "set": set}
-    document = document_of(suite, **changes)
+    paths = [data] if isinstance(data, str | Path) else list(data)
+    document = document_of(suite, **({} if paths else changes))  # changes may be of own data, which plugins name
     files, environments = all_plugins(document, plugins)
     if environments and executor != "local":
         raise TrilemmaError(f"plugins with an environment of their own run on this machine only, not with {executor}")
     registry = Registry(files)
-    if paths := [data] if isinstance(data, str | Path) else list(data):
+    if paths:
         document = document_of(suite, own=own_entries(paths, registry), **changes)
     resolved = resolve(document, registry, partial(ask_interpreters, environments, files))
     path = path_of(out, document, part)
