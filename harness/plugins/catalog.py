@@ -77,13 +77,14 @@ def found_at(package: str) -> list[str]:
 
 
 def _line(entry: Entry) -> list[str | None] | None:
-    """What the catalog says of a class; None if it cannot be imported by its name."""
+    """What the catalog says of a class, whose reference is then known; None if it cannot be imported by its name."""
     if entry.made is None:
         return [entry.name, entry.reference, None]
     module, name = entry.made.__module__, entry.made.__qualname__
     if getattr(sys.modules.get(module), name, None) is not entry.made:
         return None
-    return [entry.name, f"{module}:{name}", entry.made.__dict__.get("__doc__") or ""]
+    entry.reference = f"{module}:{name}"
+    return [entry.name, entry.reference, entry.made.__dict__.get("__doc__") or ""]
 
 
 def _about(record: PluginRecord) -> list[str]:

@@ -158,7 +158,7 @@ class Registry:
         raise PluginError(f"no {_singular(kind)} named '{brief(name)}' ({did_you_mean(name, registered)}){hint}")
 
     def reference(self, kind: str, name: str) -> str:
-        """The reference of a registered class if it is not imported yet, else ""."""
+        """The reference by which a registered class can be imported; "" if there is none."""
         return self._collect(kind)[name][0].reference
 
     def provenance(self, kind: str, name: str) -> Provenance:
@@ -203,6 +203,8 @@ class Registry:
                     return entry.load()
             except Exception as error:  # an error in one class must not affect the others
                 library = missing_library(error)
+                if library == entry.reference.partition(":")[0].split(".")[0]:
+                    library = ""  # the reference itself leads nowhere
                 reason = (
                     need_of(library, record.distribution) if library else f"({entry.reference}): {described(error)}"
                 )
