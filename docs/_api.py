@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import trilemma
 
 TITLES = {
+    "analysis.run_changes": "Changes between runs",
     "api": "Run and load",
     "tuning.api": "Tune",
     "tuning.record": "The outcome of tuning",

@@ -61,8 +61,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
     found = []
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
-        quality = next((arena for name, arena in _criteria(group, here) if name == "quality"), None)
-        for name, arena in _criteria(group, here):
+        quality = next((arena for name, arena in criteria(group, here) if name == "quality"), None)
+        for name, arena in criteria(group, here):
             about = {"superseded": older.get(place, []), "elsewhere": elsewhere(arena, judged)}
             record = {**_record(name, arena), **about}
             if name.startswith("cost:") and quality is not None:
@@ -95,7 +95,7 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
         here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
         shown: dict[str, str] = {}
-        for name, arena in _criteria(group, here):
+        for name, arena in criteria(group, here):
             cost = name.startswith("cost:")
             pair = [_best_line(arena, label, shown.get(label) if cost else None) for label in (a, b)]
             if name == "quality":
@@ -133,10 +133,10 @@ def _on_two_machines(beside: Sequence[tuple[str, Arena, list[int | None]]]) -> l
 
 
 def _side(arena: Arena, i: int) -> dict[str, Any]:
-    return _line(arena, arena.rows[i]) | {key: arena.key[key] for key in ("machine", "trained_on")}
+    return line_of(arena, arena.rows[i]) | {key: arena.key[key] for key in ("machine", "trained_on")}
 
 
-def _criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
+def criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
     """The criteria of one dataset, budget and device, with their arenas."""
     for group in ("quality", "coverage"):
         metric = deciding_metric(rows, group)
@@ -175,7 +175,7 @@ def _record(name: str, arena: Arena) -> Verdict:
         "note": arena.note,
         "resolution": arena.resolution,
         "scale": "ratio" if log else "difference",
-        "lines": [_line(arena, row) for row in arena.rows],
+        "lines": [line_of(arena, row) for row in arena.rows],
         "apart": names(table, arena.apart),
         "few_seeds": names(table, arena.few),
         "seeds": int(table["seeds"].map(len).max()),
@@ -205,7 +205,8 @@ def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     ]
 
 
-def _line(arena: Arena, row: int) -> dict[str, Any]:
+def line_of(arena: Arena, row: int) -> dict[str, Any]:
+    """A row of an arena as a record: label, sampler setting, value, interval, number of seeds, and what it is."""
     line: Any = arena.table.loc[row]
     interval = {key: float(line[key]) if np.isfinite(line[key]) else None for key in ("low", "high")}
     return {

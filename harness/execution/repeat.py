@@ -12,6 +12,7 @@ from typing import Any
 
 from ..plugins import Registry
 from ..store.files import write_json
+from ..store.machines import differing
 from ..store.store import Store
 from .environment import environment
 from .events import Events
@@ -103,12 +104,6 @@ def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException
         worst["outcome"],
         worst["message"],
         comparison,
-        _differing(then, environment(job["threads"])),
+        differing(then, environment(job["threads"])),
         changed_code(cell, Registry(job["plugins"])),
     )
-
-
-def _differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    flat = [{**record, **record.get("versions", {})} for record in (then, now)]
-    names = [name for name in dict.fromkeys([*flat[0], *flat[1]]) if name != "versions"]
-    return {name: [flat[0].get(name), flat[1].get(name)] for name in names if flat[0].get(name) != flat[1].get(name)}

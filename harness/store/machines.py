@@ -42,3 +42,10 @@ def planned_on(record: dict[str, Any], cell: dict[str, Any]) -> Any:
         if cell["id"] in (part.get("shard") or {}).get("places", ()):
             return part.get("environment")
     return run.get("environment")
+
+
+def differing(then: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    """What differs between two environments, versions of packages included: the value then and now, by name."""
+    flat = [{**record, **record.get("versions", {})} for record in (then, now)]
+    names = [name for name in dict.fromkeys([*flat[0], *flat[1]]) if name != "versions"]
+    return {name: [flat[0].get(name), flat[1].get(name)] for name in names if flat[0].get(name) != flat[1].get(name)}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.overall import overall as overall
     from trilemma.harness.analysis.pareto import front_membership as front_membership
     from trilemma.harness.analysis.pareto import on_front as on_front
+    from trilemma.harness.analysis.run_changes import RunChanges as RunChanges
+    from trilemma.harness.analysis.run_changes import compare_runs as compare_runs
     from trilemma.harness.analysis.statistics import mean_interval as mean_interval
     from trilemma.harness.analysis.summary import metrics_in_order as metrics_in_order
     from trilemma.harness.analysis.summary import summary_rows as summary_rows
@@ -112,6 +114,7 @@ _PUBLIC = {
     "Recipe": "contracts.recipe",
     "ReportSection": "contracts.section",
     "Result": "contracts.result",
+    "RunChanges": "analysis.run_changes",
     "RunView": "analysis.view",
     "Sampler": "contracts.model",
     "Section": "contracts.section",
@@ -128,6 +131,7 @@ _PUBLIC = {
     "boundary": "boundary",
     "claim_directory": "store.claim",
     "compare": "analysis.verdicts",
+    "compare_runs": "analysis.run_changes",
     "conclusions": "analysis.conclusions",
     "conformance_checks": "conformance.checks",
     "csv_text": "store.csv_text",

@@ -1,0 +1,206 @@
+"""Changes of numbers between two sets of results: which of them go beyond what training seeds and metrics vary by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..store.machines import is_time
+from .arenas import PLACE, Arena
+from .frames import uniform_frame
+from .moderated import LEAST_SEEDS, Arms, holm
+from .statistics import t_quantile, t_tail
+from .summary import NOTHING, judged_summary
+from .verdicts import criteria, line_of
+
+Change = dict[str, Any]
+
+LEVEL = 0.05
+"""The chance, at most, that a comparison in which nothing has changed finds anything worse; and anything better."""
+
+NEGLIGIBLE = 0.01
+"""Smaller changes, as a share of the value, are no change: rounding in another order moves numbers too."""
+
+TIME = "a time, which varies between runs by more than within one"
+FEW = f"fewer than {LEAST_SEEDS} seeds"
+OTHER_N = "computed from another number of points"
+MARKED = "must not be ranked"
+
+_AFTER = "\x1fafter"  # no name holds a control character
+_NUMBER = [*PLACE, "label", "sampler", "metric", "likelihood"]
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> list[Change]:
+    """How each number of a criterion has changed from one results frame to another.
+
+    There is a record for each line (label and sampler setting) of both frames and each criterion of `verdicts`, with
+    `before` and `after` (values with intervals), `change` (a ratio or a difference, with its 95 % interval), `p_value`
+    (one-sided, for the direction of the change) and `status`:
+
+    - `equal`: the values of all seeds in common are the same,
+    - `worse`, `better`: the change is beyond chance,
+    - `no difference`: the change may be chance. `resolution` is the ratio or difference that is found in about half of
+      the cases,
+    - `not tested`, for the reason in `note`.
+
+    With three seeds or more in common, the differences within seeds are tested, with variances that are moderated
+    across the lines of the criterion; otherwise the means. Holm's test holds the chance that anything is called worse
+    although nothing has changed to at most `LEVEL`, over all records; the same holds for better.
+    """
+    a, b = (_good(uniform_frame(frame)) for frame in (before, after))
+    equal = _equal(a, b)
+    keys = pd.MultiIndex.from_frame(b[_NUMBER])
+    # What is equal is no second sample, so that it must not count twice in the variance that all lines share.
+    changed = b[~keys.isin(equal)].assign(label=lambda rows: rows["label"] + _AFTER)
+    table, judged = judged_summary(pd.concat([a, changed], ignore_index=True))
+    found: list[Change] = []
+    for place, rows in table[table["metric"] != ""].groupby(PLACE, sort=False):
+        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        for name, arena in criteria(rows, here):
+            found += _of_arena(name, arena, equal)
+    _decide(found)
+    return found
+
+
+def _good(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["outcome"] == "ok") & (rows["metric"] != "") & ~rows["superseded"]]
+
+
+def _equal(a: pd.DataFrame, b: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """The numbers of which every seed that both frames have has the same value in both."""
+    columns = [*_NUMBER, "seed", "value", "n"]
+    both = a[columns].merge(b[columns], on=[*_NUMBER, "seed"], suffixes=("_a", "_b"))
+    n = both["n_a"].eq(both["n_b"]) | (both["n_a"].isna() & both["n_b"].isna())
+    same = (both["value_a"].eq(both["value_b"]) & n).groupby([both[key] for key in _NUMBER]).all()
+    return set(same.index[same])
+
+
+def _of_arena(name: str, arena: Arena, equal: set[tuple[Any, ...]]) -> list[Change]:
+    """The changes by one criterion."""
+    at = {(str(arena.table.at[row, "label"]), str(arena.table.at[row, "sampler"])): row for row in arena.table.index}
+    pairs = [(row, at.get((label + _AFTER, sampler))) for (label, sampler), row in at.items() if _AFTER not in label]
+    found, tested = [], []
+    for one, two in pairs:
+        key = (*(arena.key[key] for key in PLACE), *(arena.table.at[one, key] for key in ("label", "sampler")))
+        if (*key, arena.key["metric"], arena.key["likelihood"]) in equal:
+            found.append(_record(name, arena, one, one) | {"status": "equal"})
+        elif two is not None:
+            found.append(_record(name, arena, one, two) | {"note": _untested(arena, one, two)})
+            if not found[-1]["note"]:
+                found[-1]["status"] = "no difference"
+                tested.append((found[-1], arena.position[one], arena.position[two]))
+    _test(arena, tested)
+    return found
+
+
+def _untested(arena: Arena, one: int, two: int) -> str:
+    """Why two rows are not tested; "" if they are."""
+    table = arena.table
+    if is_time(table.at[one, "unit"]):
+        return TIME
+    if one not in arena.position or two not in arena.position:
+        return OTHER_N
+    if table.at[one, "marked"] or table.at[two, "marked"]:
+        return MARKED
+    arms, i, j = arena.arms, arena.position[one], arena.position[two]
+    few = min(arms.seeds[i], arms.seeds[j]) < LEAST_SEEDS
+    return FEW if few and not _counted(arena, i, j) else ""
+
+
+def _counted(arena: Arena, i: int, j: int) -> bool:
+    """Whether two rows are costs that do not vary: facts, for which one seed is enough."""
+    arms = arena.arms
+    return bool(arena.table["group"].iloc[0] == "sampling" and arms.constant[i] and arms.constant[j])
+
+
+def _record(name: str, arena: Arena, one: int, two: int) -> Change:
+    first: Any = arena.table.loc[one]
+    sides = [line_of(arena, row) for row in (one, two)]
+    return {
+        **{"dataset": arena.key["dataset_id"], "budget": arena.key["budget"], "device": arena.key["device"]},
+        **{"trained_on": arena.key["trained_on"], "criterion": name, "metric": arena.key["metric"]},
+        **{"title": first["title"], "unit": first["unit"], "direction": first["better"]},
+        **{"label": first["label"], "sampler": first["sampler"], "control": bool(first["control"])},
+        **{
+            side: {key: line[key] for key in ("value", "low", "high", "interval", "seeds")}
+            for side, line in zip(("before", "after"), sides, strict=True)
+        },
+        **{"status": "not tested", "note": "", "change": None, "p_value": None, "resolution": None},
+    }
+
+
+def _test(arena: Arena, tested: Sequence[tuple[Change, int, int]]) -> None:
+    """Add change, interval and p-value to the records of pairs of rows, and the p-value of the other direction."""
+    arms = arena.arms
+    seeds: list[Any] = arena.table.loc[arena.rows, "value_seeds"].tolist()
+    within = [_within(arms, seeds, i, j) for _, i, j in tested]
+    apart = [d for d in within if d is not None]
+    errors = [math.hypot(*np.sqrt(arms.own[[i, j]])) for (_, i, j), d in zip(tested, within, strict=True)
+              if d is not None]  # fmt: skip
+    flags = [not record["control"] for (record, _, _), d in zip(tested, within, strict=True) if d is not None]
+    pairs = Arms(apart, np.array(errors), pooled=np.array(flags, dtype=bool))
+    place = iter(range(len(apart)))
+    for (record, i, j), d in zip(tested, within, strict=True):
+        if d is None:
+            mean, error = float(arms.means[j] - arms.means[i]), math.hypot(arms.error(i), arms.error(j))
+            df = arms.df(i, j)
+        else:
+            row = next(place)
+            mean, error, df = float(pairs.means[row]), pairs.error(row), pairs.df(row)
+        ratio = arms.offset is not None
+        record["_test"] = mean, error, df, ratio
+        half = t_quantile(0.975, df) * error if error else 0.0
+        ends = [mean, *sorted((mean - half, mean + half))]
+        if ratio:
+            ends = [math.exp(min(max(end, -100.0), 100.0)) for end in ends]
+        elif not arms.lower:
+            ends = [-ends[0], -ends[2], -ends[1]]
+        record["change"] = {
+            "scale": "ratio" if ratio else "difference",
+            **dict(zip(("value", "low", "high"), ends, strict=True)),
+        }
+
+
+def _within(arms: Arms, seeds: Sequence[Sequence[int]], i: int, j: int) -> Any:
+    """The differences within the seeds that two rows share, on the scale of the comparison; None if they are few."""
+    shared = sorted(set(seeds[i]) & set(seeds[j]))
+    if len(shared) < LEAST_SEEDS:
+        return None
+    one, two = (arms.on_scale(arms.values[row][[list(seeds[row]).index(s) for s in shared]]) for row in (i, j))
+    return two - one
+
+
+def _decide(found: Sequence[Change]) -> None:
+    """Say which of the tested records are worse and which are better, over all of them."""
+    tested = [record for record in found if "_test" in record]
+    parts = [record.pop("_test") for record in tested]
+    p = np.array([_p(*part) for part in parts]).reshape(-1, 2)
+    for side, status in enumerate(("worse", "better")):
+        for record, beyond in zip(tested, holm(p[:, side], LEVEL), strict=True):
+            if beyond:
+                record["status"] = status
+    for record, (mean, error, df, ratio), chance in zip(tested, parts, p, strict=True):
+        record["p_value"] = float(chance[0 if mean > 0 else 1])
+        if error and math.isfinite(error):
+            seen = -t_quantile(LEVEL / len(tested), df) * error
+            record["resolution"] = math.exp(min(seen, 100.0)) if ratio else seen
+
+
+def _p(mean: float, error: float, df: float, ratio: bool) -> tuple[float, float]:
+    """The one-sided p-values of worse and of better. What is negligible is neither."""
+    if abs(mean) <= (NEGLIGIBLE if ratio else NOTHING):
+        return 1.0, 1.0
+    if error == 0:
+        return (0.0, 1.0) if mean > 0 else (1.0, 0.0)
+    return t_tail(mean / error, df), t_tail(-mean / error, df)
+
+
+def sorted_by_status(found: Sequence[Change]) -> Iterator[tuple[str, list[Change]]]:
+    """The records of each status, the worse ones first."""
+    for status in ("worse", "better", "no difference", "equal", "not tested"):
+        if own := [record for record in found if record["status"] == status]:
+            yield status, own
