@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ FEW = f"fewer than {LEAST_SEEDS} seeds"
 OTHER_N = "computed from another number of points"
 MARKED = "must not be ranked"
 
+_LARGEST_LOG = 100.0  # a factor beyond it says no more than that nothing is known
 _AFTER = "\x1fafter"  # no name holds a control character
 _NUMBER = [*PLACE, "label", "sampler", "metric", "likelihood"]
 
@@ -91,7 +93,6 @@ def _of_arena(name: str, arena: Arena, equal: set[tuple[Any, ...]]) -> list[Chan
         elif two is not None:
             found.append(_record(name, arena, one, two) | {"note": _untested(arena, one, two)})
             if not found[-1]["note"]:
-                found[-1]["status"] = "no difference"
                 tested.append((found[-1], arena.position[one], arena.position[two]))
     _test(arena, tested)
     return found
@@ -134,35 +135,73 @@ def _record(name: str, arena: Arena, one: int, two: int) -> Change:
 
 
 def _test(arena: Arena, tested: Sequence[tuple[Change, int, int]]) -> None:
-    """Add change, interval and p-value to the records of pairs of rows, and the p-value of the other direction."""
+    """Add the differences of pairs of rows to their records, with intervals on the scale of the values."""
     arms = arena.arms
     seeds: list[Any] = arena.table.loc[arena.rows, "value_seeds"].tolist()
-    within = [_within(arms, seeds, i, j) for _, i, j in tested]
-    apart = [d for d in within if d is not None]
-    errors = [math.hypot(*np.sqrt(arms.own[[i, j]])) for (_, i, j), d in zip(tested, within, strict=True)
-              if d is not None]  # fmt: skip
-    flags = [not record["control"] for (record, _, _), d in zip(tested, within, strict=True) if d is not None]
-    pairs = Arms(apart, np.array(errors), pooled=np.array(flags, dtype=bool))
-    place = iter(range(len(apart)))
-    for (record, i, j), d in zip(tested, within, strict=True):
-        if d is None:
-            mean, error = float(arms.means[j] - arms.means[i]), math.hypot(arms.error(i), arms.error(j))
-            df = arms.df(i, j)
-        else:
-            row = next(place)
-            mean, error, df = float(pairs.means[row]), pairs.error(row), pairs.df(row)
-        ratio = arms.offset is not None
-        record["_test"] = mean, error, df, ratio
-        half = t_quantile(0.975, df) * error if error else 0.0
-        ends = [mean, *sorted((mean - half, mean + half))]
+    found = differences(
+        arms, seeds, [(i, j) for _, i, j in tested], [bool(record["control"]) for record, _, _ in tested]
+    )
+    ratio = arms.offset is not None
+    for (record, _, _), difference in zip(tested, found, strict=True):
+        record["_difference"] = difference
+        half = t_quantile(0.975, difference.df) * difference.error if difference.error else 0.0
+        ends = [difference.mean, difference.mean - half, difference.mean + half]
         if ratio:
-            ends = [math.exp(min(max(end, -100.0), 100.0)) for end in ends]
+            ends = [math.exp(min(max(end, -_LARGEST_LOG), _LARGEST_LOG)) for end in ends]
         elif not arms.lower:
             ends = [-ends[0], -ends[2], -ends[1]]
         record["change"] = {
             "scale": "ratio" if ratio else "difference",
             **dict(zip(("value", "low", "high"), ends, strict=True)),
         }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference on the scale of a comparison, on which more is worse, with its standard error."""
+
+    mean: float
+    error: float
+    df: float
+    negligible: float
+    """Up to it, a difference is none."""
+
+    def p_values(self) -> tuple[float, float]:
+        """The one-sided p-values of worse and of better."""
+        if abs(self.mean) <= self.negligible:
+            return 1.0, 1.0
+        if self.error == 0:
+            return (0.0, 1.0) if self.mean > 0 else (1.0, 0.0)
+        return t_tail(self.mean / self.error, self.df), t_tail(-self.mean / self.error, self.df)
+
+
+def differences(
+    arms: Arms, seeds: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]], controls: Sequence[bool]
+) -> list[Difference]:
+    """The differences of pairs of rows: within the seeds that they share, or else of their means.
+
+    `seeds[row]` are the seeds of `arms.values[row]`. The variances of the differences within seeds are moderated across
+    the pairs that are no controls.
+    """
+    within = [_within(arms, seeds, i, j) for i, j in pairs]
+    own = [math.hypot(*np.sqrt(arms.own[[i, j]])) for i, j in pairs]
+    places = [k for k, values in enumerate(within) if values is not None]
+    paired = Arms(
+        [values for values in within if values is not None],
+        np.array([own[k] for k in places]),
+        pooled=np.array([not controls[k] for k in places], dtype=bool),
+    )
+    row_of = {k: row for row, k in enumerate(places)}
+    negligible = NEGLIGIBLE if arms.offset is not None else NOTHING
+    found = []
+    for k, (i, j) in enumerate(pairs):
+        if k in row_of:
+            row = row_of[k]
+            found.append(Difference(float(paired.means[row]), paired.error(row), paired.df(row), negligible))
+        else:
+            mean, error = float(arms.means[j] - arms.means[i]), math.hypot(arms.error(i), arms.error(j))
+            found.append(Difference(mean, error, arms.df(i, j), negligible))
+    return found
 
 
 def _within(arms: Arms, seeds: Sequence[Sequence[int]], i: int, j: int) -> Any:
@@ -174,33 +213,21 @@ def _within(arms: Arms, seeds: Sequence[Sequence[int]], i: int, j: int) -> Any:
     return two - one
 
 
+def beyond_chance(found: Sequence[Difference]) -> list[str]:
+    """Which of all differences of a comparison are `worse` and which are `better`; "" for the others."""
+    p = np.array([difference.p_values() for difference in found]).reshape(-1, 2)
+    worse, better = (holm(p[:, side], LEVEL) for side in (0, 1))
+    return ["worse" if w else "better" if b else "" for w, b in zip(worse, better, strict=True)]
+
+
 def _decide(found: Sequence[Change]) -> None:
     """Say which of the tested records are worse and which are better, over all of them."""
-    tested = [record for record in found if "_test" in record]
-    parts = [record.pop("_test") for record in tested]
-    p = np.array([_p(*part) for part in parts]).reshape(-1, 2)
-    for side, status in enumerate(("worse", "better")):
-        for record, beyond in zip(tested, holm(p[:, side], LEVEL), strict=True):
-            if beyond:
-                record["status"] = status
-    for record, (mean, error, df, ratio), chance in zip(tested, parts, p, strict=True):
-        record["p_value"] = float(chance[0 if mean > 0 else 1])
-        if error and math.isfinite(error):
-            seen = -t_quantile(LEVEL / len(tested), df) * error
-            record["resolution"] = math.exp(min(seen, 100.0)) if ratio else seen
-
-
-def _p(mean: float, error: float, df: float, ratio: bool) -> tuple[float, float]:
-    """The one-sided p-values of worse and of better. What is negligible is neither."""
-    if abs(mean) <= (NEGLIGIBLE if ratio else NOTHING):
-        return 1.0, 1.0
-    if error == 0:
-        return (0.0, 1.0) if mean > 0 else (1.0, 0.0)
-    return t_tail(mean / error, df), t_tail(-mean / error, df)
-
-
-def sorted_by_status(found: Sequence[Change]) -> Iterator[tuple[str, list[Change]]]:
-    """The records of each status, the worse ones first."""
-    for status in ("worse", "better", "no difference", "equal", "not tested"):
-        if own := [record for record in found if record["status"] == status]:
-            yield status, own
+    tested = [record for record in found if "_difference" in record]
+    parts: list[Difference] = [record.pop("_difference") for record in tested]
+    for record, difference, status in zip(tested, parts, beyond_chance(parts), strict=True):
+        record["status"] = status or "no difference"
+        record["p_value"] = min(difference.p_values())
+        if difference.error and math.isfinite(difference.error):
+            seen = -t_quantile(LEVEL / len(tested), difference.df) * difference.error
+            ratio = record["change"]["scale"] == "ratio"
+            record["resolution"] = math.exp(min(seen, _LARGEST_LOG)) if ratio else seen
