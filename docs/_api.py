@@ -17,6 +17,7 @@ import trilemma
 
 TITLES = {
     "analysis.run_changes": "Changes between runs",
+    "analysis.repeats": "Repeated cells",
     "api": "Run and load",
     "tuning.api": "Tune",
     "tuning.record": "The outcome of tuning",

@@ -19,7 +19,7 @@ from .execution.slurm.cluster import parse_options
 from .execution.slurm.launcher import SlurmRunner
 from .planning.asked import Paths, Source, document_of, path_of
 from .planning.elsewhere import ask_interpreters
-from .planning.named_plugins import all_plugins
+from .planning.named_plugins import all_plugins, observe_with
 from .planning.own_data import own_entries, refuse_other_data
 from .planning.resolve import resolve
 from .planning.shards import Shard
@@ -50,6 +50,7 @@ def run(
     device: str = "cpu",
     shard: str | tuple[int, int] | None = None,
     plugins: Iterable[str | Path] = (),
+    observers: Iterable[str] = (),
     rerun: bool = False,
     max_failures: int | None = None,
     download: bool = False,
@@ -79,6 +80,7 @@ def run(
         device: "cpu", "cuda" or "cuda:1".
         shard: "2/8" or (2, 8), the second of eight parts of the cells.
         plugins: files of unpackaged plugins, or modules that are importable.
+        observers: names of observers that also report the run, such as "tensorboard".
         rerun: repeat finished cells.
         max_failures: start no more cells when so many have failed.
         download: allow datasets to download their files.
@@ -176,6 +178,7 @@ def make_runner(
     max_failures: int | None = None,
     download: bool = False,
     executor: str = "local",
+    observers: Iterable[str] = (),
     progress: Progress | None = None,
     **cluster: Any,
 ) -> Runner:
@@ -191,20 +194,14 @@ def make_runner(
     registry = Registry(files)
     if paths:
         document = document_of(suite, own=own_entries(paths, registry), **changes)
+    observe_with(registry, observers)
     resolved = resolve(document, registry, partial(ask_interpreters, environments, files))
     path = path_of(out, document, part)
     if paths:
         refuse_other_data((read_run(Store(path).path) or {"cells": []})["cells"], resolved, path)
     options: dict[str, Any] = {
-        "device": device,
-        "jobs": jobs,
-        "threads": threads,
-        "rerun": rerun,
-        "max_failures": max_failures,
-        "download": download,
-        "plugin_files": files,
-        "shard": part,
-        "progress": progress or Silent(),
+        **{"device": device, "jobs": jobs, "threads": threads, "rerun": rerun, "max_failures": max_failures},
+        **{"download": download, "plugin_files": files, "shard": part, "progress": progress or Silent()},
     }
     if executor == "slurm":
         runner: Runner = SlurmRunner(resolved, registry, Store(path), **options, **_slurm(cluster))

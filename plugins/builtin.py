@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from trilemma import hookimpl
 
 MODELS = {
@@ -103,3 +105,23 @@ def trilemma_models() -> dict[str, str]:
 def trilemma_metrics() -> dict[str, str]:
     """The built-in metrics."""
     return METRICS
+
+
+OBSERVERS = {
+    "tensorboard": ".observers.tensorboard:TensorBoard",
+    "mlflow": ".observers.mlflow:Mlflow",
+    "wandb": ".observers.wandb:Wandb",
+}
+"""Every built-in observer by its name. Each needs a package that an extra brings."""
+
+
+@hookimpl
+def trilemma_observers() -> dict[str, str]:
+    """The built-in observers."""
+    return OBSERVERS
+
+
+@hookimpl
+def trilemma_papers() -> str:
+    """The papers of the built-in models and samplers."""
+    return (Path(__file__).parent / "papers.bib").read_text(encoding="utf-8")

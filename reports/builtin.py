@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trilemma
 
 from .command import report
+from .share.commands import export, site
 
 if TYPE_CHECKING:
     import click
@@ -55,6 +56,6 @@ def trilemma_notebook(path: Path, results: pd.DataFrame, sections: list[type[tri
 
 @trilemma.hookimpl
 def trilemma_commands(group: click.Group) -> None:
-    """Add the command `trilemma report`."""
-
-    group.add_command(report)
+    """Add the commands `trilemma report`, `trilemma export` and `trilemma site`."""
+    for command in (report, export, site):
+        group.add_command(command)

@@ -113,3 +113,16 @@ def png(
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def file(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
+    """A figure on white as the content of a file: `svg`, `pdf` or `png`."""
+    if form == "png":
+        return png(draw, size)
+    with mpl.rc_context({**STYLE, "svg.hashsalt": form, "pdf.fonttype": 42}):
+        figure = Figure(figsize=size, layout="constrained", facecolor="white")
+        draw(figure)
+        buffer = io.BytesIO()
+        about = {"Date": None, "Creator": None} if form == "svg" else {"CreationDate": None, "Creator": None}
+        figure.savefig(buffer, format=form, metadata=about)
+    return buffer.getvalue()

@@ -91,12 +91,12 @@ def compare_runs(before: str | Path, after: str | Path | None = None) -> RunChan
     cells = [_cells(run, set(own["cell"])) for run, own in zip(runs, rows, strict=True)]
     about = [{"path": str(store.path), "time": _latest(run, own)["time"]}
              for store, run, own in zip((one, two), runs, cells, strict=True)]  # fmt: skip
-    found = RunChanges(*about)
-    found.environment = differing(*(_environment(run, own) for run, own in zip(runs, cells, strict=True)))
-    found.code, other_data = _code(*cells)
+    found = RunChanges(about[0], about[1])
+    found.environment = differing(_environment(runs[0], cells[0]), _environment(runs[1], cells[1]))
+    found.code, other_data = _code(cells[0], cells[1])
     kept = [own[~own["dataset_id"].isin(other_data)] for own in rows]
-    found.changes = changes(*kept)
-    _compare_rows(found, *rows, other_data)
+    found.changes = changes(kept[0], kept[1])
+    _compare_rows(found, rows[0], rows[1], other_data)
     return found
 
 

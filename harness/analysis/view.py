@@ -35,6 +35,8 @@ class RunView:
     """Number of cells whose results are superseded by newer ones and therefore not in the frame."""
     environments: tuple[dict[str, Any], ...] = ()
     """The environments of all runs and merged shards, the latest last."""
+    time: str = ""
+    """When the latest run started."""
 
     @classmethod
     def open(cls, path: str | Path, frame: pd.DataFrame | None = None) -> RunView:
@@ -56,7 +58,7 @@ class RunView:
         current = shortened_frame(frame)
         everywhere = tuple(environments(run))
         suite, environment = shortened(latest["suite"]), shortened(latest["environment"])
-        return cls(store.path, current, suite, environment, cards, older, everywhere)
+        return cls(store.path, current, suite, environment, cards, older, everywhere, str(latest["time"]))
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""

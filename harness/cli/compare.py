@@ -48,7 +48,7 @@ def compare(directory: str, others: tuple[str, ...], as_json: bool) -> None:
     if len(others) > 2:
         raise click.UsageError("give a second run directory, or the labels of two models, or neither")
     if len(others) == 2:
-        _models(directory, *others, as_json)
+        _models(directory, others[0], others[1], as_json)
         return
     from ..analysis.run_changes import compare_runs
 

@@ -33,6 +33,7 @@ Examples:
   trilemma run my-suite.toml -j 4 --set budget.seconds=60 --set models.realnvp.config.transforms=12
   trilemma run --data wine.csv
   trilemma run quick --plugin ./my_model.py --models my-model,gaussian
+  trilemma run quick --observer tensorboard
   trilemma run quick --dry-run
   trilemma run standard --shard 2/8
   trilemma run quick --executor dask --scheduler-address tcp://10.0.0.1:8786
@@ -92,6 +93,7 @@ Examples:
 )
 @click.option("--max-jobs", type=click.IntRange(1), metavar="N", help="Slurm: jobs at a time [default: 16].")
 @click.option("--cancel", is_flag=True, help="Slurm: end the jobs of an earlier run, and merge what they did.")
+@names_option("--observer", "Also report to this observer, such as mlflow, tensorboard or wandb.")
 @plugin_option
 @json_option
 def run(
@@ -119,6 +121,7 @@ def run(
     slurm: tuple[str, ...],
     max_jobs: int,
     cancel: bool,
+    observer: list[str] | None,
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -158,7 +161,7 @@ def run(
         "cancel": cancel,
     }
     own_options(executor, cluster)  # raises for what belongs to another executor, also if nothing is left to do
-    memory = None if dry_run or rerun or cancel or data else api.memory(suite, **asked)
+    memory = None if dry_run or rerun or cancel or data or observer else api.memory(suite, **asked)
     if memory is not None and (finished := memory.recall()):
         echo(f"nothing is left to do in {finished.store.path}", err=True)
         show(api.load_results(finished.store.path), finished, as_json)
@@ -172,6 +175,7 @@ def run(
             rerun=rerun,
             max_failures=1 if fail_fast else max_failures,
             executor=executor,
+            observers=observer or (),
             download=download,
             progress=progress,
             **cluster,

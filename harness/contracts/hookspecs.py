@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .dataset import Dataset
     from .metric import Metric
     from .model import Model
+    from .observer import Observer
     from .section import ReportSection
 
 hookspec = pluggy.HookspecMarker("trilemma")
@@ -68,6 +69,24 @@ def trilemma_own_data(path: Path) -> dict[str, Any] | None:  # type: ignore[empt
     for a file that cannot be used. It is cheap: the data itself is loaded later, in a process of its own.
 
     Example: `if path.suffix == ".h5": return {"name": "h5", "label": path.stem, "config": {"path": str(path)}}`
+    """
+
+
+@hookspec
+def trilemma_observers() -> list[type[Observer]] | dict[str, str]:  # type: ignore[empty-body]
+    """Return the observer classes of this plugin, or references to them by name.
+
+    Example: `return [Pager]`, or `return {"pager": ".pager:Pager"}`
+    """
+
+
+@hookspec
+def trilemma_papers() -> str:  # type: ignore[empty-body]
+    """Return BibTeX entries. The field `keywords` names what an entry is about, such as `models/gauss`.
+
+    Other names are `samplers/NAME`. `trilemma export` writes the entries of what a run used. The field is left out.
+
+    Example: `return (Path(__file__).parent / "papers.bib").read_text()`
     """
 
 

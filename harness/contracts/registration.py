@@ -13,6 +13,7 @@ from .config import Config
 from .dataset import Dataset
 from .metric import Metric
 from .model import Model, Sampler
+from .observer import Observer
 from .options import check_options
 from .recipe import Recipe
 from .result import LikelihoodKind, Quantity
@@ -23,6 +24,7 @@ BASES: dict[str, type[Any]] = {
     "datasets": Dataset,
     "metrics": Metric,
     "report_sections": ReportSection,
+    "observers": Observer,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 LONGEST_TITLE = 40
@@ -30,7 +32,7 @@ _KINDS = ("vector", "image")
 
 
 def check_class(cls: Any, kind: str) -> str:
-    """Check a class that a plugin registers as one of `models`, `datasets`, `metrics` or `report_sections`.
+    """Check a class that a plugin registers as one of the kinds in `BASES`.
 
     Returns its name. Raises PluginError if the class is of another kind or abstract, or if a class attribute has a
     value that the contract does not allow.
@@ -109,6 +111,7 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "datasets": _check_dataset,
     "metrics": _check_metric,
     "report_sections": _check_section,
+    "observers": lambda cls: None,
 }
 
 

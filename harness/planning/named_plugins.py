@@ -1,4 +1,4 @@
-"""The plugins that a suite names."""
+"""The plugins that a suite names, and the observers that a run is given by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import PluginError, SuiteError
+from ..boundary import boundary, described
+from ..errors import PluginError, SuiteError, TrilemmaError
+from ..plugins import Registry
 from ..plugins.places import is_file, located
 from .environments import interpreter
 from .suite import Document
@@ -37,3 +39,16 @@ def all_plugins(document: Document, given: Iterable[str | Path]) -> tuple[tuple[
 def _is_entry(plugin: Any) -> bool:
     """Whether a value names a plugin and an interpreter. If not, the validation of the suite says what is wrong."""
     return isinstance(plugin, dict) and all(isinstance(plugin.get(key), str) for key in ("load", "python"))
+
+
+def observe_with(registry: Registry, names: Iterable[str]) -> None:
+    """Make these observers, which then get the hooks of a run. Raises PluginError if one is unknown or cannot work."""
+    for name in dict.fromkeys(names):
+        cls = registry.get("observers", name)
+        try:
+            with boundary():
+                observer = cls()
+        except Exception as error:
+            reason = str(error) if isinstance(error, TrilemmaError) else described(error)
+            raise PluginError(f"observer '{name}': {reason}") from error
+        registry.manager.register(observer, name=f"observer {name}")

@@ -20,7 +20,7 @@ from ..memo import recall, remember
 if TYPE_CHECKING:
     from .registry import PluginRecord
 
-KINDS = ("models", "datasets", "metrics", "report_sections")
+KINDS = ("models", "datasets", "metrics", "report_sections", "observers")
 
 
 def registered_by(module: Any, kind: str) -> list[Entry]:
@@ -90,4 +90,5 @@ def _line(entry: Entry) -> list[str | None] | None:
 def _about(record: PluginRecord) -> list[str]:
     """What a catalog is about; empty if the package of the plugin is not found."""
     places = found_at(record.origin.partition(":")[0].split(".")[0])
-    return [__version__, record.name, record.distribution, record.version, record.origin, *places] if places else []
+    about = [__version__, *KINDS, record.name, record.distribution, record.version, record.origin]
+    return [*about, *places] if places else []

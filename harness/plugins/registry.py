@@ -112,7 +112,7 @@ class Registry:
         return list(self._collect(kind))
 
     def classes(self, kind: str) -> dict[str, type[Any]]:
-        """The registered classes of a kind (`models`, `datasets`, `metrics`, `report_sections`) by name.
+        """The registered classes of a kind (one of `KINDS`) by name.
 
         A class that cannot be loaded is left out, and `warnings` has its error; from a file that the user named, it is
         raised.

@@ -66,14 +66,14 @@ class Copier:
             self._log(id, replace=better)
             return
         if better:
-            if found.record is None or not _same_training(record, found.record):
+            if found.record is None or not same_training(record, found.record):
                 for planned in self.listed.get(id, {}).get("evaluations", ()):
                     self._set_aside(planned["id"])  # those of another training
             self._copy(kind, id)
         else:
             self.done.kept += 1
         self._log(id, replace=better)
-        same = better or (mine is not None and _same_training(record, mine))
+        same = better or (mine is not None and same_training(record, mine))
         if same:
             for evaluation in self._evaluations.get(id, ()):
                 self._take_evaluation(id, evaluation)
@@ -89,7 +89,7 @@ class Copier:
             self._copy("evaluations", id)
             return
         self.done.kept += 1
-        if _rank(record) == _rank(mine) and record["outcome"] == "ok" and _numbers(record) != _numbers(mine):
+        if _rank(record) == _rank(mine) and record["outcome"] == "ok" and numbers_of(record) != numbers_of(mine):
             self._conflict(cell)
 
     def _conflict(self, id: str) -> None:
@@ -139,7 +139,7 @@ class Copier:
                 transfer_file(file, place, link=False)
 
 
-def _same_training(record: dict[str, Any], mine: dict[str, Any]) -> bool:
+def same_training(record: dict[str, Any], mine: dict[str, Any]) -> bool:
     """Whether two trainings of a cell gave the same state, or for models without one the same steps and curves."""
     if not record["outcome"] == mine["outcome"] == "ok":
         return False
@@ -158,7 +158,7 @@ def _rank(record: dict[str, Any]) -> int:
     return 1 if record.get("outcome") == "unsupported" else 0
 
 
-def _numbers(record: dict[str, Any]) -> str:
+def numbers_of(record: dict[str, Any]) -> str:
     """What two evaluations of one model must agree in: everything but times and costs of training."""
     if "visits" in record:
         return ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from .. import figures, html, markdown, measures, numbers
 from ..frame import family
 from ..kit import Digest, digest
 from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 READING = (
     "Each point is one sampler setting of a trained model, and the points of a curve share the training. Bars are the "
@@ -64,6 +68,19 @@ class Curves(trilemma.ReportSection):
             markdown="\n\n".join(parts),
             figures=files,
         )
+
+
+def drawings(run: Digest) -> Iterator[tuple[str, str, Callable[[Figure], None]]]:
+    """The figures of a run with their legends: the stem of a file name, what the figure shows, and what draws it."""
+    for index, dataset in enumerate(run.datasets, start=1):
+        rows = run.summary[run.summary["dataset_id"] == dataset]
+        metric = measures.pictured(rows)
+        for cost, axis in (measures.costs(rows) if metric is not None else {}).items():
+            if metric is not None and (found := _curves(run, dataset, metric, cost)):
+                title, scale = measures.axis_title(rows, metric), _scale(run, dataset, metric)
+                alt = f"{title} against {axis} on {dataset}"
+                draw = quality_against_cost(found, scale, axis, title, legend=True)
+                yield f"curves-{index}-{cost.replace('_', '-')}", alt, draw
 
 
 def _curves(run: Digest, dataset: str, metric: str, cost: str) -> list[Curve]:

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.aggregates import probability_of_improvement as probability_of_improvement
     from trilemma.harness.analysis.aggregates import stratified_interval as stratified_interval
     from trilemma.harness.analysis.arenas import deciding_metric as deciding_metric
+    from trilemma.harness.analysis.citations import Citations as Citations
+    from trilemma.harness.analysis.citations import citations as citations
     from trilemma.harness.analysis.conclusions import conclusions as conclusions
     from trilemma.harness.analysis.frames import uniform_frame as uniform_frame
     from trilemma.harness.analysis.overall import overall as overall
     from trilemma.harness.analysis.pareto import front_membership as front_membership
     from trilemma.harness.analysis.pareto import on_front as on_front
+    from trilemma.harness.analysis.repeats import Repeat as Repeat
+    from trilemma.harness.analysis.repeats import repeats as repeats
     from trilemma.harness.analysis.run_changes import RunChanges as RunChanges
     from trilemma.harness.analysis.run_changes import compare_runs as compare_runs
     from trilemma.harness.analysis.statistics import mean_interval as mean_interval
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from trilemma.harness.contracts.model import Sampler as Sampler
     from trilemma.harness.contracts.model import Split as Split
     from trilemma.harness.contracts.model import Truth as Truth
+    from trilemma.harness.contracts.observer import Observer as Observer
     from trilemma.harness.contracts.recipe import Recipe as Recipe
     from trilemma.harness.contracts.result import COSTS as COSTS
     from trilemma.harness.contracts.result import GROUPS as GROUPS
@@ -93,6 +98,7 @@ _PUBLIC = {
     "Check": "conformance.checks",
     "CheckResult": "conformance.checks",
     "Clock": "contracts.budget",
+    "Citations": "analysis.citations",
     "Config": "contracts.config",
     "Context": "contracts.model",
     "DataError": "errors",
@@ -109,9 +115,11 @@ _PUBLIC = {
     "Model": "contracts.model",
     "Modes": "contracts.dataset",
     "NeuralModel": "training.neural",
+    "Observer": "contracts.observer",
     "PluginError": "errors",
     "Quantity": "contracts.result",
     "Recipe": "contracts.recipe",
+    "Repeat": "analysis.repeats",
     "ReportSection": "contracts.section",
     "Result": "contracts.result",
     "RunChanges": "analysis.run_changes",
@@ -129,6 +137,7 @@ _PUBLIC = {
     "Tuned": "tuning.record",
     "Update": "training.neural",
     "boundary": "boundary",
+    "citations": "analysis.citations",
     "claim_directory": "store.claim",
     "compare": "analysis.verdicts",
     "compare_runs": "analysis.run_changes",
@@ -149,6 +158,7 @@ _PUBLIC = {
     "printable": "text",
     "probability_of_improvement": "analysis.aggregates",
     "overall": "analysis.overall",
+    "repeats": "analysis.repeats",
     "report_sections": "analysis.view",
     "run": "api",
     "short_paths": "text",

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from trilemma.harness.analysis.citations import entries
+
 ROOT = Path(__file__).parents[2]
 HINT = "docs/methods.md, section 'Add a row', says how; the rows are in docs/methods/*.toml"
 
@@ -96,3 +98,22 @@ def test_the_page_shows_every_row() -> None:
             assert f"`{row.key}`" in text
             assert row.entry.deviation.replace("|", r"\|") in text
             assert all(f"`{generator().short_name(check.test)}`" in text for check in row.entry.checks)
+
+
+def test_every_paper_of_a_model_has_a_bibtex_entry() -> None:
+    papers: dict[str, list[str]] = {}
+    for _, entry, about in entries((ROOT / "plugins" / "papers.bib").read_text(encoding="utf-8")):
+        for name in about:
+            papers.setdefault(name, []).append(entry)
+    for row in rows():
+        if row.kind != "models" or not row.entry.paper:
+            continue
+        own = papers.get(f"models/{row.key}", [])
+        assert any(row.entry.link.rsplit("/", 1)[1] in entry for entry in own), f"{row.key}: {row.entry.link}"
+        for paper in row.entry.paper.split("; "):
+            author = re.split(r",| & | et al\.| \d", paper)[0].split()[-1].replace("Hyvarinen", "Hyv")
+            year = re.findall(r"\d{4}", paper)[0]
+            assert any(author in entry and f"year = {{{year}}}" in entry for entry in own), f"{row.key}: {paper}"
+    known = {f"{row.kind}/{row.key}" for row in rows() if row.kind == "models"}
+    known |= {f"samplers/{value.name}" for (kind, _), value in generator().code().items() if kind == "samplers"}
+    assert not set(papers) - known, "entries of what is not there"

@@ -23,7 +23,7 @@ LONGEST, DEEPEST, FULLEST = 300, 4, 25
 HEAVY = {
     *("torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "ot", "pydantic", "rich", "safetensors", "psutil"),
     *("jinja2", "h5py", "pyarrow", "mlxtend", "mnist1d", "skimage", "torchmetrics", "torch_fidelity", "PIL"),
-    *("dask", "distributed", "submitit", "optuna", "IPython"),
+    *("dask", "distributed", "submitit", "optuna", "IPython", "mlflow", "wandb"),
 }
 """Libraries that take long to load, or that an extra brings: they may be imported where they are used."""
 

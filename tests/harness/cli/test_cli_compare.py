@@ -100,7 +100,7 @@ def test_an_injected_regression_is_found_and_ends_with_code_1(
 def test_other_seeds_of_the_same_version_are_no_regression(
     run: Callable[..., Path], before: Path, command: Command
 ) -> None:
-    result = command("compare", before, run("seeds", 0.0, "--seeds", "7,8,9"))
+    result = command("compare", before, run("seeds", 0.0, "--seeds", "7,8,9", "--models", "shifty"))
     assert result.exit_code == 0, result.output
     assert "nothing is worse beyond chance" in result.output
     assert "is found in about half of the cases" in result.output
@@ -113,7 +113,7 @@ def test_two_versions_within_one_directory_are_compared(
     assert alone.exit_code == 2
     assert "holds one version of every result" in alone.output
     both = Path(shutil.copytree(before, before.with_name("both")))
-    run(both.name, 1.5)
+    run(both.name, 1.5, "--models", "shifty")
     result = command("compare", both)
     assert result.exit_code == 1, result.output
     assert "WORSE: shifty on ring8" in result.output
