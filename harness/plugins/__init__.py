@@ -2,6 +2,7 @@
 
 from .catalog import KINDS
 from .places import GROUP
-from .registry import PluginRecord, Registry
+from .record import PluginRecord
+from .registry import Registry
 
 __all__ = ["GROUP", "KINDS", "PluginRecord", "Registry"]

@@ -6,19 +6,16 @@ load, or whose classes cannot be imported by name, has none and is imported each
 
 from __future__ import annotations
 
-import inspect
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trilemma import __version__
 
 from ..boundary import boundary
 from ..contracts.references import Entry, entries
 from ..memo import recall, remember
-
-if TYPE_CHECKING:
-    from .registry import PluginRecord
+from .record import PluginRecord
 
 KINDS = ("models", "datasets", "metrics", "report_sections", "observers")
 
@@ -55,7 +52,7 @@ def write_catalog(record: PluginRecord) -> None:
     lines = {kind: [_line(entry) for entry in found[kind]] for kind in KINDS}
     if not about or any(None in part for part in lines.values()):
         return
-    hooks = [name for name, made in inspect.getmembers(record.module) if hasattr(made, "trilemma_impl")]
+    hooks = [name for name in vars(record.module) if name.startswith("trilemma_")]
     made = {entry.made.__module__ for entries in found.values() for entry in entries if entry.made is not None}
     tops = {name.split(".")[0] for name in (record.origin, *made)}
     remember("catalogs", about, {"hooks": hooks, "entries": lines}, files_of(tops))

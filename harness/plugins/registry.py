@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
@@ -21,35 +20,7 @@ from ..text import brief
 from .catalog import KINDS, read_catalog, registered_by, write_catalog
 from .libraries import missing_library, need_of
 from .places import GROUP, installed, is_builtin, is_file, load_file, owner_of
-
-
-@dataclass
-class PluginRecord:
-    """One plugin, loaded or broken."""
-
-    name: str
-    distribution: str
-    version: str
-    origin: str
-    load: Callable[[], Any]
-    """Imports its module."""
-    error: str = ""
-    module: ModuleType | None = None
-    provides: dict[str, list[str]] = field(default_factory=dict)
-    broken: dict[str, str] = field(default_factory=dict)
-    """The error of each class that could not be loaded from its reference."""
-    lacks: dict[str, str] = field(default_factory=dict)
-    """The library that each of these classes lacks, if that is why."""
-    registered: dict[str, list[Entry]] = field(default_factory=dict)
-    asked: bool = False
-    """Whether the user named this file or module. Its errors stop the command."""
-    hooks: set[str] = field(default_factory=set)
-    """The hooks that it has, from its catalog, while its module is not imported."""
-
-    @property
-    def problem(self) -> str:
-        """The error of the plugin, or else the errors of its classes; empty if there are none."""
-        return self.error or "; ".join(self.broken.values())
+from .record import PluginRecord
 
 
 @dataclass(frozen=True)
@@ -174,7 +145,7 @@ class Registry:
             for entry in () if record.error else self._entries(record, kind):
                 if entry.name in found:
                     taken = _taken(f"{_singular(kind)} '{entry.name}'", record, found[entry.name][1])
-                    _blame(record, taken, hook=getattr(record.module, f"trilemma_{kind}", None))
+                    _blame(record, taken, hook=record.hook(kind))
                     continue
                 found[entry.name] = entry, record
                 record.provides.setdefault(kind, []).append(entry.name)
@@ -189,8 +160,7 @@ class Registry:
                 with boundary():
                     record.registered[kind] = registered_by(record.module, kind)
             except Exception as error:  # `trilemma plugins` shows the error with the plugin
-                hook = getattr(record.module, f"trilemma_{kind}", None)
-                _blame(record, f"trilemma_{kind}: {described(error)}", error, hook)
+                _blame(record, f"trilemma_{kind}: {described(error)}", error, record.hook(kind))
         return record.registered[kind]
 
     def _load_class(self, kind: str, name: str) -> type[Any]:

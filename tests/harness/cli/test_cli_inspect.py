@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,7 @@ def test_the_long_list_has_the_traits(command: Command) -> None:
 
 LOADED = """
 import sys
+from pathlib import Path
 from trilemma.harness.cli import main
 main(sys.argv[1:], standalone_mode=False)
 print(*sys.modules)
@@ -83,8 +86,10 @@ print(*sys.modules)
 
 
 @pytest.mark.parametrize("command", ["info", "check"])
-def test_a_command_about_one_model_imports_no_module_of_another(command: str) -> None:
-    run = subprocess.run([sys.executable, "-c", LOADED, command, "realnvp"], capture_output=True, text=True, check=True)
+def test_a_command_about_one_model_imports_no_module_of_another(command: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", LOADED, command, "realnvp"]
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}  # in which nothing is remembered
+    run = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
     assert "trilemma.plugins.flows.realnvp" in loaded
     places = [f"trilemma.plugins{reference}" for name, reference in builtin.MODELS.items() if name != "realnvp"]
