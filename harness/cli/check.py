@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import Any
 
 import click
@@ -31,11 +32,12 @@ Examples:
 def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tuple[str, ...], as_json: bool) -> None:
     """Check that models, datasets and metrics meet their contract.
 
-    Models are trained for a few steps on a small dataset; then their samples, densities and state are checked. For
-    datasets, the card, the splits and the true distribution are checked. Metrics are computed for distortions of a
-    known distribution and for a panel of planted defects, none of which a number that ranks models may prefer to the
-    truth; `trilemma card` shows the panel in full. Checks that a plugin is expected to fail are marked `expected`. The
-    same checks run in pytest: see `trilemma.conformance_checks`.
+    Models are trained for a few steps on a small dataset, as a run trains them; then their samples, densities, state
+    and costs are checked. For datasets, the card, the splits and the true distribution are checked. Metrics are
+    computed for distortions of a known distribution and for a panel of planted defects, none of which a number that
+    ranks models may prefer to the truth; `trilemma card` shows the panel in full. Checks that a plugin is expected to
+    fail are marked `expected`, and those that build on a failed check `blocked`. The same checks run in pytest: see
+    `trilemma.parametrize_with_checks`.
 
     Exit codes: 0 no check failed, 1 some checks failed, 2 a name or an option is wrong.
     """
@@ -57,6 +59,8 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
                 shown = f"{item.kind} {item.plugin}"
                 click.echo(shown)
             click.echo(_line(result, item.description))
+            if result.traceback:
+                click.echo(textwrap.indent(printable(result.traceback), " " * 11))
     failed = sum(result.status == "failed" for result in results)
     if as_json:
         echo_json([result.__dict__ for result in results])
@@ -67,7 +71,7 @@ def check(names: tuple[str, ...], assignments: tuple[str, ...], plugin_files: tu
         sys.exit(1)
 
 
-_COLORS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected": "yellow"}
+_COLORS = {"passed": "green", "failed": "red", "skipped": "yellow", "expected": "yellow", "blocked": "yellow"}
 
 
 def _line(result: Any, description: str) -> str:

@@ -4,36 +4,60 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..contracts.config import Config
 from ..contracts.dataset import Dataset
 from ..errors import DataError, UnsupportedError
-from .kit import Kit, no_global_randomness, require
+from .fresh import Answer, ask
+from .grid import SURE, Grid
+from .kit import FailureError, Kit, needs, no_global_randomness, require
+from .left_behind import kept
+from .statistics import apart
 
 _DRAWS = 4000
+_CHANCE, _ALIKE = 1e-6, 0.1  # splits differ if chance does not explain it and the distance is not small
+_PER_SIDE, _TAIL, _MARGIN = 800, 0.002, 0.25  # of the grid: its cells, and the box around the bulk of the samples
+_TOLERANCE = 0.02  # of a mass
 
 
 class DatasetKit(Kit):
     """The checks of `trilemma check DATASET`."""
 
-    def make(self) -> Dataset:
-        """A new instance. Raises UnsupportedError if the data is not on this machine."""
-        try:
-            dataset: Dataset = self.cls(self.config)
-            _ = dataset.splits
-        except (DataError, ValueError) as error:  # a missing path or download
-            if "finite" in str(error) or "differ" in str(error) or "at least 2" in str(error):
-                raise
-            raise UnsupportedError(f"the data is not available: {error}") from error
-        return dataset
+    def __init__(self, cls: type[Dataset], config: Config | None) -> None:
+        super().__init__(cls, config)
+        self.left: set[str] = set()
+        """What loading has left changed in the process."""
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The instance that most checks share."""
+        """The instance that most checks share. Raises UnsupportedError if its data is not on this machine."""
         return self.make()
 
+    def make(self) -> Dataset:
+        """A new instance with its splits loaded. Raises UnsupportedError for a DataError, other errors as they are."""
+        dataset: Dataset = self.cls(self.config)
+        with kept(self.left.add):
+            try:
+                splits = dataset.load()
+            except DataError as error:
+                raise UnsupportedError(f"the data is not available: {error}") from error
+        dataset.load = lambda: splits  # type: ignore[method-assign]
+        _ = dataset.splits  # raises DataError if they are not fit
+        return dataset
+
+    def check_load(self) -> str:
+        """The dataset loads. Only trilemma.DataError says that data is missing; any other error is a failure."""
+        try:
+            splits = self.dataset.splits
+        except DataError as error:
+            raise FailureError(f"the splits are not fit for use: {error}") from error
+        return f"{len(splits.train)} / {len(splits.valid)} / {len(splits.test)} points"
+
+    @needs("load")
     def check_card(self) -> str:
         """The card is complete: title, source, license, sizes, checksum."""
         card = self.dataset.card()
@@ -44,12 +68,13 @@ class DatasetKit(Kit):
         require(card.kind == "vector" or len(card.shape) == 3, f"images of shape {card.shape}, not (channels, h, w)")
         return f"{card.n_train} / {card.n_valid} / {card.n_test} points of shape {card.shape}"
 
+    @needs("load")
     def check_splits(self) -> str:
         """The splits are finite float32 points, or uint8 intensity levels below `levels`."""
         for name in ("train", "valid", "test"):
             part: Tensor = getattr(self.dataset.splits, name)
             wanted = torch.float32 if self.dataset.levels is None else torch.uint8
-            require(part.dtype == wanted, f"split '{name}' is {part.dtype}, expected {wanted}")
+            require(part.dtype == wanted, f"split '{name}' is {part.dtype}, not {wanted}; convert it in load")
             if self.dataset.levels is not None:
                 require(
                     int(part.max()) < self.dataset.levels,
@@ -57,14 +82,47 @@ class DatasetKit(Kit):
                 )
         return "finite, with equal shapes"
 
+    @needs("load")
     def check_deterministic(self) -> str:
         """Loading again gives the same points, and loading does not use the global random generators."""
         first = self.dataset.checksum
         with no_global_randomness("loading"):
             again = self.make()
-        require(again.checksum == first, "two instances with the same config loaded different points")
+        require(
+            again.checksum == first,
+            "two instances with the same config loaded different points; draw from a generator with a fixed seed",
+        )
         return f"sha256 {first[:12]}"
 
+    @needs("import-time", "load", "deterministic")
+    def check_fresh_process(self) -> str:
+        """A new process loads the same points."""
+        here = self.dataset.checksum
+        config = None if self.config is None else self.config.model_dump(mode="json")
+        there = ask(f"{__name__}:checksum_there", self.cls, config=config).value
+        require(
+            there == here,
+            "a new process loads other points; depend on no hash(), set order or time, and seed every generator",
+        )
+        return "the same points"
+
+    @needs("load")
+    def check_exchangeable(self) -> str:
+        """The splits are draws of one distribution: none differs from the training split by more than chance allows."""
+        splits, found = self.dataset.splits, []
+        train = _thinned(splits.train)
+        for name in ("valid", "test"):
+            difference = apart(_thinned(getattr(splits, name)), train)
+            require(
+                difference.p >= _CHANCE or difference.distance <= _ALIKE,
+                f"split '{name}' is distributed differently from the training split ({difference.where}: "
+                f"Kolmogorov-Smirnov distance {difference.distance:.2f}); shuffle the rows with a fixed seed before "
+                "splitting them",
+            )
+            found.append(f"{name} {difference.distance:.3f}")
+        return "largest distances: " + ", ".join(found)
+
+    @needs("load")
     def check_disjoint(self) -> str:
         """Test and validation points are not training points, beyond the share that repeats in the training split."""
         splits = self.dataset.splits
@@ -82,6 +140,7 @@ class DatasetKit(Kit):
             )
         return ", ".join(found)
 
+    @needs("load")
     def check_distribution(self) -> str:
         """Samples have the shape of the data, and depend on the given generator alone."""
         dataset = self._with_density()
@@ -98,6 +157,7 @@ class DatasetKit(Kit):
         require(bool(torch.isfinite(values).all()), "log_prob is not finite at draws of the distribution")
         return "draws and log-densities"
 
+    @needs("load", "distribution")
     def check_entropy(self) -> str:
         """The mean of -log_prob over fresh draws and over the test split is the entropy, within 4 standard errors."""
         dataset = self._with_density()
@@ -118,6 +178,29 @@ class DatasetKit(Kit):
             found.append(f"{name} {off:+.4f} ± {error:.4f}")
         return f"{entropy:.4f} nats; " + ", ".join(found)
 
+    @needs("load", "distribution")
+    def check_density(self) -> str:
+        """In two dimensions, the density integrates to 1 and is that of `sample`."""
+        dataset = self._with_density()
+        if dataset.shape != (2,):
+            raise UnsupportedError("the data is not in two dimensions; the entropy is checked in all")
+        x = dataset.sample(_DRAWS, torch.Generator().manual_seed(5)).double()
+        low, high = x.quantile(_TAIL, 0), x.quantile(1 - _TAIL, 0)
+        margin = _MARGIN * (high - low)
+        grid = Grid.of(lambda points: _in_parts(dataset, points), low - margin, high + margin, _PER_SIDE)
+        outside = float(((x < low - margin) | (x > high + margin)).any(1).double().mean())
+        corners = [", ".join(f"{float(axis[end]):.3g}" for axis in grid.axes) for end in (0, -1)]
+        require(not len(grid.wild), f"{grid.where_wild}; give -inf where the density is 0")
+        require(
+            abs(grid.mass + outside - 1) <= _TOLERANCE + SURE * math.sqrt(outside / _DRAWS),
+            f"the density integrates to {grid.mass:.4f} over the box from ({corners[0]}) to ({corners[1]}), where "
+            f"{1 - outside:.2%} of the samples are; check its normalization",
+        )
+        wrong = grid.disagreement(x, dataset.log_prob(x))
+        require(not wrong, f"{wrong}. sample and log_prob are of different distributions")
+        return f"mass {grid.mass:.4f}; {_DRAWS} samples agree with log_prob"
+
+    @needs("load", "distribution")
     def check_modes(self) -> str:
         """The Gaussian mixture of the modes has the same density as the distribution."""
         dataset = self._with_density()
@@ -137,10 +220,31 @@ class DatasetKit(Kit):
         require(off < 1e-4, f"log_prob differs by {off:.2g} nats from the mixture of the modes")
         return f"{len(modes.weights)} modes"
 
+    @needs("load")
+    def check_global_state(self) -> str:
+        """Loading leaves the global state of the process as it was."""
+        _ = self.dataset
+        require(not self.left, f"load changes {' and '.join(sorted(self.left))}; set it back before it returns")
+        return "unchanged"
+
     def _with_density(self) -> Dataset:
         if not self.dataset.has_density:
             raise UnsupportedError("the true distribution is not known")
         return self.dataset
+
+
+def checksum_there(cls: type[Dataset], given: dict[str, Tensor], config: dict[str, Any] | None) -> Answer:
+    """Asked in a new process: the checksum of the dataset there."""
+    return Answer(cls(None if config is None else cls.Config.model_validate(config)).checksum, {})
+
+
+def _thinned(points: Tensor) -> Tensor:
+    """At most 5,000 rows, at equal distances, as float64."""
+    return points[:: max(1, len(points) // 5_000)].double()
+
+
+def _in_parts(dataset: Dataset, points: Tensor) -> Tensor:
+    return torch.cat([dataset.log_prob(part) for part in torch.split(points, 20_000)])
 
 
 def _rows(points: Tensor) -> list[bytes]:

@@ -32,6 +32,14 @@ def draw(n: int, weights: Tensor, means: Tensor, deviations: Tensor, generator: 
     return means[labels] + deviations.expand_as(means)[labels] * noise
 
 
+def placed(shift: float, unit: float = 1.0, dim: int = 2) -> Tensor:
+    """The centers of the three Gaussians, `(3, dim)`, with a shift of the second coordinate, times `unit`."""
+    centers = torch.zeros((len(CENTERS), dim), dtype=torch.float64)
+    centers[:, :2] = CENTERS
+    centers[:, 1] += shift
+    return unit * centers
+
+
 class ThreeGaussians(Distribution):
     """Three well separated isotropic Gaussians of unequal weight in the plane."""
 
@@ -44,30 +52,39 @@ class ThreeGaussians(Distribution):
         n_train: int = Field(2000, ge=2, description="training points")
         n_valid: int = Field(1000, ge=2, description="validation points")
         n_test: int = Field(1000, ge=2, description="test points")
-        shift: float = Field(0.0, description="added to the second coordinate")
+        shift: float = Field(0.0, description="added to the second coordinate, in the units of `unit` = 1")
+        unit: float = Field(1.0, gt=0, description="factor of all coordinates")
+        dim: int = Field(2, ge=2, description="coordinates; those beyond two are independent Gaussians")
+
+    @property
+    def scale(self) -> float:
+        """The standard deviation of each Gaussian."""
+        return SCALE * float(self.config.unit)
 
     @property
     def centers(self) -> Tensor:
-        """The centers of the Gaussians, `(3, 2)`."""
-        return CENTERS + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
+        """The centers of the Gaussians, `(3, dim)`."""
+        return placed(self.config.shift, self.config.unit, self.config.dim)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        return draw(n, WEIGHTS, self.centers, torch.full_like(CENTERS, SCALE), generator).float()
+        return draw(n, WEIGHTS, self.centers, torch.full_like(self.centers, self.scale), generator).float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return log_density(x, WEIGHTS, self.centers, torch.full_like(CENTERS, SCALE))
+        return log_density(x, WEIGHTS, self.centers, torch.full_like(self.centers, self.scale))
 
     def modes(self) -> Modes:
-        return Modes(self.centers, WEIGHTS, SCALE**2 * torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
+        d = self.config.dim
+        return Modes(self.centers, WEIGHTS, self.scale**2 * torch.eye(d, dtype=torch.float64).expand(3, d, d))
 
     @property
     def entropy(self) -> float:
         """The entropy of the weights plus the entropy of each Gaussian, because the Gaussians do not overlap."""
-        return float(-(WEIGHTS * WEIGHTS.log()).sum()) + math.log(2 * math.pi * math.e * SCALE**2)
+        of_one = int(self.config.dim) * math.log(math.sqrt(2 * math.pi * math.e) * self.scale)
+        return float(-(WEIGHTS * WEIGHTS.log()).sum()) + of_one
 
 
 class SmallImages(Dataset):
-    """Images of 8 x 8 pixels with 17 gray levels, each with one bright disc."""
+    """Images of 8 x 8 pixels with 17 levels, each with one bright disc."""
 
     name = "small-images"
     kind = "image"
@@ -76,16 +93,21 @@ class SmallImages(Dataset):
     source = "drawn"
     license = "CC0-1.0"
 
+    class Config(Config):
+        """The channels."""
+
+        channels: int = Field(1, ge=1, description="channels, all with the same disc")
+
     def load(self) -> Splits:
         grid = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij"))
 
         def images(n: int, seed: int) -> Tensor:
             generator = torch.Generator().manual_seed(seed)
             centers = 2 + 3 * torch.rand((n, 2, 1, 1), generator=generator)
-            noise = 2 * torch.rand((n, 1, 8, 8), generator=generator)
+            noise = 2 * torch.rand((n, self.config.channels, 8, 8), generator=generator)
             return (14 * (-(grid - centers).square().sum(1, keepdim=True) / 4).exp() + noise).to(torch.uint8)
 
-        return Splits(images(600, 0), images(200, 1), images(200, 2))
+        return Splits(images(600, 0), images(200, 1), images(600, 2))
 
 
 class Distorted(Model):
@@ -97,15 +119,16 @@ class Distorted(Model):
     class Config(Config):
         """The distortion, in data space."""
 
-        shift: float = Field(0.0, description="added to the second coordinate")
+        shift: float = Field(0.0, description="added to the second coordinate, in the units of `unit` = 1")
+        unit: float = Field(1.0, gt=0, description="factor of all coordinates")
         reverse: bool = Field(False, description="whether samples come in reverse order")
 
     def place(self, space: Space) -> None:
         """Compute the parameters of the mixture in the model space `space`."""
-        centers = CENTERS + torch.tensor([0.0, self.config.shift], dtype=torch.float64)
+        centers = placed(self.config.shift, self.config.unit)
         self.weights = WEIGHTS
         self.means = space.to_model(centers)[0]
-        self.deviations = space.to_model(centers + SCALE)[0] - self.means
+        self.deviations = space.to_model(centers + SCALE * self.config.unit)[0] - self.means
 
     def fit(self, train: Split, ctx: Context) -> None:
         return None

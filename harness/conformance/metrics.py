@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..contracts.dataset import Dataset
 from ..contracts.metric import Metric
 from ..contracts.model import DataInfo
 from ..contracts.result import Result
-from ..errors import TrilemmaError, UnsupportedError
+from ..errors import PluginError, TrilemmaError, UnsupportedError
 from ..evaluation.evaluation import Evaluation, TrainingRecord
 from ..evaluation.spaces import Space
+from ..execution.guard import DataGuard
 from .distributions import Distorted, ThreeGaussians
-from .kit import Kit, no_global_randomness, require
+from .kit import Kit, failing, needs, no_global_randomness, require
+from .left_behind import kept
 from .panel import no_panel, plans, preferences
 
 Found = dict[str, Result]
@@ -26,6 +29,7 @@ _POINTS, _DRAWS = 400, 6
 _SHIFTS = (0.5, 2.0, 8.0)
 _PANEL_SPACES, _PANEL_DRAWS = ("2d", "16d"), 2  # two draws for each value, because the panel repeats it anyway
 _SLACK = 2  # two values count as equal within this many half-widths of an interval
+_UNIT = 1000.0  # factor of the data in other units
 _DRIFT = 0.01  # tolerance besides, as a share of the effect of the largest shift, for intervals without a width
 
 
@@ -63,8 +67,8 @@ class MetricKit(Kit):
         return metric
 
     def evaluation(self, distortion: Distorted.Config, *, data_shift: float = 0.0) -> _Recording:
-        """An evaluation of a distorted distribution against the true one."""
-        dataset = ThreeGaussians(ThreeGaussians.Config(shift=data_shift))
+        """An evaluation of a distorted distribution against the true one, in the same unit."""
+        dataset = ThreeGaussians(ThreeGaussians.Config(shift=data_shift, unit=distortion.unit))
         space = Space.fit(dataset, flatten=False)
         model = Distorted(distortion)
         model.place(space)
@@ -114,21 +118,35 @@ class MetricKit(Kit):
 
     def check_results(self) -> str:
         """Results have distinct names and finite values; metrics that compare give intervals, floors and sizes."""
-        with no_global_randomness("compute"):
-            evaluation = self.evaluation(Distorted.Config())
-            results = self.metric().compute(evaluation)
+        evaluation, again = (self.evaluation(Distorted.Config()) for _ in range(2))
+        metric, left = self.metric(), set[str]()
+        with no_global_randomness("compute"), kept(left.add):
+            try:
+                with DataGuard(evaluation.dataset, lambda: _loaded(evaluation.dataset)).watch(self.cls.name):
+                    results = metric.compute(evaluation)
+            except PluginError as error:
+                raise failing(f"{error}; write x = x - m, not x -= m", error.__cause__) from error
+            repeated = self.metric().compute(again)
+        require(not left, f"compute changes {' and '.join(sorted(left))}; set it back before it returns")
         require(bool(results), "there are no results")
+        require(
+            [(r.metric, r.value) for r in results] == [(r.metric, r.value) for r in repeated],
+            "the same evaluation gives other values the second time; seed every generator",
+        )
         require(len({r.metric for r in results}) == len(results), "two results have the same name")
         for r in results:
             require(bool(np.isfinite(r.value)), f"{r.metric} is {r.value}")
             if r.ci_low is not None and r.ci_high is not None:
                 require(r.ci_low <= r.value <= r.ci_high, f"{r.metric} is outside its interval")
             if self.cls.compares:
-                require(r.ci_low is not None and r.ci_high is not None, f"{r.metric} has no interval")
-                require(r.floor is not None, f"{r.metric} has no floor")
-                require(r.n is not None, f"{r.metric} does not say its sample size n")
+                require(
+                    r.ci_low is not None and r.ci_high is not None, f"{r.metric} has no interval: give low and high"
+                )
+                require(r.floor is not None, f"{r.metric} has no floor: compute it for evaluation.real(n, 1)")
+                require(r.n is not None, f"{r.metric} does not say its sample size: give n")
         return ", ".join(r.metric for r in results)
 
+    @needs("results")
     def check_identity(self) -> str:
         """The value of the true distribution is at the floor."""
         for name in self.comparing():
@@ -142,6 +160,7 @@ class MetricKit(Kit):
             )
         return _listing(self.truth[name] for name in self.comparing())
 
+    @needs("results")
     def check_symmetry(self) -> str:
         """A symmetric metric stays the same if the real and the generated distribution are exchanged."""
         if not self.cls.symmetric:
@@ -153,6 +172,7 @@ class MetricKit(Kit):
             require(equal, f"{name} is {there[name].value:.4g} one way and {back[name].value:.4g} the other")
         return _listing((there[name] for name in self.comparing()), (back[name] for name in self.comparing()))
 
+    @needs("results")
     def check_equal_sizes(self) -> str:
         """The metric draws as many model points as real points; a smaller set is refused, or changes no value."""
         names, away = (
@@ -177,6 +197,7 @@ class MetricKit(Kit):
             require(harmless, f"half as many generated points are accepted and move {name} by {off:.3g}")
         return "half as many generated points change nothing but the interval"
 
+    @needs("results")
     def check_shift(self) -> str:
         """The metric gets worse as a shift of the distribution grows."""
         founds = [self.truth, *(self.found(shift=shift) for shift in _SHIFTS)]
@@ -185,11 +206,34 @@ class MetricKit(Kit):
             values = [_badness(found[name]) for found in founds]
             slack = self.slack(name)
             for one, two in pairwise(values):
-                require(two >= one - slack, f"{name} gets better with a shift: {_listing(f[name] for f in founds)}")
+                require(
+                    two >= one - slack,
+                    f"{name} gets better with a shift: {_listing(f[name] for f in founds)}; set `better` the other way",
+                )
             grows.append(values[-1] > values[0] + slack)
         require(any(grows), f"no result gets worse with a shift of {_SHIFTS[-1]:g}")
         return "; ".join(f"{name} {_listing(f[name] for f in founds)}" for name in self.comparing())
 
+    @needs("results", "shift")
+    def check_units(self) -> str:
+        """Other units of the data change nothing but a factor or a constant that all values share."""
+        plain = [self.truth, *(self.found(shift=shift) for shift in _SHIFTS)]
+        scaled = [self.found(unit=_UNIT), *(self.found(shift=shift, unit=_UNIT) for shift in _SHIFTS)]
+        for name in self.comparing():
+            one, two = (np.array([found[name].value for found in founds]) for founds in (plain, scaled))
+            slack = _SLACK * max(_half(found[name]) for found in plain) + _DRIFT * float(np.abs(one).max())
+            factor = two[-1] / one[-1] if one[-1] else np.nan
+            by_factor = np.abs(two / factor - one) if factor > 0 else np.full_like(one, np.inf)
+            by_constant = np.abs(two - one - (two[-1] - one[-1]))
+            require(
+                bool((by_factor <= slack).all() or (by_constant <= slack).all()),
+                f"{name} orders models differently in other units: {_numbers(one)} for shifts of 0, "
+                f"{', '.join(f'{shift:g}' for shift in _SHIFTS)}, and {_numbers(two)} with all data times {_UNIT:g}; "
+                "divide by a scale of the real points, such as their standard deviation",
+            )
+        return f"a factor or a constant, with all data times {_UNIT:g}"
+
+    @needs("results", "shift")
     def check_panel(self) -> str:
         """No number that ranks models prefers a planted defect to the truth, in 2 and in 16 dimensions."""
         reason = no_panel(self.cls)
@@ -214,6 +258,7 @@ class MetricKit(Kit):
         )
         return ", ".join([*ranked, *refused]) or "no number ranks models in 2 or 16 dimensions"
 
+    @needs("results")
     def check_permutation(self) -> str:
         """The order of the samples does not change the metric."""
         reverse = self.found(reverse=True)
@@ -222,10 +267,12 @@ class MetricKit(Kit):
             allowed = 1e-6 * max(abs(self.truth[name].value), abs(self.found(shift=_SHIFTS[-1])[name].value))
             require(
                 off <= allowed,
-                f"{name} is {self.truth[name].value:.6g}, and {reverse[name].value:.6g} in reverse",
+                f"{name} is {self.truth[name].value:.6g}, and {reverse[name].value:.6g} with the samples in reverse "
+                "order; samples are a set, so use no order",
             )
         return "the same in reverse order"
 
+    @needs("results")
     def check_n_bias(self) -> str:
         """The value of the true distribution at a quarter of the points, for information."""
         names = self.comparing()
@@ -236,6 +283,14 @@ class MetricKit(Kit):
         return "; ".join(
             f"{name} {few.value:.4g} at n = {few.n}, {all_.value:.4g} at {all_.n}" for name, few, all_ in pairs
         )
+
+
+def _loaded(dataset: Dataset) -> Dataset:
+    return type(dataset)(dataset.config)
+
+
+def _numbers(values: NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _half(result: Result) -> float:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from trilemma.harness.conformance.checks import Check as Check
     from trilemma.harness.conformance.checks import CheckResult as CheckResult
     from trilemma.harness.conformance.checks import conformance_checks as conformance_checks
+    from trilemma.harness.conformance.checks import parametrize_with_checks as parametrize_with_checks
     from trilemma.harness.contracts.budget import Budget as Budget
     from trilemma.harness.contracts.budget import Clock as Clock
     from trilemma.harness.contracts.config import Config as Config
@@ -155,6 +156,7 @@ _PUBLIC = {
     "merge": "api",
     "metrics_in_order": "analysis.summary",
     "on_front": "analysis.pareto",
+    "parametrize_with_checks": "conformance.checks",
     "printable": "text",
     "probability_of_improvement": "analysis.aggregates",
     "overall": "analysis.overall",

@@ -23,5 +23,7 @@ def shipped() -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cls", shipped())
 def test_what_ships_conforms(cls: type[Any]) -> None:
-    wrong = [check.run() for check in trilemma.conformance_checks(cls)]
-    assert [result for result in wrong if result.status == "failed"] == []
+    results = [check.run() for check in trilemma.conformance_checks(cls)]
+    if missing := [result.message for result in results if (result.check, result.status) == ("load", "skipped")]:
+        pytest.skip(missing[0])
+    assert [(result.check, result.message) for result in results if result.status == "failed"] == []

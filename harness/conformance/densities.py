@@ -1,0 +1,151 @@
+"""The checks of the densities of a model."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..contracts.model import Model
+from ..errors import UnsupportedError
+from .grid import Grid
+from .kit import needs, no_global_randomness, require
+from .subject import Subject
+
+_HALF_SIDE = 8.0  # of the grid, in standard deviations of the data
+_PER_SIDE = {"exact": 400, "ode": 100}
+_TOLERANCE = {"exact": 0.02, "ode": 0.1}
+
+
+class DensityChecks(Subject):
+    """The checks of `log_prob` and `score`."""
+
+    @needs("fit")
+    def check_log_prob(self) -> str:
+        """log_prob gives one number per point, neither NaN nor +inf, or UnsupportedError without a likelihood.
+
+        It leaves its points as they are, and an exact density is the same under all generators.
+        """
+        x = self.points("test")[:20]
+        if self.cls.likelihood == "none":
+            try:
+                self.model.log_prob(x, self.context())
+            except UnsupportedError:
+                return "no likelihood, and log_prob raises UnsupportedError"
+            require(False, "likelihood is 'none', but log_prob returns a value; set `likelihood` to its kind")
+        before = x.clone()
+        with no_global_randomness("log_prob"), self.watch("log_prob"):
+            values, again, other = (self.model.log_prob(x, self.context(seed)).detach() for seed in (1, 1, 2))
+        require(torch.equal(x, before), "log_prob writes into the points that it gets; work on a copy")
+        require(tuple(values.shape) == (20,), f"log_prob has shape {tuple(values.shape)}, expected (20,)")
+        require(values.dtype.is_floating_point, f"log_prob is {values.dtype}, not a floating type")
+        require(values.layout == torch.strided, f"log_prob is {values.layout}; return a dense tensor")
+        require(not bool(values.isnan().any() | (values == torch.inf).any()), "log_prob of data is NaN or +inf")
+        require(
+            torch.equal(values, again), "log_prob differs between two generators of the same seed; keep no state in it"
+        )
+        require(
+            self.cls.likelihood != "exact" or torch.equal(values, other),
+            "likelihood is 'exact', but log_prob depends on ctx.generator: a density that is estimated from draws is "
+            "an 'estimate' or a 'bound'",
+        )
+        return str(self.cls.likelihood)
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether log_prob depends on the generator."""
+        x = self.points("test")[:20]
+        return not torch.equal(self.log_prob(x, seed=1), self.log_prob(x, seed=2))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The density on a grid. Raises UnsupportedError where a grid tells nothing."""
+        kind = str(self.cls.likelihood)
+        if kind not in _PER_SIDE:
+            raise UnsupportedError(f"a likelihood of the kind '{kind}' need not integrate to 1")
+        if self.prepared.info.shape != (2,):
+            raise UnsupportedError("the data of the check is not in two dimensions")
+        if self.random:
+            raise UnsupportedError("the density is estimated with random numbers")
+        side = torch.full((2,), _HALF_SIDE, dtype=torch.float64)
+        return Grid.of(lambda x: self.log_prob(x.float()), -side, side, _PER_SIDE[kind])
+
+    @needs("log-prob")
+    def check_mass(self) -> str:
+        """A density of the kind exact or ode integrates to 1 over a grid, within 0.02 or 0.1."""
+        tolerance = _TOLERANCE.get(str(self.cls.likelihood), 0.0)
+        mass, wild = self.grid.mass, self.grid.where_wild
+        off = math.log(mass) if mass > 0 else -math.inf
+        require(
+            abs(mass - 1) <= tolerance,
+            f"the density integrates to {mass:.4f} over [-8, 8] x [-8, 8] in model space; "
+            + (f"{wild}; " if wild else "")
+            + f"check its normalization and the log-determinants: log_prob is {off:+.2f} nats off",
+        )
+        return f"{mass:.4f}" + (f"; {wild}, so points there would diverge" if wild else "")
+
+    @needs("log-prob", "mass", "samplers", "sample-deterministic", "sample-size")
+    def check_samples_density(self) -> str:
+        """The samples are drawn from the exact density: two tests of samples against log_prob."""
+        if self.cls.likelihood != "exact":
+            raise UnsupportedError("the density is not exact, and the samplers need not draw from it")
+        grid = self.grid
+        wrong = grid.disagreement(self.many, self.log_prob(self.many))
+        require(
+            not wrong,
+            f"{wrong}. sample and log_prob are of different distributions: draw without a temperature, and call a "
+            "density that is not the one of the samples an 'estimate'",
+        )
+        return f"{len(self.many)} samples agree with log_prob"
+
+    @needs("log-prob")
+    def check_rows(self) -> str:
+        """The log-density of a point does not depend on the points beside it."""
+        if self.cls.likelihood == "none":
+            raise UnsupportedError("no likelihood")
+        if self.random:
+            raise UnsupportedError("the density is estimated with random numbers, which differ with the batch")
+        x = self.points("test")[:40]
+        together, apart = self.log_prob(x), self.log_prob(x[:3])
+        mixed = self.log_prob(torch.cat([x[:3], 3 + 2 * x[3:]]))[:3]
+        off = float(torch.maximum((together[:3] - apart).abs(), (together[:3] - mixed).abs()).max())
+        size = float(together[:3].abs().max())
+        allowed = (1e-3 if self.cls.likelihood == "exact" else 1e-2) * max(1.0, size)
+        require(
+            off <= allowed,
+            f"log_prob of a point changes by {off:.3g} nats with the other points of its batch; use no statistics of "
+            "the batch (call .eval() on networks with batch normalization)",
+        )
+        return f"changes by {off:.1g} at most"
+
+    @needs("fit")
+    def check_score(self) -> str:
+        """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2).
+
+        A score of one noise level is computed there alone, and other levels raise UnsupportedError.
+        """
+        if self.cls.score is Model.score:
+            raise UnsupportedError("the model has no score")
+        level = self.model.noise_level
+        sigma = torch.tensor(30.0 if level is None else level)
+        shape = (200, *self.prepared.info.shape)
+        x = (1 + sigma**2).sqrt() * torch.randn(shape, generator=torch.Generator().manual_seed(4))
+        with no_global_randomness("score"), self.watch("score"):
+            found = self.model.score(x, sigma, self.context()).detach()
+        require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
+        if level is not None:
+            require(bool(torch.isfinite(found).all()), f"the score is not finite at noise level {level:g}")
+            try:
+                self.model.score(x, 2 * sigma + 1, self.context())
+            except UnsupportedError:
+                return f"at noise level {level:g} alone"
+            require(False, f"noise_level is {level:g}, but score returns a value at another level")
+        off = _relative(found + x / (1 + sigma**2), x / (1 + sigma**2))
+        require(off < 0.2, f"at noise level {float(sigma):g} the score differs by {off:.0%} from -x / (1 + sigma^2)")
+        return f"relative error {off:.1%} at noise level {float(sigma):g}"
+
+
+def _relative(off: Tensor, value: Tensor) -> float:
+    return float(off.norm() / value.norm())
