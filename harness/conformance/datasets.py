@@ -15,7 +15,7 @@ from ..errors import DataError, UnsupportedError
 from .fresh import Answer, ask
 from .grid import SURE, Grid
 from .kit import FailureError, Kit, needs, no_global_randomness, require
-from .left_behind import kept
+from .left_behind import LeftBehind
 from .statistics import apart
 
 _DRAWS = 4000
@@ -29,8 +29,7 @@ class DatasetKit(Kit):
 
     def __init__(self, cls: type[Dataset], config: Config | None) -> None:
         super().__init__(cls, config)
-        self.left: set[str] = set()
-        """What loading has left changed in the process."""
+        self.left = LeftBehind()
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -40,7 +39,7 @@ class DatasetKit(Kit):
     def make(self) -> Dataset:
         """A new instance with its splits loaded. Raises UnsupportedError for a DataError, other errors as they are."""
         dataset: Dataset = self.cls(self.config)
-        with kept(self.left.add):
+        with self.left.watching("load"):
             try:
                 splits = dataset.load()
             except DataError as error:
@@ -223,8 +222,8 @@ class DatasetKit(Kit):
     @needs("load")
     def check_global_state(self) -> str:
         """Loading leaves the global state of the process as it was."""
-        _ = self.dataset
-        require(not self.left, f"load changes {' and '.join(sorted(self.left))}; set it back before it returns")
+        self.make()
+        require(not self.left.changes, f"{'; '.join(self.left.changes)}; set it back before it returns")
         return "unchanged"
 
     def _with_density(self) -> Dataset:

@@ -15,7 +15,7 @@ from .kit import needs, no_global_randomness, require
 from .subject import Subject
 
 _HALF_SIDE = 8.0  # of the grid, in standard deviations of the data
-_PER_SIDE = {"exact": 400, "ode": 100}
+_PER_SIDE = {"exact": 200, "ode": 100}
 _TOLERANCE = {"exact": 0.02, "ode": 0.1}
 
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-_OF_TORCH = ("TORCHINDUCTOR_", "TRITON_")
-"""The beginnings of the names of variables that torch sets when its compiler is loaded."""
-
-
-def _variables() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_TORCH)}
-
 
 def _environment(before: dict[str, str]) -> None:
-    for name in set(_variables()) - set(before):
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(before)
 
 
@@ -35,23 +28,40 @@ _STATES: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     ),
     "the precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "the error handling of NumPy": (np.geterr, lambda before: np.seterr(**before)),
-    "the environment variables": (_variables, _environment),
+    "the environment variables": (lambda: dict(os.environ), _environment),
     "the working directory": (os.getcwd, os.chdir),
 }
 """What is looked at: how to read it, and how to restore it."""
 
 
-@contextlib.contextmanager
-def kept(report: Callable[[str], object]) -> Iterator[None]:
-    """Restore the global state after the block, and report each part of it that the block has changed."""
-    before = {name: read() for name, (read, _) in _STATES.items()}
-    try:
-        yield
-    finally:
-        for name, (read, restore) in _STATES.items():
-            if (now := read()) != before[name]:
-                report(f"{name}{_difference(before[name], now)}")
-                restore(before[name])
+class LeftBehind:
+    """Restores the global state after calls of a plugin, and notes which parts of it they have changed.
+
+    A change counts if it happens again after it was undone: libraries that are loaded in the first call change the
+    environment once, and that is none of the plugin's doing.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._texts: dict[tuple[str, str], str] = {}
+
+    @contextlib.contextmanager
+    def watching(self, method: str) -> Iterator[None]:
+        """Restore the global state after the block, and note what the method has changed in it."""
+        before = {name: read() for name, (read, _) in _STATES.items()}
+        try:
+            yield
+        finally:
+            for name, (read, restore) in _STATES.items():
+                if (now := read()) != before[name]:
+                    self._counts[method, name] += 1
+                    self._texts[method, name] = f"{method} changes {name}{_difference(before[name], now)}"
+                    restore(before[name])
+
+    @property
+    def changes(self) -> list[str]:
+        """What was changed more than once, in words."""
+        return [self._texts[key] for key, count in self._counts.items() if count > 1]
 
 
 def _difference(before: Any, now: Any) -> str:

@@ -20,7 +20,7 @@ from ..evaluation.spaces import Space
 from ..execution.guard import DataGuard
 from .distributions import Distorted, ThreeGaussians
 from .kit import Kit, failing, needs, no_global_randomness, require
-from .left_behind import kept
+from .left_behind import LeftBehind
 from .panel import no_panel, plans, preferences
 
 Found = dict[str, Result]
@@ -119,15 +119,17 @@ class MetricKit(Kit):
     def check_results(self) -> str:
         """Results have distinct names and finite values; metrics that compare give intervals, floors and sizes."""
         evaluation, again = (self.evaluation(Distorted.Config()) for _ in range(2))
-        metric, left = self.metric(), set[str]()
-        with no_global_randomness("compute"), kept(left.add):
+        metric, left = self.metric(), LeftBehind()
+        with no_global_randomness("compute"):
             try:
-                with DataGuard(evaluation.dataset, lambda: _loaded(evaluation.dataset)).watch(self.cls.name):
+                guard = DataGuard(evaluation.dataset, lambda: _loaded(evaluation.dataset))
+                with left.watching("compute"), guard.watch(self.cls.name):
                     results = metric.compute(evaluation)
             except PluginError as error:
                 raise failing(f"{error}; write x = x - m, not x -= m", error.__cause__) from error
-            repeated = self.metric().compute(again)
-        require(not left, f"compute changes {' and '.join(sorted(left))}; set it back before it returns")
+            with left.watching("compute"):
+                repeated = self.metric().compute(again)
+        require(not left.changes, f"{'; '.join(left.changes)}; set it back before it returns")
         require(bool(results), "there are no results")
         require(
             [(r.metric, r.value) for r in results] == [(r.metric, r.value) for r in repeated],

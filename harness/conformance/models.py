@@ -113,11 +113,9 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
 
     def check_global_state(self) -> str:
         """No method leaves the global state of the process changed."""
-        require(
-            not self.left,
-            "; ".join(f"{what} changes {' and '.join(sorted(found))}" for what, found in self.left.items())
-            + "; set it back before the method returns, or pass it as an argument instead",
-        )
+        changes = self.left.changes
+        fix = "set it back before the method returns, or pass it as an argument instead"
+        require(not changes, f"{'; '.join(changes)}; {fix}")
         return "unchanged"
 
 

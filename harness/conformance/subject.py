@@ -19,7 +19,7 @@ from ..evaluation.truth import seeded
 from ..execution.stages import Prepared, Trained, prepare, train
 from .distributions import SmallImages, ThreeGaussians
 from .kit import Kit, needs, require
-from .left_behind import kept
+from .left_behind import LeftBehind
 
 STEPS = 60  # of training: enough for finite samples, not for good ones
 CPU = torch.device("cpu")
@@ -46,8 +46,7 @@ class Subject(Kit):
 
     def __init__(self, cls: type[Model], config: Config | None) -> None:
         super().__init__(cls, config)
-        self.left: dict[str, set[str]] = {}
-        """What each method has left changed in the process."""
+        self.left = LeftBehind()
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
         yield from super().options()
@@ -115,7 +114,7 @@ class Subject(Kit):
     @contextmanager
     def watch(self, what: str) -> Iterator[None]:
         """Keep the global state of the process, and note what a method has left changed in it."""
-        with kept(lambda change: self.left.setdefault(what, set()).add(change)):
+        with self.left.watching(what):
             yield
 
     def context(

@@ -45,6 +45,7 @@ class ImageConfig(UNetConfig, EndStateConfig):
 class ColdDiffusion(trilemma.NeuralModel):
     """Base class of cold diffusion: a restorer trained to undo a degradation, and the distribution of its end state."""
 
+    expected_failures = {"sampler-options": "the option 'partner' is for degradations with partners alone"}
     family = "restoration"
     samplers = (Tacos, Naive, PriorAlone)
     always_samplers: ClassVar[tuple[trilemma.Sampler, ...]] = (PriorAlone(), PriorAlone(restore="linear"))

@@ -92,6 +92,7 @@ class ColdMorph(ColdDiffusion):
     """
 
     name = "cold-morph"
+    expected_failures = {}
     recipe = MLP_RECIPE
     always_samplers = (PriorAlone(),)  # partners are independent of the data, so no linear map restores it
 
