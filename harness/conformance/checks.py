@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 from unittest import SkipTest
@@ -149,10 +150,8 @@ def parametrize_with_checks(*classes: type[Any], **options: Any) -> Any:
 
     `options` are those of `conformance_checks`. Its checks build on each other, so run them in order, in one process.
     """
-    import pytest
-
     checks = [check for cls in classes for check in conformance_checks(cls, **options)]
-    return pytest.mark.parametrize("check", checks, ids=str)
+    return import_module("pytest").mark.parametrize("check", checks, ids=str)
 
 
 def _kit(cls: type[Any], config: Config | None) -> tuple[Literal["model", "dataset", "metric"], Kit]:

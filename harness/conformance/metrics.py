@@ -15,13 +15,14 @@ from ..contracts.metric import Metric
 from ..contracts.model import DataInfo
 from ..contracts.result import Result
 from ..errors import PluginError, TrilemmaError, UnsupportedError
-from ..evaluation.evaluation import Evaluation, TrainingRecord
+from ..evaluation.evaluation import TrainingRecord
 from ..evaluation.spaces import Space
 from ..execution.guard import DataGuard
 from .distributions import Distorted, ThreeGaussians
 from .kit import Kit, failing, needs, no_global_randomness, require
 from .left_behind import LeftBehind
 from .panel import no_panel, plans, preferences
+from .recording import Recording
 
 Found = dict[str, Result]
 
@@ -31,26 +32,6 @@ _PANEL_SPACES, _PANEL_DRAWS = ("2d", "16d"), 2  # two draws for each value, beca
 _SLACK = 2  # two values count as equal within this many half-widths of an interval
 _UNIT = 1000.0  # factor of the data in other units
 _DRIFT = 0.01  # tolerance besides, as a share of the effect of the largest shift, for intervals without a width
-
-
-class _Recording(Evaluation):
-    """An evaluation that records the numbers of points asked for, and returns only a share of the model's points."""
-
-    share = 1.0
-
-    def record(self) -> tuple[set[int], set[int]]:
-        """Start recording. Returns the sets of sizes asked of real data and of the model."""
-        self.real_sizes: set[int] = set()
-        self.model_sizes: set[int] = set()
-        return self.real_sizes, self.model_sizes
-
-    def real(self, n: int, draw: int = 0) -> NDArray[np.float64]:
-        self.real_sizes.add(n)
-        return super().real(n, draw)
-
-    def generate(self, n: int, draw: int = 0) -> NDArray[np.float64]:
-        self.model_sizes.add(n)
-        return super().generate(n, draw)[: int(n * self.share)]
 
 
 class MetricKit(Kit):
@@ -66,14 +47,14 @@ class MetricKit(Kit):
         metric: Metric = self.cls(config)
         return metric
 
-    def evaluation(self, distortion: Distorted.Config, *, data_shift: float = 0.0) -> _Recording:
+    def evaluation(self, distortion: Distorted.Config, *, data_shift: float = 0.0) -> Recording:
         """An evaluation of a distorted distribution against the true one, in the same unit."""
         dataset = ThreeGaussians(ThreeGaussians.Config(shift=data_shift, unit=distortion.unit))
         space = Space.fit(dataset, flatten=False)
         model = Distorted(distortion)
         model.place(space)
         splits = dataset.splits
-        evaluation = _Recording(
+        evaluation = Recording(
             model,
             dataset,
             space,

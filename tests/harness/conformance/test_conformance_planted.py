@@ -13,12 +13,14 @@ import trilemma
 
 sys.path.insert(0, str(Path(__file__).parent))  # a new process imports the modules too
 import planted_datasets
+import planted_fits
 import planted_metrics
 import planted_models
+import planted_samples
 from plantings import LOOK_ALIKES, PLANTED, Planted
 
 PAGE = (Path(__file__).parents[3] / "docs" / "check-a-plugin.md").read_text(encoding="utf-8")
-MODULES = (planted_datasets, planted_metrics, planted_models)
+MODULES = (planted_datasets, planted_fits, planted_metrics, planted_models, planted_samples)
 
 
 @pytest.mark.parametrize("base", [planted_datasets.Table, planted_metrics.MeanDistance])
