@@ -95,7 +95,7 @@ class Plate:
             panel.draw(figure.add_axes((0, 0, 1, 1)))
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-        return buffer.getvalue()
+        return pictures.few_colors(buffer.getvalue())
 
     def _axes(self, figure: Figure, panel: Panel, corner: tuple[float, float], size: tuple[float, float]) -> None:
         """Draw a panel of a size at a corner of a figure, in inches from the lower left."""

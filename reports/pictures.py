@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
+from PIL import Image
 
 Array = NDArray[np.float64]
 
-POINTS = 2_000
+POINTS = 1_000
 TILES = 6
 GHOST, NEUTRAL = "#8a949e", "#7c8791"
 """Grays that are visible on white and on black, for the data behind a model, and for data and controls."""
@@ -66,8 +67,15 @@ def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: 
     scatter(axes, points, ghost, frame, color)
     axes.axis("off")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=180, metadata={"Software": None})
-    return buffer.getvalue()
+    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
+    return few_colors(buffer.getvalue())
+
+
+def few_colors(png: bytes, colors: int = 128) -> bytes:
+    """A PNG with transparency, with so few colors that it takes a quarter of the bytes."""
+    out = io.BytesIO()
+    Image.open(io.BytesIO(png)).quantize(colors, method=Image.Quantize.FASTOCTREE).save(out, format="png")
+    return out.getvalue()
 
 
 def mosaic(points: NDArray[np.generic], levels: int | None) -> Array:

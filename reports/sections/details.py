@@ -25,7 +25,7 @@ READING = (
     "setting, and the models are ordered by quality, with the controls last."
 )
 CURVES, WIDE = (4.8, 3.4), (6.6, 4.8)
-MOST_PANELS, LEAST_OF_ONE, MOST_OF_ONE, MOST_LINES = 90, 6, 12, 16
+MOST_PANELS, LEAST_OF_ONE, MOST_OF_ONE, MOST_LINES = 60, 6, 12, 16
 """The most panels of the section, what one picture may have at least and at most, and the most lines of a figure."""
 
 

@@ -18,7 +18,7 @@ from ..kit import Digest, digest
 from ..pictures import NEUTRAL
 
 ORDER = "The best models come first, and controls last."
-MOST, MOST_OF_ONE = 48, 24
+MOST, MOST_OF_ONE = 36, 18
 """The most pictures of the section, and of one dataset."""
 
 

@@ -28,7 +28,7 @@ READING = (
     "recipe keeps the last ones. Losses of different models are different quantities: do not compare their heights."
 )
 KEY = "Thin lines: training; dashed lines: validation; dot: lowest validation loss."
-MOST, MOST_OF_ONE, SEEDS, POINTS = 24, 12, 3, 100
+MOST, MOST_OF_ONE, SEEDS, POINTS = 20, 10, 3, 100
 """The most panels of the section and of one dataset, and the most seeds and points of a panel."""
 SKIPPED = 0.05
 """The share of the steps at the start that does not stretch the axis of the loss."""
