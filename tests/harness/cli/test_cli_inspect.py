@@ -61,7 +61,7 @@ def test_plugins_lists_what_each_brings(command: Command) -> None:
     rows = {row["name"]: row for row in json.loads(command("plugins", "--json").stdout)}
     assert rows["models"]["distribution"] == "trilemma"
     assert "realnvp" in rows["models"]["provides"]["models"]
-    assert rows["reports"]["provides"]["commands"] == ["report"]
+    assert rows["reports"]["provides"]["commands"] == ["export", "report", "site"]
     assert command("plugins").exit_code == 0
 
 
