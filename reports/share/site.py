@@ -38,7 +38,7 @@ def write_site(paths: Sequence[Path], out: Path, title: str = "Leaderboard") -> 
         datasets=_distinct(board.dataset for board in found),
         budgets=_distinct(board.budget for board in found),
         machines=_distinct(place.run.machines for board in found for place in board.places),
-        style=_asset("report.css"),
+        style=Markup("\n").join(html.assets(".css")),
         script=_asset("site/filter.js"),
         version=trilemma.__version__,
     )

@@ -94,6 +94,9 @@ def test_other_seeds_are_compared_with_the_interval(runs: dict[str, Path], tmp_p
         assert row["verified"] == f"quality {where} the interval in {'seeds' if row['run'] == 'first' else 'first'}"
     best = [row for row in found for number in row["numbers"].values() if number["best"]]
     assert best, "what is best is judged over all runs"
+    text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert text.count('best"><b>') == len(best)
+    assert "td.best b" in text, "bold needs the style sheets of the report"
 
 
 def test_the_page_is_one_file_without_a_network(
