@@ -152,6 +152,7 @@ def test_changes_of_environment_and_data_are_told(before: Path, tmp_path: Path, 
     assert result.exit_code == 2, "nothing is left to compare"
 
 
+@pytest.mark.slow  # the reason is tested without runs, too
 def test_one_seed_says_nothing_and_the_exit_code_says_so(
     run: Callable[..., Path], before: Path, command: Command
 ) -> None:
