@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 SECTIONS = {
+    "answer": ".sections.answer:Answer",
     "overview": ".sections.overview:Overview",
     "comparison": ".sections.comparison:Comparison",
     "overall": ".sections.overall:Overall",

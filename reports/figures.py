@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,23 +55,33 @@ Layout = Literal["constrained"] | None
 
 @dataclass(frozen=True)
 class Ink:
-    """The style of one model in all figures: its color, the CSS variable of the color, and its marker."""
+    """The style of one model in all figures: the color of its family with its CSS variable, and its marker."""
 
     color: str
     variable: str
     marker: str
 
 
-def inks(labels: Sequence[str]) -> dict[str, Ink]:
-    """One style per model label. With more than eight models, colors repeat with other markers."""
-    return {
-        label: Ink(
-            SERIES[i % len(SERIES)],
-            f"s{i % len(SERIES)}",
-            MARKERS[(i + i // len(SERIES)) % len(MARKERS)],
-        )
-        for i, label in enumerate(labels)
-    }
+FAMILIES = ("flow", "diffusion", "adversarial", "restoration", "autoencoder", "descent")
+"""Families that have the same color in every report."""
+
+
+def inks(families: Mapping[str, str]) -> dict[str, Ink]:
+    """A style for each model, from a map of labels to families: the color says the family, and the marker the model.
+
+    A model without a family is a family of its own. With more than eight families, or models of a family, styles
+    repeat.
+    """
+    groups = {label: family or label for label, family in families.items()}
+    known = [family for family in FAMILIES if family in groups.values()]
+    order = [*known, *dict.fromkeys(family for family in groups.values() if family not in known)]
+    styles, members = {}, dict.fromkeys(order, 0)
+    for label, family in groups.items():
+        color = order.index(family) if family not in FAMILIES else FAMILIES.index(family)
+        marker = MARKERS[(members[family] + color) % len(MARKERS)]
+        styles[label] = Ink(SERIES[color % len(SERIES)], f"s{color % len(SERIES)}", marker)
+        members[family] += 1
+    return styles
 
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str, layout: Layout = "constrained") -> Markup:

@@ -64,14 +64,14 @@ def digest(view: trilemma.RunView) -> Digest:
 
 def _prepare(view: trilemma.RunView) -> Digest:
     rows = trilemma.uniform_frame(view.frame)
-    models = rows.loc[~rows["control"] & (rows["label"] != ""), "label"].unique()
+    models = rows[~rows["control"] & (rows["label"] != "")].drop_duplicates("label")
     return Digest(
         rows=rows,
         summary=trilemma.summary_rows(rows),
         verdicts=trilemma.verdicts(rows),
         superseded=view.superseded,
         cards=view.cards,
-        inks=inks(list(models)),
+        inks=inks(dict(zip(models["label"], models["family"], strict=True))),
         several_budgets=rows["budget"][rows["budget"] != ""].nunique() > 1,
         several_devices=rows["device"][rows["device"] != ""].nunique() > 1,
         several_machines=rows["trained_on"][rows["trained_on"] != ""].nunique() > 1,

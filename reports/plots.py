@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from .figures import INK, MUTED, PAPER, Ink
+from .ticks import log_ticks
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 LOG_RATIO = 4
@@ -25,7 +26,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure: cost, quality and its interval at each sampler setting, by rising cost."""
+    """One line of a figure: cost, quality and its interval at each sampler setting, by rising cost.
+
+    With `filled`, the markers of the other points are hollow.
+    """
 
     label: str
     ink: Ink
@@ -34,18 +38,21 @@ class Curve:
     y: Array
     low: Array
     high: Array
+    filled: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Scale:
     """The references of a figure: the floor with its interval `(value, low, high)`, and the values of controls.
 
-    With `noise`, the size of what chance does, the axis is linear up to it and logarithmic above.
+    With `noise`, the size of what chance does, the axis is linear up to it and logarithmic above. `front` are the steps
+    of the Pareto front: cost, best quality up to this cost, and the interval of this, `(steps, 4)`.
     """
 
     floor: tuple[float, float, float] | None
     controls: dict[str, float]
     noise: float | None = None
+    front: Array | None = None
 
 
 def quality_against_cost(
@@ -59,10 +66,15 @@ def quality_against_cost(
         axes.set(xscale="log", yscale="log" if log and not scale.noise else "linear", xlabel=cost, ylabel=quality)
         if log and scale.noise:
             axes.set_yscale("symlog", linthresh=scale.noise, linscale=0.5)
+            axes.set_yticks([0.0, *log_ticks(scale.noise, high)])
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(_number))
         axes.set_ylim(low, high)
         _cost_axis(axes, curves)
         if log and not scale.noise:
             _plain_log(axes.yaxis)
+        if scale.front is not None:
+            _front(axes, scale.front)
         for curve in curves:
             _line(axes, curve)
         if scale.floor:
@@ -85,7 +97,7 @@ def limits(curves: list[Curve], scale: Scale) -> tuple[float, float, bool]:
     ends = np.concatenate([values, *[c.low for c in curves], *[c.high for c in curves]])
     ends = ends[np.isfinite(ends)]
     if scale.noise:
-        low, high = min(-1.5 * scale.noise, float(ends.min())), max(2 * scale.noise, float(ends.max()))
+        low, high = min(-0.6 * scale.noise, float(ends.min())), max(2 * scale.noise, float(ends.max()))
         return low, high * 1.25, True
     if values.min() > 0 and values.max() > LOG_RATIO * values.min():
         low = max(ends[ends > 0].min(), values.min() / 2)
@@ -138,6 +150,23 @@ def _line(axes: Axes, curve: Curve) -> None:
         zorder=3,
     )
     container.lines[0].set_dashes(DASHES[curve.dash] or (None, None))
+    if curve.filled is not None:
+        hollow = ~curve.filled
+        edge: dict[str, Any] = {
+            "markeredgecolor": curve.ink.color,
+            "markeredgewidth": 1.2,
+            "markersize": 5.5,
+            "zorder": 4,
+        }
+        axes.plot(curve.x[hollow], curve.y[hollow], curve.ink.marker, markerfacecolor=PAPER, **edge)
+
+
+def _front(axes: Axes, steps: Array) -> None:
+    """Draw the front as steps that go on to the right edge, with its interval as a band."""
+    right = axes.get_xlim()[1]
+    x, y, low, high = np.vstack([steps, [right, *steps[-1, 1:]]]).T
+    axes.fill_between(x, low, high, step="post", color=INK, alpha=0.1, lw=0, zorder=1)
+    axes.step(x, y, where="post", color=INK, lw=1.1, alpha=0.7, zorder=2)
 
 
 def _cost_axis(axes: Axes, curves: list[Curve]) -> None:
@@ -155,7 +184,11 @@ def _plain_log(axis: Axis) -> None:
         subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(_number))
+
+
+def _number(value: float, _: int) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def _controls(axes: Axes, scale: Scale, low: float, high: float) -> None:

@@ -47,7 +47,7 @@ def not_ranked_with(verdict: Verdict, listing: Callable[[Sequence[str]], str]) -
 
 
 def other_machines(verdicts: Sequence[Verdict], listing: Callable[[Sequence[str]], str]) -> list[tuple[str, str]]:
-    """Headings and sentences on rows of other machines, for the conclusions of one dataset, budget and device."""
+    """Headings and sentences on rows of other machines, for the answers of one dataset, budget and device."""
     lines = []
     trained: dict[str, list[str]] = {}
     for verdict in verdicts:

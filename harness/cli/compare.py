@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..analysis.wording import number
 from .options import json_option
 from .output import echo, echo_json
 
@@ -61,7 +62,6 @@ def compare(directory: str, others: tuple[str, ...], as_json: bool) -> None:
 
 
 def _models(directory: str, a: str, b: str, as_json: bool) -> None:
-    from ..analysis.conclusions import number
     from ..analysis.verdicts import compare as comparison
     from ..api import load_results
 
@@ -106,7 +106,6 @@ def _say(found: RunChanges) -> None:
 
 
 def _sum_up(found: RunChanges) -> None:
-    from ..analysis.conclusions import number
 
     same = found.with_status("no difference")
     seen: dict[tuple[str, str, str], list[float]] = {}
@@ -129,7 +128,6 @@ def _sum_up(found: RunChanges) -> None:
 
 
 def _changed(record: dict[str, Any]) -> str:
-    from ..analysis.conclusions import number
 
     change, p = record["change"], record["p_value"]
     values = " to ".join(number(record[side]["value"]) for side in ("before", "after"))

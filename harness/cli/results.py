@@ -88,7 +88,7 @@ def _chosen(frame: pd.DataFrame, wanted: tuple[str, ...]) -> pd.Series[bool]:
 
 
 def _print_conclusions(frame: pd.DataFrame, form: str, as_summary: bool) -> None:
-    from ..analysis.conclusions import note
+    from ..analysis.answers import note
     from ..analysis.overall import overall
     from ..analysis.verdicts import verdicts
 

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..analysis.answers import answers
 from ..analysis.arenas import RUN
-from ..analysis.conclusions import conclusions, number
 from ..analysis.summary import metrics_in_order, summary_rows, usual_first
 from ..analysis.verdicts import verdicts
-from ..contracts.result import COSTS, LIKELIHOOD_KINDS
+from ..analysis.wording import number
+from ..contracts.result import COSTS
 from . import output
 
 if TYPE_CHECKING:
@@ -32,16 +33,15 @@ def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     """Print the conclusions and a table for each dataset, one row per model and sampler setting, and failures."""
     console = console or output.console()
     summary = summary_rows(frame)
-    said = verdicts(frame)
+    said = answers(summary, verdicts(frame))
     for dataset, rows in summary.groupby("dataset_id", sort=False):
-        own = [v for v in said if v["dataset"] == dataset]
-        places = list(dict.fromkeys((v["budget"], v["device"], v["trained_on"]) for v in own))
-        for place in places:
-            here = [v for v in own if (v["budget"], v["device"], v["trained_on"]) == place]
-            where = f" ({', '.join(filter(None, place))})" if len(places) > 1 else ""
+        own = [answer for answer in said if answer.dataset == dataset]
+        for answer in own:
+            where = f" ({answer.where})" if len(own) > 1 else ""
             console.print(Text(f"Conclusions for {dataset}{where}", "bold"))
-            for heading, sentence in conclusions(here, LIKELIHOOD_KINDS):
-                console.print(Text.assemble((f"{heading}: ", "bold"), sentence))
+            for each in answer.lines:
+                style = "dim" if each.fine else ""
+                console.print(Text.assemble((f"{each.heading}: ", "bold"), each.text, style=style))
         for part in _fitting(str(dataset), rows, console):
             console.print(part)
         for line in _marked(rows):

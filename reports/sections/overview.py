@@ -1,4 +1,4 @@
-"""The overview section: what was run, how it ended, the best models, and how to read the numbers."""
+"""The overview section: what was run, how it ended, and how to read the numbers."""
 
 from __future__ import annotations
 
@@ -48,32 +48,35 @@ READING = (
 
 
 class Overview(trilemma.ReportSection):
-    """The overview section: what was run, how its cells ended, the best models, and how to read the numbers."""
+    """The overview section: what was run, how its cells ended, and how to read the numbers."""
 
     name: ClassVar[str] = "overview"
-    order: ClassVar[int] = 10
+    order: ClassVar[int] = 60
 
     def render(self, view: trilemma.RunView) -> trilemma.Section:
         """Render the overview, also for a run in which everything failed."""
         run = digest(view)
         facts = [(name, text) for name, text in _facts(run, view) if text]
-        leaders = [(run.title(name), _conclusions(run, name)) for name in run.datasets]
-        leaders = [(title, lines) for title, lines in leaders if lines]
-        parts = []
-        if leaders:
-            parts.append("### At a glance")
-            parts += [
-                f"**{markdown.escape(title)}**\n\n"
-                + "\n".join(f"- {markdown.escape(what)}: {markdown.escape(who)}" for what, who in lines)
-                for title, lines in leaders
-            ]
-        parts.append(markdown.table(["", ""], [[f"**{name}**", markdown.escape(text)] for name, text in facts]))
+        parts = [markdown.table(["", ""], [[f"**{name}**", markdown.escape(text)] for name, text in facts])]
         parts += ["### How to read", "\n".join(f"- **{word}**: {text}" for word, text in READING)]
         return trilemma.Section(
-            title="Overview",
-            html=html.render("overview.html.j2", facts=facts, leaders=leaders, reading=READING),
+            title="What was run",
+            html=html.render("overview.html.j2", facts=facts, reading=READING),
             markdown="\n\n".join(parts),
         )
+
+
+def brief(run: Digest, view: trilemma.RunView) -> str:
+    """What was run, in one line: seeds, budgets, machine and cells."""
+    seeds = run.rows["seed"].nunique()
+    several = len(view.environments) > 1
+    parts = [
+        "1 seed" if seeds == 1 else f"{seeds} seeds",
+        ", ".join(_unique(run.rows["budget"])),
+        "several machines" if several else machine(view.environment, _unique(run.rows["device"])),
+        f"cells {cells(run.rows)}",
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def _facts(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
@@ -173,17 +176,3 @@ def _name(value: Any) -> str:
 
 def _unique(values: pd.Series) -> list[str]:
     return [value for value in values.unique() if value]
-
-
-def _conclusions(run: Digest, dataset: str) -> list[tuple[str, str]]:
-    """What may be concluded on one dataset, for each budget, device and machine of training."""
-    own = [verdict for verdict in run.verdicts if verdict["dataset"] == dataset]
-    keys = ("budget", "device", "trained_on")
-    places = list(dict.fromkeys(tuple(verdict[key] for key in keys) for verdict in own))
-    lines: list[tuple[str, str]] = []
-    for place in places:
-        here = [verdict for verdict in own if tuple(verdict[key] for key in keys) == place]
-        where = f" ({', '.join(filter(None, place))})" if len(places) > 1 else ""
-        said = trilemma.conclusions(here, trilemma.LIKELIHOOD_KINDS)
-        lines += [(f"{heading}{where}", sentence) for heading, sentence in said]
-    return lines

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.aggregates import interquartile_mean as interquartile_mean
     from trilemma.harness.analysis.aggregates import probability_of_improvement as probability_of_improvement
     from trilemma.harness.analysis.aggregates import stratified_interval as stratified_interval
+    from trilemma.harness.analysis.answers import Answer as Answer
+    from trilemma.harness.analysis.answers import answers as answers
     from trilemma.harness.analysis.arenas import deciding_metric as deciding_metric
     from trilemma.harness.analysis.citations import Citations as Citations
     from trilemma.harness.analysis.citations import citations as citations
-    from trilemma.harness.analysis.conclusions import conclusions as conclusions
     from trilemma.harness.analysis.frames import uniform_frame as uniform_frame
     from trilemma.harness.analysis.overall import overall as overall
     from trilemma.harness.analysis.pareto import front_membership as front_membership
@@ -92,6 +93,7 @@ __version__ = "0.2.0"
 
 # attribute -> the module of the harness that owns it
 _PUBLIC = {
+    "Answer": "analysis.answers",
     "Budget": "contracts.budget",
     "COSTS": "contracts.result",
     "GROUPS": "contracts.result",
@@ -137,12 +139,12 @@ _PUBLIC = {
     "UnsupportedError": "errors",
     "Tuned": "tuning.record",
     "Update": "training.neural",
+    "answers": "analysis.answers",
     "boundary": "boundary",
     "citations": "analysis.citations",
     "claim_directory": "store.claim",
     "compare": "analysis.verdicts",
     "compare_runs": "analysis.run_changes",
-    "conclusions": "analysis.conclusions",
     "conformance_checks": "conformance.checks",
     "csv_text": "store.csv_text",
     "deciding_metric": "analysis.arenas",

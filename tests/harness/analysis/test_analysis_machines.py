@@ -66,7 +66,9 @@ def test_times_of_two_machines_are_ranked_apart_and_quality_together() -> None:
     assert [line["label"] for line in fast["best"]] == ["b"]
     assert [line["label"] for line in slow["elsewhere"]] == ["b"]
     assert sorted(line["label"] for line in fast["elsewhere"]) == ["a", "c"]
-    sentences = dict(trilemma.conclusions(trilemma.verdicts(pd.DataFrame(rows))))
+    frame = pd.DataFrame(rows)
+    (answer,) = trilemma.answers(trilemma.summary_rows(frame), trilemma.verdicts(frame))
+    sentences = {line.heading: line.text for line in answer.lines}
     assert sentences["Time per 1k from several machines, ranked within each"] == (
         f"{SLOW}: a [heun] and c [heun]; {FAST}: b [heun]"
     )

@@ -1,4 +1,4 @@
-"""Conclusions in sentences, and what must not change them: tricks of models and of metrics."""
+"""Answers in sentences, and what must not change them: tricks of models and of metrics."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ def cost(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
     return seeds(label, *values, **{**about, "ci_low": None, "ci_high": None, **more})
 
 
-def said(*rows: list[dict[str, Any]]) -> dict[str, str]:
+def lines_of(*rows: list[dict[str, Any]]) -> list[Any]:
+    """The lines of the only answer."""
     frame = pd.DataFrame([row for part in rows for row in part])
-    return dict(trilemma.conclusions(trilemma.verdicts(frame)))
+    (answer,) = trilemma.answers(trilemma.summary_rows(frame), trilemma.verdicts(frame))
+    return list(answer.lines)
+
+
+def said(*rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {line.heading: line.text for line in lines_of(*rows)}
 
 
 def best(*rows: list[dict[str, Any]]) -> set[str]:
@@ -50,8 +56,10 @@ def best(*rows: list[dict[str, Any]]) -> set[str]:
 def test_a_model_that_varies_too_much_is_not_called_as_good_as_the_best() -> None:
     steady, wild = seeds("steady", 0.01, 0.011, 0.009), seeds("wild", 0.001, 10, 1000)
     sentence = said(steady, wild, seeds("far", *NEAR))["Best quality"]
+    assert sentence.startswith("steady: at the floor")
     assert sentence.endswith("; undecided, because values vary too much: wild [heun] has 337")
-    assert "undecided" not in said(steady, seeds("near", 0.0101, 0.0111, 0.0091))["Best quality"]
+    both = said(steady, seeds("near", 0.0101, 0.0111, 0.0091))["Best quality"]
+    assert both.endswith("not distinguishable")
 
 
 def test_models_with_failed_seeds_are_named() -> None:
@@ -64,23 +72,24 @@ def test_models_with_failed_seeds_are_named() -> None:
 def test_models_with_another_number_of_points_are_named() -> None:
     sentences = said(seeds("net", *NEAR), seeds("b", *FAR), seeds("few", 0, 0, 0, n=50))
     assert sentences["Other numbers of points, not ranked"] == "few [heun]"
-    assert sentences["Best quality"].startswith("net;")
+    assert sentences["Best quality"].startswith("net:")
 
 
 def test_the_resolution_is_that_of_models_and_not_of_their_settings() -> None:
     rows = seeds("net", *NEAR), seeds("b", 1.3, 1.2, 1.4)
     settings = [seeds("net", *FAR, sampler=f"slow{i}") for i in range(8)]
-    alone = said(*rows)["Resolution"]
-    assert alone.startswith("with 3 seeds, a factor of 1.")
+    alone = said(*rows)["This table can tell apart"]
+    assert alone.startswith("a factor of 1.")
+    assert alone.endswith("with 3 seeds, in about half of the cases")
     few = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([row for part in rows for row in part]))]
     many = [v["resolution"] for v in trilemma.verdicts(pd.DataFrame([r for part in (*rows, *settings) for r in part]))]
     assert many[0] < 1.1 * few[0]
 
 
 def test_the_only_model_is_called_so_and_the_only_one_that_is_not_marked_too() -> None:
-    assert said(seeds("net", *NEAR))["Best quality"].startswith("net (the only model);")
+    assert said(seeds("net", *NEAR))["Best quality"].startswith("net (the only model):")
     sentences = said(seeds("net", *NEAR), seeds("copier", 0, 0, 0, marks="copies"))
-    assert sentences["Best quality"].startswith("net (the only model that is ranked);")
+    assert sentences["Best quality"].startswith("net (the only model that is ranked):")
     assert sentences["Marked and not ranked"] == "copier"
 
 
@@ -96,9 +105,103 @@ def test_costs_that_cannot_be_told_apart_are_given_as_a_range_and_disturbed_ones
         cost(label, values[0], **times, details=json.dumps({"visits": values}))
         for label, values in (("a", [0.010, 0.012, 0.011]), ("b", [0.011, 0.010, 0.013]))
     ]
-    assert said(*quality, *visits)["Least Time of these"] == "a [heun] and b [heun]: 10 to 11 ms"
+    assert said(*quality, *visits)["Cheapest of these"] == "a [heun] and b [heun]: Time 10 to 11 ms"
     disturbed = [cost(label, 1.0, **times, details=json.dumps({"contended": True})) for label in "ab"]
     assert "other work ran" in said(*quality, *disturbed)["Least Time of these"]
+
+
+def test_values_are_multiples_of_the_floor_with_their_intervals() -> None:
+    net, far = lines_of(seeds("net", *NEAR), seeds("far", *FAR))[0].parts, seeds("far", *FAR)
+    (number,) = [part for part in net if not isinstance(part, str)]
+    assert number.text == "10 × floor"
+    low, high = map(float, number.interval.split(" to "))
+    assert low < 10 < high
+    assert "Energy 1.0" in number.about
+    assert "95 % interval over 3 seeds" in number.about
+    assert "the floor is 0.1" in number.about
+    plain = said(*[[row | {"noise": None} for row in rows] for rows in (seeds("net", *NEAR), far)])
+    assert plain["Best quality"].startswith("net: Energy 1.0")
+
+
+def test_ties_are_said_to_be_ties_and_the_leader_comes_first() -> None:
+    sentence = said(seeds("b", 1.15, 1.2, 1.25), seeds("a", 1.0, 1.2, 1.1), seeds("far", *FAR))["Best quality"]
+    assert sentence.startswith("a 11 × floor")
+    assert " and b 12 × floor" in sentence
+    assert sentence.endswith(", not distinguishable")
+    assert "far" not in sentence
+    crowd = said(*(seeds(f"m{i}", *NEAR) for i in range(9)))["Best quality"]
+    assert " and 3 more, not distinguishable" in crowd
+
+
+def test_the_cheapest_is_chosen_among_the_best_and_has_all_its_costs() -> None:
+    train = {"metric": "fit", "title": "Fit", "group": "training", "unit": "s", "place": "main", "ranks": False}
+    rows = [
+        *(seeds("slow", *NEAR), seeds("fast", *NEAR), seeds("bad", *FAR)),
+        *(cost("slow", 35.0, 35.0, 35.0), cost("fast", 4.0, 4.0, 4.0), cost("bad", 1.0, 1.0, 1.0)),
+        *(cost(name, 10.0, 10.0, 10.0, **train, sampler="") for name in ("slow", "fast", "bad")),
+    ]
+    sentences = said(*rows)
+    assert sentences["Cheapest of these"] == "fast [heun]: NFE 4, trained in 10 s"
+    assert not any(heading.startswith("Nearly as good") for heading in sentences)
+
+
+@pytest.mark.parametrize(("value", "price", "named"), [(1.5, 4.0, True), (3.0, 4.0, False), (1.5, 20.0, False)])
+def test_a_model_that_is_nearly_as_good_is_named_if_it_is_clearly_cheaper(
+    value: float, price: float, named: bool
+) -> None:
+    near = seeds("near", value, value * 1.001, value * 0.999)
+    sentences = said(seeds("net", *NEAR), cost("net", 35.0, 35.0), near, cost("near", price, price))
+    assert sentences["Best quality"].startswith("net: ")
+    assert ("Nearly as good, cheapest" in sentences) is named
+    marked = [row | {"marks": "copies"} for row in near]
+    assert "Nearly as good, cheapest" not in said(
+        *(seeds("net", *NEAR), cost("net", 35.0, 35.0), marked, cost("near", price, price))
+    )
+
+
+def test_controls_that_beat_every_model_come_first_and_equal_ones_are_out_of_reach() -> None:
+    net = seeds("net", *NEAR), seeds("b", *FAR)
+    ahead = lines_of(*net, seeds("gmm", 0.05, 0.05, 0.05, control=True))
+    assert ahead[0].heading == "Controls ahead"
+    assert ahead[0].text.startswith("gmm (at the floor")
+    assert ahead[0].text.endswith(" beats every model in quality")
+    level = said(*net, seeds("gmm", *NEAR, control=True))
+    assert "Controls ahead" not in level
+    assert level["Out of reach"].startswith("no model reaches the floor; the best has 10 × floor")
+    assert level["Out of reach"].endswith("; no model is better than gmm beyond chance")
+    assert "Out of reach" not in said(seeds("net", 0.01, 0.02, 0.03), seeds("b", *FAR))
+
+
+def test_one_seed_gives_values_and_no_comparison() -> None:
+    kind = {"metric": "gap", "title": "Gap", "group": "likelihood", "likelihood": "exact", "noise": None}
+    lines = lines_of(seeds("b", 2.0), seeds("a", 1.0), seeds("a", 0.5, **kind, sampler=""), cost("a", 3.0))
+    texts = {line.heading: line.text for line in lines}
+    assert texts["Best quality"] == "one seed: no comparison of models"
+    assert texts["Quality"].startswith("a 10 × floor (9.9 to 10) and b 20 × floor")
+    assert texts["Likelihood (exact)"].startswith("a Gap 0.50")
+    assert sum("no comparison" in line.text for line in lines) == 1
+    assert not {"Cheapest of these", "Its cost", "Out of reach", "This table can tell apart"} & set(texts)
+
+
+def test_each_kind_of_likelihood_has_a_sentence_of_its_own_and_none_without_likelihood() -> None:
+    gap = {"metric": "gap", "title": "Gap", "group": "likelihood", "unit": "nats", "noise": None, "sampler": ""}
+    exact = (
+        seeds("flow", 0.3, 0.31, 0.29, **gap, likelihood="exact"),
+        seeds("kde", 2, 2.1, 2.2, **gap, likelihood="exact"),
+    )
+    ode = seeds("net", 0.1, 0.11, 0.09, **gap, likelihood="ode")
+    sentences = said(seeds("flow", *NEAR), seeds("net", *FAR), *exact, ode)
+    assert sentences["Best likelihood (exact)"].startswith("flow: Gap 0.3")
+    assert " nats (" in sentences["Best likelihood (exact)"]
+    assert sentences["Best likelihood (ODE)"].startswith("net (the only model): Gap 0.1")
+    assert not any("ikelihood" in heading for heading in said(seeds("flow", *NEAR), seeds("net", *FAR)))
+
+
+def test_each_budget_has_an_answer_of_its_own() -> None:
+    frame = pd.DataFrame([*seeds("net", *NEAR), *seeds("net", *FAR, budget="20 s")])
+    found = trilemma.answers(trilemma.summary_rows(frame), trilemma.verdicts(frame))
+    assert [answer.where for answer in found] == ["10 s, cpu", "20 s, cpu"]
+    assert found[0].lines[0].text != found[1].lines[0].text
 
 
 @pytest.mark.parametrize("visits", [[0.0, 0.0, 0.0], ["x", "y"], [None, 1]])
@@ -109,7 +212,7 @@ def test_details_that_a_model_writes_do_not_change_what_is_compared(visits: list
 
 def test_a_number_of_visits_that_is_no_number_is_no_visit() -> None:
     rows = cost("net", 3.0, details=json.dumps({"visits": ["x", "y"]}))
-    assert "net" in said(seeds("net", *NEAR), rows)["Least NFE of these"]
+    assert "net" in said(seeds("net", *NEAR), rows)["Its cost"]
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
