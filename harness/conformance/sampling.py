@@ -15,6 +15,7 @@ from ..errors import TrilemmaError, UnsupportedError
 from .kit import needs, no_global_randomness, require
 from .subject import MANY, Subject
 
+_BOUNDS = ("max_", "min_")  # the beginnings of the names of options that need not have an effect
 _REPEATED = 0.01  # the largest share of rows that may repeat
 
 
@@ -89,7 +90,7 @@ class SampleChecks(Subject):
         ignored, count = [], 0
         for cls in self.cls.samplers:
             usual = cls()
-            others = {key: list(_alternatives(usual, key)) for key in cls.model_fields}
+            others = {key: list(_alternatives(usual, key)) for key in cls.model_fields if not key.startswith(_BOUNDS)}
             changed = {key: values[0] for key, values in others.items() if values}
             moved = self._moved(usual, changed) if len(changed) > 1 else None
             for key, values in others.items():
