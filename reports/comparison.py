@@ -44,10 +44,13 @@ def build(digest: Digest, dataset: str) -> Table:
     seeds = max((len(s) for s in good["seeds"]), default=0)
     entries, order = [], _ranking(good)
     partly = not bool(digest.rows["selected"].all())
-    for place, run in rows.groupby(RUN, sort=False):
+    runs: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows.itertuples():  # once, because it takes long for each call
+        runs.setdefault(tuple(getattr(row, name) for name in RUN), []).append(row)
+    for place, run in runs.items():
         entry = _entry(digest, run, columns, seeds, order)
         entry.anchor = digest.anchors.get(place, "")
-        entry.mark = SELECTED if partly and bool(run["selected"].any()) else ""
+        entry.mark = SELECTED if partly and any(row.selected for row in run) else ""
         entries.append(entry)
     entries.sort(key=lambda entry: entry.rank)
     for key, entry in enumerate(entries):
@@ -168,15 +171,14 @@ def _representative(rows: pd.DataFrame) -> pd.Series:
     return (rows if models.empty else models)["value"]
 
 
-def _entry(digest: Digest, rows: pd.DataFrame, columns: list[Column], seeds: int, order: list[str]) -> Entry:
-    first: Any = next(rows.itertuples())
+def _entry(digest: Digest, rows: list[Any], columns: list[Column], seeds: int, order: list[str]) -> Entry:
+    first = rows[0]
     ink = digest.inks.get(first.label)
     entry = Entry(digest.run_label(first), ink.variable if ink else "muted", bool(first.control))
-    good = rows[rows["metric"] != ""]
+    good = [row for row in rows if row.metric]
     found: dict[str, dict[tuple[str, str], Any]] = {}
-    row: Any
     kinds = {column.metric for column in columns if column.kind}
-    for row in good.sort_values("elsewhere", ascending=False, kind="stable").itertuples():
+    for row in sorted(good, key=lambda row: not row.elsewhere):
         kind = measures.kind_title(row.likelihood, row.base) if row.metric in kinds else ""
         found.setdefault(row.sampler, {})[row.metric, kind] = row
         if row.marked:
@@ -190,8 +192,8 @@ def _entry(digest: Digest, rows: pd.DataFrame, columns: list[Column], seeds: int
         cost = [i for i, column in enumerate(columns) if column.group == "sampling"][:1]
         entry.own = once
         entry.lines = sorted(shown.items(), key=lambda line: [line[1].get(i, Cell()).sort for i in cost])
-    ended = rows[(rows["metric"] == "") & ((rows["outcome"] != "unsupported") | good.empty)]
-    entry.failures = [_failure(row, digest) for row in ended.itertuples()]
+    ended = [row for row in rows if not row.metric and (row.outcome != "unsupported" or not good)]
+    entry.failures = [_failure(row) for row in ended]
     entry.rank = _rank(good, order)
     return entry
 
@@ -239,7 +241,7 @@ def _interval(row: Any, column: Column) -> str:
     return f"{low} to {high}, {len(row.seeds)} seeds" if row.interval == "seeds" else f"{low} to {high}"
 
 
-def _failure(row: Any, digest: Digest) -> Failure:
+def _failure(row: Any) -> Failure:
     seeds = ", ".join(map(str, row.seeds))
     where = [f"seed {seeds}" if len(row.seeds) == 1 else f"seeds {seeds}"]
     where += [f"in {row.phase}"] if row.phase else []
@@ -247,14 +249,14 @@ def _failure(row: Any, digest: Digest) -> Failure:
     return Failure(row.sampler, row.outcome, " ".join(where), row.message)
 
 
-def _rank(good: pd.DataFrame, order: list[str]) -> tuple[float, ...]:
+def _rank(good: list[Any], order: list[str]) -> tuple[float, ...]:
     """The sort key of a model: its best value of each metric in `order`."""
     keys = []
     for metric in order:
-        rows = good[good["metric"] == metric]
-        values = -rows["value"] if (rows["better"] == "higher").any() else rows["value"]
-        keys.append(float(values.min()) if len(values) else math.inf)
-    return (*keys, 0.0 if len(good) else 1.0)
+        rows = [row for row in good if row.metric == metric and not math.isnan(row.value)]
+        sign = -1 if any(row.better == "higher" for row in rows) else 1
+        keys.append(min((float(sign * row.value) for row in rows), default=math.inf))
+    return (*keys, 0.0 if good else 1.0)
 
 
 def _ranking(good: pd.DataFrame) -> list[str]:
