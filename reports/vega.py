@@ -202,8 +202,9 @@ def _template() -> dict[str, Any]:
                  "encoding": {"y": own(y, "l"), "y2": {"field": "h"}}},
         floor | {"mark": {"type": "rule", "color": _MUTED, "strokeDash": [4, 3], "clip": True},
                  "encoding": {"y": own(y, "y")}},
-        floor | {"mark": {"type": "text", "color": _INK, **name, "text": "floor"},
-                 "encoding": {"y": own(y, "y"), "x": {"value": "width"}}},
+        # On the left, for a control may be as good as the floor, and its name is on the right.
+        floor | {"mark": {"type": "text", "color": _INK, **name, "align": "left", "dx": 4, "text": "floor"},
+                 "encoding": {"y": own(y, "y"), "x": {"value": 0}}},
         controls | {"mark": {"type": "rule", "color": _MUTED, "strokeDash": [1, 3], "clip": True},
                     "encoding": {"y": own(y, "y")}},
         controls | {"mark": {"type": "text", "color": _MUTED, **name, "limit": 300},
