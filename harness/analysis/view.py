@@ -58,7 +58,8 @@ class RunView:
         current = shortened_frame(frame)
         everywhere = tuple(environments(run))
         suite, environment = shortened(latest["suite"]), shortened(latest["environment"])
-        return cls(store.path, current, suite, environment, cards, older, everywhere, str(latest["time"]))
+        time = str(latest.get("time", ""))  # unknown if the list was restored from the records
+        return cls(store.path, current, suite, environment, cards, older, everywhere, time)
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored draws of one evaluation (column `evaluation` of the frame), in data space, `(n, *shape)`."""

@@ -31,13 +31,15 @@ def all_plugins(document: Document, given: Iterable[str | Path]) -> tuple[tuple[
                 load = plugin["load"]
                 load = located(load, folder) if is_file(load) else load
                 environments[load] = interpreter(plugin["python"], folder)
+            else:
+                raise PluginError(f"give a file, a module, or a table with `load` and `python`, not {plugin!r}")
         except PluginError as error:
             raise SuiteError([document.problem(("plugins", name), str(error))]) from None
     return tuple(dict.fromkeys(found)), environments
 
 
 def _is_entry(plugin: Any) -> bool:
-    """Whether a value names a plugin and an interpreter. If not, the validation of the suite says what is wrong."""
+    """Whether a value names a plugin and an interpreter."""
     return isinstance(plugin, dict) and all(isinstance(plugin.get(key), str) for key in ("load", "python"))
 
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 import trilemma
 
-from .. import corners, figures, html, markdown, numbers, vega
-from ..front import Picture, picture
+from .. import figures, html, markdown, numbers
+from ..fronts import corners, vega
+from ..fronts.front import Picture, picture
 from ..kit import Digest, digest
 from ..plots import key, quality_against_cost
 from .overview import brief

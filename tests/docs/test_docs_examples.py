@@ -43,7 +43,7 @@ def test_a_plugin_in_the_pages_passes_its_checks(text: str, tmp_path: Path) -> N
         for name in registry.names(kind)
         if registry.provenance(kind, name).plugin == "shown"
     ]
-    assert shown
+    assert shown or "(trilemma.Observer)" in text, "observers and commands have no checks"
     for cls in shown:
         results = [check.run() for check in trilemma.conformance_checks(cls)]
         assert [result for result in results if result.status == "failed"] == []

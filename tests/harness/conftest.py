@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trilemma.harness.cli import main
+from trilemma.harness.execution.processes.forks import Zygote
 from trilemma.harness.store.listing import write_list
 from trilemma.harness.store.store import Store
 
@@ -69,6 +70,14 @@ def finished(tiny_file: Path) -> Path:
 def finished_copy(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to go on with."""
     return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.fixture
+def own_zygote() -> Iterator[None]:
+    """Cells are forked from a process that starts in the test, and so sees what the test has put on paths."""
+    Zygote.shared.cache_clear()  # type: ignore[attr-defined]
+    yield
+    Zygote.shared.cache_clear()  # type: ignore[attr-defined]
 
 
 def edit_list(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -16,6 +16,8 @@ from trilemma.harness.planning.cell import data_id, plan
 from trilemma.harness.planning.suite import read_document
 from trilemma.harness.plugins import Registry
 
+pytestmark = pytest.mark.slow
+
 Keys = list[list[str]]
 Identities = tuple[dict[tuple[str, ...], str], dict[tuple[str, ...], str]]
 

@@ -81,7 +81,9 @@ def test_formulas_are_neutralized(text: str) -> None:
 
 
 def test_a_frame_as_csv_keeps_its_numbers_and_its_shape() -> None:
-    frame = pd.DataFrame({"value": [-1.5, float("nan")], "=name": ["=1", "a\x1b\ud800"], "flag": [True, None]})
+    frame = pd.DataFrame(
+        {"value": [-1.5, float("nan")], "=name": pd.Series(["=1", "a\x1b\ud800"], dtype=object), "flag": [True, None]}
+    )
     text = trilemma.csv_text(frame)
     back = pd.read_csv(io.StringIO(text))
     assert back["value"].iloc[0] == -1.5

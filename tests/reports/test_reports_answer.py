@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 import trilemma
-from trilemma.reports import vega
-from trilemma.reports.corners import corners
 from trilemma.reports.figures import inks
-from trilemma.reports.front import Picture, picture
+from trilemma.reports.fronts import vega
+from trilemma.reports.fronts.corners import corners
+from trilemma.reports.fronts.front import Picture, picture
 from trilemma.reports.kit import digest
 
 Frames = Callable[..., pd.DataFrame]

@@ -25,6 +25,11 @@ Quick = Callable[..., tuple[str, str]]
 SECTIONS = list(Registry(builtin_only=True).classes("report_sections").values())
 
 
+def titles(page: str) -> list[str]:
+    """The titles of the sections of a page, without what its scripts hold."""
+    return re.findall(r"<h2>(.*?)</h2>", re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
+
+
 def test_a_run_in_which_everything_failed(tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quick) -> None:
     frame = make_frame(seeds=(0,)).drop_duplicates("cell")
     frame = frame.assign(metric=None, value=math.nan, sampler=None, outcome="error", phase="build", message="no luck")
@@ -55,7 +60,7 @@ def test_a_broken_section_takes_nothing_else_down(
     view = make_view(tmp_path, make_frame(seeds=(0,)))
     write_report(view, [*SECTIONS[:2], Broken], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<h2>(.*?)</h2>", page) == ["broken", "Overview", "Comparison"]
+    assert titles(page) == ["broken", "At a glance", "What was run"]
     assert "RuntimeError: &lt;oops&gt;" in page
     assert "broken" in caplog.text
 
@@ -78,7 +83,7 @@ def test_a_hostile_section_ends_nothing(
     hostile = type("Hostile", (trilemma.ReportSection,), {"name": "hostile", "order": 1, "render": space["render"]})
     write_report(make_view(tmp_path, make_frame(seeds=(0,))), [hostile, SECTIONS[0]], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<h2>(.*?)</h2>", page) == ["hostile", "Overview"]
+    assert titles(page) == ["hostile", "At a glance"]
     assert said in page
 
 
@@ -94,7 +99,7 @@ def test_sections_appear_by_order_and_their_figures_stay_inside(
 
     paths = write_report(make_view(tmp_path, make_frame(seeds=(0,))), [Late, SECTIONS[0]], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Overview", "Late"]
+    assert titles(page) == ["At a glance", "Late"]
     assert paths[-1] == tmp_path / "out" / "figures" / "escape.png"
 
 
@@ -133,9 +138,9 @@ def report_group(monkeypatch: pytest.MonkeyPatch, make_frame: Frames, make_view:
 
 def test_command_writes_into_the_run_and_prints_json(report_group: click.Group, tmp_path: Path) -> None:
     result = CliRunner().invoke(report_group, ["report", str(tmp_path), "--json"], catch_exceptions=False)
-    assert json.loads(result.output)["written"] == [
-        str(tmp_path / name) for name in ("report.html", "report.md", "results.csv")
-    ]
+    written = json.loads(result.output)["written"]
+    assert written[:3] == [str(tmp_path / name) for name in ("report.html", "report.md", "results.csv")]
+    assert {str(Path(file).parent) for file in written[3:]} == {str(tmp_path / "figures")}
 
 
 def test_command_writes_elsewhere_and_has_an_example(report_group: click.Group, tmp_path: Path) -> None:

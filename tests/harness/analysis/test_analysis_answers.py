@@ -242,6 +242,7 @@ def test_values_that_do_not_differ_on_the_scale_make_no_common_variance() -> Non
     assert arms.prior == (0.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [2, 8])
 def test_a_control_as_good_as_all_models_is_seldom_called_worse(models: int) -> None:
     """The leader is the best of several models by chance, which must not make it better than the control."""

@@ -106,6 +106,7 @@ def test_other_seeds_of_the_same_version_are_no_regression(
     assert "is found in about half of the cases" in result.output
 
 
+@pytest.mark.slow
 def test_two_versions_within_one_directory_are_compared(
     run: Callable[..., Path], before: Path, command: Command
 ) -> None:
@@ -120,6 +121,7 @@ def test_two_versions_within_one_directory_are_compared(
     assert "gaussian" not in result.output
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_now_is_a_regression_and_lost_rows_are_named(
     run: Callable[..., Path], before: Path, command: Command
 ) -> None:

@@ -32,6 +32,7 @@ def run(suite: Path, out: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, **env})
 
 
+@pytest.mark.slow
 def test_a_run_of_many_cells_ends_in_a_process_of_its_own(tiny_file: Path, finished_copy: Path, tmp_path: Path) -> None:
     page = (finished_copy / "report.html").read_text()
     (finished_copy / "report.html").unlink()

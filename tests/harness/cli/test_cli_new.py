@@ -48,7 +48,7 @@ def test_a_package_is_complete(kind: str, tmp_path: Path, command: Callable[...,
 
 
 def test_a_new_model_is_in_the_table(
-    tmp_path: Path, tiny_file: Path, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_file: Path, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, own_zygote: None
 ) -> None:
     command("new", "model", "tensor", "--into", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

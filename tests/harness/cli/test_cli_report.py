@@ -15,7 +15,9 @@ from trilemma.reports.write import write_report
 Command = Callable[..., Result]
 
 
-@pytest.mark.parametrize("name", ["report.html", "results.csv", "report.md"])
+@pytest.mark.parametrize(
+    "name", ["report.html", *(pytest.param(name, marks=pytest.mark.slow) for name in ("results.csv", "report.md"))]
+)
 def test_a_report_that_cannot_be_written_is_an_error_and_never_called_written(
     name: str, finished_copy: Path, tiny_file: Path, command: Command
 ) -> None:

@@ -110,6 +110,7 @@ def test_what_differs_is_named_and_measured(finished_copy: Path) -> None:
     assert len([line for line in lines if line.startswith("different")]) == 5
 
 
+@pytest.mark.slow
 def test_other_code_is_named_and_output_is_shown(fragile: tuple[Path, Path], tmp_path: Path) -> None:
     plugin, _ = fragile
     same = rerun("fragile on ring8, seed 0", cwd=tmp_path)

@@ -19,6 +19,8 @@ import planted_models
 import planted_samples
 from plantings import LOOK_ALIKES, PLANTED, Planted
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[3] / "docs" / "check-a-plugin.md").read_text(encoding="utf-8")
 MODULES = (planted_datasets, planted_fits, planted_metrics, planted_models, planted_samples)
 

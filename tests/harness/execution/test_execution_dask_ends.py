@@ -94,6 +94,7 @@ def test_ctrl_c_ends_the_cells_on_the_workers(tmp_path: Path, suite: Suites, out
     assert not list((tmp_path / "tmp").iterdir())
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_its_scheduler_does(tmp_path: Path, suite: Suites, outcomes: Outcomes) -> None:
     runner = waiting(suite, tmp_path, None)
     said: list[str] = []

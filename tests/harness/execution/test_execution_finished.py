@@ -158,6 +158,7 @@ def test_options_of_another_executor_are_refused_also_if_nothing_is_left_to_do(h
     assert "--scheduler-address needs --executor dask" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_plugin_that_observes_runs_is_always_called(home: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(home, tmp_path / "home")
     hook = "@trilemma.hookimpl\ndef trilemma_run_finished(path): print('observed')\n"

@@ -47,7 +47,7 @@ def trilemma_models():
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_zygote: None) -> Iterator[Path]:
     """A folder with an installed plugin whose models need a library that is not there."""
     site = tmp_path / "site"
     (site / "needy_package").mkdir(parents=True)

@@ -61,6 +61,7 @@ def test_what_is_done_is_not_done_again_and_new_metrics_never_retrain(
     assert count.read_text() == "fit\nfit\n"
 
 
+@pytest.mark.slow
 def test_a_restored_checkpoint_gives_the_same_numbers_as_the_trained_model(
     tmp_path: Path, suite: Suites, run: Run
 ) -> None:

@@ -105,6 +105,7 @@ def test_jobs_give_what_a_local_run_gives(tmp_path: Path, tiny_suite: dict[str, 
     assert make_runner(values, out=out, plugins=[PLUGINS]).dry_run() == []
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_a_row_and_stored_models_are_evaluated_again(
     jobs: Path, suite: Suites, outcomes: Outcomes, bad_plugins: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_launcher_that_was_killed_goes_on_with_what_its_jobs_did(
     assert not (out / "parts").exists()
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_the_jobs_go_on_until_they_are_cancelled(jobs: Path, suite: Suites, outcomes: Outcomes) -> None:
     values, out = suite("plain", "waits"), jobs / "run"
     launcher = subprocess.Popen(shell(values, out), stderr=subprocess.PIPE, text=True)

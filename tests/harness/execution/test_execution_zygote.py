@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def test_a_cell_loads_no_module_that_the_process_before_it_could_load(tmp_path: 
     threads, loaded = run_job(
         tmp_path / "again", kind="cell", **cell_job(cell), train=True, replay=None, evaluations=evaluations
     )
-    assert threads == "1"
+    # pandas loads pyarrow where that is installed, and pyarrow starts a thread of its own.
+    assert int(threads) == 1 + (find_spec("pyarrow") is not None)
     assert {name for name in loaded if not name.startswith("torch._")} == set()
     assert Store(tmp_path / "again").record("cells", cell.id)["outcome"] == "ok"

@@ -110,6 +110,7 @@ def test_the_report_shows_a_line_for_each_setting(frame: pd.DataFrame, tmp_path:
         assert line in page.replace("<wbr>", "")
 
 
+@pytest.mark.slow
 def test_after_several_runs_still_one_setting_ranks_the_model(tmp_path: Path) -> None:
     for steps in ([2, 4], 8, [5, 6]):
         found = trilemma.run(suite({"steps": steps}), out=tmp_path / "run", jobs=1)

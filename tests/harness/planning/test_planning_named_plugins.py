@@ -41,7 +41,7 @@ def test_paths_are_relative_to_the_suite(
     [
         ('bad = "models.py"', r"own.toml:8: plugins.bad: the plugin file \S*models.py does not exist"),
         ('bad = "no_such.module"', r"own.toml:8: plugins.bad: there is no module 'no_such.module'"),
-        ("bad = 3", r"own.toml:8: plugins.bad: .*"),
+        ("bad = 3", r"own.toml:8: plugins.bad"),
     ],
 )
 def test_a_plugin_that_is_not_there_is_reported_with_its_line(plugins: str, said: str, tmp_path: Path) -> None:

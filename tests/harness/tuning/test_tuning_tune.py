@@ -29,7 +29,14 @@ PLUGINS = Path(__file__).with_name("tune_plugins.py")
 
 def tune(out: Path, model: str = "scaled", **options: Any) -> trilemma.Tuned:
     options = {"budget": "1steps", "trials": 6, "further": 0, **options}
-    return trilemma.tune(model, "two", out=out, plugins=[PLUGINS], **options)
+    if not {"progress", "told"} & set(options):
+        return trilemma.tune(model, "two", out=out, plugins=[PLUGINS], **options)
+    tuner = make_tuner(model, "two", out=out, plugins=[PLUGINS], **options)
+    tuned = tuner.run()
+    if tuner.interrupted:
+        raise KeyboardInterrupt
+    assert tuned is not None
+    return tuned
 
 
 def validation_nll(scale: float) -> float:

@@ -60,6 +60,7 @@ def test_euler_steps_of_the_velocity_are_ddim(
     torch.testing.assert_close(found, x, atol=2e-4, rtol=0)  # time starts at 1e-5
 
 
+@pytest.mark.slow
 def test_multistep_has_order_two_along_the_path(
     generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
 ) -> None:

@@ -47,7 +47,7 @@ def test_on_the_true_score_the_chain_stops_far_from_the_distribution(tmp_path: P
     page = section().render(view)
     assert page is not None
     assert "langevin(" in page.html
-    assert list(page.figures) == ["details-1.png"]
+    assert list(page.figures) == [f"details-{number}.png" for number in (1, 2, 3, 4)]
 
 
 @pytest.mark.slow

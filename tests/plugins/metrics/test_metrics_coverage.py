@@ -102,6 +102,7 @@ def covered(found: list[Interval]) -> tuple[float, float]:
     return float(((values[:, 1] <= 0) & (values[:, 2] >= 0)).mean()), half / (1.96 * float(values[:, 0].std()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [1, 2, 9, 10])
 def test_intervals_contain_zero_at_the_true_distribution(planted: Any, index: int) -> None:
     _, metric, name, evaluations = cases(planted)[index]

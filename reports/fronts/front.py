@@ -12,11 +12,11 @@ import pandas as pd
 
 import trilemma
 
-from . import measures, numbers
-from .figures import Ink
-from .frame import family
-from .kit import Digest
-from .plots import Curve, Scale, limits
+from .. import measures, numbers
+from ..figures import Ink
+from ..frame import family
+from ..kit import Digest
+from ..plots import Curve, Scale, limits
 
 MOST_COSTS, MOST_QUALITIES = 4, 8
 PLACE = ("dataset_id", "budget", "device", "trained_on")

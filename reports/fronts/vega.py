@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from . import html, numbers
+from .. import html, numbers
+from ..plots import Curve
+from ..ticks import even_ticks, log_ticks
 from .front import Picture, Quality
-from .plots import Curve
-from .ticks import even_ticks, log_ticks
 
 SHAPES = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross",

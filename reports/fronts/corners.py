@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import numbers
-from .figures import INK, MUTED, PAPER, Ink
+from .. import numbers
+from ..figures import INK, MUTED, PAPER, Ink
+from ..plots import LOG_RATIO
 from .front import Picture, Point
-from .plots import LOG_RATIO
 
 SAYS = "The three corners: each model at its best quality setting. Up is better on every axis."
 
