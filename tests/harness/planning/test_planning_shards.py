@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trilemma
@@ -49,6 +49,7 @@ def gap(numbers: list[int], of: int) -> int:
     return max(sizes) - min(sizes)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws grids slowly
 @given(grids, st.integers(1, 12))
 def test_every_cell_is_in_exactly_one_shard_in_the_order_of_the_suite(cells: list[Part], of: int) -> None:
     shards = [select(cells, Shard(number, of)) for number in range(1, of + 1)]
@@ -61,6 +62,7 @@ def test_every_cell_is_in_exactly_one_shard_in_the_order_of_the_suite(cells: lis
     assert select(cells, None) == cells
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws grids slowly
 @given(grids, st.integers(1, 12))
 def test_shards_have_as_many_cells_and_as_many_of_each_model(cells: list[Part], of: int) -> None:
     numbers = partition(cells, of)
@@ -80,6 +82,7 @@ def test_shards_have_their_share_of_datasets_and_seeds(models: int, datasets: in
         assert gap([k for k, cell in zip(numbers, cells, strict=True) if cell.seed == seed], of) <= 4
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws grids slowly
 @given(grids, st.integers(1, 12))
 def test_the_partition_does_not_depend_on_identities(cells: list[Part], of: int) -> None:
     others = [Part(f"other-{cell.id}", cell.model, cell.dataset, cell.seed) for cell in cells]
