@@ -42,13 +42,13 @@ def write_report(
         version=trilemma.__version__,
     )
     written = [
-        _replace(out / "report.html", _bytes(page)),
-        _replace(out / "report.md", _bytes(_document(title, rendered))),
-        _replace(out / "results.csv", _bytes(trilemma.csv_text(without_drawings(view.frame)))),
+        replace_file(out / "report.html", _bytes(page)),
+        replace_file(out / "report.md", _bytes(_document(title, rendered))),
+        replace_file(out / "results.csv", _bytes(trilemma.csv_text(without_drawings(view.frame)))),
     ]
     for section in rendered:
         for name, content in section.figures.items():
-            written.append(_replace(out / "figures" / Path(name).name, content))
+            written.append(replace_file(out / "figures" / Path(name).name, content))
     return written
 
 
@@ -115,7 +115,8 @@ def _bytes(text: str) -> bytes:
     return trilemma.printable(text).encode()
 
 
-def _replace(path: Path, content: bytes) -> Path:
+def replace_file(path: Path, content: bytes) -> Path:
+    """Write a file atomically, and return its path. Raises OSError if it cannot be, or its folder is a link."""
     if path.parent.is_symlink():
         raise OSError(f"{path.parent} is a link, which trilemma does not follow; remove it")
     path.parent.mkdir(parents=True, exist_ok=True)

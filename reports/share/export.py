@@ -17,8 +17,7 @@ import trilemma
 from .. import figures, markdown
 from ..kit import digest
 from ..sections.curves import drawings
-from ..write import _replace as replace
-from ..write import render_sections
+from ..write import render_sections, replace_file
 from . import latex
 from .papers import Number, PaperTable, paper_tables
 
@@ -54,7 +53,7 @@ def export(view: trilemma.RunView, formats: list[str], out: Path) -> list[Path]:
     for name in formats:
         made += [(f"figures/{file}", drawn) for file, drawn in pictures(view, name)] if name in PICTURES else []
     trilemma.claim_directory(out, of=view.path)
-    return [replace(out / name, data) for name, data in made]
+    return [replace_file(out / name, data) for name, data in made]
 
 
 def content(view: trilemma.RunView, name: str) -> bytes:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 import trilemma
 
 from .. import html
-from ..write import _replace as write
+from ..write import replace_file
 from .board import Board, Run, boards
 
 
@@ -50,7 +50,7 @@ def write_site(paths: Sequence[Path], out: Path, title: str = "Leaderboard") -> 
             run.report: (path / "report.html").read_bytes() for run, path in zip(runs, paths, strict=True) if run.report
         },
     }
-    return [write(out / name, content) for name, content in files.items()]
+    return [replace_file(out / name, content) for name, content in files.items()]
 
 
 def _named(views: Sequence[trilemma.RunView]) -> tuple[list[Run], list[str]]:
