@@ -177,7 +177,9 @@ class Episode:
         found = numbers(rows, out)
         for cell, outcome in outcomes(rows).items():
             expected = EXPECTED.get(models[cell], "ok")
-            if outcome != expected and cell not in hit and not (hit and models[cell] in EXPECTED):
+            # While a disk is full its dataset may not load. Its cells then have ids without the checksum of the data.
+            without_data = cell not in self.reference and set(self.cells) <= hit
+            if outcome != expected and cell not in hit and not (hit and (models[cell] in EXPECTED or without_data)):
                 self._problem(f"{when}: {models[cell]} ({cell}) is {outcome} and not {expected}")
             elif outcome == "ok" and cell in self.reference and found[cell] != self.reference[cell]:
                 self._problem(f"{when}: {models[cell]} ({cell}) has other numbers than an undisturbed run")
