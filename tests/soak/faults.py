@@ -26,7 +26,7 @@ class Target:
     cells: frozenset[str]
     """The ids of the cells of the suite; another process that has a job is a loader of a dataset."""
     random: random.Random
-    parent: psutil.Process
+    parent: psutil.Popen
     start_second: Callable[[], subprocess.CompletedProcess[str]]
     clock: Path
     mounted: bool = False
@@ -102,7 +102,7 @@ def second_parent(target: Target) -> Injected | None:
     if not (target.directory / "run.json").exists():
         return None
     done = target.start_second()
-    if not target.parent.is_running():
+    if target.parent.poll() is not None:
         return None  # the first had ended, so the second was no second
     wrong = "" if done.returncode == 2 else f"a second run ended with {done.returncode}: {done.stderr[-300:]}"
     return Injected("two parents", wrong=wrong)
