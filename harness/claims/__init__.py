@@ -1,0 +1,1 @@
+"""Published claims: their records, the experiments that test them, and the verdicts."""
