@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import _cards
+import _claims
 import _methods
 from _reference import pages, pictures
 from _results import RUNS, Report, add_to_navigation, index, reports
@@ -36,11 +37,13 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill the pages of reports, cards and methods. Markdown inside `<details>` is read, as GitHub does in reports."""
+    """Fill pages from stored figures and records. Markdown inside `<details>` is read, as GitHub does in reports."""
     if page.file.src_uri == "results.md":
         markdown = markdown.replace(REPORTS_MARK, index(reports_to_build()))
     if page.file.src_uri == "metric-cards.md":
         markdown = _cards.fill(markdown)
+    if page.file.src_uri == "claims.md":
+        markdown = _claims.fill(markdown)
     if page.file.src_uri == "methods.md":
         markdown = _methods.fill(markdown)
     return markdown.replace("<details>", "<details markdown>")

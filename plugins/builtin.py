@@ -13,6 +13,7 @@ MODELS = {
     "gmm": ".controls.gmm:GaussianMixture",
     "kde": ".controls.kde:KernelDensity",
     "langevin": ".controls.langevin:LangevinMonteCarlo",
+    "exact-score": ".controls.exact_score:ExactScore",
     "planar": ".flows.planar:PlanarFlow",
     "radial": ".flows.planar:RadialFlow",
     "sylvester": ".flows.sylvester:SylvesterFlow",
@@ -125,3 +126,9 @@ def trilemma_observers() -> dict[str, str]:
 def trilemma_papers() -> str:
     """The papers of the built-in models and samplers."""
     return (Path(__file__).parent / "papers.bib").read_text(encoding="utf-8")
+
+
+@hookimpl
+def trilemma_claims() -> list[Path]:
+    """The claims of the papers of the built-in models and samplers, a file for each family."""
+    return sorted((Path(__file__).parent / "claims").glob("*.toml"))

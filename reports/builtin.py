@@ -20,6 +20,7 @@ SECTIONS = {
     "overview": ".sections.overview:Overview",
     "comparison": ".sections.comparison:Comparison",
     "overall": ".sections.overall:Overall",
+    "claims": ".sections.claims:Claims",
     "samples": ".sections.samples:Samples",
     "curves": ".sections.curves:Curves",
     "training": ".sections.training:Training",

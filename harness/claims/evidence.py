@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.moderated import LEAST_SEEDS, Arms
+from ..analysis.moderated import Arms
 from ..analysis.statistics import t_quantile, t_tail
 
 Array = NDArray[np.float64]
@@ -26,6 +26,8 @@ Verdict = Literal["reproduced", "contradicted", "inconclusive", "not run"]
 
 LEVEL = 0.05
 """The false discovery rate of the verdicts of a registry."""
+LEAST_SEEDS = 5
+"""With fewer seeds there is no verdict: in simulations, three gave false ones more often than `LEVEL` allows."""
 POWER = 0.8
 """The power at which a number of seeds counts as enough to decide."""
 MOST_SEEDS = 10_000
@@ -82,14 +84,14 @@ def difference(arms: Arms, a: int, b: int) -> Difference:
     """The difference of rows `a` and `b`, whose trainings are independent.
 
     Variances are moderated over the rows of `arms` (Smyth 2004), and their degrees of freedom are those of Welch and
-    Satterthwaite, with the degrees of freedom of the prior added to each.
+    Satterthwaite, with the degrees of freedom of the prior added to each, and no more than all rows have together.
     """
     seeds = int(min(arms.seeds[a], arms.seeds[b]))
     errors = np.array([arms.error(a), arms.error(b)])
     own = np.array([arms.df(a), arms.df(b)])
     total = float((errors**2).sum())
     parts = float((errors**4 / own).sum())
-    df = math.inf if parts == 0 else total**2 / parts
+    df = math.inf if parts == 0 else min(total**2 / parts, arms.df(a, b))
     return Difference(float(arms.means[a] - arms.means[b]), math.sqrt(total), df, seeds)
 
 

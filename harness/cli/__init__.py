@@ -25,6 +25,7 @@ Examples:
         "tune": "trilemma.harness.cli.tune:tune",
         "watch": "trilemma.harness.cli.watch:watch",
         "rerun": "trilemma.harness.cli.rerun:rerun",
+        "claims": "trilemma.harness.cli.claims:claims",
         "compare": "trilemma.harness.cli.compare:compare",
         "sample": "trilemma.harness.cli.sample:sample",
         "score-points": "trilemma.harness.cli.sample:score_points",

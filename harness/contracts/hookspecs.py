@@ -91,6 +91,14 @@ def trilemma_papers() -> str:  # type: ignore[empty-body]
 
 
 @hookspec
+def trilemma_claims() -> list[Path]:  # type: ignore[empty-body]
+    """Return the TOML files of published claims that `trilemma claims` tests with the models of this plugin.
+
+    Example: `return [Path(__file__).parent / "claims.toml"]`
+    """
+
+
+@hookspec
 def trilemma_commands(group: click.Group) -> None:
     """Add commands to the `trilemma` command line.
 

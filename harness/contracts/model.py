@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from .budget import Clock
 from .checkpoints import Checkpoints
 from .recipe import Recipe
 from .result import LikelihoodKind
+
+if TYPE_CHECKING:
+    from .dataset import Modes
 
 
 class Sampler(records.Config):
@@ -100,6 +103,10 @@ class Truth(Protocol):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-density in nats, shape `(n,)`. Raises UnsupportedError if the density is not known."""
+        ...
+
+    def modes(self) -> Modes | None:
+        """The components, if the distribution is a mixture of Gaussians, in float64; None if it is not."""
         ...
 
 

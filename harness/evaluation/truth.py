@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts.dataset import Dataset
+from ..contracts.dataset import Dataset, Modes
 from ..errors import UnsupportedError
 from .spaces import Space
 
@@ -45,3 +45,8 @@ class DatasetTruth:
         for transform in reversed(self._space.transforms):
             data = transform.inverse(data)
         return self._dataset.log_prob(data) - self._space.to_model(data)[1]
+
+    def modes(self) -> Modes | None:
+        """The components of the distribution in model space, float64; None if it is no mixture of Gaussians."""
+        modes = self._dataset.modes()
+        return None if modes is None else self._space.modes_to_model(modes)

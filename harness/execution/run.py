@@ -90,11 +90,16 @@ class Runner:
         """
         scratch = scratch or self.store
         ids = {data_id(dataset): dataset for dataset in self.resolved.datasets}
-        missing = {id: choice for id, choice in ids.items() if "card" not in (self.store.record("data", id) or {})}
+        stores = (self.store, scratch)
+
+        def known(id: str) -> dict[str, Any] | None:
+            return next((found for store in stores if "card" in (found := store.record("data", id) or {})), None)
+
+        missing = {id: choice for id, choice in ids.items() if known(id) is None}
         if missing:
             tasks = [partial(self._describe_data, supervisor, scratch, id, choice) for id, choice in missing.items()]
             run_local(tasks, self.jobs or 1)
-        records = {id: (scratch if id in missing else self.store).record("data", id) for id in ids}
+        records = {id: known(id) or scratch.record("data", id) for id in ids}
         cards = read_cards(self.resolved.datasets, records, self.progress.message)
         self.suite_cells = plan(self.resolved, cards, self.device)
         return select(self.suite_cells, self.shard)

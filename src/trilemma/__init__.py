@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from trilemma.harness.api import run as run
     from trilemma.harness.boundary import boundary as boundary
     from trilemma.harness.boundary import described as described
+    from trilemma.harness.claims.verdicts import claims as claims
+    from trilemma.harness.claims.wording import claim_finding as claim_finding
+    from trilemma.harness.claims.wording import claim_tally as claim_tally
     from trilemma.harness.conformance.checks import Check as Check
     from trilemma.harness.conformance.checks import CheckResult as CheckResult
     from trilemma.harness.conformance.checks import conformance_checks as conformance_checks
@@ -100,6 +103,9 @@ _PUBLIC = {
     "Card": "contracts.dataset",
     "Check": "conformance.checks",
     "CheckResult": "conformance.checks",
+    "claim_finding": "claims.wording",
+    "claim_tally": "claims.wording",
+    "claims": "claims.verdicts",
     "Clock": "contracts.budget",
     "Citations": "analysis.citations",
     "Config": "contracts.config",

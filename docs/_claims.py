@@ -1,0 +1,94 @@
+"""The tables, figures and paragraphs of the page on claims, from docs/claims.json and docs/claims.toml."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from _markdown import table
+
+import trilemma
+from trilemma.harness.claims.record import Claim
+from trilemma.harness.claims.registry import registered_claims
+from trilemma.harness.plugins import Registry
+from trilemma.reports.sections.claim_figure import figure
+
+FOLDER = Path(__file__).parent
+SUMMARY_MARK, CLAIMS_MARK = "<!-- summary -->", "<!-- claims -->"
+"""Where docs/claims.md has the summary, and the claims one by one."""
+
+Record = Mapping[str, Any]
+
+
+@cache
+def claims() -> list[Claim]:
+    """The built-in claims."""
+    return [each.claim for each in registered_claims(Registry(builtin_only=True))]
+
+
+@cache
+def stored() -> dict[str, dict[str, Any]]:
+    """The stored verdicts by name of the claim: what `trilemma claims --save docs/claims.json` wrote."""
+    records = json.loads((FOLDER / "claims.json").read_text(encoding="utf-8"))["claims"]
+    return {record["name"]: record for record in records}
+
+
+@cache
+def remarks() -> dict[str, str]:
+    """The paragraphs that say why a claim is contradicted or inconclusive, and what would settle it, by name."""
+    found: dict[str, str] = tomllib.loads((FOLDER / "claims.toml").read_text(encoding="utf-8"))
+    return found
+
+
+def records() -> list[dict[str, Any]]:
+    """The verdicts of all claims; one that is not stored was not run."""
+    missing: dict[str, Any] = {"verdict": "not run", "why": "no stored result", "comparisons": []}
+    return [{**claim.model_dump(), **stored().get(claim.name, missing)} for claim in claims()]
+
+
+def fill(markdown: str) -> str:
+    """The page with its summary and its claims."""
+    return markdown.replace(SUMMARY_MARK, summary()).replace(CLAIMS_MARK, "\n\n".join(map(section, records())))
+
+
+def summary() -> str:
+    """The number of claims with each verdict, the settings, and a table of all claims."""
+    found = records()
+    run = [record for record in found if record["verdict"] != "not run"]
+    efforts = ", ".join(sorted({record["effort"] for record in run})) or "none yet"
+    rows = [
+        [
+            f"[{record['name']}](#{record['name']})",
+            record["family"],
+            record["claim"],
+            record["score"],
+            record["verdict"],
+        ]
+        for record in found
+    ]
+    about = f"**{trilemma.claim_tally(found)}** of {len(found)} claims (effort: {efforts})."
+    return about + "\n\n" + table(["Claim", "Family", "What the paper says", "Score", "Verdict"], rows)
+
+
+def section(record: Record) -> str:
+    """One claim: its sentence and place, its verdict with numbers, its figure, and a paragraph if it did not hold."""
+    place = f"{record['citation']}, {record['place']}"
+    source = f"[{place}]({record['link']})" if record["link"] else place
+    checked = f"checked against {record['checked']}" if record["checked"] else "not checked against the text"
+    parts = [
+        f"### {record['name']}",
+        record["claim"] + (f" Tested on the {record['score']} score." if record["score"] else ""),
+        f"Source: {source} ({checked}).",
+        record["about"],
+        f"**{record['verdict']}**: {trilemma.claim_finding(record)}.",
+        remarks().get(record["name"], ""),
+    ]
+    if record["verdict"] != "not run":
+        parts.append(f"{record['steps']} training steps, {len(record['seeds'])} seeds.")
+    parts += [f"{arm} is marked: {'; '.join(reasons)}." for arm, reasons in (record.get("marks") or {}).items()]
+    parts.append(str(figure(record)))
+    return "\n\n".join(filter(None, parts))

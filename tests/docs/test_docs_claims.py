@@ -1,0 +1,53 @@
+"""The page on claims: it is written from stored results, which fit the registry, and says why what did not hold."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """docs/_claims.py, imported as MkDocs imports its hooks: with the folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        return importlib.import_module("_claims")
+
+
+def test_every_claim_is_on_the_page(generator: ModuleType) -> None:
+    page = generator.fill(PAGE)
+    for claim in generator.claims():
+        assert page.count(f"### {claim.name}\n") == 1
+        assert claim.claim in page
+    assert "<!--" not in page
+
+
+def test_stored_results_are_of_the_registered_claims(generator: ModuleType) -> None:
+    known = {claim.name: claim for claim in generator.claims()}
+    for name, record in generator.stored().items():
+        assert name in known, "run `trilemma claims --stored --save docs/claims.json`"
+        claim = known[name]
+        assert record["claim"] == claim.claim
+        assert record["verdict"] == "not run" or record["steps"] == claim.steps.of(record["effort"])
+
+
+def test_what_did_not_hold_is_explained(generator: ModuleType) -> None:
+    silent = [
+        record["name"]
+        for record in generator.records()
+        if record["verdict"] in ("contradicted", "inconclusive") and record["name"] not in generator.remarks()
+    ]
+    assert not silent, "write a paragraph for each in docs/claims.toml: why, with evidence, and what would settle it"
+    run = {record["name"] for record in generator.records() if record["verdict"] != "not run"}
+    assert set(generator.remarks()) <= run
+
+
+def test_every_claim_that_was_run_has_a_figure(generator: ModuleType) -> None:
+    for record in generator.records():
+        assert ("<svg" in generator.section(record)) == (record["verdict"] != "not run")

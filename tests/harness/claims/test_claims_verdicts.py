@@ -1,0 +1,175 @@
+"""From frames to verdicts: planted results of a small registry, and what is missing or marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trilemma.harness.claims.evidence import Evidence, no_leader
+from trilemma.harness.claims.record import Claim
+from trilemma.harness.claims.registry import Registered
+from trilemma.harness.claims.verdicts import judge
+from trilemma.harness.claims.wording import claim_finding, claim_tally
+
+
+def claim(name: str = "one", **changes: Any) -> Registered:
+    record: dict[str, Any] = {
+        "name": name,
+        "family": "toys",
+        "claim": "A is lower than B.",
+        "citation": "Nobody 2000",
+        "place": "table 1",
+        "steps": {"quick": 10, "full": 100},
+        "datasets": [{"name": "ring8", "config": {"n_train": 100}}],
+        "models": [{"name": "a"}, {"name": "b"}],
+        "comparisons": [
+            {"metric": "gap", "a": {"model": "a"}, "b": {"model": "b"}, "expect": "lower", "interest": 1.1}
+        ],
+    }
+    return Registered(Claim.model_validate(record | changes), "toy")
+
+
+def rows(label: str, values: Any, **changes: Any) -> pd.DataFrame:
+    frame = pd.DataFrame({"value": values, "seed": range(len(values))})
+    fixed = {"label": label, "dataset_id": "ring8(n_train=100)", "metric": "gap", "budget": "10 steps"}
+    fixed |= {"outcome": "ok", "sampler": "", "better": "lower"}
+    return frame.assign(**(fixed | changes))
+
+
+def noisy(mean: float, seed: int, seeds: int = 5, deviation: float = 0.05) -> Any:
+    return mean * np.exp(deviation * np.random.default_rng(seed).normal(size=seeds))
+
+
+def verdict_of(frame: pd.DataFrame, *claims: Registered) -> list[str]:
+    return [record["verdict"] for record in judge(claims or (claim(),), frame, "quick")]
+
+
+def test_true_false_and_empty_claims() -> None:
+    low, high, same = rows("a", noisy(1.0, 0)), rows("b", noisy(2.0, 1)), rows("b", noisy(1.0, 2))
+    assert verdict_of(pd.concat([low, high])) == ["reproduced"]
+    swapped = pd.concat([rows("a", noisy(2.0, 1)), rows("b", noisy(1.0, 0))])
+    assert verdict_of(swapped) == ["contradicted"]
+    assert verdict_of(pd.concat([low, same])) == ["inconclusive"]
+    assert verdict_of(low) == ["not run"]
+
+
+def test_equality_within_the_effect_of_interest() -> None:
+    comparison = {"metric": "gap", "a": {"model": "a"}, "b": {"model": "b"}, "expect": "equal", "interest": 1.5}
+    equal = claim(comparisons=[comparison])
+    same = pd.concat([rows("a", noisy(1.0, 0)), rows("b", noisy(1.0, 1))])
+    apart = pd.concat([rows("a", noisy(1.0, 0)), rows("b", noisy(3.0, 1))])
+    assert verdict_of(same, equal) == ["reproduced"]
+    assert verdict_of(apart, equal) == ["contradicted"]
+
+
+def test_the_estimate_is_the_ratio_of_geometric_means() -> None:
+    low, high = noisy(1.0, 0), noisy(2.0, 1)
+    (record,) = judge([claim()], pd.concat([rows("a", low), rows("b", high)]), "quick")
+    (part,) = record["comparisons"]
+    expected = np.exp(np.log(low).mean() - np.log(high).mean())
+    assert part["estimate"] == pytest.approx(expected, rel=1e-4)
+    assert part["low"] < expected < part["high"] < 1
+    assert part["a"]["values"]["0"] == low[0]
+
+
+def test_only_the_steps_seeds_and_dataset_of_the_claim_count() -> None:
+    low, high = rows("a", noisy(1.0, 0)), rows("b", noisy(2.0, 1))
+    assert verdict_of(pd.concat([low, high.assign(budget="20 steps")])) == ["not run"]
+    assert verdict_of(pd.concat([low, high.assign(dataset_id="grid25")])) == ["not run"]
+    assert verdict_of(pd.concat([low, high.assign(superseded=True)])) == ["not run"]
+    assert verdict_of(pd.concat([low, high.assign(outcome="diverged")])) == ["not run"]
+    others = pd.concat([low.assign(seed=low["seed"] + 5), high.assign(seed=high["seed"] + 5)])
+    assert verdict_of(others) == ["not run"]
+    (record,) = judge([claim()], others, "quick", {"one": range(5, 10)})
+    assert record["verdict"] == "reproduced"
+    assert record["seeds"] == [5, 6, 7, 8, 9]
+
+
+def test_what_is_missing_is_said() -> None:
+    failed = rows("b", [np.nan] * 5, outcome="diverged")
+    (record,) = judge([claim()], pd.concat([rows("a", noisy(1.0, 0)), failed]), "quick")
+    assert record["why"] == "too few results: gap of b (diverged)"
+    assert claim_finding(record) == record["why"]
+
+
+def test_infinite_numbers_decide_nothing() -> None:
+    bad = noisy(2.0, 1)
+    bad[2] = np.inf
+    assert verdict_of(pd.concat([rows("a", noisy(1.0, 0)), rows("b", bad)])) == ["inconclusive"]
+
+
+def test_marks_stay_in_sight() -> None:
+    frame = pd.concat([rows("a", noisy(1.0, 0)), rows("b", noisy(2.0, 1), marks="repeated: half of the points")])
+    (record,) = judge([claim()], frame, "quick")
+    assert record["marks"] == {"b": ["repeated: half of the points"]}
+
+
+def test_all_comparisons_of_a_claim_must_hold() -> None:
+    parts = [
+        {"metric": "gap", "a": {"model": first}, "b": {"model": second}, "expect": "lower", "interest": 1.1}
+        for first, second in (("a", "b"), ("b", "c"))
+    ]
+    chain = claim(comparisons=parts)
+    ordered = pd.concat(
+        [rows(label, noisy(mean, i)) for i, (label, mean) in enumerate(zip("abc", (1, 2, 4), strict=True))]
+    )
+    tied = pd.concat(
+        [rows(label, noisy(mean, i)) for i, (label, mean) in enumerate(zip("abc", (1, 2, 2), strict=True))]
+    )
+    turned = pd.concat(
+        [rows(label, noisy(mean, i)) for i, (label, mean) in enumerate(zip("abc", (1, 2, 1), strict=True))]
+    )
+    assert [verdict_of(frame, chain)[0] for frame in (ordered, tied, turned)] == [
+        "reproduced",
+        "inconclusive",
+        "contradicted",
+    ]
+
+
+def test_claims_of_another_plugin_change_no_verdict() -> None:
+    frame = pd.concat([rows("a", noisy(1.0, 0)), rows("b", noisy(1.25, 1))])
+    mine = claim()
+    (alone,) = judge([mine], frame, "quick")
+    others = [Registered(claim(f"other-{i}").claim, "other") for i in range(30)]
+    assert judge([mine, *others], frame, "quick")[0]["adjusted"] == alone["adjusted"]
+    same = [Registered(claim(f"mine-{i}", models=[{"name": "x"}], comparisons=[
+        {"metric": "gap", "a": {"model": "x"}, "b": {"model": "y"}, "expect": "lower", "interest": 1.1}
+    ]).claim, "toy") for i in range(30)]  # fmt: skip
+    assert judge([mine, *same], frame, "quick")[0]["adjusted"] > alone["adjusted"]
+
+
+def test_the_trilemma_is_judged_by_all_criteria() -> None:
+    models = ["a", "b", "c"]
+    trilemma = claim(comparisons=[], no_leader={"arms": [{"model": m} for m in models], "criteria": ["gap", "cost"]})
+    gap = [rows(m, noisy(mean, i)) for i, (m, mean) in enumerate(zip(models, (1, 2, 4), strict=True))]
+    cost = [rows(m, [float(value)] * 5, metric="cost") for m, value in zip(models, (9, 5, 1), strict=True)]
+    leads = [rows(m, [float(value)] * 5, metric="cost") for m, value in zip(models, (1, 5, 9), strict=True)]
+    assert verdict_of(pd.concat([*gap, *cost]), trilemma) == ["reproduced"]
+    assert verdict_of(pd.concat([*gap, *leads]), trilemma) == ["contradicted"]
+    assert isinstance(no_leader(np.full((2, 2, 2), 0.5)), Evidence)
+
+
+def test_findings_say_what_would_decide() -> None:
+    near = pd.concat([rows("a", noisy(1.0, 0)), rows("b", noisy(1.15, 1, deviation=0.2))])
+    (record,) = judge([claim()], near, "quick")
+    assert record["verdict"] == "inconclusive"
+    assert f"about {record['needed']} seeds would decide" in claim_finding(record)
+    assert claim_tally([record, record]) == "2 inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"comparisons": []}, "either comparisons or no_leader"),
+        ({"seeds": {"quick": 4, "full": 5}}, "at least 5 seeds"),
+        ({"comparisons": [{"metric": "gap", "a": {"model": "a"}, "b": {"model": "b"}, "expect": "lower",
+                           "interest": 0.5}]}, "factor above 1"),
+        ({"comparisons": [{"a": {"model": "a"}, "b": {"model": "b"}, "expect": "lower", "interest": 2}]}, "no metric"),
+    ],
+)  # fmt: skip
+def test_records_that_cannot_be_tested_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        claim(**changes)

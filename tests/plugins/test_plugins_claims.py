@@ -1,0 +1,70 @@
+"""The built-in claims: their files are valid, and what they compare is what their suites plan."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from trilemma.harness.claims.record import EFFORTS, Claim
+from trilemma.harness.claims.registry import registered_claims
+from trilemma.harness.planning.resolve import resolve
+from trilemma.harness.planning.suite import read_document
+from trilemma.harness.plugins import Registry
+
+FAMILIES = {
+    *("flows", "vae", "score-matching", "diffusion", "samplers", "gan", "restoration", "sobolev-descent", "trilemma"),
+}
+
+
+@cache
+def registry() -> Registry:
+    return Registry(builtin_only=True)
+
+
+@cache
+def claims() -> dict[str, Claim]:
+    return {each.claim.name: each.claim for each in registered_claims(registry())}
+
+
+def test_every_family_has_claims() -> None:
+    assert len(claims()) >= 30
+    assert {claim.family for claim in claims().values()} == FAMILIES
+
+
+def test_claims_about_samplers_say_which_score_they_use() -> None:
+    sampling = [claim for claim in claims().values() if claim.family == "samplers"]
+    assert all(claim.score for claim in sampling)
+    for claim in sampling:
+        if claim.score == "exact":
+            assert any(other.score == "learned" and other.place == claim.place for other in sampling), claim.name
+
+
+@pytest.mark.parametrize("name", sorted(claims()))
+def test_what_a_claim_compares_is_planned_by_its_suite(name: str) -> None:
+    claim = claims()[name]
+    suites = {effort: claim.suite(effort, claim.seed_list(effort)) for effort in EFFORTS}
+    resolved = resolve(read_document(suites["quick"]), registry())
+    assert resolved.suite.budget.steps == claim.steps.quick
+    models = {choice.label: choice for choice in resolved.models}
+    datasets = {choice.label: choice.name for choice in resolved.datasets}
+    quantities = {
+        quantity.name: cls.stage
+        for metric in resolved.metrics
+        for cls in [registry().get("metrics", metric.name)]
+        for quantity in cls.quantities
+    }
+    for arm, metric in claim.arms:
+        model = models[arm.model]
+        assert metric in quantities
+        assert arm.dataset in datasets or (not arm.dataset and len(datasets) == 1)
+        settings = {choice.label for choice in model.samplers}
+        if quantities[metric] in ("likelihood", "training"):
+            settings = {choice.label for choice in model.likelihoods} or {""}
+        assert arm.sampler in settings, f"{arm.model} is evaluated at {sorted(settings)}"
+
+
+def test_no_comparison_is_of_an_arm_with_itself() -> None:
+    for claim in claims().values():
+        for comparison in claim.comparisons:
+            assert comparison.a != comparison.b
