@@ -130,5 +130,5 @@ def trilemma_papers() -> str:
 
 @hookimpl
 def trilemma_claims() -> list[Path]:
-    """The claims of the papers of the built-in models and samplers, a file for each family."""
-    return sorted((Path(__file__).parent / "claims").glob("*.toml"))
+    """The claims of the papers of the built-in models and samplers, a file for each family, the trilemma first."""
+    return sorted((Path(__file__).parent / "claims").glob("*.toml"), key=lambda file: (file.stem != "trilemma", file))

@@ -88,7 +88,7 @@ class Campaign:
 
     def run(self) -> None:
         """Run what is missing. Sets `interrupted` after Ctrl-C; the same call then goes on where it was."""
-        planned = [each for each in self.plan() if each.todo]
+        planned = [each for each in self.plan() if each.todo or not self._listed(each)]
         for number, each in enumerate(planned, 1):
             self.progress.message(f"claim {number} of {len(planned)}: {each.claim.name}")
             each.runner.run()
@@ -111,6 +111,12 @@ class Campaign:
         seeds = {each.claim.name: self.seeds(each.claim) for each in self.all}
         selected = {claim.name for claim in self.claims}
         return [record for record in judge(self.all, frame, self.effort, seeds) if record["name"] in selected]
+
+    def _listed(self, planned: Planned) -> bool:
+        """Whether the run directory lists the cells of a claim by the labels that the claim uses."""
+        store = Store(self.out)
+        listed = {cell["id"]: cell["model"]["label"] for cell in store.run()["cells"]} if store.holds_run else {}
+        return all(listed.get(cell.id) == cell.model.label for cell in planned.runner.suite_cells)
 
     def _runner(self, claim: Claim) -> Runner:
         return api.make_runner(

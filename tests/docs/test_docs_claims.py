@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+import trilemma
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 
@@ -51,3 +53,10 @@ def test_what_did_not_hold_is_explained(generator: ModuleType) -> None:
 def test_every_claim_that_was_run_has_a_figure(generator: ModuleType) -> None:
     for record in generator.records():
         assert ("<svg" in generator.section(record)) == (record["verdict"] != "not run")
+
+
+def test_the_readme_says_what_the_stored_results_say(generator: ModuleType) -> None:
+    found = generator.records()
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"`trilemma claims` tests {len(found)} published claims" in readme
+    assert f"[What holds here](docs/claims.md): {trilemma.claim_tally(found)}." in readme

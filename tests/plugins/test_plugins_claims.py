@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from typing import Any
 
 import pytest
 
-from trilemma.harness.claims.record import EFFORTS, Claim
+from trilemma.harness.claims.record import Claim
 from trilemma.harness.claims.registry import registered_claims
+from trilemma.harness.planning.choices import Resolved
 from trilemma.harness.planning.resolve import resolve
 from trilemma.harness.planning.suite import read_document
 from trilemma.harness.plugins import Registry
@@ -40,17 +43,22 @@ def test_claims_about_samplers_say_which_score_they_use() -> None:
             assert any(other.score == "learned" and other.place == claim.place for other in sampling), claim.name
 
 
+@cache
+def resolved(name: str) -> Resolved:
+    claim = claims()[name]
+    return resolve(read_document(claim.suite("quick", claim.seed_list("quick"))), registry())
+
+
 @pytest.mark.parametrize("name", sorted(claims()))
 def test_what_a_claim_compares_is_planned_by_its_suite(name: str) -> None:
     claim = claims()[name]
-    suites = {effort: claim.suite(effort, claim.seed_list(effort)) for effort in EFFORTS}
-    resolved = resolve(read_document(suites["quick"]), registry())
-    assert resolved.suite.budget.steps == claim.steps.quick
-    models = {choice.label: choice for choice in resolved.models}
-    datasets = {choice.label: choice.name for choice in resolved.datasets}
+    suite = resolved(name)
+    assert suite.suite.budget.steps == claim.steps.quick
+    models = {choice.label: choice for choice in suite.models}
+    datasets = {choice.label: choice.name for choice in suite.datasets}
     quantities = {
         quantity.name: cls.stage
-        for metric in resolved.metrics
+        for metric in suite.metrics
         for cls in [registry().get("metrics", metric.name)]
         for quantity in cls.quantities
     }
@@ -68,3 +76,19 @@ def test_no_comparison_is_of_an_arm_with_itself() -> None:
     for claim in claims().values():
         for comparison in claim.comparisons:
             assert comparison.a != comparison.b
+
+
+def test_claims_that_share_cells_call_them_by_one_name() -> None:
+    """A cell has one label in the run directory, by which claims find its results."""
+    labels: dict[str, set[Any]] = {}
+    for name in claims():
+        suite = resolved(name)
+        for dataset, model in suite.pairs:
+            trained = [dataset.label, model.name, model.config, model.recipe, suite.suite.budget.steps]
+            labels.setdefault(json.dumps(trained), set()).add(model.label)
+            for setting in (*model.samplers, *model.likelihoods):
+                evaluated = json.dumps([trained, setting.name, setting.config])
+                labels.setdefault(evaluated, set()).add(setting.label)
+            whole = [trained, "likelihoods", "nll" in {metric.name for metric in suite.metrics}]
+            labels.setdefault(json.dumps(whole), set()).add(tuple(choice.label for choice in model.likelihoods))
+    assert not {key: found for key, found in labels.items() if len(found) > 1}
