@@ -66,7 +66,8 @@ class Difference:
 class Evidence:
     """p-values for and against a claim, whether its arms are tied, and the number of seeds that would decide.
 
-    `tied` says that a difference of the size of interest is excluded. `needed` is None if no feasible number decides.
+    `tied` says that a difference of the size of interest is excluded, where the claim needs one. `needed` is None if no
+    feasible number decides.
     """
 
     p_for: float
@@ -121,16 +122,15 @@ def weigh(found: Difference, expect: Expect, interest: float, level: float) -> E
     equal is a test of equivalence: two one-sided tests within `interest` (Schuirmann 1987). `level` is the one-sided
     level at which `needed` seeds would decide.
     """
-    tied = found.p_below(interest) <= LEVEL and found.p_above(-interest) <= LEVEL
+    inside = max(found.p_below(interest), found.p_above(-interest))
     if expect == "equal":
-        inside = max(found.p_below(interest), found.p_above(-interest))
         outside = min(1.0, 2 * min(found.p_above(interest), found.p_below(-interest)))
         distance = abs(abs(found.estimate) - interest)
-        return Evidence(inside, outside, tied, seeds_needed(found, distance, level))
+        return Evidence(inside, outside, needed=seeds_needed(found, distance, level))
     seen = abs(found.estimate) >= interest
     above, below = (found.p_above(0.0), found.p_below(0.0)) if seen else (1.0, 1.0)
     p_for, p_against = (above, below) if expect == "higher" else (below, above)
-    return Evidence(p_for, p_against, tied, seeds_needed(found, max(abs(found.estimate), interest), level))
+    return Evidence(p_for, p_against, inside <= LEVEL, seeds_needed(found, max(abs(found.estimate), interest), level))
 
 
 def seeds_needed(found: Difference, size: float, level: float) -> int | None:
