@@ -50,6 +50,31 @@ class Numbers:
 Results = Mapping[Key, Numbers]
 
 
+class Table:
+    """The rows of a frame that may count, by training steps and arm."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        rows = uniform_frame(frame)
+        rows = rows[~rows["superseded"] & rows["budget"].str.endswith(" steps")]
+        good = rows[rows["outcome"] == "ok"]
+        arm = ["budget", "label", "sampler", "dataset_id", "metric"]
+        self._arms = {tuple(key): part for key, part in good.groupby(arm, sort=False)} if len(good) else {}
+        self._nothing = good.iloc[:0]
+        self._failed: dict[tuple[str, str, str], set[str]] = {}
+        failed = rows[~rows["outcome"].isin(["ok", "", "unsupported", "interrupted"])]
+        for row in failed.itertuples():
+            self._failed.setdefault((str(row.budget), str(row.label), str(row.dataset_id)), set()).add(str(row.outcome))
+
+    def numbers(self, steps: int, key: Key, seeds: Sequence[int]) -> Numbers:
+        """The numbers of an arm."""
+        found = self._arms.get((f"{steps} steps", *key), self._nothing)
+        return _numbers(found[found["seed"].isin(list(seeds))])
+
+    def failures(self, steps: int, key: Key) -> list[str]:
+        """The outcomes of the cells and evaluations of an arm that failed."""
+        return sorted(self._failed.get((f"{steps} steps", key[0], key[2]), ()))
+
+
 def claims(frame: pd.DataFrame, effort: Effort = "quick") -> list[dict[str, Any]]:
     """Judge all registered claims by the results in `frame`. The records are those of `trilemma claims --json`.
 
@@ -76,14 +101,14 @@ def judge(
       and `p_against`, and the values of both arms by seed;
     - `why`: for a claim that was not run, what is missing; `marks`: reasons why an arm must not be ranked.
     """
-    rows = _usable(frame)
+    table = Table(frame)
     level = {plugin: LEVEL / 2 / n for plugin, n in _sizes(claims).items()}
     found: list[dict[str, Any]] = []
     evidence: list[Evidence | None] = []
     for each in claims:
         claim = each.claim
         wanted = list((seeds or {}).get(claim.name, claim.seed_list(effort)))
-        record, weighed = _examine(claim, rows, effort, wanted, level[each.plugin])
+        record, weighed = _examine(claim, table, effort, wanted, level[each.plugin])
         about = claim.model_dump(exclude={"datasets", "models", "metrics", "comparisons", "steps", "seeds"})
         found.append({**about, "plugin": each.plugin, "effort": effort, "seeds": wanted, **record})
         evidence.append(weighed)
@@ -109,23 +134,17 @@ def _sizes(claims: Iterable[Registered]) -> dict[str, int]:
     return sizes
 
 
-def _usable(frame: pd.DataFrame) -> pd.DataFrame:
-    rows = uniform_frame(frame)
-    return rows[~rows["superseded"] & rows["budget"].str.endswith(" steps")]
-
-
 def _examine(
-    claim: Claim, rows: pd.DataFrame, effort: Effort, seeds: Sequence[int], level: float
+    claim: Claim, table: Table, effort: Effort, seeds: Sequence[int], level: float
 ) -> tuple[dict[str, Any], Evidence | None]:
     """The record of the comparisons of a claim, and its evidence; None if an arm has too few seeds."""
     steps = claim.steps.of(effort)
-    rows = rows[(rows["budget"] == f"{steps} steps") & rows["seed"].isin(list(seeds))]
     keys = list(dict.fromkeys(_key(claim, arm, metric) for arm, metric in claim.arms))
-    results = {key: _numbers(rows, key) for key in keys}
+    results = {key: table.numbers(steps, key, seeds) for key in keys}
     record: dict[str, Any] = {"steps": steps, "comparisons": [], "marks": _marks(results), "why": ""}
     lacking = [key for key, numbers in results.items() if len(numbers.values) < LEAST_SEEDS]
     if lacking:
-        return record | {"why": _missing(rows, lacking)}, None
+        return record | {"why": _missing(table, steps, lacking)}, None
     if claim.no_leader is not None:
         found, record["comparisons"] = _no_leader(claim, results)
         return record, found
@@ -146,15 +165,7 @@ def _only_dataset(claim: Claim) -> str:
     return label(str(entry["name"]), entry.get("config", {}))
 
 
-def _numbers(rows: pd.DataFrame, key: Key) -> Numbers:
-    model, sampler, dataset, metric = key
-    found = rows[
-        (rows["label"] == model)
-        & (rows["sampler"] == sampler)
-        & (rows["dataset_id"] == dataset)
-        & (rows["metric"] == metric)
-        & (rows["outcome"] == "ok")
-    ]
+def _numbers(found: pd.DataFrame) -> Numbers:
     half = (found["ci_high"] - found["ci_low"]) / 2
     half = half[np.isfinite(half)]
     first = found.iloc[0] if len(found) else None
@@ -176,12 +187,11 @@ def _marks(results: Results) -> dict[str, list[str]]:
     return {arm: list(dict.fromkeys(reasons)) for arm, reasons in marked.items()}
 
 
-def _missing(rows: pd.DataFrame, lacking: Sequence[Key]) -> str:
+def _missing(table: Table, steps: int, lacking: Sequence[Key]) -> str:
     """Which arms lack numbers, and how their cells ended if they failed."""
     said = []
-    for model, sampler, dataset, metric in lacking[:3]:
-        here = rows[(rows["label"] == model) & (rows["dataset_id"] == dataset)]
-        failed = sorted(set(here["outcome"]) - {"ok", "", "unsupported", "interrupted"})
+    for key in lacking[:3]:
+        (model, sampler, _, metric), failed = key, table.failures(steps, key)
         arm = ", ".join(filter(None, (model, sampler)))
         said.append(f"{metric} of {arm}" + (f" ({', '.join(failed)})" if failed else ""))
     return "too few results: " + "; ".join(said) + ("; ..." if len(lacking) > 3 else "")

@@ -79,9 +79,7 @@ def test_mistakes_in_a_file_are_named_with_their_lines(plugin: Path, tmp_path: P
     (tmp_path / "claims.toml").write_text(CLAIMS.replace('expect = "higher"', 'expct = "higher"'))
     code, _, err = trilemma("--list", "--plugin", plugin)
     assert code == 2
-    assert "claims.toml" in err
-    assert "expect" in err
-    assert "line 18" in err or ":18" in err
+    assert "claims.toml:17: claims[0].comparisons[0].expct: there is no such key" in err
 
 
 @pytest.mark.slow
