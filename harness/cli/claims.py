@@ -35,7 +35,7 @@ Examples:
     type=click.Choice(["quick", "full"]),
     default="quick",
     show_default=True,
-    help="Training steps and seeds: quick takes about an hour on two cores, full a night.",
+    help="Training steps and seeds: quick is sized for about an hour on two cores, full for a night.",
 )
 @click.option(
     "--first-seed", type=click.IntRange(0), default=0, show_default=True, help="First training seed, to repeat a claim."
