@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..claims.wording import claim_finding, claim_tally
 from . import output
 from .options import json_option, names_option, plugin_option
 from .output import echo, echo_json
@@ -168,8 +169,6 @@ def _show_plan(planned: list[Any], campaign: Any, as_json: bool) -> None:
 def _show(records: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from ..claims.wording import claim_finding, claim_tally
 
     table = Table(box=None, pad_edge=False)
     for title in ("claim", "verdict", "what was found"):
