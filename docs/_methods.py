@@ -73,7 +73,18 @@ def methods() -> list[tuple[str, list[Row]]]:
     return found
 
 
-ORDER = ["flows", "scores", "diffusion", "images", "restoration", "implicit", "samplers", "likelihoods", "controls"]
+ORDER = [
+    "flows",
+    "autoregressive",
+    "scores",
+    "diffusion",
+    "images",
+    "restoration",
+    "implicit",
+    "samplers",
+    "likelihoods",
+    "controls",
+]
 """The files of docs/methods in the order of the page."""
 
 

@@ -66,6 +66,10 @@ MODELS = {
     "gan-unet": ".gan.gan:GanUnet",
     "vae": ".vae.vae:Vae",
     "vlae": ".vae.vlae:FlowPriorVAE",
+    "ar-levels": ".autoregressive.levels:AutoregressiveLevels",
+    "tarflow": ".autoregressive.tarflow:TarFlow",
+    "drifting": ".drifting.drifting:Drifting",
+    "forest-flow": ".trees.forest_flow:ForestFlow",
 }
 """Every built-in model by its name, controls first. A module is imported when one of its models is used."""
 

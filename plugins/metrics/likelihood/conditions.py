@@ -23,7 +23,7 @@ _SAME = {"samples": "importance_samples", "sigma_min": "eps"}  # an option, and 
 _DIVERGENCES = {"hutchinson": "Hutchinson's estimate of the divergence"}
 
 
-def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, image: bool) -> str:
+def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, dequantized: bool) -> str:
     """How a log-density was computed, from the options of the likelihood and the details that the model gave.
 
     Numbers and names of known words come first, then all other options that are set. An option that is False, None, 0
@@ -45,7 +45,7 @@ def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, image:
         )
     if "eps" in details:
         told.append(f"from noise level {details['eps']:g}")
-    if image:
+    if dequantized:
         told.append("uniform dequantization")
     return ", ".join(told)
 

@@ -99,8 +99,9 @@ class Nll(trilemma.Metric):
         n, image = len(test), evaluation.dataset.levels is not None
         details: dict[str, Any] = dict(evaluation.likelihood_details)
         details["base"] = base(details, image=image)
-        details["conditions"] = conditions(evaluation.likelihood_options, details, image=image)
-        if image:
+        dequantized = details["base"] == "dequantized"
+        details["conditions"] = conditions(evaluation.likelihood_options, details, dequantized=dequantized)
+        if dequantized:
             details["bound"] = "uniform dequantization bound"
         if np.isneginf(test).any():
             details["points_without_mass"] = int(np.isneginf(test).sum())

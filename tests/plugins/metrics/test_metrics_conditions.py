@@ -21,20 +21,20 @@ from trilemma.plugins.vae.vae import Vae
 def test_conditions_name_solver_steps_estimator_samples_and_dequantization() -> None:
     options = OdeLikelihood(steps=18, divergence="hutchinson", probes=2).model_dump()
     details = options | {"solver": "rk4", "eps": 0.002}
-    told = conditions(options, details, image=False)
+    told = conditions(options, details, dequantized=False)
     assert told == "rk4, 18 steps, Hutchinson's estimate of the divergence, 2 probes, from noise level 0.002"
-    told = conditions(options, details | {"divergence": "exact"}, image=False)
+    told = conditions(options, details | {"divergence": "exact"}, dequantized=False)
     assert "exact divergence" in told
     assert "probes" not in told
     options = Vae.Likelihood(samples=16).model_dump()
-    told = conditions(options, options | {"importance_samples": 16}, image=True)
+    told = conditions(options, options | {"importance_samples": 16}, dequantized=True)
     assert told == "K = 16, uniform dequantization"
-    assert conditions({}, {"terms": {"prior": 1.0}}, image=False) == ""
+    assert conditions({}, {"terms": {"prior": 1.0}}, dequantized=False) == ""
 
 
 def test_options_of_other_likelihoods_are_told_by_their_names() -> None:
     options = {"half_side": 6.0, "use_grid": False, "order": "auto", "draws": 1}
-    assert conditions(options, options, image=False) == "1 draw, half side 6"
+    assert conditions(options, options, dequantized=False) == "1 draw, half side 6"
 
 
 def test_the_base_measure_is_that_of_the_data_unless_the_model_says_otherwise() -> None:

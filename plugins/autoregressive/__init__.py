@@ -1,0 +1,1 @@
+"""Autoregressive models: the distribution of each coordinate, or patch, given those before it."""

@@ -1,0 +1,1 @@
+"""Generative models made of regression trees, for tables."""
