@@ -13,6 +13,7 @@ import trilemma
 
 from ..networks.mlp import MLPConfig
 from ..networks.points import ROWS, per_point, standard_normal, stratified
+from .autoguidance import Guided
 from .bounds import Bound, discrete_bound
 from .ddpm_samplers import StridedAncestral, StridedDdim
 from .denoiser import PARAMETRIZATIONS
@@ -99,7 +100,7 @@ def chain_loss(
     return error.mean() + vlb_weight * bound if objective == "hybrid" else bound
 
 
-class Ddpm(Denoising, trilemma.NeuralModel):
+class Ddpm(Denoising, Guided, trilemma.NeuralModel):
     """Denoising diffusion probabilistic model, DDPM (Ho et al. 2020), with an MLP on vectors.
 
     The objective `simple` with the variance `large` is that of the paper, and `hybrid` with `learned` that of Improved

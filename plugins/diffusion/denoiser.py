@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 import trilemma
@@ -36,6 +37,12 @@ class DenoiserSampler(trilemma.Sampler):
     """
 
     shows_chain = True
+    guidance: float = Field(
+        0.0,
+        ge=0,
+        description="weight w of autoguidance, D + w (D - D_0) with the model's own weights D_0 early in training, at "
+        "twice the evaluations; 0 is none",
+    )
 
     @abstractmethod
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:

@@ -13,6 +13,7 @@ import trilemma
 from ..networks.mlp import PLENTY, MLPConfig, scarce
 from ..networks.points import per_point, standard_normal, stratified
 from ..networks.unet import UNetConfig
+from .autoguidance import Guided
 from .denoiser import (
     Denoiser,
     NoisePrediction,
@@ -112,7 +113,7 @@ class EdmOptions(trilemma.Config):
     sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
 
-class Edm(OdeDensity, Denoising, trilemma.NeuralModel):
+class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images.
 
     Preconditioning, loss weight and noise distribution are options, and each can be that of another method. The default
@@ -148,7 +149,7 @@ class Edm(OdeDensity, Denoising, trilemma.NeuralModel):
         return edm_loss(self.denoiser, x, sigma, self.config.loss_weight, ctx.generator, stable=stable)
 
 
-class EdmUnet(OdeDensityOnImages, Denoising, trilemma.NeuralModel):
+class EdmUnet(OdeDensityOnImages, Denoising, Guided, trilemma.NeuralModel):
     """EDM (Karras et al. 2022) with a small convolutional U-Net, on images of 8 to 32 pixels a side.
 
     With the head `levels` the network gives the probabilities of the intensity levels, and the denoiser is the exact

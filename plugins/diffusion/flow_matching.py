@@ -14,6 +14,7 @@ import trilemma
 
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
+from .autoguidance import Guided
 from .denoiser import Denoiser, DenoiserSampler, VelocityPrediction, noise_residual
 from .likelihood import OdeDensity
 from .model import Denoising
@@ -76,7 +77,7 @@ class PathConfig(trilemma.Config):
         return 1 / self.edge
 
 
-class FlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
+class FlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Conditional flow matching along straight paths (Lipman et al. 2023), with an MLP on vectors.
 
     Deviations from the paper: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends. The

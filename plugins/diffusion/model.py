@@ -15,7 +15,8 @@ from ..networks.divergence import EXACT_UP_TO
 from ..networks.mlp import MLP_RECIPE
 from ..networks.points import ROWS
 from ..networks.unet import UNET_RECIPE
-from .denoiser import Denoiser, DenoiserSampler, score
+from .autoguidance import Guided
+from .denoiser import DenoiserSampler, score
 from .likelihood import OdeDensity, OdeLikelihood
 from .schedules import Diffusion
 
@@ -29,10 +30,11 @@ def repeated(x: Tensor, times: int) -> Tensor:
 
 
 @torch.no_grad()
-def draw_samples(denoise: Denoiser, diffusion: Diffusion, n: int, ctx: trilemma.Context) -> Tensor:
+def draw_samples(model: Guided, diffusion: Diffusion, n: int, ctx: trilemma.Context) -> Tensor:
     """Draw `n` points with the sampler of the context, `ROWS` points at a time."""
     sampler = ctx.sampler
     assert isinstance(sampler, DenoiserSampler)
+    denoise = model.guided(sampler)
     parts = []
     for rows in torch.split(torch.arange(n), ROWS):
         noise = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
@@ -61,7 +63,8 @@ class Denoising:
         return self.loss(repeated(x, self.validation_draws), ctx)
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        return draw_samples(self.denoiser, self.diffusion, n, ctx)
+        assert isinstance(self, Guided)
+        return draw_samples(self, self.diffusion, n, ctx)
 
     @torch.no_grad()
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:

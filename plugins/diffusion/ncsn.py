@@ -13,6 +13,7 @@ import trilemma
 
 from ..networks.mlp import MLP_RECIPE, MLPConfig
 from ..networks.points import standard_normal, stratified
+from .autoguidance import Guided
 from .denoiser import NoisePrediction, UnscaledPrediction, noise_residual, score
 from .langevin_samplers import AnnealedLangevin, ImprovedAnnealedLangevin, Langevin, ShortAnnealedLangevin
 from .model import VALIDATION_DRAWS, draw_samples, repeated
@@ -61,7 +62,7 @@ class NcsnOptions(trilemma.Config):
     )
 
 
-class Ncsn(trilemma.NeuralModel):
+class Ncsn(Guided, trilemma.NeuralModel):
     """Noise-conditional score network with annealed Langevin sampling (Song & Ermon 2019), with an MLP on vectors.
 
     The defaults are those of section 5: L = 10 noise levels in a constant ratio, from sigma_1 to sigma_L = sigma_1/100,
@@ -122,7 +123,7 @@ class Ncsn(trilemma.NeuralModel):
         return self.loss(repeated(x, self.validation_draws), ctx)
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        return draw_samples(self.denoiser, self.diffusion, n, ctx)
+        return draw_samples(self, self.diffusion, n, ctx)
 
     @torch.no_grad()
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:

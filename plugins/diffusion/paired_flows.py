@@ -15,6 +15,7 @@ import trilemma
 from ..networks.mlp import MLP_RECIPE, MLPConfig
 from ..networks.points import ROWS, standard_normal
 from ..networks.unet import UNET_RECIPE
+from .autoguidance import Guided
 from .denoiser import Denoiser, VelocityPrediction
 from .flow_matching import FLOW_SAMPLERS, PathConfig, flow_matching_loss, path_times
 from .likelihood import OdeDensity
@@ -106,7 +107,7 @@ class Pairs:
         return flow_matching_loss(denoise, x[rows], noise[rows], path_times(n, edge, generator))
 
 
-class OtFlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
+class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Flow matching on pairs from minibatch optimal transport (Tong et al. 2024), for straighter paths and fewer steps.
 
     A larger minibatch gives straighter paths, but pairing it costs more than a training step. The pairs are therefore
@@ -150,6 +151,7 @@ class OtFlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
         """Take a step on kept pairs. Every `every` steps the pairs of a new minibatch are added first."""
         if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
+        self.keep_early(ctx)
         if not self._pairs or ctx.clock.step % self.config.every == 0:
             self._pairs.add(self.paired_noise(x, ctx), x)
         loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
@@ -161,7 +163,7 @@ class OtFlowMatching(OdeDensity, Denoising, trilemma.NeuralModel):
         return trilemma.Model.score(self, x, sigma, ctx)
 
 
-class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
+class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
     In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
@@ -205,6 +207,7 @@ class RectifiedFlow(OdeDensity, Denoising, trilemma.NeuralModel):
         """Take a step on data or, after the first share of the budget, on pairs drawn from the flow."""
         if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
+        self.keep_early(ctx)
         if not self._teacher:
             self._teacher.append(AveragedModel(self.denoiser, avg_fn=ramped_average))
         if ctx.clock.progress < self.config.first:

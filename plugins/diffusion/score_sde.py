@@ -17,6 +17,7 @@ import trilemma
 
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
+from .autoguidance import Guided
 from .denoiser import PARAMETRIZATIONS, Denoiser, noise_residual
 from .likelihood import OdeDensity
 from .model import Denoising
@@ -118,7 +119,7 @@ class VeOptions(SdeOptions):
         return VarianceExploding(self.sigma_min, self.sigma_max)
 
 
-class ScoreSde(OdeDensity, Denoising):
+class ScoreSde(OdeDensity, Denoising, Guided):
     """A mixin: the denoiser and the loss that the three SDEs share."""
 
     samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (*ODE_SAMPLERS, *SDE_SAMPLERS)
