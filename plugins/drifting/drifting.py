@@ -47,7 +47,7 @@ class Drifting(trilemma.NeuralModel):
 
     name = "drifting"
     family = "drifting"
-    recipe = trilemma.Recipe(lr=5e-3, batch_size=512, schedule="cosine", ema=0.998, keep="last", validations=0)
+    recipe = trilemma.Recipe(lr=5e-3, batch_size=256, schedule="cosine", ema=0.998, keep="last", validations=0)
 
     class Config(trilemma.Config):
         """Options of the generator and of the field."""
@@ -60,7 +60,7 @@ class Drifting(trilemma.NeuralModel):
         )
         octaves: int = Field(1, ge=0, description="number of octaves in the Fourier features of the noise")
         temperatures: tuple[float, ...] = Field(
-            (0.05,),
+            (0.02, 0.1),
             min_length=1,
             description="temperatures of the kernel, as shares of the mean distance between samples and data",
             json_schema_extra={"tune": "[0.02]|[0.05]|[0.02, 0.1]|[0.02, 0.05, 0.2]"},
