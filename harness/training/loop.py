@@ -55,6 +55,7 @@ def _train(model: NeuralModel, train: Split, ctx: Context, seed: int) -> None:
         resumable.resume()
         for step in clock:
             update.set_learning_rate(learning_rate(recipe, step, model.schedule_progress(clock.progress)))
+            model.before_step(ctx)
             logs = model.training_step(next(points), ctx, update)
             ema.update(step)
             curves.add(step, clock.progress, logs)

@@ -57,6 +57,13 @@ class NeuralModel(Model, nn.Module):
         """Parameters by the name of their group. Each group has an optimizer. Adversarial models have two groups."""
         return {"all": [p for p in self.parameters() if p.requires_grad]}
 
+    def before_step(self, ctx: Context) -> None:
+        """Prepare a training step, given `ctx.clock`. It is for what depends on the progress, such as kept weights.
+
+        What it changes must be parameters or buffers, or be in `training_state`.
+        """
+        return None
+
     def training_step(self, x: Tensor, ctx: Context, update: Update) -> dict[str, Tensor]:
         """One training step. The default takes one optimizer step on `loss`; adversarial models override it.
 

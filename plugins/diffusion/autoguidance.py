@@ -77,21 +77,15 @@ class Guided:
         """The denoiser; early weights are evaluated by it too."""
         return (self.denoiser,)
 
-    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
-        """A step of training, early on with the present weights included in the early ones."""
-        self.keep_early(ctx)
-        logs: dict[str, Tensor] = super().training_step(x, ctx, update)  # type: ignore[misc]
-        return logs
-
-    def keep_early(self, ctx: trilemma.Context) -> None:
+    def before_step(self, ctx: trilemma.Context) -> None:
         """Include the present weights in the early ones between the shares `EARLY` of the schedule.
 
         In a training of few steps they are at least those of the first step after these shares.
         """
         assert isinstance(self, trilemma.NeuralModel)
-        if ctx.clock is None or (progress := self.schedule_progress(ctx.clock.progress)) < EARLY[0]:
-            return
-        if progress < EARLY[1] or not self.early.steps:
+        assert ctx.clock is not None
+        progress = self.schedule_progress(ctx.clock.progress)
+        if EARLY[0] <= progress < EARLY[1] or (progress >= EARLY[1] and not self.early.steps):
             self.early.add(self.denoiser)
 
     def guided(self, sampler: DenoiserSampler) -> Denoiser:

@@ -151,7 +151,6 @@ class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """Take a step on kept pairs. Every `every` steps the pairs of a new minibatch are added first."""
         if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
-        self.keep_early(ctx)
         if not self._pairs or ctx.clock.step % self.config.every == 0:
             self._pairs.add(self.paired_noise(x, ctx), x)
         loss = self._pairs.loss(self.denoiser, len(x), self.config.edge, ctx.generator)
@@ -207,7 +206,6 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """Take a step on data or, after the first share of the budget, on pairs drawn from the flow."""
         if ctx.clock is None:  # outside of `fit`: the harness measures the cost of a step
             return super().training_step(x, ctx, update)
-        self.keep_early(ctx)
         if not self._teacher:
             self._teacher.append(AveragedModel(self.denoiser, avg_fn=ramped_average))
         if ctx.clock.progress < self.config.first:

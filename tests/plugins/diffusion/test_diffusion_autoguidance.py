@@ -68,9 +68,9 @@ def test_early_weights_are_averaged_kept_in_the_state_and_evaluated_beside_the_m
     seen: list[dict[str, Tensor]] = []
 
     class Watched(Edm):
-        def keep_early(self, ctx: trilemma.Context) -> None:
+        def before_step(self, ctx: trilemma.Context) -> None:
             before = int(self.early.steps)
-            super().keep_early(ctx)
+            super().before_step(ctx)
             if self.early.steps > before:
                 seen.append({name: value.detach().clone() for name, value in self.denoiser.named_parameters()})
 
