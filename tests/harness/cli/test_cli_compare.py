@@ -77,6 +77,7 @@ def before(run: Callable[..., Path]) -> Path:
     return run("before", 0.0)
 
 
+@pytest.mark.slow
 def test_an_injected_regression_is_found_and_ends_with_code_1(
     run: Callable[..., Path], before: Path, command: Command
 ) -> None:
@@ -168,6 +169,7 @@ def test_one_seed_says_nothing_and_the_exit_code_says_so(
     assert "nothing can be said" in result.output
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_an_error_that_helps(before: Path, finished: Path, command: Command) -> None:
     assert "no run directory" in command("compare", before, "nowhere").output
     assert command("compare", before, "a", "b", "c").exit_code == 2

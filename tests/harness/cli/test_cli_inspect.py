@@ -85,7 +85,7 @@ print(*sys.modules)
 """
 
 
-@pytest.mark.parametrize("command", ["info", "check"])
+@pytest.mark.parametrize("command", ["info", pytest.param("check", marks=pytest.mark.slow)])
 def test_a_command_about_one_model_imports_no_module_of_another(command: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", LOADED, command, "realnvp"]
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}  # in which nothing is remembered

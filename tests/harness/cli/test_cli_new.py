@@ -47,6 +47,7 @@ def test_a_package_is_complete(kind: str, tmp_path: Path, command: Callable[...,
     assert "${{ matrix.python }}" in (folder / ".github/workflows/test.yml").read_text()
 
 
+@pytest.mark.slow
 def test_a_new_model_is_in_the_table(
     tmp_path: Path, tiny_file: Path, command: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, own_zygote: None
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_repeated_cell_is_bit_identical_and_leaves_the_run_alone(finished: Pat
     assert content(finished) == before
 
 
+@pytest.mark.slow
 def test_what_differs_is_named_and_measured(finished_copy: Path) -> None:
     store = Store(finished_copy)
     id = realnvp(store)
@@ -124,6 +125,7 @@ def test_other_code_is_named_and_output_is_shown(fragile: tuple[Path, Path], tmp
     assert "code: the stored cell was made by other code (training" in other.stdout
 
 
+@pytest.mark.slow
 def test_the_debugger_opens_where_the_error_is(fragile: tuple[Path, Path]) -> None:
     plugin, out = fragile
     plugin.write_text(FRAGILE.replace("scale = 1.0", "scale = 'wide'; answer = 6 * 7"))

@@ -17,6 +17,7 @@ Outcomes = Callable[[pd.DataFrame], dict[str, str]]
 JOBS = Path(__file__).parent.with_name("job_plugins.py")
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_the_zygote_is_blamed_alone(
     tmp_path: Path, suite: Suites, run: Run, outcomes: Outcomes
 ) -> None:

@@ -22,6 +22,7 @@ from trilemma.harness.execution.on_dask.executor import DaskExecutor  # noqa: E4
 Suites = Callable[..., dict[str, Any]]
 Outcomes = Callable[[pd.DataFrame], dict[str, str]]
 Run = Callable[..., pd.DataFrame]
+SHARES = [pytest.param(True, id="shared", marks=pytest.mark.slow), pytest.param(False, id="not shared")]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def checkpoints(out: Path) -> dict[str, bytes]:
     return {file.parent.name: file.read_bytes() for file in out.glob("cells/*/model.safetensors")}
 
 
-@pytest.mark.parametrize("share", [True, False], ids=["shared", "not shared"])
+@pytest.mark.parametrize("share", SHARES)
 def test_the_results_are_those_of_this_machine(
     tmp_path: Path, finished: Path, tiny_suite: dict[str, Any], on_dask: Run, share: bool
 ) -> None:
@@ -81,7 +82,7 @@ def test_stored_models_are_evaluated_by_workers_that_do_not_see_them(
     assert checkpoints(finished_copy) == before
 
 
-@pytest.mark.parametrize("share", [True, False], ids=["shared", "not shared"])
+@pytest.mark.parametrize("share", SHARES)
 def test_failures_are_reported_as_on_this_machine(
     tmp_path: Path, suite: Suites, outcomes: Outcomes, on_dask: Run, share: bool
 ) -> None:

@@ -83,6 +83,7 @@ def open_logs(out: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_cells_on_the_workers(tmp_path: Path, suite: Suites, outcomes: Outcomes, address: str) -> None:
     runner = waiting(suite, tmp_path, address)
     user = when_it_waits(tmp_path, lambda: os.kill(os.getpid(), signal.SIGINT))

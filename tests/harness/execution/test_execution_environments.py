@@ -80,6 +80,7 @@ def done(home: Path, command: Callable[..., Result]) -> Result:
     return run(home, command, BOTH)
 
 
+@pytest.mark.slow
 def test_conflicting_versions_stand_in_one_table(done: Result) -> None:
     assert done.exit_code == 0, done.output
     rows = {row["model"]: row for row in json.loads(done.stdout)["results"] if row["metric"] == "nll"}

@@ -61,6 +61,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_finished_cells(tmp_path: Path, outcomes:
     assert not _processes_of(out)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_dataset_loads_is_an_interrupted_run(tmp_path: Path) -> None:
     plugin, started = tmp_path / "late.py", tmp_path / "started"
     plugin.write_text(
@@ -118,6 +119,7 @@ def test_a_second_ctrl_c_stops_at_once_what_ignores_the_first(
     assert not _processes_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_run_whose_zygote_is_stopped(tmp_path: Path, bad_plugins: Path) -> None:
     file, out = tmp_path / "suite.toml", tmp_path / "out"
     file.write_text(

@@ -20,6 +20,7 @@ Suites = Callable[..., Suite]
 Run = Callable[..., pd.DataFrame]
 
 
+@pytest.mark.slow
 def test_a_kill_fails_one_cell_and_a_rerun_equals_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: Suites, run: Run, bad_plugins: Path
 ) -> None:

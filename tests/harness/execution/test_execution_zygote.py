@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trilemma.harness.api import make_runner
 from trilemma.harness.planning.cell import cell_job
 from trilemma.harness.store.store import Store
@@ -48,6 +50,7 @@ def test_a_job_loads_no_library_that_every_job_needs(tmp_path: Path) -> None:
     assert Store(tmp_path).record("data", "d") is not None
 
 
+@pytest.mark.slow
 def test_a_cell_loads_no_module_that_the_process_before_it_could_load(tmp_path: Path) -> None:
     suite = {"name": "one", "budget": {"steps": 2}, "models": [{"name": "realnvp"}],
              "datasets": [{"name": "moons", "config": {"n_train": 20, "n_valid": 20, "n_test": 20}}],

@@ -84,6 +84,7 @@ def test_a_job_whose_zygote_is_killed_is_tried_again(
     assert has_gone(first)
 
 
+@pytest.mark.slow
 def test_a_zygote_that_is_killed_while_it_starts_and_prints(
     do: Do, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_few_zygotes_load_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(process.ended.is_set() for process in processes)
 
 
+@pytest.mark.slow
 def test_a_zygote_that_hangs_is_replaced(victim: psutil.Process, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "START_SECONDS", 0.5)
     monkeypatch.setattr(ZygoteProcess, "nudge", lambda self: None)  # as if it did not heed CONT

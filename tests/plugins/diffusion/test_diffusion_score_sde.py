@@ -164,7 +164,7 @@ def test_loss_uses_no_randomness_but_the_generator(context: Callable[..., trilem
     ("kind", "options"),
     [
         (VeSde, {}),
-        (SubVpSde, {}),
+        pytest.param(SubVpSde, {}, marks=pytest.mark.slow),
         pytest.param(SubVpSde, {"weighting": "likelihood"}, marks=pytest.mark.slow),
         (VpSde, {"weighting": "likelihood", "times": "importance"}),
         pytest.param(VpSde, {"weighting": "likelihood"}, marks=pytest.mark.slow),
