@@ -93,12 +93,12 @@ def test_gradient_of_the_loss_moves_samples_along_the_field() -> None:
 def test_generator_learns_two_modes_in_one_evaluation() -> None:
     signs = torch.randint(2, (4_000, 1), generator=torch.Generator().manual_seed(5)) * 2 - 1
     x = torch.cat([signs + 0.2 * points(4_000, 1, 3), points(4_000, 1, 4)], dim=1).float()
-    model, ctx = trained(x, 150)
+    model, ctx = trained(x, 200)
     assert [type(net).__name__ for net in model.networks()] == ["Generator"]
     samples = model.sample(4_000, ctx)
     left = samples[:, 0] < 0
     assert 0.42 < float(left.float().mean()) < 0.58
-    assert float(samples[:, 0].abs().mean()) == pytest.approx(1.0, abs=0.1)
+    assert float(samples[:, 0].abs().median()) == pytest.approx(1.0, abs=0.15)  # that of N(0, 1) is .67
     assert float(samples[:, 1].std()) == pytest.approx(1.0, abs=0.15)
 
 
