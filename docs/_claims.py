@@ -90,5 +90,6 @@ def section(record: Record) -> str:
     if record["verdict"] != "not run":
         parts.append(f"{record['steps']} training steps, {len(record['seeds'])} seeds.")
     parts += [f"{arm} is marked: {'; '.join(reasons)}." for arm, reasons in (record.get("marks") or {}).items()]
-    parts.append(str(figure(record)))
+    picture = figure(record)
+    parts.append(f"<div>{picture}</div>" if picture else "")  # inside a block, Markdown leaves it as it is
     return "\n\n".join(filter(None, parts))
