@@ -47,6 +47,7 @@ class Numbers:
     marks: tuple[str, ...]
 
 
+NOTHING = Numbers({}, 0.0, math.nan, "", "", ())
 Results = Mapping[Key, Numbers]
 
 
@@ -59,7 +60,6 @@ class Table:
         good = rows[rows["outcome"] == "ok"]
         arm = ["budget", "label", "sampler", "dataset_id", "metric"]
         self._arms = {tuple(key): part for key, part in good.groupby(arm, sort=False)} if len(good) else {}
-        self._nothing = good.iloc[:0]
         self._failed: dict[tuple[str, str, str], set[str]] = {}
         failed = rows[~rows["outcome"].isin(["ok", "", "unsupported", "interrupted"])]
         for row in failed.itertuples():
@@ -67,8 +67,8 @@ class Table:
 
     def numbers(self, steps: int, key: Key, seeds: Sequence[int]) -> Numbers:
         """The numbers of an arm."""
-        found = self._arms.get((f"{steps} steps", *key), self._nothing)
-        return _numbers(found[found["seed"].isin(list(seeds))])
+        found = self._arms.get((f"{steps} steps", *key))
+        return NOTHING if found is None else _numbers(found[found["seed"].isin(list(seeds))])
 
     def failures(self, steps: int, key: Key) -> list[str]:
         """The outcomes of the cells and evaluations of an arm that failed."""
