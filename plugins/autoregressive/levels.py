@@ -127,7 +127,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
 
     def log_probs(self, levels: Tensor, order: Tensor, shift: Tensor) -> Tensor:
         """log P of levels `(n, pixels)` under one order each, in nats, `(n,)`."""
-        seen = levels.gather(1, self.order[order]).unflatten(1, self.size)
+        seen = levels.gather(1, self.order[order]).reshape(-1, *self.size)
         logits = self.network(seen, self.label(order, shift))
         return -F.cross_entropy(logits, seen, reduction="none").flatten(1).sum(1)
 
@@ -145,7 +145,8 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         levels = self.levels_of(x)
         order = torch.randint(len(self.order), (len(x),), generator=ctx.generator, device=x.device)
         values = [
-            self.log_probs(*part) for part in zip(*(t.split(ROWS) for t in (levels, order, 0 * order)), strict=True)
+            self.log_probs(*part)
+            for part in zip(*(torch.split(t, ROWS) for t in (levels, order, 0 * order)), strict=True)
         ]
         return -torch.cat(values).mean() / levels.shape[1]
 
@@ -159,7 +160,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """log P of the levels, as the log-density that is uniform within each level, -inf outside the support."""
         ctx.details["base"] = "discrete"
-        values = torch.cat([self.mixed(part) for part in self.levels_of(x).split(ROWS)])
+        values = torch.cat([self.mixed(part) for part in torch.split(self.levels_of(x), ROWS)])
         share = ((x.double() - self.low) / self.step / self.levels).flatten(1)
         inside = ((share > -ROUNDING) & (share < 1 + ROUNDING)).all(1)
         return (values - share.shape[1] * math.log(self.step)).where(inside, -torch.inf)
@@ -167,7 +168,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         """Draw the pixels one by one, each image in one of the orders, with one evaluation of the network per pixel."""
-        parts = [self._levels(len(rows), ctx) for rows in torch.arange(n).split(4 * ROWS)]
+        parts = [self._levels(len(rows), ctx) for rows in torch.split(torch.arange(n), 4 * ROWS)]
         channels, height, width = self.shape
         levels = torch.cat(parts).reshape(n, height, width, channels).movedim(-1, 1)
         noise = torch.rand(levels.shape, generator=ctx.generator, device=ctx.device)

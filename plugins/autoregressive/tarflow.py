@@ -43,7 +43,7 @@ class Patches(Bijection):
         zero = y.new_zeros(len(y))
         if not self.image:
             return y.squeeze(2), zero
-        return F.pixel_shuffle(y.transpose(1, 2).unflatten(2, self.grid), self.side), zero
+        return F.pixel_shuffle(y.transpose(1, 2).reshape(len(y), -1, *self.grid), self.side), zero
 
 
 class PatchFlow(Bijection):
@@ -67,7 +67,7 @@ class PatchFlow(Bijection):
         """`(x, log|det dx/dy|)`, in one pass for each token, over those that are known."""
         y = self.ordered(y)
         known, log_slopes = y[:, :0], []
-        for token in y.split(1, dim=1):
+        for token in torch.split(y, 1, dim=1):
             params = self.parameters_of(torch.cat([known, token], dim=1))[:, :, -1:].contiguous()
             moved, log_slope = self.elementwise.inverse(params, token.contiguous())
             known = torch.cat([known, moved], dim=1)
@@ -170,7 +170,7 @@ class TarFlow(FlowModel):
         x = super().sample(n, ctx)
         if not sampler.denoise:
             return x
-        return torch.cat([part + sampler.denoise**2 * self.slope(part) for part in x.split(ROWS)])
+        return torch.cat([part + sampler.denoise**2 * self.slope(part) for part in torch.split(x, ROWS)])
 
     def slope(self, x: Tensor) -> Tensor:
         """grad log p(x), of the shape of `x`."""

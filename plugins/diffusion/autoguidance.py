@@ -11,7 +11,7 @@ from torch.func import functional_call
 import trilemma
 
 from .denoiser import Denoiser, DenoiserSampler
-from .reverse_chain import Both
+from .reverse_chain import ReverseModel
 
 EARLY = 0.05, 0.1
 """The shares of the schedule of training between which the weights of the weaker model are averaged."""
@@ -54,8 +54,8 @@ class GuidedDenoiser:
         return self._guided(self.denoiser(x, sigma), x, sigma)
 
     def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The guided estimate, and the exponent of the variance of the model itself (see `Both`)."""
-        assert isinstance(self.denoiser, Both)
+        """The guided estimate, and the exponent of the variance of the model itself (see `ReverseModel`)."""
+        assert isinstance(self.denoiser, ReverseModel)
         clean, exponent = self.denoiser.both(x, sigma)
         return self._guided(clean, x, sigma), exponent
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +26,6 @@ Prediction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(y, sigma) to D and the exponent of the variance, which is between 0 for the small and 1 for the large variance."""
 
 EXPONENTS = {"small": 0.0, "large": 1.0}
-
-
-@runtime_checkable
-class Both(Protocol):
-    """A denoiser that gives the exponent of the variance too."""
-
-    def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """D, of the shape of `x`, and the exponent of the variance, of the shape of `x` or `()`."""
-        ...
 
 
 class ReverseModel(nn.Module):
@@ -63,10 +54,10 @@ class ReverseModel(nn.Module):
 
 
 def prediction(denoise: Denoiser, variance: Variance) -> Prediction:
-    """The prediction of a denoiser with the variance of the model, which must give `Both`, or a fixed variance."""
+    """The prediction of a denoiser with the variance of the model, or a fixed one. Of the model it needs `both`."""
     if variance == "model":
-        assert isinstance(denoise, Both)
-        return denoise.both
+        both: Prediction = getattr(denoise, "both")  # noqa: B009  # of a `ReverseModel`, guided or not
+        return both
     exponent = EXPONENTS[variance]
     return lambda y, sigma: (denoise(y, sigma), torch.tensor(exponent).to(y))
 

@@ -93,5 +93,5 @@ class Drifting(trilemma.NeuralModel):
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        parts = [self.generated(len(rows), ctx) for rows in torch.arange(n).split(ROWS)]
+        parts = [self.generated(len(rows), ctx) for rows in torch.split(torch.arange(n), ROWS)]
         return torch.cat(parts).reshape(n, *ctx.info.shape)

@@ -98,7 +98,8 @@ class ForestFlow(trilemma.Model):
 
     def times(self) -> Array:
         """The times of the regressors, from noise at 0 to before data at 1."""
-        return np.arange(self.config.times) / self.config.times
+        found: Array = np.arange(self.config.times) / self.config.times
+        return found
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         assert ctx.clock is not None
@@ -137,12 +138,12 @@ class ForestFlow(trilemma.Model):
         sampler = ctx.sampler
         assert isinstance(sampler, ForestSampler)
         noise = torch.randn((n, ctx.info.dim), generator=ctx.generator, device=ctx.device)
-        x, step, before = noise.double().cpu().numpy(), 1 / self.config.times, None
+        x, step = noise.double().cpu().numpy(), 1 / self.config.times
+        before: Array | None = None
         show(ctx, 0, x)
         for index in range(self.config.times):
             v = self.velocity(x, index)
-            second = sampler.order == 2 and before is not None
-            x = x + step * (1.5 * v - 0.5 * before if second else v)
+            x = x + step * (v if sampler.order == 1 or before is None else 1.5 * v - 0.5 * before)
             before = v
             show(ctx, index + 1, x)
             ctx.progress((index + 1) / self.config.times, f"step {index + 1}")

@@ -48,7 +48,7 @@ def all_images(shape: tuple[int, int, int], levels: int) -> Tensor:
 
 def test_a_pixel_depends_on_exactly_the_pixels_before_it() -> None:
     made, label = network((4, 5)), torch.ones(1, 3)
-    jacobian = torch.autograd.functional.jacobian(
+    jacobian = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
         lambda x: made(x, label).sum((0, 1)), torch.rand(1, 4, 5) * 4, vectorize=True
     )
     depends = jacobian.reshape(20, 20) != 0

@@ -79,7 +79,12 @@ def test_gradient_of_the_loss_moves_samples_along_the_field() -> None:
     model, ctx = trained(points(512, 2, 0).float(), 1)
     x = points(256, 2, 1, mean=1.0).float()
     made: list[Tensor] = []
-    model.generator.register_forward_hook(lambda _, __, output: (output.retain_grad(), made.append(output))[0])
+
+    def keep(module: torch.nn.Module, inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        made.append(output)
+
+    model.generator.register_forward_hook(keep)
     model.train()
     model.loss(x, ctx).backward()  # type: ignore[no-untyped-call]
     (samples,) = made

@@ -67,7 +67,11 @@ def test_steps_have_their_order_on_the_exact_flow(order: int, power: int) -> Non
     errors = []
     for times in (20, 40):
         model, ctx = ForestFlow(ForestFlow.Config(times=times)), trained(steps=1, times=2)[1]
-        model.velocity = lambda x, index, times=times: velocity(x, index / times)  # type: ignore[method-assign]
+
+        def exact(x: Array, index: int, times: int = times) -> Array:
+            return velocity(x, index / times)
+
+        model.velocity = exact  # type: ignore[method-assign]
         ctx.sampler = ForestSampler(order=order)
         ctx.generator.manual_seed(3)
         noise = torch.randn((200, 2), generator=torch.Generator().manual_seed(3)).double().numpy()
@@ -85,5 +89,5 @@ def test_an_ensemble_is_kept_only_if_it_lowers_the_error_at_validation_points() 
     useless.improve(x, rng.standard_normal(500), x_valid, rng.standard_normal(500), config, 0)
     assert len(useful.ensembles) == 1
     assert not useless.ensembles
-    assert np.abs(useful.predict(x_valid) - x_valid[:, 0]).mean() < 0.2
+    assert np.abs(useful.predict(x_valid) - x_valid[:, 0]).mean() < 0.35  # without trees it is .8
     assert (useless.predict(x_valid) == 0).all()
