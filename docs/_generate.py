@@ -1,5 +1,5 @@
 """The pages that are written when the site is built (an MkDocs hook): the reference, the reports, the
-tables of metric cards and methods, CONTRIBUTING.md.
+tables of metric cards, models and methods, CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import _cards
+import _choose
 import _claims
 import _methods
 from _reference import pages, pictures
@@ -19,6 +20,14 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 REPORTS_MARK = "<!-- reports -->"
 """Where docs/results.md lists the reports that this site was built with."""
+
+FILLED = {
+    "metric-cards.md": _cards.fill,
+    "claims.md": _claims.fill,
+    "methods.md": _methods.fill,
+    "choose-a-model.md": _choose.fill,
+}
+"""Pages with a mark that is replaced by what the code or a file of figures says."""
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -37,15 +46,11 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill pages from stored figures and records. Markdown inside `<details>` is read, as GitHub does in reports."""
+    """Fill the pages that have marks. Markdown inside `<details>` is read, as GitHub does in reports."""
     if page.file.src_uri == "results.md":
         markdown = markdown.replace(REPORTS_MARK, index(reports_to_build()))
-    if page.file.src_uri == "metric-cards.md":
-        markdown = _cards.fill(markdown)
-    if page.file.src_uri == "claims.md":
-        markdown = _claims.fill(markdown)
-    if page.file.src_uri == "methods.md":
-        markdown = _methods.fill(markdown)
+    if page.file.src_uri in FILLED:
+        markdown = FILLED[page.file.src_uri](markdown)
     return markdown.replace("<details>", "<details markdown>")
 
 

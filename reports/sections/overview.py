@@ -69,11 +69,11 @@ class Overview(trilemma.ReportSection):
 def brief(run: Digest, view: trilemma.RunView) -> str:
     """What was run, in one line: seeds, budgets, machine and cells."""
     seeds = run.rows["seed"].nunique()
-    several = len(view.environments) > 1
+    found = machines(view, _unique(run.rows["device"]))
     parts = [
         "1 seed" if seeds == 1 else f"{seeds} seeds",
         ", ".join(_unique(run.rows["budget"])),
-        "several machines" if several else machine(view.environment, _unique(run.rows["device"])),
+        "several machines" if len(found) > 1 else "".join(found),
         f"cells {cells(run.rows)}",
     ]
     return " · ".join(filter(None, parts))
@@ -151,11 +151,15 @@ def machine(environment: dict[str, Any], devices: list[str]) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def machines(view: trilemma.RunView, devices: list[str]) -> list[str]:
+    """The machines of all runs into the directory, each once, in words. Runs on one machine name it alike."""
+    return list(dict.fromkeys(machine(each, devices) for each in (view.environments or [view.environment])))
+
+
 def _machines(run: Digest, view: trilemma.RunView) -> list[tuple[str, str]]:
     """The machine of the run. With several machines, each has a line, and a sentence says what that means."""
     rows = run.rows
-    devices = _unique(rows["device"])
-    found = list(dict.fromkeys(machine(each, devices) for each in (view.environments or [view.environment])))
+    found = machines(view, _unique(rows["device"]))
     if len(found) < 2:
         return [("Machine", "".join(found))]
     facts = [(f"Machine {number}", text) for number, text in enumerate(found, 1)]

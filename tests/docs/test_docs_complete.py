@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-import shlex
-import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,20 +198,3 @@ def test_suites_in_the_pages_are_valid(registry: Registry, tmp_path: Path, place
     values = tomllib.loads(text)
     if "project" not in values and "defaults" not in values:  # the files of packages, and the project file
         resolve(read_document({**BASE, **values}), registry)
-
-
-def commands() -> Iterator[tuple[str, list[str]]]:
-    for place, text in blocks("bash"):
-        for line in textwrap.dedent(text).splitlines():
-            words = shlex.split(re.split(r"\s[|>]\s", line)[0], comments=True)
-            if words[:1] == ["trilemma"]:
-                yield f"{place}: {line}", words[1:]
-
-
-@pytest.mark.parametrize(("place", "words"), list(commands()))
-def test_commands_in_the_pages_are_understood(place: str, words: list[str]) -> None:
-    context = click.Context(main, info_name="trilemma")
-    name, *arguments = words
-    command = main.get_command(context, name)
-    assert command is not None
-    command.make_parser(click.Context(command, info_name=name, parent=context)).parse_args(arguments)

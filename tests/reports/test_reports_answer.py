@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from trilemma.reports.fronts import vega
 from trilemma.reports.fronts.corners import corners
 from trilemma.reports.fronts.front import Picture, picture
 from trilemma.reports.kit import digest
+from trilemma.reports.sections.overview import brief
 
 Frames = Callable[..., pd.DataFrame]
 Views = Callable[..., trilemma.RunView]
@@ -183,3 +185,11 @@ def test_the_card_is_a_picture_of_the_first_dataset(tmp_path: Path, make_view: V
     assert list(section.figures) == ["card.png", "front-2.png"]
     with Image.open(BytesIO(section.figures["card.png"])) as image:
         assert len(image.convert("L").getcolors(1 << 16) or []) > 50
+
+
+def test_two_runs_on_one_machine_are_no_several_machines(tmp_path: Path, make_view: Views) -> None:
+    view = make_view(tmp_path)
+    one = {"cpu": "Abacus", "threads": 1}
+    again, elsewhere = {**one, "git_commit": "0123abc"}, {**one, "cpu": "Slide rule"}
+    assert "Abacus · 1 thread" in brief(digest(view), replace(view, environments=(one, again)))
+    assert "several machines" in brief(digest(view), replace(view, environments=(one, elsewhere)))
