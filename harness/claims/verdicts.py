@@ -169,8 +169,9 @@ def _numbers(found: pd.DataFrame) -> Numbers:
     half = (found["ci_high"] - found["ci_low"]) / 2
     half = half[np.isfinite(half)]
     first = found.iloc[0] if len(found) else None
+    pairs = zip(found["seed"].tolist(), found["value"].astype(float).tolist(), strict=True)
     return Numbers(
-        values={int(row.seed): float(row.value) for row in found.itertuples() if not math.isnan(row.value)},
+        values={int(seed): value for seed, value in pairs if not math.isnan(value)},
         error=float(half.mean() / ndtri(0.975)) if len(half) else 0.0,
         noise=float(found["noise"].median()) if len(found) else math.nan,
         better="" if first is None else str(first["better"]),

@@ -37,7 +37,7 @@ class MixtureDenoiser(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The denoised points, of the shape of `x` (n, d); `sigma` has shape `()` or `(n,)`."""
         noise = sigma.to(x.device).expand(len(x))
-        parts = zip(x.split(ROWS_AT_ONCE), noise.split(ROWS_AT_ONCE), strict=True)
+        parts = zip(torch.split(x, ROWS_AT_ONCE), torch.split(noise, ROWS_AT_ONCE), strict=True)
         return torch.cat([self._denoised(*part) for part in parts]).to(x)
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> Tensor:

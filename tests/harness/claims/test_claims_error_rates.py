@@ -26,7 +26,9 @@ class Planted:
         """The verdicts that are not false."""
         if self.expect == "equal":
             return {"inconclusive", "reproduced" if abs(self.true) < INTEREST else "contradicted"}
-        return {"inconclusive", *(["reproduced"] if self.true > 0 else ["contradicted"] if self.true < 0 else [])}
+        if self.true == 0:
+            return {"inconclusive"}
+        return {"inconclusive", "reproduced" if self.true > 0 else "contradicted"}
 
 
 def evidence(claim: Planted, rng: np.random.Generator, seeds: int, comparisons: int = 1) -> Evidence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ def test_the_denoiser_is_the_posterior_mean() -> None:
     for sigma in (0.05, 0.7, 4.0):
         y = x.clone().requires_grad_()
         smoothed = MODES.covariances + sigma**2 * torch.eye(2)
-        parts = torch.distributions.MultivariateNormal(MODES.centers, smoothed)
+        parts: Any = torch.distributions.MultivariateNormal(MODES.centers, smoothed)
         density = (MODES.weights.log() + parts.log_prob(y[:, None])).logsumexp(1)
         gradient = torch.autograd.grad(density.sum(), y)[0]
         found = MixtureDenoiser(MODES)(x, torch.tensor(sigma))
