@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..diffusion.denoiser import score
+from ..diffusion.denoiser import Denoiser, DenoiserSampler, score
 from ..diffusion.model import draw_samples
 from ..diffusion.ode_samplers import ODE_SAMPLERS
 from ..diffusion.schedules import Diffusion, VarianceExploding, VariancePreserving
@@ -39,6 +39,10 @@ class MixtureDenoiser(nn.Module):
         noise = sigma.to(x.device).expand(len(x))
         parts = zip(torch.split(x, ROWS_AT_ONCE), torch.split(noise, ROWS_AT_ONCE), strict=True)
         return torch.cat([self._denoised(*part) for part in parts]).to(x)
+
+    def guided(self, sampler: DenoiserSampler) -> Denoiser:
+        """This denoiser itself, for every sampler: an exact one needs no guidance."""
+        return self
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
         away = torch.einsum("nkd,kde->nke", x.double()[:, None] - self.centers, self.axes)
