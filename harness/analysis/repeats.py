@@ -1,4 +1,4 @@
-"""Cells that several run directories hold: copies of one training, or trainings that were repeated."""
+"""Cells that were trained more than once: in several run directories, or in one by `trilemma rerun`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from ..store.machines import is_time
 from ..store.merged_records import same_training
+from ..store.reruns import reruns
 from ..store.store import Store
+
+Kind = Literal["copy", "identical", "different"]
 
 _MEASURED = ("MiB", "J")  # besides times: what each process measures anew
 
@@ -19,17 +22,21 @@ class Repeat:
     """A cell that two run directories hold, by their numbers in the list that was given.
 
     `kind` is `copy` for the same record, `identical` for another training with the same weights and results bit for
-    bit, and `different` for another training with other ones. Times, memory and energy are not compared.
+    bit, and `different` for another training with other ones. Times, memory and energy are not compared. If `run` and
+    `other` are the same, `trilemma rerun` has repeated the cell in this directory, at `time`.
     """
 
     cell: str
     run: int
     other: int
-    kind: Literal["copy", "identical", "different"]
+    kind: Kind
+    time: str = ""
 
 
 def repeats(paths: Sequence[str | Path]) -> list[Repeat]:
-    """The cells that are in several run directories, for each pair of them. Cells without results are left out.
+    """The cells that are in several run directories, for each pair of them, and the cells that were repeated in one.
+
+    Cells without results are left out.
 
     Raises StoreError if a directory holds no run.
     """
@@ -37,6 +44,10 @@ def repeats(paths: Sequence[str | Path]) -> list[Repeat]:
     listed = [{cell["id"]: cell for cell in store.run()["cells"]} for store in stores]
     found = []
     for other, cells in enumerate(listed):
+        for id, record in reruns(stores[other]).items():
+            if id in cells and (stores[other].record("cells", id) or {}).get("outcome") == "ok":
+                same: Kind = "identical" if record.get("identical") is True else "different"
+                found.append(Repeat(id, other, other, same, str(record.get("time", ""))))
         for run in range(other):
             for id in cells.keys() & listed[run].keys():
                 kind = _kind(stores[run], stores[other], listed[run][id], cells[id])
@@ -45,9 +56,7 @@ def repeats(paths: Sequence[str | Path]) -> list[Repeat]:
     return found
 
 
-def _kind(
-    one: Store, two: Store, cell: dict[str, Any], again: dict[str, Any]
-) -> Literal["copy", "identical", "different"] | None:
+def _kind(one: Store, two: Store, cell: dict[str, Any], again: dict[str, Any]) -> Kind | None:
     trained, repeated = one.record("cells", cell["id"]), two.record("cells", cell["id"])
     if trained is None or repeated is None or not trained["outcome"] == repeated["outcome"] == "ok":
         return None

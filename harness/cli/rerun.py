@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import StoreError
 from ..execution.environment import cell_environment
+from ..store.reruns import write_rerun
 from ..store.store import Store
 from .options import json_option
 from .output import echo, echo_json
@@ -43,7 +45,8 @@ def rerun(cell: str, directory: str | None, debug: bool, as_json: bool) -> None:
     default the one in runs/ that was written last. The cell is trained with the plugin files, threads and steps of its
     run, and evaluated. Weights, curves, results and samples are compared; times, memory and energy are not.
 
-    Nothing is written into the run directory. What the model prints appears on the terminal.
+    What was found is kept in the run directory, in reruns/, where `trilemma site` reads it; nothing else is written
+    into it. What the model prints appears on the terminal.
 
     Exit codes: 0 bit-identical, 1 different or failed, 2 there is no such cell or run.
     """
@@ -59,6 +62,11 @@ def rerun(cell: str, directory: str | None, debug: bool, as_json: bool) -> None:
     echo(f"{found['label']}: cell {found['id']} of {store.path}", err=True)
     with _printing_on_stderr() if as_json else contextlib.nullcontext():
         repetition = repeat(store, found, _post_mortem if debug else None)
+    if repetition.training:
+        try:
+            write_rerun(store, found["id"], repetition.training, repetition.record())
+        except StoreError as error:
+            echo(f"what was found could not be kept: {error}", err=True)
     if as_json:
         echo_json(repetition.record())
     else:

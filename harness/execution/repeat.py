@@ -36,6 +36,8 @@ class Repetition:
     """What differs in the environment: the value then and now."""
     code: list[str]
     """Whose code has another hash now."""
+    training: str
+    """When the training was stored that it was compared with; empty if there is none."""
 
     @property
     def identical(self) -> bool:
@@ -77,6 +79,7 @@ def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException
     """
 
     refuse_elsewhere(cell)
+    stored = store.record("cells", cell["id"]) or {}
 
     class Foreground(CellWorker):
         def __init__(self, job: dict[str, Any], registry: Registry, events: Events) -> None:
@@ -97,13 +100,13 @@ def repeat(store: Store, cell: dict[str, Any], on_error: Callable[[BaseException
             ended = scratch.record("cells", cell["id"]) or {"outcome": "error", "message": "nothing was recorded"}
             records = [scratch.record("evaluations", planned["id"]) for planned in job["evaluations"]]
             worst = next((record for record in [ended, *records] if record and record["outcome"] != "ok"), ended)
-    then = (store.record("cells", cell["id"]) or {}).get("environment") or {}
     return Repetition(
         cell["id"],
         cell["label"],
         worst["outcome"],
         worst["message"],
         comparison,
-        differing(then, environment(job["threads"])),
+        differing(stored.get("environment") or {}, environment(job["threads"])),
         changed_code(cell, Registry(job["plugins"])),
+        stored.get("written", ""),
     )

@@ -25,7 +25,7 @@ _ID = r"[\w-]+"
 _JOB = re.compile(r"job-(timing-)?[0-9a-f]{20}")
 _STAGED = re.compile(rf"(?P<old>old-)?(?P<kind>cells|evaluations|data)-(?P<id>{_ID})-\d+")
 _STAGED_FILE = re.compile(r"\.(run\.json|run\.json\.bak|trilemma\.json|progress\.json)\.\d+")
-_STAGED_STATE = re.compile(rf"\.{_ID}\.safetensors\.\d+")
+_STAGED_INSIDE = re.compile(rf"\.{_ID}\.(safetensors|json)\.\d+")
 _ASIDE = re.compile(r"(cells|evaluations|data|file)-[\w.-]+-\d+")
 _INSIDE = re.compile(r"(record|trilemma)\.json|run\.json(\.bak)?|\.lock|[a-z_]+\.safetensors|\.record\.json\.\d+")
 
@@ -35,8 +35,8 @@ def leftovers(root: Path) -> Iterator[Path]:
     for entry in children(root / "tmp"):
         if is_folder(entry) and (_JOB.fullmatch(entry.name) or _STAGED.fullmatch(entry.name)):
             yield entry
-    for entry in children(root / "partial"):
-        if _STAGED_STATE.fullmatch(entry.name) and is_file(entry):
+    for entry in (*children(root / "partial"), *children(root / "reruns")):
+        if _STAGED_INSIDE.fullmatch(entry.name) and is_file(entry):
             yield entry
     for entry in children(root):
         if _STAGED_FILE.fullmatch(entry.name) and is_file(entry):

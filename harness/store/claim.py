@@ -18,6 +18,7 @@ MARKER = "trilemma.json"
 FOLDERS = ("cells", "evaluations", "data", "logs", "tmp", "partial")
 PROGRESS = "progress.json"  # of the run that goes on, or of the latest
 PARTS = "parts"  # of a run on a cluster, while it lasts
+RERUNS = "reruns"
 _OTHER = "choose another with --out"
 
 
@@ -58,7 +59,7 @@ def check_claim(path: Path) -> None:
         f"directory {path} is not empty and was not made by trilemma (it holds no {MARKER}); "
         f"nothing in it was changed; {_OTHER}",
     )
-    for name in (*FOLDERS, ASIDE, PARTS):
+    for name in (*FOLDERS, ASIDE, PARTS, RERUNS):
         if (path / name).is_symlink():
             raise StoreError(f"{path / name} is a link, which trilemma does not follow; remove it")
     read_run(path)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from .aside import children, discard, evidence, is_file, is_folder, leftovers
-from .claim import check_claim
+from .claim import RERUNS, check_claim
 from .frame import load_frame
 from .listing import write_list
 from .store import Store
-from .survey import KINDS, LOG, OWN, STATE, in_use, listed_ids
+from .survey import KINDS, LOG, OWN, RERUN, STATE, in_use, listed_ids
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ def garbage(store: Store) -> list[Garbage]:
         (entry, "the training of a cell that is gone")
         for entry in children(root / "partial")
         if STATE.fullmatch(entry.name) and entry.stem not in needed["cells"] and is_file(entry)
+    ]
+    found += [
+        (entry, "the repetition of a cell that is gone")
+        for entry in children(root / RERUNS)
+        if RERUN.fullmatch(entry.name) and entry.stem not in needed["cells"] and is_file(entry)
     ]
     found += [(entry, "damage that was set aside") for entry in evidence(root)]
     if store.held or not in_use(root):

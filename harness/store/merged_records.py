@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .aside import set_aside
+from .claim import RERUNS
 from .store import Store
 from .transfer import transfer, transfer_file
 
@@ -70,6 +71,7 @@ class Copier:
                 for planned in self.listed.get(id, {}).get("evaluations", ()):
                     self._set_aside(planned["id"])  # those of another training
             self._copy(kind, id)
+            transfer_file(*(store.path / RERUNS / f"{id}.json" for store in (self.source, self.target)), link=False)
         else:
             self.done.kept += 1
         self._log(id, replace=better)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .aside import ASIDE, children, evidence, foreign, is_file, is_folder, leftovers
-from .claim import FOLDERS, MARKER, PARTS, PROGRESS, is_ours, marker_problem
+from .claim import FOLDERS, MARKER, PARTS, PROGRESS, RERUNS, is_ours, marker_problem
 from .files import DamagedError
 from .listing import COPY, LIST, read_list
 from .records import RECORD, Examined, examine
@@ -25,6 +25,7 @@ OWN = re.compile(r"[0-9a-f]{20}")
 """The names of folders that trilemma makes."""
 LOG = re.compile(r"(?:timing-)?([0-9a-f]{20})\.log")
 STATE = re.compile(r"[0-9a-f]{20}\.safetensors")
+RERUN = re.compile(r"[0-9a-f]{20}\.json")
 LEAST_FREE = 2**29  # bytes
 _THREADS = 4
 
@@ -146,7 +147,7 @@ def _lists(root: Path) -> Iterator[Finding]:
 
 def _places(root: Path) -> Iterator[Finding]:
     """Folders that are missing, or something else than folders, and a lock that is no file."""
-    for name in (*FOLDERS, ASIDE):
+    for name in (*FOLDERS, ASIDE, RERUNS):
         if not is_folder(root / name) and os.path.lexists(root / name):
             link = "a link, which trilemma does not follow" if (root / name).is_symlink() else "not a folder"
             yield Finding(name, "damaged", f"is {link}")
@@ -196,7 +197,7 @@ def _of_kind(root: Path, kind: str, found: dict[str, Examined], listed: dict[str
 
 def _others(root: Path, listed: dict[str, dict[str, None]] | None) -> Iterator[Finding]:
     """What the store did not write: reports, the user's own files, links."""
-    names = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, PROGRESS, *FOLDERS}
+    names = {MARKER, LIST, COPY, LOCK, ASIDE, PARTS, PROGRESS, RERUNS, *FOLDERS}
     gone = {str(entry.relative_to(root)) for entry in (*leftovers(root), *evidence(root))}
     here = [entry for entry in children(root) if entry.name not in names]
     for kind in KINDS:
@@ -206,7 +207,7 @@ def _others(root: Path, listed: dict[str, dict[str, None]] | None) -> Iterator[F
             )
             here += foreign(entry) if ours else [entry]
     here += [entry for name in ("tmp", ASIDE) for entry in children(root / name)]
-    for folder, own in (("logs", LOG), ("partial", STATE)):
+    for folder, own in (("logs", LOG), ("partial", STATE), (RERUNS, RERUN)):
         here += [entry for entry in children(root / folder) if not (own.fullmatch(entry.name) and is_file(entry))]
     for entry in here:
         if str(entry.relative_to(root)) not in gone:

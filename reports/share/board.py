@@ -17,6 +17,7 @@ from .papers import Number, PaperTable, paper_tables
 NOT_REPEATED = "not repeated"
 _LINE = ["dataset_id", "label", "budget", "device", "trained_on"]
 _TAG = "\x1f"  # no label holds a control character
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT")
 _TAGGED = re.compile(f"{_TAG}\\d+")
 
 
@@ -63,7 +64,7 @@ def boards(paths: Sequence[Path], views: Sequence[trilemma.RunView], runs: Seque
     found = trilemma.repeats(paths)
     kept = []
     for index, frame in enumerate(frames):
-        known = {repeat.cell for repeat in found if repeat.other == index and repeat.kind != "different"}
+        known = {r.cell for r in found if r.run < r.other == index and r.kind != "different"}
         whole = {key for key, rows in frame.groupby(_LINE, sort=False) if set(rows["cell"]) <= known}
         rows = frame[~pd.MultiIndex.from_frame(frame[_LINE]).isin(whole)]
         kept.append(rows.assign(label=rows["label"] + _TAG + str(index)))
@@ -107,21 +108,25 @@ def _verified(
     runs: Sequence[Run],
     sampler: str,
 ) -> tuple[str, str]:
-    """What repetitions in other runs have shown of a line: a sentence, and `yes`, `near`, `no` or ``."""
+    """What repetitions have shown of a line, in other runs or by `trilemma rerun`: a sentence, and `yes`, `near`, `no`
+    or ``."""
     frame = frames[index]
     same = pd.Series(True, index=frame.index)
     for column, value in zip(_LINE, line, strict=True):
         same &= frame[column] == value
     cells = dict(zip(frame.loc[same, "cell"], frame.loc[same, "seed"], strict=True))
     kinds: dict[str, set[str]] = {}
+    latest = ""
     for repeat in repeats:
         if index in (repeat.run, repeat.other) and repeat.cell in cells:
             kinds.setdefault(repeat.kind, set()).add(repeat.cell)
+            latest = max(latest, repeat.time)
+    when = f", {latest[:10]}" if _DATE.match(latest) else ""
     if identical := kinds.get("identical"):
         count = f"{len(identical)} of {len(cells)} trainings"
         if len(identical) == len(cells) and not kinds.get("different"):
-            return f"bit-identical, {count}", "yes"
-        return f"bit-identical, {count} repeated", "near"
+            return f"bit-identical, {count}{when}", "yes"
+        return f"bit-identical, {count} repeated{when}", "near"
     own = {key: value for key, value in values[index].items() if key[: len(line)] == line and key[len(line)] == sampler}
     for key, (_, low, high) in own.items():
         others = [other for other in range(len(frames)) if other != index and key in values[other]]
@@ -132,7 +137,10 @@ def _verified(
             return (f"quality within the interval in {name}", "near") if inside else (
                 f"quality outside the interval in {name}", "no",
             )  # fmt: skip
-    return NOT_REPEATED, ""
+    other = {repeat.cell for repeat in repeats if repeat.run == repeat.other == index} & set(cells)
+    return (f"not bit-identical, {len(other)} of {len(cells)} trainings repeated{when}", "no") if other else (
+        NOT_REPEATED, "",
+    )  # fmt: skip
 
 
 def _copied(repeats: Sequence[trilemma.Repeat], one: int, two: int, cells: set[str]) -> bool:

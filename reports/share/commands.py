@@ -94,8 +94,9 @@ def site(directories: tuple[Path, ...], out: Path, title: str, as_json: bool) ->
 
     The page needs no server and no network. It has a table for each dataset, budget and device, with a row for each
     model and sampler setting of each run, and filters for dataset, budget, machine and model. What is best is judged by
-    the rules of the report, over all runs. The column Verified says what a repetition in another of the runs has shown:
-    the same weights and results bit for bit, or a quality within the interval. Copies are no repetitions.
+    the rules of the report, over all runs. The column Verified says what a repetition has shown, in another of the runs
+    or by `trilemma rerun`: the same weights and results bit for bit, or a quality within the interval. Copies are no
+    repetitions.
 
     The folder must be new, empty, or made by trilemma.
     """

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import trilemma
+from trilemma.harness.store.reruns import write_rerun
 from trilemma.harness.store.store import Store
 from trilemma.reports.share.commands import site as command
 from trilemma.reports.share.site import write_site
@@ -70,6 +72,22 @@ def test_a_run_that_was_repeated_is_verified_and_stands_once(runs: dict[str, Pat
     assert {row["run"] for row in found} == {"first"}
     assert {row["verified"] for row in found} == {"bit-identical, 3 of 3 trainings"}
     assert {row["label"] for row in found} == {"realnvp(transforms=2)", "gaussian"}
+
+
+def test_what_rerun_found_verifies_a_row(runs: dict[str, Path], tmp_path: Path) -> None:
+    home = shutil.copytree(runs["first"], tmp_path / "mine")
+    store = Store(home)
+    cells = {cell["id"]: cell["model"]["name"] for cell in store.run()["cells"]}
+    for number, (id, model) in enumerate(cells.items()):
+        training = (store.record("cells", id) or {})["written"]
+        if model == "realnvp" or number == 5:
+            write_rerun(store, id, training, {"identical": model == "realnvp"})
+    write_site([home], tmp_path / "site")
+    today = datetime.now(UTC).date()
+    assert {row["label"]: row["verified"] for row in rows(tmp_path / "site")} == {
+        "realnvp(transforms=2)": f"bit-identical, 3 of 3 trainings, {today}",
+        "gaussian": f"not bit-identical, 1 of 3 trainings repeated, {today}",
+    }
 
 
 def test_copies_verify_nothing(runs: dict[str, Path], tmp_path: Path) -> None:

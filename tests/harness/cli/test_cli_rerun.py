@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
 import trilemma
+from trilemma.harness.store.reruns import reruns, write_rerun
 from trilemma.harness.store.store import Store
+from trilemma.harness.store.survey import survey
 
 FRAGILE = '''
 import torch, trilemma
@@ -69,16 +72,23 @@ def fragile(tmp_path: Path) -> tuple[Path, Path]:
     return plugin, out
 
 
-def test_a_repeated_cell_is_bit_identical_and_leaves_the_run_alone(finished: Path) -> None:
-    before = content(finished)
-    result = rerun(realnvp(Store(finished))[:8], "--run", finished, "--json")
+def test_a_repeated_cell_is_bit_identical_and_one_record_of_it_is_kept(finished_copy: Path) -> None:
+    before, store = content(finished_copy), Store(finished_copy)
+    id = realnvp(store)
+    result = rerun(id[:8], "--run", finished_copy, "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found["identical"] is True
     assert found["comparison"]["differences"] == []
     assert found["code"] == []
     assert min(found["comparison"]["counts"].values()) > 0
-    assert content(finished) == before
+    after = content(finished_copy)
+    assert after.keys() - before.keys() == {f"reruns/{id}.json"}
+    assert {name: after[name] for name in before} == before
+    assert not [finding for finding in survey(finished_copy).findings if finding.place.startswith("reruns")]
+    (kept,) = reruns(store).values()
+    assert kept["identical"] is True
+    assert datetime.now(UTC) - datetime.fromisoformat(kept["time"]) < timedelta(minutes=5)
 
 
 @pytest.mark.slow
@@ -109,6 +119,25 @@ def test_what_differs_is_named_and_measured(finished_copy: Path) -> None:
     assert any(line.startswith(f"different: direct: {metric}: 123.0 before, ") for line in lines)
     assert "different: direct: samples has another shape or type" in lines
     assert len([line for line in lines if line.startswith("different")]) == 5
+    assert reruns(store)[id]["identical"] is False
+
+
+def test_what_was_found_holds_for_the_training_that_is_stored_and_for_whole_records(finished_copy: Path) -> None:
+    store = Store(finished_copy)
+    ids = [cell["id"] for cell in store.run()["cells"]][:2]
+    written = [(store.record("cells", id) or {})["written"] for id in ids]
+    for id, training in zip(ids, written, strict=True):
+        write_rerun(store, id, training, {"identical": True})
+    assert set(reruns(store)) == set(ids)
+    file = finished_copy / "reruns" / f"{ids[0]}.json"
+    file.write_bytes(file.read_bytes().replace(b"true", b"false"))
+    assert set(reruns(store)) == {ids[1]}
+    record = store.record("cells", ids[1])
+    assert record is not None
+    store.commit("cells", ids[1], {key: value for key, value in record.items() if key not in ("files", "written")})
+    assert reruns(store) == {}
+    with store.locked(), pytest.raises(trilemma.StoreError, match="another run is using"):
+        write_rerun(Store(finished_copy), ids[0], written[0], {"identical": True})
 
 
 @pytest.mark.slow

@@ -44,6 +44,9 @@ def littered(finished_copy: Path, changed: Suite) -> Path:
     (finished_copy / "logs" / "mine.log").write_text("mine")
     for name in (f"{'a' * 20}.safetensors", f".{'a' * 20}.safetensors.99", "mine.safetensors"):
         (finished_copy / "partial" / name).write_text("a state")
+    (finished_copy / "reruns").mkdir()
+    for name in (f"{'a' * 20}.json", f".{'a' * 20}.json.99", "mine.json"):
+        (finished_copy / "reruns" / name).write_text("{}")
     return finished_copy
 
 
@@ -62,6 +65,7 @@ def test_what_nothing_needs_is_shown_and_deleted(littered: Path, changed: Suite,
     }  # fmt: skip
     assert {"aside/cells-1-1", f"tmp/job-{'f' * 20}", f"logs/{'a' * 20}.log"} <= set(places)
     assert {f"partial/{'a' * 20}.safetensors", f"partial/.{'a' * 20}.safetensors.99"} <= set(places)
+    assert {f"reruns/{'a' * 20}.json", f"reruns/.{'a' * 20}.json.99"} <= set(places)
     deleted = command("gc", littered, "--delete", "--json")
     assert [item["place"] for item in json.loads(deleted.stdout)["kept"]] == [f"cells/{'d' * 20}"]
     assert {item["place"] for item in json.loads(deleted.stdout)["garbage"]} == set(places) - {f"cells/{'d' * 20}"}
@@ -69,6 +73,7 @@ def test_what_nothing_needs_is_shown_and_deleted(littered: Path, changed: Suite,
     assert (littered / "cells" / ("e" * 20)).is_symlink()
     assert (littered / "logs" / "mine.log").exists()
     assert (littered / "partial" / "mine.safetensors").exists()
+    assert (littered / "reruns" / "mine.json").exists()
     pd.testing.assert_frame_equal(trilemma.load_results(littered), before)
     assert not trilemma.load_results(littered, superseded=True)["superseded"].any()
     assert make_runner(changed, out=littered).dry_run() == []
