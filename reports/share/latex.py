@@ -23,7 +23,7 @@ _TEXT = {
         "·": r"$\cdot$",
     },
     **{"∞": r"$\infty$", "α": r"$\alpha$", "β": r"$\beta$", "σ": r"$\sigma$", "µ": r"$\mu$", "μ": r"$\mu$"},
-    **{"\N{EN DASH}": "--", "…": r"\ldots{}", '"': r"\textquotedbl{}", "'": "'", "°": r"$^\circ$"},
+    **{"\N{EN DASH}": "--", "…": r"\ldots{}", '"': "''", "'": "'", "°": r"$^\circ$"},
 }
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
@@ -82,6 +82,7 @@ def table(found: PaperTable) -> str:
 
 def _row(row: Row, columns: int) -> str:
     name = escape(row.label) + (r"\,(!)" if row.marked else "")
+    name = f"{{}}{name}" if name.startswith(("[", "*")) else name  # which would belong to the \\ or \midrule before it
     cells = [_cell(row.cells.get(i)) for i in range(columns)]
     return f"{' & '.join([name, escape(row.sampler), *cells])} \\\\"
 

@@ -18,6 +18,7 @@ import trilemma
 from trilemma.harness.analysis.citations import entries
 from trilemma.reports.share import export, latex
 from trilemma.reports.share.commands import export as command
+from trilemma.reports.share.papers import Number, PaperTable, Row
 
 MakeView = Callable[..., trilemma.RunView]
 HOSTILE = "a & b \\input{/etc/passwd} $x$ #1 _{y} ~ ^ % \x1b[31m <script> \u202e 雪\N{SNOWMAN}"
@@ -34,7 +35,7 @@ def commands(text: str) -> set[str]:
 
 ALLOWED = {
     *("usepackage", "begin", "end", "centering", "caption", "label", "toprule", "midrule", "bottomrule"),
-    *("textbf", "pm", "textbackslash", "textasciitilde", "textasciicircum", "times", "cdot", "textquotedbl", "ldots"),
+    *("textbf", "pm", "textbackslash", "textasciitilde", "textasciicircum", "times", "cdot", "ldots"),
 }
 
 
@@ -93,6 +94,64 @@ def test_texts_of_others_hold_no_command_in_latex(hostile: trilemma.RunView) -> 
         assert depth >= 0
     assert depth == 0
     assert latex.escape("10⁻³ W₂²") == "10$^{-3}$ W$_{2}$$^{2}$"
+
+
+NEEDS_NOTHING = {"pm", "times", "cdot", "infty", "alpha", "beta", "sigma", "mu", "circ"}
+"""The commands of mathematics that need no package."""
+
+
+def check_structure(text: str) -> int:
+    """Checks all that LaTeX checks of the structure of such a file, and returns the number of rows.
+
+    Environments and braces nest; a special character is escaped, or a separator of cells, or around mathematics; each
+    row has as many cells as its tabular has columns; a paragraph does not end in an argument; and nothing that begins
+    a row is an argument of the command before it.
+    """
+    lines = [line for line in text.splitlines() if not line.startswith("%")]
+    open_, columns, rows, after_row = [], 0, 0, False
+    for number, line in enumerate(lines):
+        if found := re.fullmatch(r"\\begin\{(\w+)\}(?:\{(\w+)\})?", line):
+            open_.append(found[1])
+            columns = len(found[2]) if found[2] else columns
+            continue
+        if found := re.fullmatch(r"\\end\{(\w+)\}", line):
+            assert open_.pop() == found[1]
+            continue
+        assert line or not open_, "a paragraph ends in a table"
+        plain = re.sub(r"\\[&%$#_{}]|\\,|\\\\$", "", line)
+        for formula in re.findall(r"\$([^$]*)\$", plain):
+            assert set(re.findall(r"\\([A-Za-z]+)", formula)) <= NEEDS_NOTHING, line
+            assert formula.strip(), line
+        plain = re.sub(r"\$[^$]*\$", "", plain)
+        assert not re.search(r"[$%#^_~]", plain), line
+        assert not re.search(r"\\(?![A-Za-z])", plain), line
+        depth = 0
+        for brace in re.findall(r"[{}]", plain):
+            depth += 1 if brace == "{" else -1
+            assert depth >= 0, line
+        assert depth == 0, line
+        if line.endswith("\\\\"):
+            assert open_ == ["table", "tabular"], line
+            assert len(cells(line)) == columns, line
+            assert not line.startswith(("[", "*")), line
+            rows, after_row = rows + 1, True
+        else:
+            assert "&" not in plain, line
+            if line in ("\\toprule", "\\midrule", "\\bottomrule"):
+                assert after_row or lines[number - 1].startswith("\\begin{tabular}"), line
+    assert open_ == []
+    return rows
+
+
+def test_latex_has_the_structure_that_a_compiler_wants(view: trilemma.RunView, hostile: trilemma.RunView) -> None:
+    assert check_structure(export.content(view, "latex").decode()) > 10
+    assert check_structure(export.content(hostile, "latex").decode()) > 1
+    for name in ("[1cm] a", "*", '"quoted"', "a\n\nb", "100 % of #1 & {x}_2^3 ~ \\\\"):
+        row = Row(name, name, False, {0: Number("1.0", "0.1", True)})
+        table = PaperTable("t", ("t",), name, [name, "NLL"], [row, replace(row, control=True)], [name])
+        assert check_structure(latex.document([table], name)) == 3
+        single = replace(row, sampler="")
+        assert check_structure(latex.document([replace(table, rows=[single])], name)) == 2
 
 
 def test_bibtex_has_the_papers_of_models_samplers_and_data(view: trilemma.RunView) -> None:
