@@ -12,6 +12,7 @@ from typing import Any
 import trilemma
 
 from . import numbers
+from .frame import first_row
 from .kit import RUN, Digest
 
 MOST_CURVES = 200
@@ -61,7 +62,7 @@ def details(digest: Digest, view: trilemma.RunView, dataset: str) -> list[Detail
     steps = own.groupby("cell")["steps"].max()
     found: list[Details] = []
     for key, cells in own.drop_duplicates("cell").groupby(RUN, sort=False):
-        first: Any = next(cells.itertuples())
+        first = first_row(cells)
         ink = digest.inks.get(first.label)
         facts = [("Model", first.model if first.model != first.label else ""), ("Budget", first.budget)]
         facts += [("Device", first.device)]
@@ -75,7 +76,7 @@ def details(digest: Digest, view: trilemma.RunView, dataset: str) -> list[Detail
             options=_options(first.config),
         )
         row: Any
-        for row in cells.sort_values("seed", kind="stable").itertuples():
+        for row in cells.sort_values("seed", kind="stable")[["seed", "cell", "outcome"]].itertuples():
             loss, line = _curve(view.curves(str(row.cell))) if draw else ("", "")
             block.cells.append(
                 Trained(

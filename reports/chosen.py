@@ -13,6 +13,7 @@ import trilemma
 
 from . import measures
 from .figures import Ink
+from .frame import first_row
 from .kit import Digest
 from .pictures import NEUTRAL
 
@@ -61,11 +62,12 @@ def _best(own: pd.DataFrame, metric: str | None) -> tuple[Any, float]:
     if quality.empty:
         own = own[own["group"] != "likelihood"] if (own["group"] != "likelihood").any() else own
         own = own[own["sampler"] != ""] if (own["sampler"] != "").any() else own
-        return next(own.sort_values("seed").itertuples()), math.inf
+        return first_row(own.sort_values("seed", kind="stable")), math.inf
     means = quality.groupby("sampler", sort=False)["value"].mean()
     means = -means if quality["better"].iloc[0] == "higher" else means
     sampler = means.idxmin()
-    return next(quality[quality["sampler"] == sampler].sort_values("seed").itertuples()), float(means.min())
+    best = quality[quality["sampler"] == sampler].sort_values("seed", kind="stable")
+    return first_row(best), float(means.min())
 
 
 def allowance(total: int, groups: int, most: int, least: int = 1) -> int:

@@ -12,6 +12,7 @@ import trilemma
 
 from . import measures, numbers
 from .fitting import fitting
+from .frame import first_row
 from .kit import RUN, Digest
 from .table import Cell, Column, Entry, Failure, Table
 
@@ -92,7 +93,7 @@ def _columns(good: pd.DataFrame, saturated: list[str]) -> list[Column]:
     by_metric = dict(tuple(good.groupby("metric", sort=False)))
     for metric in trilemma.metrics_in_order(good):
         rows = by_metric[metric]
-        first: Any = next(rows.itertuples())
+        first = first_row(rows)
         kinds = sorted(set(zip(rows["likelihood"], rows["base"], strict=True)), key=_kind_order)
         titles = list(dict.fromkeys(measures.kind_title(*kind) for kind in kinds)) if _by_kind(rows) else [""]
         factor, unit = numbers.scale(first.unit, _representative(rows))

@@ -7,7 +7,7 @@ import binascii
 import json
 import math
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -159,10 +159,6 @@ class DrawnImages(Drawing):
         return levels.reshape(len(self.rows), len(self.columns), *self.shape) / 255
 
 
-KEYS = ("curve", "map", "field", "histogram", "frames", "images")
-"""The keys of all drawings."""
-
-
 def drawn(cls: type[Kind], key: str, details: str) -> Kind | None:
     """The drawing in the column `details`; None if there is none, or if it is not what it should be."""
     if f'"{key}"' not in details:
@@ -179,22 +175,3 @@ def rows_with(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     found = rows[details.str.contains(f'"{key}"', regex=False) & (rows["outcome"] == "ok")]
     keys = ["dataset_id", "metric", "label", "sampler", "budget", "device", "trained_on"]
     return found.sort_values("seed", kind="stable").drop_duplicates(keys).sort_index()
-
-
-def without_drawings(frame: pd.DataFrame) -> pd.DataFrame:
-    """A results frame whose details hold no drawings, which would make a table of numbers large."""
-    if "details" not in frame:
-        return frame
-    return frame.assign(details=frame["details"].map(_numbers))
-
-
-def _numbers(details: Any) -> Any:
-    if not isinstance(details, str) or not any(f'"{key}"' in details for key in KEYS):
-        return details
-    try:
-        found = json.loads(details)
-    except ValueError:
-        return details
-    if not isinstance(found, dict):
-        return details
-    return json.dumps({key: value for key, value in found.items() if key not in KEYS})

@@ -69,19 +69,18 @@ FAMILIES = ("flow", "diffusion", "adversarial", "restoration", "autoencoder", "d
 def inks(families: Mapping[str, str]) -> dict[str, Ink]:
     """A style for each model, from a map of labels to families: the color says the family, and the marker the model.
 
-    A model without a family is a family of its own. With more than eight families, or models of a family, styles
-    repeat.
+    A model without a family is a family of its own. Up to eight models have different markers, so that they can be told
+    apart in gray; of more, those of a family have. With more than eight families, or models of a family, styles repeat.
     """
     groups = {label: family or label for label, family in families.items()}
     known = [family for family in FAMILIES if family in groups.values()]
     order = [*known, *dict.fromkeys(family for family in groups.values() if family not in known)]
-    styles, members = {}, dict.fromkeys(order, 0)
-    for label, family in groups.items():
-        color = order.index(family) if family not in FAMILIES else FAMILIES.index(family)
-        marker = MARKERS[(members[family] + color) % len(MARKERS)]
-        styles[label] = Ink(SERIES[color % len(SERIES)], f"s{color % len(SERIES)}", marker)
-        members[family] += 1
-    return styles
+    styles = {}
+    for place, label in enumerate(sorted(groups, key=lambda label: order.index(groups[label]))):
+        family = groups[label]
+        color = (order.index(family) if family not in FAMILIES else FAMILIES.index(family)) % len(SERIES)
+        styles[label] = Ink(SERIES[color], f"s{color}", MARKERS[place % len(MARKERS)])
+    return {label: styles[label] for label in families}
 
 
 def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str, layout: Layout = "constrained") -> Markup:

@@ -22,7 +22,7 @@ class Digest:
 
     rows: pd.DataFrame
     superseded: int
-    summary: pd.DataFrame
+    judged: trilemma.Judged
     verdicts: list[dict[str, Any]]
     cards: dict[str, dict[str, Any]]
     inks: dict[str, Ink]
@@ -31,6 +31,11 @@ class Digest:
     several_machines: bool
     anchors: dict[Any, str]
     """The id of the details of each model on a dataset, by its values in the columns `RUN`."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The rows of `trilemma.summary_rows`."""
+        return self.judged.summary
 
     @property
     def datasets(self) -> list[str]:
@@ -63,12 +68,13 @@ def digest(view: trilemma.RunView) -> Digest:
 
 
 def _prepare(view: trilemma.RunView) -> Digest:
-    rows = trilemma.uniform_frame(view.frame)
+    judged = trilemma.judge(view.frame)
+    rows = judged.rows
     models = rows[~rows["control"] & (rows["label"] != "")].drop_duplicates("label")
     return Digest(
         rows=rows,
-        summary=trilemma.summary_rows(rows),
-        verdicts=trilemma.verdicts(rows),
+        judged=judged,
+        verdicts=trilemma.verdicts(judged),
         superseded=view.superseded,
         cards=view.cards,
         inks=inks(dict(zip(models["label"], models["family"], strict=True))),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from . import figures, pictures
+import trilemma
+
+from . import figures, html, markdown, pictures
 from .figures import INK, MUTED
 
 LOW, HIGH = 0.01, 1.0
@@ -93,9 +94,7 @@ class Plate:
         with mpl.rc_context(figures.STYLE):
             figure = Figure(figsize=self.size, facecolor="none")
             panel.draw(figure.add_axes((0, 0, 1, 1)))
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-        return pictures.few_colors(buffer.getvalue())
+            return pictures.small_png(figure, 110)
 
     def _axes(self, figure: Figure, panel: Panel, corner: tuple[float, float], size: tuple[float, float]) -> None:
         """Draw a panel of a size at a corner of a figure, in inches from the lower left."""
@@ -156,4 +155,25 @@ def color_scale() -> Markup:
     return Markup(  # every part is a constant of this package, so nothing needs escaping
         '<svg class="scale" viewBox="0 0 240 26" role="img" '
         f'aria-label="Color scale, logarithmic: dark is 0.01 or less, light is 1 or more.">{cells}{marks}</svg>'
+    )
+
+
+def section_of_plates(title: str, reading: str, plates: Iterable[tuple[str, Plate | None]]) -> trilemma.Section | None:
+    """A section with one plate for each dataset that has one, under the title of the dataset; None without any."""
+    blocks, parts, files = [], [markdown.escape(reading)], {}
+    for index, (dataset, plate) in enumerate(plates, start=1):
+        if plate is None:
+            continue
+        file = f"{title.lower()}-{index}.png"
+        files[file] = plate.sheet()
+        blocks.append((dataset, [plate.record() | {"title": ""}]))
+        parts += [f"### {markdown.escape(dataset)}", f"![{markdown.escape(plate.alt)}](figures/{file})"]
+        parts += [markdown.escape(note) for note in plate.notes]
+    if not blocks:
+        return None
+    return trilemma.Section(
+        title=title,
+        html=html.render("plates.html.j2", reading=reading, blocks=blocks, more=""),
+        markdown="\n\n".join(parts),
+        figures=files,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
@@ -66,15 +67,17 @@ def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: 
     axes = figure.add_axes((0, 0, 1, 1))
     scatter(axes, points, ghost, frame, color)
     axes.axis("off")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140, metadata={"Software": None})
-    return few_colors(buffer.getvalue())
+    return small_png(figure, 140)
 
 
-def few_colors(png: bytes, colors: int = 128) -> bytes:
-    """A PNG with transparency, with so few colors that it takes a quarter of the bytes."""
+def small_png(figure: Figure, dpi: float, colors: int = 128) -> bytes:
+    """A figure as PNG with transparency, with so few colors that it takes a quarter of the bytes."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     out = io.BytesIO()
-    Image.open(io.BytesIO(png)).quantize(colors, method=Image.Quantize.FASTOCTREE).save(out, format="png")
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+    image.quantize(colors, method=Image.Quantize.FASTOCTREE).save(out, format="png")
     return out.getvalue()
 
 

@@ -15,7 +15,6 @@ from markupsafe import Markup
 import trilemma
 
 from . import html, markdown
-from .drawn import without_drawings
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def write_report(
     written = [
         replace_file(out / "report.html", _bytes(page)),
         replace_file(out / "report.md", _bytes(_document(title, rendered))),
-        replace_file(out / "results.csv", _bytes(trilemma.csv_text(without_drawings(view.frame)))),
+        replace_file(out / "results.csv", _bytes(trilemma.csv_text(trilemma.without_drawings(view.frame)))),
     ]
     for section in rendered:
         for name, content in section.figures.items():

@@ -7,7 +7,7 @@ keeps the tasks, so its interval covers the variation over training seeds, but n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -72,14 +72,15 @@ def probability_of_improvement(
     if better == "lower":
         x, y = -x, -y
 
-    def share(x: Array, y: Array) -> float:
-        difference = x[:, :, None] - y[:, None, :]
-        return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+    def share(x: Array, y: Array) -> Array:
+        difference = x[..., :, None] - y[..., None, :]
+        shares: Array = ((difference > 0) + 0.5 * (difference == 0)).mean((-3, -2, -1))
+        return shares
 
     rng = np.random.default_rng(seed)
-    pairs = zip(_resamples(x, resamples, rng), _resamples(y, resamples, rng), strict=True)
-    low, high = np.quantile([share(*pair) for pair in pairs], [0.5 - level / 2, 0.5 + level / 2])
-    return share(x, y), float(low), float(high)
+    shares = share(_resamples(x, resamples, rng), _resamples(y, resamples, rng))
+    low, high = np.quantile(shares, [0.5 - level / 2, 0.5 + level / 2])
+    return float(share(x, y)), float(low), float(high)
 
 
 def _checked(scores: ArrayLike) -> Array:
@@ -91,7 +92,7 @@ def _checked(scores: ArrayLike) -> Array:
     return array
 
 
-def _resamples(scores: Array, count: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Yield `count` resampled copies of `scores`, with seeds drawn with replacement within each task."""
-    for _ in range(count):
-        yield np.take_along_axis(scores, rng.integers(scores.shape[1], size=scores.shape), axis=1)
+def _resamples(scores: Array, count: int, rng: np.random.Generator) -> Array:
+    """`count` resampled copies of `scores`, with seeds drawn with replacement within each task."""
+    chosen = rng.integers(scores.shape[1], size=(count, *scores.shape))
+    return np.take_along_axis(scores[None], chosen, axis=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,12 @@ class Arena:
 
     def judge(self, among: set[tuple[Any, ...]] | None) -> None:
         """Find the leader and what cannot be told apart from it; for a cost, among the best lines in quality."""
-        lines = [_line(self.table, row) for row in self.rows]
+        lines = self.lines
         ranked = [i for i in self.contenders if among is None or lines[i] in among]
         if not ranked:
             self.note = self.note or ("nothing to rank" if among is None else "no row is best in quality")
             return
-        if any(self.table.at[self.rows[i], "contended"] for i in ranked):
+        if self.table.loc[[self.rows[i] for i in ranked], "contended"].any():
             self.note = CONTENDED
             return
         if among is not None:
@@ -77,7 +78,7 @@ class Arena:
         """Compare models, each at its best sampler setting, and then the settings of the models that are best."""
         of_model: dict[tuple[Any, ...], list[int]] = {}
         for i in ranked:
-            of_model.setdefault(_line(self.table, self.rows[i])[:-1], []).append(i)
+            of_model.setdefault(self.lines[i][:-1], []).append(i)
         first = [min(lines, key=lambda i: (self.arms.means[i], i)) for lines in of_model.values()]
         self.compared = first
         leader, models = self.arms.not_worse(first)
@@ -87,6 +88,11 @@ class Arena:
             if set(lines) & set(models):
                 best += paired(self.arms, lines, seeds)[1]
         return leader, best
+
+    @cached_property
+    def lines(self) -> list[tuple[Any, ...]]:
+        """The label, model and sampler setting of each row."""
+        return list(self.table.loc[self.rows, ["label", "model", "sampler"]].itertuples(index=False, name=None))
 
     @property
     def position(self) -> dict[int, int]:
@@ -121,7 +127,7 @@ def arenas(table: pd.DataFrame) -> list[Arena]:
         metric = deciding_metric(rows, "quality")
         for arena in found:
             if arena.key["metric"] == metric and tuple(arena.key[key] for key in PLACE) == place:
-                deciding[place] = {_line(table, row) for row in arena.best}
+                deciding[place] = {arena.lines[arena.position[row]] for row in arena.best}
     for arena in found:
         if _is_cost(arena):
             arena.judge(deciding.get(tuple(arena.key[key] for key in PLACE), set()))
@@ -185,14 +191,11 @@ def _offset(rows: pd.DataFrame, cost: bool) -> float | None:
     return float(floor) if floor > 0 else float(max(1e-12, 1e-3 * rows["value"].abs().max()))
 
 
-def _line(table: pd.DataFrame, row: int) -> tuple[Any, ...]:
-    return (table.at[row, "label"], table.at[row, "model"], table.at[row, "sampler"])
-
-
 def _is_cost(arena: Arena) -> bool:
     return bool(arena.table["group"].iloc[0] in COSTS)
 
 
 def names(table: pd.DataFrame, rows: Iterable[int]) -> list[dict[str, str]]:
     """Rows of a summary as records of label and sampler setting."""
-    return [{"label": str(table.at[row, "label"]), "sampler": str(table.at[row, "sampler"])} for row in rows]
+    chosen = table.loc[list(rows), ["label", "sampler"]].itertuples(index=False, name=None)
+    return [{"label": str(label), "sampler": str(sampler)} for label, sampler in chosen]

@@ -15,8 +15,8 @@ from .arenas import PLACE, Arena
 from .frames import uniform_frame
 from .moderated import LEAST_SEEDS, Arms, holm
 from .statistics import t_quantile, t_tail
-from .summary import NOTHING, judged_summary
-from .verdicts import criteria, line_of
+from .summary import NOTHING, judge
+from .verdicts import criteria, lines_of
 
 Change = dict[str, Any]
 
@@ -61,10 +61,11 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> list[Change]:
     keys = pd.MultiIndex.from_frame(b[_NUMBER])
     # What is equal is no second sample, so that it must not count twice in the variance that all lines share.
     changed = b[~keys.isin(equal)].assign(label=lambda rows: rows["label"] + _AFTER)
-    table, judged = judged_summary(pd.concat([a, changed], ignore_index=True))
+    judged = judge(pd.concat([a, changed], ignore_index=True))
+    table = judged.summary
     found: list[Change] = []
     for place, rows in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
         for name, arena in criteria(rows, here):
             found += _of_arena(name, arena, equal)
     _decide(found)
@@ -123,7 +124,7 @@ def _counted(arena: Arena, i: int, j: int) -> bool:
 
 def _record(name: str, arena: Arena, one: int, two: int) -> Change:
     first: Any = arena.table.loc[one]
-    sides = [line_of(arena, row) for row in (one, two)]
+    sides = lines_of(arena, [one, two])
     return {
         **{"dataset": arena.key["dataset_id"], "budget": arena.key["budget"], "device": arena.key["device"]},
         **{"trained_on": arena.key["trained_on"], "criterion": name, "metric": arena.key["metric"]},

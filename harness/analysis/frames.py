@@ -12,6 +12,8 @@ TEXT = (
     *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
     *("title", "group", "place", "family", "marks", "machine", "trained_on"),
 )
+DRAWINGS = ("curve", "map", "field", "histogram", "frames", "images")
+"""The keys in column `details` under which metrics give drawings for the report."""
 NUMBERS = ("steps", "nfe", "value", "ci_low", "ci_high", "floor", "n", "elapsed", "least", "order", "noise")
 
 
@@ -50,3 +52,22 @@ def told(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def without_drawings(frame: pd.DataFrame) -> pd.DataFrame:
+    """A results frame whose details hold no drawings, which would make a table of numbers large."""
+    if "details" not in frame:
+        return frame
+    return frame.assign(details=frame["details"].map(_numbers))
+
+
+def _numbers(details: Any) -> Any:
+    if not isinstance(details, str) or not any(f'"{key}"' in details for key in DRAWINGS):
+        return details
+    try:
+        found = json.loads(details)
+    except ValueError:
+        return details
+    if not isinstance(found, dict):
+        return details
+    return json.dumps({key: value for key, value in found.items() if key not in DRAWINGS})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .aggregates import interquartile_mean, probability_of_improvement, stratified_interval
 from .arenas import Arena, deciding_metric
 from .moderated import LEAST_SEEDS
-from .summary import judged_summary
+from .summary import Judged, judge
 
 Array = NDArray[np.float64]
 DRAWS = 4000
@@ -21,7 +21,7 @@ LEAST_DATASETS = 5
 """With fewer datasets there is no signed-rank test: of identical models it calls one better in a third of the cases."""
 
 
-def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def overall(frame: pd.DataFrame | Judged) -> list[dict[str, Any]]:
     """Summarize the quality of models over datasets, one record per budget and device that has at least two datasets.
 
     Under a budget in seconds, each machine of training (`trained_on`) has a record of its own.
@@ -40,8 +40,8 @@ def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
     Marked rows and controls that get the true distribution are left out.
     """
-    table, judged = judged_summary(frame)
-    numbers = table[table["metric"] != ""]
+    judged = judge(frame)
+    numbers = judged.summary[judged.summary["metric"] != ""]
     found = []
     keys = ["budget", "device", "trained_on"]
     for place, rows in numbers.groupby(keys, sort=False):
@@ -50,7 +50,7 @@ def overall(frame: pd.DataFrame) -> list[dict[str, Any]]:
         for dataset, own in rows.groupby("dataset_id", sort=False):
             metric = deciding_metric(own, "quality")
             key = {"dataset_id": dataset, **where, "metric": metric}
-            deciding += [arena for arena in judged if key.items() <= arena.key.items()]
+            deciding += [arena for arena in judged.arenas if key.items() <= arena.key.items()]
         record = _record(deciding)
         if record is not None:
             found.append({**where, **record})

@@ -42,11 +42,14 @@ def front_membership(
     if any(array.ndim != 2 or not len(array) for array in arrays):
         raise DataError("each model needs values of shape (runs, criteria)")
     rng = np.random.default_rng(seed)
-    total = np.zeros(len(arrays))
-    for _ in range(resamples):
-        means = np.stack([array[rng.integers(len(array), size=len(array))].mean(0) for array in arrays])
-        total += on_front(means, better)
-    return total / resamples
+    draws = [array[rng.integers(len(array), size=(resamples, len(array)))].mean(1) for array in arrays]
+    means = _oriented(np.stack(draws, axis=1).reshape(-1, len(better)), better).reshape(resamples, -1, len(better))
+    front = ~np.isnan(means).any(2)
+    for other in range(len(arrays)):  # what another model beats is off the front
+        rival = means[:, other : other + 1]
+        front &= ~((rival <= means).all(2) & (rival < means).any(2))
+    share: Array = front.mean(0)
+    return share
 
 
 def _oriented(values: ArrayLike, better: Sequence[Direction]) -> Array:

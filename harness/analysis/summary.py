@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,13 +65,28 @@ def summary_rows(frame: pd.DataFrame) -> pd.DataFrame:
       are left out, because a newer result of the same model, options, dataset, seed and budget takes their place.
     - A failed cell or evaluation is a row with metric `""`, value NaN, and its outcome, phase, elapsed and message.
     """
-    return judged_summary(frame)[0]
+    return judge(frame).summary
 
 
-def judged_summary(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Arena]]:
-    """The rows of `summary_rows` with the arenas in which they were judged."""
-    rows = uniform_frame(frame)
-    rows = rows[~rows["superseded"]]
+@dataclass(frozen=True)
+class Judged:
+    """A results frame that was summarized and judged. Nobody may change it.
+
+    `rows` are those of the frame in uniform columns, `summary` those of `summary_rows`, and `arenas` hold what was
+    compared with what.
+    """
+
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+    arenas: list[Arena]
+
+
+def judge(frame: pd.DataFrame | Judged) -> Judged:
+    """Summarize and judge a results frame. `verdicts` and `overall` take the result too, so that it is done once."""
+    if isinstance(frame, Judged):
+        return frame
+    everything = uniform_frame(frame)
+    rows = everything[~everything["superseded"]]
     parts = [_numbers(rows), _failures(rows)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=COLUMNS)], ignore_index=True)
     table = table.reindex(columns=COLUMNS)
@@ -80,22 +97,20 @@ def judged_summary(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Arena]]:
         table[name] = pd.to_numeric(table[name]).astype(float)
     for name in _FLAGS:
         table[name] = table[name].astype(object).eq(True)
-    for name in ("best", "leader"):
-        table[name] = False
     for name in ("values", "value_seeds", "marked"):
         table[name] = [value if isinstance(value, tuple) else () for value in table[name]]
     judged = arenas(table)
-    for arena in judged:
-        for row, (low, high) in arena.intervals().items():
-            for name, value in (("low", low), ("high", high), ("half", (high - low) / 2), ("interval", "seeds")):
-                table.at[row, name] = value
-        table.loc[arena.best, "best"] = True
-        table.loc[arena.apart, "apart"] = True
-        if arena.leader is not None:
-            table.loc[arena.leader, "leader"] = True
+    intervals = {row: ends for arena in judged for row, ends in arena.intervals().items()}
+    over_seeds, ends = list(intervals), np.array([*intervals.values()]).reshape(-1, 2)
+    table.loc[over_seeds, ["low", "high"]] = ends
+    table.loc[over_seeds, "half"] = (ends[:, 1] - ends[:, 0]) / 2
+    table.loc[over_seeds, "interval"] = "seeds"
+    table["best"] = table.index.isin([row for arena in judged for row in arena.best])
+    table["leader"] = table.index.isin([arena.leader for arena in judged if arena.leader is not None])
+    table["apart"] |= table.index.isin([row for arena in judged for row in arena.apart])
     for arena in judged:
         arena.table = table.loc[arena.table.index]
-    return table, judged
+    return Judged(everything, table, judged)
 
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:
@@ -219,15 +234,14 @@ def _elsewhere(table: pd.DataFrame) -> pd.Series:
 
     With equal numbers, the machine that comes first is the usual one.
     """
-    usual: dict[Any, str] = {}
-    for key, rows in table.groupby([*PLACE, "metric"], sort=False):
-        counted = rows[~rows["control"]] if (~rows["control"]).any() else rows
-        usual[key] = str(counted["machine"].value_counts(sort=False).idxmax())
-    keys = [tuple(row) for row in table[[*PLACE, "metric"]].itertuples(index=False)]
+    keys = list(table[[*PLACE, "metric"]].itertuples(index=False, name=None))
+    machines, controls = table["machine"].tolist(), table["control"].tolist()
+    counts: dict[Any, tuple[Counter[str], Counter[str]]] = {}
+    for key, machine, control in zip(keys, machines, controls, strict=True):
+        counts.setdefault(key, (Counter(), Counter()))[bool(control)][machine] += 1
+    usual = {key: (of_models or of_controls).most_common(1)[0][0] for key, (of_models, of_controls) in counts.items()}
     return pd.Series(
-        [machine != usual[key] for key, machine in zip(keys, table["machine"], strict=True)],
-        index=table.index,
-        dtype=bool,
+        [machine != usual[key] for key, machine in zip(keys, machines, strict=True)], index=table.index, dtype=bool
     )
 
 

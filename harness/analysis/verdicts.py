@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,11 +12,10 @@ import pandas as pd
 from ..contracts.result import COSTS
 from ..errors import DataError
 from .arenas import CONTENDED, PLACE, Arena, deciding_metric, names
-from .frames import uniform_frame
 from .machines import TIMED, TRAINED, alike, elsewhere
 from .moderated import LEAST_SEEDS, holm
 from .pareto import front_membership
-from .summary import judged_summary
+from .summary import Judged, judge
 
 Verdict = dict[str, Any]
 
@@ -26,7 +26,7 @@ CONTROL_LEVEL = 0.05
 """The level, over all controls of a table, at which a control is said to be ahead of the leader."""
 
 
-def verdicts(frame: pd.DataFrame) -> list[Verdict]:
+def verdicts(frame: pd.DataFrame | Judged) -> list[Verdict]:
     """What may be concluded from a results frame: one record per dataset, budget, device, machine and criterion.
 
     A criterion is `quality`, `coverage`, `likelihood:<kind>` (with the base measure if the likelihood is not that of
@@ -53,17 +53,17 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
     The method is in `moderated`: moderated variances over training seeds (Smyth 2004), differences with the leader, and
     Holm's test at a level that allows for the choice of the leader.
     """
-    rows = uniform_frame(frame)
+    judged = judge(frame)
+    rows, table = judged.rows, judged.summary
     older: dict[Any, list[str]] = {}
     for key, group in rows[rows["superseded"] & (rows["metric"] != "")].groupby(PLACE, sort=False):
         older[key] = sorted(set(group["label"]))
-    table, judged = judged_summary(rows)
     found = []
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
         quality = next((arena for name, arena in criteria(group, here) if name == "quality"), None)
         for name, arena in criteria(group, here):
-            about = {"superseded": older.get(place, []), "elsewhere": elsewhere(arena, judged)}
+            about = {"superseded": older.get(place, []), "elsewhere": elsewhere(arena, judged.arenas)}
             record = {**_record(name, arena), **about}
             if name.startswith("cost:") and quality is not None:
                 record["front"] = _front(quality, arena)
@@ -83,7 +83,8 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     concluded. Variances are moderated across all models of the table. Raises DataError if a label is not in the
     frame, if both are one, or if no criterion has values of both.
     """
-    table, judged = judged_summary(frame)
+    judged = judge(frame)
+    table = judged.summary
     if a == b:
         raise DataError(f"'{a}' is compared with itself: give two models")
     for label in (a, b):
@@ -93,7 +94,7 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
     found = []
     alone: dict[tuple[Any, ...], list[tuple[str, Arena, list[int | None]]]] = {}
     for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged if tuple(arena.key[key] for key in PLACE) == place]
+        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
         shown: dict[str, str] = {}
         for name, arena in criteria(group, here):
             cost = name.startswith("cost:")
@@ -133,7 +134,7 @@ def _on_two_machines(beside: Sequence[tuple[str, Arena, list[int | None]]]) -> l
 
 
 def _side(arena: Arena, i: int) -> dict[str, Any]:
-    return line_of(arena, arena.rows[i]) | {key: arena.key[key] for key in ("machine", "trained_on")}
+    return lines_of(arena, [arena.rows[i]])[0] | {key: arena.key[key] for key in ("machine", "trained_on")}
 
 
 def criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
@@ -158,7 +159,7 @@ def _record(name: str, arena: Arena) -> Verdict:
     first: Any = table.iloc[0]
     ahead, level = _controls(arena)
     log = arena.arms.offset is not None
-    marked = {row: table.at[row, "marked"] for row in table.index if table.at[row, "marked"]}
+    marked = {row: reasons for row, reasons in table["marked"].items() if reasons}
     return {
         "dataset": arena.key["dataset_id"],
         "criterion": name,
@@ -175,7 +176,7 @@ def _record(name: str, arena: Arena) -> Verdict:
         "note": arena.note,
         "resolution": arena.resolution,
         "scale": "ratio" if log else "difference",
-        "lines": [line_of(arena, row) for row in arena.rows],
+        "lines": lines_of(arena, arena.rows),
         "apart": names(table, arena.apart),
         "few_seeds": names(table, arena.few),
         "seeds": int(table["seeds"].map(len).max()),
@@ -190,8 +191,7 @@ def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     table = quality.table
     rows: Any = cost.table.itertuples()
     costs = {(row.label, row.sampler): float(row.value) for row in rows}
-    lines = [(i, costs.get((table.at[quality.rows[i], "label"], table.at[quality.rows[i], "sampler"])))
-             for i in quality.contenders]  # fmt: skip
+    lines = [(i, costs.get(quality.lines[i][::2])) for i in quality.contenders]
     lines = sorted([line for line in lines if line[1] is not None], key=lambda line: (line[1] or 0.0, line[0]))
     if not lines:
         return []
@@ -205,21 +205,25 @@ def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     ]
 
 
-def line_of(arena: Arena, row: int) -> dict[str, Any]:
-    """A row of an arena as a record: label, sampler setting, value, interval, number of seeds, and what it is."""
-    line: Any = arena.table.loc[row]
-    interval = {key: float(line[key]) if np.isfinite(line[key]) else None for key in ("low", "high")}
-    return {
-        **names(arena.table, [row])[0],
-        "value": float(line["value"]),
-        **interval,
-        "interval": line["interval"],
-        "seeds": len(line["seeds"]),
-        "control": bool(line["control"]),
-        "marked": bool(line["marked"]),
-        "best": row in arena.best,
-        "conditions": line["conditions"],
-    }
+def lines_of(arena: Arena, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows of an arena as records: label, sampler setting, value, interval, number of seeds, and what they are."""
+    lines: Any = arena.table.loc[list(rows)].itertuples()
+    return [
+        {
+            "label": str(line.label),
+            "sampler": str(line.sampler),
+            "value": float(line.value),
+            "low": float(line.low) if math.isfinite(line.low) else None,
+            "high": float(line.high) if math.isfinite(line.high) else None,
+            "interval": line.interval,
+            "seeds": len(line.seeds),
+            "control": bool(line.control),
+            "marked": bool(line.marked),
+            "best": line.Index in arena.best,
+            "conditions": line.conditions,
+        }
+        for line in lines
+    ]
 
 
 def _controls(arena: Arena) -> tuple[list[str], list[str]]:

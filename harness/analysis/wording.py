@@ -30,7 +30,7 @@ Part = str | Number
 def number(value: float, digits: int = 3) -> str:
     """A number in at most `digits` significant digits. Numbers too small to mean anything are `0` or `< 1e-6`."""
     if not math.isfinite(value):
-        return "infinite" if value > 0 else "-"
+        return {math.inf: "infinite", -math.inf: "-infinite"}.get(value, "-")
     if abs(value) < TINY:
         return "0" if value == 0 else "< 1e-6"
     text = f"{value:.{digits}g}"

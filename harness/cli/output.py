@@ -40,12 +40,16 @@ def _strict(value: Any) -> Any:
 
 
 def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a results frame, with the JSON columns parsed."""
+    """The rows of a results frame, with the JSON columns parsed, and without the drawings of the report."""
+    from ..analysis.frames import DRAWINGS
+
     records = [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
     for record in records:
         for column in ("config", "details"):
             if isinstance(record[column], str):
                 record[column] = json.loads(record[column])
+        if isinstance(record["details"], dict):
+            record["details"] = {key: value for key, value in record["details"].items() if key not in DRAWINGS}
     return records
 
 

@@ -45,11 +45,13 @@ def results(
 ) -> None:
     """Print the results in the run directory DIR, with one row per cell, sampler setting and metric.
 
-    The results are of all runs into the directory. The column `selected` marks those that the latest run selected.
+    The results are of all runs into the directory. The column `selected` marks those that the latest run selected. The
+    drawings of the report are left out of `details`.
 
     With --verdicts, one row says which models are best by one criterion on one dataset, as far as the training seeds
     allow. With --summary, one row compares a model with the best one over all datasets.
     """
+    from ..analysis.frames import without_drawings
     from ..api import load_results
 
     if as_verdicts and as_summary:
@@ -63,7 +65,7 @@ def results(
     if metric:
         frame = frame[_chosen(frame, metric)]
     if form == "csv":
-        click.echo(csv_text(frame), nl=False)
+        click.echo(csv_text(without_drawings(frame)), nl=False)
     elif form == "json":
         echo_json(frame_records(frame))
     else:

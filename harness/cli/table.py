@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..analysis.answers import answers
 from ..analysis.arenas import RUN
-from ..analysis.summary import metrics_in_order, summary_rows, usual_first
+from ..analysis.summary import judge, metrics_in_order
 from ..analysis.verdicts import verdicts
 from ..analysis.wording import number
 from ..contracts.result import COSTS
@@ -27,13 +28,15 @@ HEADING_WIDTH = 24
 LEAST_MESSAGE = 20
 LEAST_LABEL = 12
 LEAST_NUMBER = 6
+GAP = 2  # between two columns
 
 
 def print_summary(frame: pd.DataFrame, console: Console | None = None) -> None:
     """Print the conclusions and a table for each dataset, one row per model and sampler setting, and failures."""
     console = console or output.console()
-    summary = summary_rows(frame)
-    said = answers(summary, verdicts(frame))
+    judged = judge(frame)
+    summary = judged.summary
+    said = answers(summary, verdicts(judged))
     for dataset, rows in summary.groupby("dataset_id", sort=False):
         own = [answer for answer in said if answer.dataset == dataset]
         for answer in own:
@@ -81,22 +84,23 @@ def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Tab
     """
     main = rows[rows["place"] != "more"]
     shown = metrics_in_order(main)
-    labels = sum(min(width, LABEL_WIDTH) for width in _label_widths(_table(dataset, rows, shown, 0), 2, console))
+    labels = sum(min(width, LABEL_WIDTH) for width in _widths(_table(dataset, rows, shown, 0))[:2])
     room = max(LEAST_MESSAGE, min(60, console.width - labels - 4))
     table = _table(dataset, rows, shown, room)
-    if _least_width(table, 2, LABEL_WIDTH, console) <= console.width:
+    widths = _widths(table)
+    if _total([*(min(width, LABEL_WIDTH) for width in widths[:2]), *widths[2:]]) <= console.width:
         yield table
         return
     spared = []
-    fold = max(LEAST_LABEL, min(LABEL_WIDTH, console.width // 3))
-    table = _table(dataset, rows, shown)
+    label, *widths = _widths(_table(dataset, rows, shown))
+    label = min(label, max(LEAST_LABEL, min(LABEL_WIDTH, console.width // 3)))
+    needed = dict(zip(shown, widths, strict=True))
     for metric in _spared_first(main, shown)[:-1]:
-        if _least_width(table, 1, fold, console) <= console.width:
+        if _total([label, *(needed[name] for name in shown)]) <= console.width:
             break
         spared.append(metric)
         shown = [name for name in shown if name != metric]
-        table = _table(dataset, rows, shown)
-    yield table
+    yield _table(dataset, rows, shown)
     yield from (Text(line, "red") for line in _failures(rows))
     if spared:
         titles = main.drop_duplicates("metric").set_index("metric")["title"]
@@ -110,20 +114,17 @@ def _failures(rows: pd.DataFrame) -> list[str]:
     return [f"{row.label}, {row.sampler or row.phase}: {row.outcome}: {row.message}".split("\n")[0] for row in failed]
 
 
-def _least_width(table: Table, names: int, fold: int, console: Console) -> int:
-    """The width of a table whose first columns, which hold `names`, are folded to a width."""
-    wide = console.options.update(width=10_000)
-    spare = sum(max(0, width - fold) for width in _label_widths(table, names, console))
-    return console.measure(table, options=wide).maximum - spare
-
-
-def _label_widths(table: Table, names: int, console: Console) -> list[int]:
-    """The widths of the first columns when nothing is folded."""
-    wide = console.options.update(width=10_000)
+def _widths(table: Table) -> list[int]:
+    """The widths of the columns when nothing is folded."""
     return [
-        max((console.measure(cell, options=wide).maximum for cell in column.cells), default=0)
-        for column in table.columns[:names]
+        max(cell_len(line) for cell in (column.header, *column.cells) for line in str(cell).split("\n"))
+        for column in table.columns
     ]
+
+
+def _total(widths: Sequence[int]) -> int:
+    """The width of a table whose columns have these widths."""
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _spared_first(main: pd.DataFrame, shown: list[str]) -> list[str]:
@@ -156,6 +157,7 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str], room: int | None =
     table.add_column("model", overflow="fold")
     if room is not None:
         table.add_column("sampler", overflow="fold")
+    found = _by_line(rows)
     columns = []
     for metric in here:
         own = rows[rows["metric"] == metric]
@@ -166,10 +168,10 @@ def _table(dataset: str, rows: pd.DataFrame, here: list[str], room: int | None =
     for control in (False, True):
         if control and lines and rows["control"].any():
             lines.append([Text("controls:", "dim")])
-        for _, runs in rows[rows["control"] == control].groupby(RUN, sort=False):
+        for key, runs in rows[rows["control"] == control].groupby(RUN, sort=False):
             mark = "▸ " if partly and runs["selected"].any() else ""
             label, style = f"{mark}{_label(runs, rows)}", "dim" if control else ""
-            own_lines = _lines(label, runs, [column[:2] for column in columns], style, room)
+            own_lines = _lines(label, runs, found.get(key, {}), [column[:2] for column in columns], style, room)
             lines += own_lines if room is not None else _in_one_column(own_lines)
     first = 1 if room is None else 2
     for place, (_, _, title, unit) in enumerate(columns, first):
@@ -222,25 +224,37 @@ def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
     return ("ms", 1e3) if unit == "s" and values.median() < 1 else (unit, 1.0)
 
 
+def _by_line(rows: pd.DataFrame) -> dict[Any, dict[str, dict[str, list[Any]]]]:
+    """The numbers of each model (its values in the columns `RUN`), by sampler setting and metric."""
+    found: dict[Any, dict[str, dict[str, list[Any]]]] = {}
+    row: Any
+    for row in rows[rows["metric"] != ""].itertuples():
+        own = found.setdefault(tuple(getattr(row, name) for name in RUN), {})
+        own.setdefault(row.sampler, {}).setdefault(row.metric, []).append(row)
+    return found
+
+
 def _lines(
-    label: str, runs: pd.DataFrame, columns: list[tuple[str, float]], style: str, room: int | None
+    label: str,
+    runs: pd.DataFrame,
+    found: dict[str, dict[str, list[Any]]],
+    columns: list[tuple[str, float]],
+    style: str,
+    room: int | None,
 ) -> list[list[Text]]:
     """The lines of one model. Its likelihood has a line of its own if there are several sampler settings."""
-    once = runs[(runs["sampler"] == "") & (runs["metric"] != "")]
-    failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
+    once = found.get("", {})
+    failures: Any = runs[~runs["outcome"].isin(["ok", "unsupported"])]
     samplers = [sampler for sampler in runs["sampler"].unique() if sampler]
-    parts: list[tuple[str, list[pd.DataFrame]]] = []
-    for sampler in samplers:
-        own = runs[(runs["sampler"] == sampler) & (runs["metric"] != "")]
-        parts.append((sampler, [own, once] if len(samplers) == 1 else [own]))
+    parts = [(sampler, (once if len(samplers) == 1 else {}) | found.get(sampler, {})) for sampler in samplers]
     if len(samplers) != 1:
-        likelihood = (once["group"] == "likelihood").any()
-        parts.insert(0, (("likelihood" if likelihood else "training") if samplers else "", [once]))
+        likelihood = any(row.group == "likelihood" for own in once.values() for row in own)
+        parts.insert(0, (("likelihood" if likelihood else "training") if samplers else "", once))
     lines: list[list[Text]] = []
-    for sampler, frames in parts:
-        cells = [_cell(metric, factor, *frames) for metric, factor in columns]
+    for sampler, own in parts:
+        cells = [_number(_usual(own[metric]), factor) if metric in own else "" for metric, factor in columns]
         if any(cells):
-            mark = " !" if any((frame["marked"].map(len) > 0).any() for frame in frames) else ""
+            mark = " !" if any(row.marked for same in own.values() for row in same) else ""
             name = Text(label if not lines else "", style)
             lines.append([name, Text(f"{sampler}{mark}", style), *(Text(cell, style) for cell in cells)])
     for failure in failures.itertuples() if room is not None else ():
@@ -249,12 +263,11 @@ def _lines(
     return [line + [Text("")] * (len(columns) + 2 - len(line)) for line in lines]
 
 
-def _cell(metric: str, factor: float, *frames: pd.DataFrame | None) -> str:
-    for frame in frames:
-        row = None if frame is None else next(usual_first(frame[frame["metric"] == metric]).itertuples(), None)
-        if row is not None:
-            return _number(row, factor)
-    return ""
+def _usual(rows: list[Any]) -> Any:
+    """Of the rows of one quantity of one line, that of the usual machine, or else of the most seeds."""
+    if len({row.machine for row in rows}) < 2:
+        return rows[0]
+    return min(rows, key=lambda row: (row.elsewhere, -len(row.seeds)))
 
 
 def _number(row: Any, factor: float) -> str:

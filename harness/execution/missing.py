@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def missing(
     found = []
     stored = _Stored(store)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
-        for todo, damaged in pool.map(lambda cell: _missing(stored, cell, rerun), list(cells)):
+        check = partial(_missing, stored, rerun=rerun)
+        # With nothing to check, tasks of threads would only take memory.
+        for todo, damaged in pool.map(check, list(cells)) if stored.holds_any else map(check, cells):
             for kind, id, examined in damaged:
                 message(_set_aside(store, kind, id, examined))
             if todo is not None:
@@ -43,6 +46,11 @@ class _Stored:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._names = {kind: set(_names(store.path / kind)) for kind in ("cells", "evaluations")}
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether there is any folder of a cell or an evaluation."""
+        return any(self._names.values())
 
     def examine(self, kind: str, id: str) -> Examined:
         if id not in self._names[kind]:

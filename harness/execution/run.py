@@ -218,7 +218,7 @@ class Runner:
             return
         supervisor.wait()
         gpu = next(iter(self._gpus), None)
-        trained = [self.store.record("cells", cell.id) or {} for cell in cells]
+        records = (self.store.record("cells", cell.id) or {} for cell in cells)  # one at a time: they hold curves
         suite = self.resolved.suite
 
         def supervise(cell: Cell, job: dict[str, Any]) -> Ending:
@@ -226,8 +226,8 @@ class Runner:
 
         about, stopped = environment(self.threads, self.device), supervisor.stop.is_set
         phase = TimingPhase(self.store, suite.timing, suite.limits, about, supervise, stopped, self.progress)
-        seconds = sum(record["training"]["wall_seconds"] for record in trained if record.get("outcome") == "ok")
-        phase.run(untimed, seconds, len(self.store.run()["runs"]))
+        seconds = sum(record["training"]["wall_seconds"] for record in records if record.get("outcome") == "ok")
+        phase.run(untimed, seconds, self._number)
 
     def _supervisor(self) -> Supervisor:
         zygote = Zygote.shared(self.threads)
@@ -278,7 +278,7 @@ class Runner:
         shard = shard_record(self.suite_cells, self.shard)
         about = {"jobs": self.jobs, "shard": shard, "plugin_files": list(self.plugin_files)}
         run = run_record(self.resolved.suite.model_dump(mode="json"), self.threads, self.device, **about)
-        self.store.write_run(run, (cell.record() for cell in cells))
+        self._number = self.store.write_run(run, (cell.record() for cell in cells))
 
     def _announce(self, cells: list[Cell], todo: list[Todo]) -> None:
         chosen = {item.cell.id for item in todo}

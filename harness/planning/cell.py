@@ -35,7 +35,7 @@ _STAGES = {"likelihood": "model", "training": "model", "sampling": "sampling", "
 """The stage of the evaluation that computes a metric, by the stage of the metric."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedEvaluation:
     """One evaluation of a cell: of its likelihood and training (`sampler` is None), or at one sampler setting.
 
@@ -74,7 +74,7 @@ class PlannedEvaluation:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One training, of a model with its options on a dataset with a seed and a budget, and its evaluations."""
 

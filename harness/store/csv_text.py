@@ -17,8 +17,14 @@ def csv_text(frame: pd.DataFrame) -> str:
     """
     import pandas as pd
 
+    known: dict[str, object] = {}  # most texts are in many rows
+
     def safe(value: object) -> object:
-        return spreadsheet_cell(printable(value)) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if value not in known:
+            known[value] = spreadsheet_cell(printable(value))
+        return known[value]
 
     out = frame.copy()
     for position, name in enumerate(frame.columns):

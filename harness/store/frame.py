@@ -110,71 +110,76 @@ def _cell_rows(store: Store, cell: dict[str, Any], environment: Any) -> Iterator
         yield base | (_ending(record) if record else _pending(store, "cells", cell["id"]))
         return
     base["steps"] = record["training"]["steps"]
+    records = {planned["id"]: store.record("evaluations", planned["id"]) for planned in cell["evaluations"]}
     for planned in cell["evaluations"]:
-        later = _later_metrics(store, cell, planned)
-        if planned.get("likelihood") and _outranked(store, cell, planned):
+        later = _later_metrics(records, cell, planned)
+        if planned.get("likelihood") and _outranked(records, cell, planned):
             planned = {**planned, "further": True}
-        if planned.get("stage") == "timing":
-            nfe = _evaluations_per_sample(store, cell, planned)
-            yield from ({**row, "nfe": nfe} for row in _evaluation_rows(store, planned, later, base))
+        here = base | {"evaluation": planned["id"], "sampler": _label(planned), "_run": planned["run"]}
+        if (found := records[planned["id"]]) is None:
+            lost = {"superseded": {metric["name"] for metric in planned["metrics"]} <= later}
+            rows = iter([here | _pending(store, "evaluations", planned["id"]) | lost])
         else:
-            yield from _evaluation_rows(store, planned, later, base)
+            rows = _evaluation_rows(found, planned, later, here)
+        if planned.get("stage") == "timing":
+            nfe = _evaluations_per_sample(records, cell, planned)
+            yield from ({**row, "nfe": nfe} for row in rows)
+        else:
+            yield from rows
 
 
-def _evaluations_per_sample(store: Store, cell: dict[str, Any], timed: dict[str, Any]) -> float | None:
+Records = dict[str, dict[str, Any] | None]
+"""The records of the evaluations of a cell by their ids; None for those that are absent or damaged."""
+
+
+def _evaluations_per_sample(records: Records, cell: dict[str, Any], timed: dict[str, Any]) -> float | None:
     """Network evaluations per sample at a sampler setting that was timed: times are measured without counting."""
     for planned in cell["evaluations"]:
         same = planned.get("source") == timed.get("source") and planned["sampler"] == timed["sampler"]
-        if same and planned.get("stage") != "timing" and (found := store.record("evaluations", planned["id"])):
+        if same and planned.get("stage") != "timing" and (found := records[planned["id"]]):
             nfe: float | None = found["nfe"]
             return nfe
     return None
 
 
 def _evaluation_rows(
-    store: Store, planned: dict[str, Any], later: set[str], base: dict[str, Any]
+    found: dict[str, Any], planned: dict[str, Any], later: set[str], here: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    here = base | {"evaluation": planned["id"], "sampler": _label(planned), "_run": planned["run"]}
-    all_later = {"superseded": {metric["name"] for metric in planned["metrics"]} <= later}
-    found = store.record("evaluations", planned["id"])
-    if found is None:
-        yield here | _pending(store, "evaluations", planned["id"]) | all_later
-        return
     here["nfe"] = found["nfe"]
     if planned.get("stage") == "timing":
-        here["machine"] = machine_name(found.get("environment"), base["device"]) or base["_trained"]
+        here["machine"] = machine_name(found.get("environment"), here["device"]) or here["_trained"]
     for result in found["results"]:
         about = {"details": json.dumps(result["details"]), "outcome": "ok", "phase": found["phase"]}
         about["marks"] = "\n".join(result.get("marks", ()))
         if result.get("group") == "training":
             about |= {"sampler": here["sampler"] if planned["sampler"] else None}
-            about |= {"machine": base["_trained"]} if is_time(result.get("unit")) else {}
+            about |= {"machine": here["_trained"]} if is_time(result.get("unit")) else {}
         if planned.get("further"):
             about["ranks"] = False
         yield here | result | about | {"superseded": result["computed_by"] in later}
     for missing in found["not_computed"]:
         yield here | _ending(missing) | {"superseded": missing["metric"] in later}
     if found["outcome"] != "ok" and not found["not_computed"]:
-        yield here | _ending(found) | all_later
+        yield here | _ending(found) | {"superseded": {metric["name"] for metric in planned["metrics"]} <= later}
 
 
-def _later_metrics(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
+def _later_metrics(records: Records, cell: dict[str, Any], planned: dict[str, Any]) -> set[str]:
     """The metrics of an evaluation that later runs have selected again at the same sampler setting of the cell.
 
     If the code that a later run evaluated has changed, this is every metric: a line of a table never mixes two versions
     of a sampler. Evaluations that have not run count only if `planned` has not run either.
     """
-    pending = store.record("evaluations", planned["id"]) is None
+    pending = records[planned["id"]] is None
     return {
         metric["name"]
         for other in cell["evaluations"]
-        if other["run"] > planned["run"] and (pending or store.record("evaluations", other["id"]) is not None)
+        if other["run"] > planned["run"] and (pending or records[other["id"]] is not None)
         for metric in (other if other.get("source") == planned.get("source") else planned)["metrics"]
         if _takes_the_place(other, planned, metric)
     }
 
 
-def _outranked(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> bool:
+def _outranked(records: Records, cell: dict[str, Any], planned: dict[str, Any]) -> bool:
     """Whether a later run has chosen another setting of the likelihood as the one that ranks the model."""
     names = {metric["name"] for metric in planned["metrics"]}
     return any(
@@ -183,7 +188,7 @@ def _outranked(store: Store, cell: dict[str, Any], planned: dict[str, Any]) -> b
         and not other.get("further")
         and other.get("stage") == planned.get("stage")
         and names & {metric["name"] for metric in other["metrics"]}
-        and store.record("evaluations", other["id"]) is not None
+        and records[other["id"]] is not None
         for other in cell["evaluations"]
     )
 

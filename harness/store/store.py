@@ -7,6 +7,7 @@
     evaluations/<id>/         record.json (results), samples.safetensors
     data/<id>/                record.json (card), test.safetensors
     partial/<id>.safetensors  the state of a training that was interrupted
+    reruns/<cell id>.json     what `trilemma rerun` has found of the cell
     logs/<cell id>.log        the output of the process of the cell; timing-<cell id>.log, of the latest that timed it
     aside/<kind>-<id>-<n>/    damaged folders and files, which were computed again
 
@@ -150,8 +151,8 @@ class Store:
         moved = [set_aside(self.path, place, name) for place in places if os.path.lexists(place)]
         return ", ".join(str(target.relative_to(self.path)) for target in moved)
 
-    def write_run(self, run: Mapping[str, Any], cells: Iterable[dict[str, Any]]) -> None:
-        """Add a run and the cells that it selects to run.json.
+    def write_run(self, run: Mapping[str, Any], cells: Iterable[dict[str, Any]]) -> int:
+        """Add a run and the cells that it selects to run.json. Returns how many runs it holds then.
 
         The cells of earlier runs stay, in their order. The key `run` of a cell and of an evaluation is the number of
         the latest run that selected it. Raises StoreError, and changes nothing, if run.json cannot be read or
@@ -165,6 +166,7 @@ class Store:
             earlier = {planned["id"]: planned for planned in known.get(cell["id"], {}).get("evaluations", ())}
             known[cell["id"]] = {**cell, "run": number, "evaluations": list({**earlier, **chosen}.values())}
         write_list(self.path, [*before["runs"], dict(run)], [*known.values()])
+        return number + 1
 
     # Reading
 

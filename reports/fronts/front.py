@@ -171,20 +171,20 @@ def _quality(rows: pd.DataFrame, metric: str) -> Quality:
 def _points(models: pd.DataFrame, costs: tuple[Cost, ...], qualities: list[str]) -> Iterator[Point]:
     factors = {cost.metric: cost.factor for cost in costs}
     lines: dict[tuple[str, str], int] = {}
-    for label, own in models.groupby("label", sort=False):
-        named: dict[str, dict[str, Any]] = {}
-        row: Any
-        for row in own.itertuples():
-            if row.metric in factors or row.metric in qualities:
-                named.setdefault(row.sampler, {}).setdefault(row.metric, row)
+    labels: dict[str, dict[str, dict[str, Any]]] = {}
+    row: Any
+    for row in models.itertuples():
+        if row.metric in factors or row.metric in qualities:
+            labels.setdefault(row.label, {}).setdefault(row.sampler, {}).setdefault(row.metric, row)
+    for label, named in labels.items():
         once = named.pop("", {})
         families = {family(sampler) for sampler in named}
         for sampler, found in named.items():
             found = once | found
-            line = lines.setdefault((str(label), family(sampler)), len(lines))
+            line = lines.setdefault((label, family(sampler)), len(lines))
             yield Point(
-                label=f"{label} · {family(sampler)}" if len(families) > 1 else str(label),
-                model=str(label),
+                label=f"{label} · {family(sampler)}" if len(families) > 1 else label,
+                model=label,
                 line=line,
                 sampler=sampler,
                 marked=any(row.marked and row.sampler for row in found.values()),

@@ -10,15 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from scipy import stats
 
 import trilemma
 
-from .. import html, markdown, numbers
+from .. import numbers
 from ..chosen import Chosen, allowance, chosen, is_image
 from ..drawn_panels import one_axis
 from ..kit import Digest, digest
-from ..panels import Panel, Plate
+from ..panels import Panel, Plate, section_of_plates
 from ..pictures import NEUTRAL
 
 READING = (
@@ -45,29 +44,12 @@ class Columns(trilemma.ReportSection):
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
         """Render the panels. Returns None if no dataset is a table with stored samples."""
         run = digest(view)
-        blocks, parts, files = [], [READING], {}
         tables = [
             dataset for dataset in run.datasets if not is_image(view, dataset) and _dim(view, dataset) >= LEAST_DIM
         ]
         most = allowance(MOST, len(tables), MOST_OF_ONE)
-        for index, dataset in enumerate(tables, start=1):
-            plate = _plate(run, view, dataset, most)
-            if plate is None:
-                continue
-            file = f"columns-{index}.png"
-            files[file] = plate.sheet()
-            blocks.append((run.title(dataset), [plate.record() | {"title": ""}]))
-            parts.append(f"### {markdown.escape(run.title(dataset))}")
-            parts.append(f"![{markdown.escape(plate.alt)}](figures/{file})")
-            parts += [markdown.escape(note) for note in plate.notes]
-        if not blocks:
-            return None
-        return trilemma.Section(
-            title="Columns",
-            html=html.render("plates.html.j2", reading=READING, blocks=blocks, more=""),
-            markdown="\n\n".join(parts),
-            figures=files,
-        )
+        plates = ((run.title(dataset), _plate(run, view, dataset, most)) for dataset in tables)
+        return section_of_plates("Columns", READING, plates)
 
 
 def _dim(view: trilemma.RunView, dataset: str) -> int:
@@ -89,7 +71,7 @@ def _plate(run: Digest, view: trilemma.RunView, dataset: str, most: int) -> Plat
     if not shown:
         return None
     columns = range(real.shape[1])
-    gaps = np.array([[_distance(real[:, column], points[:, column]) for column in columns] for _, points in shown])
+    gaps = np.array([[ks_distance(real[:, column], points[:, column]) for column in columns] for _, points in shown])
     worst = np.argsort(-gaps.max(0), kind="stable")[:most]
     panels = [_panel(int(column), real, shown, gaps[:, column], dataset) for column in worst]
     key = "; ".join(f"{word}: {one.label}" for word, (one, _) in zip(WORDS, shown, strict=False))
@@ -105,9 +87,11 @@ def _flat(points: NDArray[np.generic]) -> Array:
     return np.asarray(points, np.float64).reshape(len(points), -1)
 
 
-def _distance(real: Array, generated: Array) -> float:
-    """The Kolmogorov-Smirnov distance of two sets of numbers."""
-    return float(stats.ks_2samp(real, generated, method="asymp").statistic)
+def ks_distance(real: Array, generated: Array) -> float:
+    """The Kolmogorov-Smirnov distance of two sets of numbers. `scipy.stats` would take long to load."""
+    values = np.concatenate([real, generated])
+    shares = [np.searchsorted(np.sort(x), values, side="right") / len(x) for x in (real, generated)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def _panel(column: int, real: Array, shown: list[tuple[Chosen, Array]], gaps: Array, dataset: str) -> Panel:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 import trilemma
 
 from .. import figures, html, markdown, measures, numbers
-from ..frame import family
+from ..chosen import allowance
+from ..frame import family, first_row
 from ..kit import Digest, digest
 from ..plots import DASHES, Curve, Scale, key, limits, quality_against_cost
 
@@ -24,6 +25,8 @@ READING = (
     "what chance does to the value of real data: there, samples cannot be told from data. Dotted lines are controls."
 )
 PAGE, FILE = (4.8, 3.4), (6.6, 4.8)
+MOST, MOST_OF_ONE = 6, 2
+"""The most figures of the section and of one dataset. The picture at the beginning of the report has every cost."""
 
 
 class Curves(trilemma.ReportSection):
@@ -36,12 +39,13 @@ class Curves(trilemma.ReportSection):
         """Render the figures. Returns None if no sampler setting has both a quality and a cost."""
         run = digest(view)
         blocks, parts, files = [], [READING], {}
+        most = allowance(MOST, len(run.datasets), MOST_OF_ONE)
         for index, dataset in enumerate(run.datasets, start=1):
             rows = run.summary[run.summary["dataset_id"] == dataset]
             metric = measures.pictured(rows)
             if metric is None:
                 continue
-            title, costs = measures.axis_title(rows, metric), measures.costs(rows)
+            title, costs = measures.axis_title(rows, metric), dict(list(measures.costs(rows).items())[:most])
             scale = _scale(run, dataset, metric)
             drawn = {cost: found for cost in costs if (found := _curves(run, dataset, metric, cost))}
             if not drawn:
@@ -98,7 +102,7 @@ def _curves(run: Digest, dataset: str, metric: str, cost: str) -> list[Curve]:
         apart = ["budget", "device", "trained_on", "machine", "family"]
         for dash, (_, line) in enumerate(own.groupby(apart, sort=False)):
             line = line.sort_values("cost")
-            first: Any = next(line.itertuples())
+            first = first_row(line)
             name = run.run_label(first) + (f" · {first.family}" if families else "")
             name += f" · {first.machine}" if several and first.machine not in ("", first.trained_on) else ""
             x, y, low, high = (line[column].to_numpy(np.float64) for column in ("cost", "value", "low", "high"))

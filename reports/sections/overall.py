@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import trilemma
 
 from .. import html, markdown, numbers
+from ..kit import digest
 
 READING = (
     "The score of a model on a dataset is log(1 + value / c) of its best sampler setting in the deciding metric of "
@@ -28,7 +29,7 @@ class Overall(trilemma.ReportSection):
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
         """Render the table. Returns None unless two datasets have the same models with three seeds each."""
-        blocks = [_block(record) for record in trilemma.overall(view.frame)]
+        blocks = [_block(record) for record in trilemma.overall(digest(view).judged)]
         if not blocks:
             return None
         parts = [markdown.escape(READING)]

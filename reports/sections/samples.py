@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 import trilemma
 
@@ -59,7 +61,7 @@ class Samples(trilemma.ReportSection):
             reading += f" {left_out}" if left_out else ""
             blocks.append({"title": run.title(dataset), "reading": reading, "panels": pictured, "images": images})
             file = f"samples-{index}.png"
-            files[file] = _sheet(panels, images, card)
+            files[file] = _sheet(panels, pngs)
             alt = f"Samples on {dataset}: {', '.join(panel.label for panel in panels)}"
             parts += [f"### {markdown.escape(run.title(dataset))}", markdown.escape(reading)]
             parts.append(f"![{markdown.escape(alt)}](figures/{file})")
@@ -130,24 +132,19 @@ def _images(panels: list[Panel], card: dict[str, Any]) -> tuple[str, list[bytes]
     )
 
 
-def _sheet(panels: list[Panel], images: bool, card: dict[str, Any]) -> bytes:
-    """All panels as one figure for Markdown."""
+def _sheet(panels: list[Panel], pngs: list[bytes]) -> bytes:
+    """The pictures of all panels as one figure for Markdown."""
     width = min(4, len(panels))
     height = math.ceil(len(panels) / width)
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(height, width, squeeze=False).ravel()
-        ground = None if images else _ground(panels)
-        for axes, panel in zip(grid, panels, strict=False):
+        for axes, panel, png in zip(grid, panels, pngs, strict=False):
             axes.set_title(panel.label, fontsize=9, loc="left")
             axes.set_xlabel(panel.caption.replace(" · ", "\n", 1), fontsize=7, loc="left")
             axes.spines[:].set(visible=True, color=GRID)
             axes.set(xticks=[], yticks=[])
-            if ground is None:
-                axes.imshow(pictures.mosaic(panel.points, card.get("levels")), interpolation="nearest")
-            else:
-                ghost = None if panel.label == "data" else ground[0]
-                pictures.scatter(axes, pictures.plane(panel.points), ghost, ground[1], panel.color)
+            axes.imshow(Image.open(io.BytesIO(png)), interpolation="nearest")
         for axes in grid[len(panels) :]:
             axes.axis("off")
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 import trilemma
 
-from .. import html, markdown, numbers
+from .. import numbers
 from ..chosen import LINE, allowance, first
+from ..frame import first_row
 from ..kit import Digest, digest
-from ..panels import Panel, Plate
+from ..panels import Panel, Plate, section_of_plates
 
 READING = (
     "The loss of each model by training step, one line for each seed, and of the averaged weights on validation data. "
@@ -58,29 +59,17 @@ class Training(trilemma.ReportSection):
         """Render the panels. Returns None if no cell has training curves."""
         run = digest(view)
         most = allowance(MOST, len(run.datasets), MOST_OF_ONE)
-        blocks, parts, files = [], [f"{READING} {KEY}"], {}
-        for index, dataset in enumerate(run.datasets, start=1):
-            trained = _trained(run, view, dataset, most)
-            if not trained:
-                continue
-            kept, left_out = first(trained, most, [label for label, *_ in trained])
-            panels = [_panel(label, color, curves, dataset) for label, color, curves in kept]
-            title = "Training and validation losses"
-            plate = Plate(title, "", panels, (2.6, 1.8), margins=(0.42, 0.36), notes=[KEY, left_out])
-            file = f"training-{index}.png"
-            files[file] = plate.sheet()
-            blocks.append((run.title(dataset), [plate.record() | {"title": ""}]))
-            parts.append(f"### {markdown.escape(run.title(dataset))}")
-            parts.append(f"![{markdown.escape(plate.alt)}](figures/{file})")
-            parts += [markdown.escape(left_out)] if left_out else []
-        if not blocks:
-            return None
-        return trilemma.Section(
-            title="Training",
-            html=html.render("plates.html.j2", reading=READING, blocks=blocks, more=""),
-            markdown="\n\n".join(parts),
-            figures=files,
-        )
+        plates = ((run.title(dataset), _plate(run, view, dataset, most)) for dataset in run.datasets)
+        return section_of_plates("Training", READING, plates)
+
+
+def _plate(run: Digest, view: trilemma.RunView, dataset: str, most: int) -> Plate | None:
+    trained = _trained(run, view, dataset, most)
+    kept, left_out = first(trained, most, [label for label, *_ in trained])
+    panels = [_panel(label, color, curves, dataset) for label, color, curves in kept]
+    notes = [KEY, *([left_out] if left_out else [])]
+    title = "Training and validation losses"
+    return Plate(title, "", panels, (2.6, 1.8), margins=(0.42, 0.36), notes=notes) if panels else None
 
 
 def _trained(run: Digest, view: trilemma.RunView, dataset: str, most: int) -> list[tuple[str, str, list[Curve]]]:
@@ -89,7 +78,7 @@ def _trained(run: Digest, view: trilemma.RunView, dataset: str, most: int) -> li
     cells = rows.drop_duplicates("cell")
     found: list[tuple[str, str, list[Curve]]] = []
     for _, own in cells.groupby(LINE, sort=False):
-        row: Any = next(own.itertuples())
+        row = first_row(own)
         curves: list[Curve] = []
         if len(found) < most:
             for cell in own.sort_values("seed")["cell"].iloc[:SEEDS]:

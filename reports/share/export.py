@@ -61,7 +61,7 @@ def content(view: trilemma.RunView, name: str) -> bytes:
     makers: dict[str, Callable[[], str]] = {
         "latex": lambda: latex.document(tables(view), title(view)),
         "markdown": lambda: _markdown(view),
-        "csv": lambda: trilemma.csv_text(view.frame),
+        "csv": lambda: trilemma.csv_text(trilemma.without_drawings(view.frame)),
         "json": lambda: _json(view),
         "bibtex": lambda: trilemma.citations(view).bibtex(),
     }

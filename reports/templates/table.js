@@ -46,7 +46,7 @@
 
   const next = { ascending: "descending", descending: "", null: "ascending" };
 
-  // Columns: those of the folded tables are copied into the first one when they are chosen.
+  // Columns: those of the folded tables are moved into the first one when they are chosen.
 
   const take = (table, rest, i) => {
     const insert = (row, cell) => row.insertBefore(cell, [...row.cells].find((c) => Number(c.dataset.c) > i) ?? null);
@@ -60,9 +60,7 @@
     }
   };
 
-  const show = (table, rest, i, yes) => {
-    if (yes && !column(table, i).length) take(table, rest, i);
-    for (const cell of column(table, i)) cell.hidden = !yes;
+  const regroup = (table) => {
     const shown = headings(table);
     const groups = [];
     for (const { dataset } of shown) {
@@ -73,6 +71,17 @@
     table.tHead.rows[0].replaceChildren(make("td"), ...groups);
     for (const cell of all(table, "td.across")) cell.colSpan = Math.max(1, shown.length);
     for (const cell of all(table, "th.across")) cell.colSpan = shown.length + 1;
+    return shown.length;
+  };
+
+  const show = (table, rest, i, yes) => {
+    if (yes && !column(table, i).length) take(table, rest, i);
+    for (const cell of column(table, i)) cell.hidden = !yes;
+    regroup(table);
+    const from = rest && column(rest, i)[0]?.closest("table");
+    if (!from) return;
+    for (const cell of column(from, i)) cell.hidden = yes;
+    from.parentElement.hidden = !regroup(from);
   };
 
   const chooser = (panel, table, rest, changed) => {
@@ -86,6 +95,23 @@
       box.addEventListener("change", () => { show(table, rest, Number(dataset.c), box.checked); changed(); });
       group.append(make("label", {}, box, ` ${dataset.h}`));
     }
+  };
+
+  // The keyboard: arrows go from number to number, and a number in focus shows its interval.
+
+  const walk = (event) => {
+    const here = event.target.closest("td[title]");
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (!here || !step) return;
+    const table = here.closest("table");
+    const line = step[0] ? column(table, here.dataset.c) : all(table, "td[title]");
+    const cells = line.filter((cell) => cell.matches("td[title]") && cell.checkVisibility());
+    const next = cells[cells.indexOf(here) + step[0] + step[1]];
+    event.preventDefault();
+    if (!next) return;
+    here.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
   };
 
   // Copies of what is shown. Text that another program could take for markup or a formula is escaped.
@@ -135,7 +161,8 @@
     const rows = records(table).map((r, i, list) => {
       const first = r.control && i > 0 && !list[i - 1].control ? "\\midrule\n" : "";
       const rest = r.why ? [`\\multicolumn{${count}}{l}{${plain(r.why)}}`] : r.numbers.map(number);
-      return first + line([plain(r.model), plain(r.sampler), ...rest]);
+      const model = plain(r.model).replace(/^(?=[[*])/, "{}"); // which would belong to the \\ before it
+      return first + line([model, plain(r.sampler), ...rest]);
     });
     return [`\\begin{tabular}{ll${"r".repeat(count)}} % needs \\usepackage{booktabs}`, "\\toprule",
       line(["Model", "Sampler", ...titles(table).map(plain)]), "\\midrule", ...rows, "\\bottomrule", "\\end{tabular}"].join("\n");
@@ -185,16 +212,25 @@
       sort(th.closest("table"), th.dataset.c, direction);
       say(direction ? `sorted by ${th.dataset.h}, ${direction}` : "sorted as written");
     });
+    results.addEventListener("keydown", walk);
+    for (const each of all(results, ".compare")) {
+      all(each, "td[title]").forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; });
+    }
     choice.addEventListener("change", () => sort(table, choice.value, choice.value && "ascending"));
     filter.addEventListener("input", () => {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
       const bodies = all(table, "tbody:not(.divider)");
-      for (const body of bodies) {
+      const model = (body) => body.rows[0].dataset.r.split(".")[0];
+      const found = new Set(bodies.filter((body) => {
         const own = all(body, ".label, .outcome").map(text).join(" ").toLowerCase();
-        body.hidden = !words.every((word) => own.includes(word));
+        return words.every((word) => own.includes(word));
+      }).map(model));
+      for (const each of all(results, ".compare")) {
+        const own = all(each, "tbody:not(.divider)");
+        for (const body of own) body.hidden = !found.has(model(body));
+        const divider = each.querySelector(".divider");
+        if (divider) divider.hidden = own.every((body) => body.hidden || !body.matches(".control"));
       }
-      const divider = table.querySelector(".divider");
-      if (divider) divider.hidden = bodies.every((body) => body.hidden || !body.matches(".control"));
       say(words.length ? `${bodies.filter((body) => !body.hidden).length} of ${bodies.length} models` : "");
     });
     chooser(menu.querySelector(".panel"), table, rest, () => { options(); fit(); });

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.citations import Citations as Citations
     from trilemma.harness.analysis.citations import citations as citations
     from trilemma.harness.analysis.frames import uniform_frame as uniform_frame
+    from trilemma.harness.analysis.frames import without_drawings as without_drawings
     from trilemma.harness.analysis.overall import overall as overall
     from trilemma.harness.analysis.pareto import front_membership as front_membership
     from trilemma.harness.analysis.pareto import on_front as on_front
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from trilemma.harness.analysis.run_changes import RunChanges as RunChanges
     from trilemma.harness.analysis.run_changes import compare_runs as compare_runs
     from trilemma.harness.analysis.statistics import mean_interval as mean_interval
+    from trilemma.harness.analysis.summary import Judged as Judged
+    from trilemma.harness.analysis.summary import judge as judge
     from trilemma.harness.analysis.summary import metrics_in_order as metrics_in_order
     from trilemma.harness.analysis.summary import summary_rows as summary_rows
     from trilemma.harness.analysis.verdicts import compare as compare
@@ -119,6 +122,7 @@ _PUBLIC = {
     "Distribution": "contracts.dataset",
     "DistributionConfig": "contracts.dataset",
     "Merged": "store.merged_records",
+    "Judged": "analysis.summary",
     "LIKELIHOOD_KINDS": "contracts.result",
     "Metric": "contracts.metric",
     "Model": "contracts.model",
@@ -158,6 +162,7 @@ _PUBLIC = {
     "front_membership": "analysis.pareto",
     "hookimpl": "contracts.hookspecs",
     "interquartile_mean": "analysis.aggregates",
+    "judge": "analysis.summary",
     "load_model": "trained.model",
     "load_results": "api",
     "mean_interval": "analysis.statistics",
@@ -177,6 +182,7 @@ _PUBLIC = {
     "tune": "tuning.api",
     "uniform_frame": "analysis.frames",
     "verdicts": "analysis.verdicts",
+    "without_drawings": "analysis.frames",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -167,7 +167,12 @@ def test_color_says_the_family_and_the_marker_the_model() -> None:
     assert styles["a"].color == styles["c"].color
     assert styles["a"].marker != styles["c"].marker
     assert len({styles[label].color for label in "abde"}) == 4
-    assert styles["b"] == inks({"x": "diffusion"})["x"]
+    assert styles["b"].color == inks({"x": "diffusion"})["x"].color
+    assert list(styles) == list("abcde")
+    crowd = {f"{family}{i}": family for i in range(8) for family in ("flow", "diffusion")}
+    assert len({style.marker for style in inks(dict(list(crowd.items())[:8])).values()}) == 8, "told apart in gray"
+    both = inks(crowd)
+    assert len({(style.color, style.marker) for style in both.values()}) == 16
 
 
 def test_the_library_is_inert_text_for_the_page() -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from scipy import stats
 
 import trilemma
-from trilemma.reports.sections.columns import MOST_OF_ONE, Columns, draw_column
+from trilemma.reports.sections.columns import MOST_OF_ONE, Columns, draw_column, ks_distance
 
 Frames = Callable[..., pd.DataFrame]
 Views = Callable[..., trilemma.RunView]
@@ -67,3 +68,13 @@ def test_the_histograms_of_a_column_hold_all_values() -> None:
     assert data.sum() == pytest.approx(1)
     assert far[-1] == pytest.approx(1)
     np.testing.assert_allclose(same, data)
+
+
+def test_the_distance_of_two_columns_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for real, generated in (
+        (rng.normal(size=50), rng.normal(0.3, 2, 70)),
+        (np.round(rng.normal(size=40)), np.zeros(9)),
+    ):
+        expected = stats.ks_2samp(real, generated, method="asymp").statistic
+        assert ks_distance(real, generated) == pytest.approx(expected, abs=1e-12)

@@ -23,7 +23,6 @@ from trilemma.reports.drawn import (
     DrawnImages,
     DrawnMap,
     drawn,
-    without_drawings,
 )
 from trilemma.reports.drawn_curves import Line, curves_figure
 from trilemma.reports.drawn_panels import level
@@ -129,7 +128,7 @@ def test_a_report_with_them_is_whole(make_frame: Frames, make_view: Views, tmp_p
 
 def test_details_without_drawings_keep_everything_else() -> None:
     frame = pd.DataFrame({"details": [json.dumps({"draws": 3, **ALL}), '{"draws": 4}', 'no JSON, but a "map"', None]})
-    found = without_drawings(frame)["details"]
+    found = trilemma.without_drawings(frame)["details"]
     assert [json.loads(text) for text in found[:2]] == [{"draws": 3}, {"draws": 4}]
     assert found[2] == frame["details"][2]
     assert pd.isna(found[3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import trilemma
 from trilemma.harness.analysis.moderated import Arms
 from trilemma.harness.analysis.verdicts import CONTROL_LEVEL
+from trilemma.harness.analysis.wording import number
 
 NEAR, FAR = (1.0, 1.02, 0.98), (5.0, 5.1, 4.9)
 
@@ -195,6 +197,15 @@ def test_each_kind_of_likelihood_has_a_sentence_of_its_own_and_none_without_like
     assert " nats (" in sentences["Best likelihood (exact)"]
     assert sentences["Best likelihood (ODE)"].startswith("net (the only model): Gap 0.1")
     assert not any("ikelihood" in heading for heading in said(seeds("flow", *NEAR), seeds("net", *FAR)))
+
+
+def test_negative_numbers_have_the_plain_sign() -> None:
+    gap = {"metric": "nll", "title": "NLL", "group": "likelihood", "place": "first", "sampler": "", "least": None}
+    gap |= {"noise": None, "likelihood": "exact", "unit": "nats"}
+    rows = [seeds("a", *NEAR), seeds("b", *FAR), seeds("a", -2.5, -2.51, -2.49, **gap), seeds("b", 3, 3.1, 2.9, **gap)]
+    sentence = said(*rows)["Best likelihood (exact)"]
+    assert re.search(r"a.* -2\.50* nats \(-2\.\d+ to -2\.\d+\)", sentence), sentence
+    assert number(-math.inf) == "-infinite"
 
 
 def test_each_budget_has_an_answer_of_its_own() -> None:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import Result
 
 import trilemma
+from trilemma.harness.cli.output import frame_records
 
 Command = Callable[..., Result]
 
@@ -97,6 +99,11 @@ def test_results_in_each_format(form: str, finished: Path, command: Command) -> 
         assert len(json.loads(result.stdout)) == 3
     if form == "md":
         assert all(line.startswith("| ") for line in result.stdout.strip().splitlines())
+
+
+def test_results_hold_no_drawings() -> None:
+    frame = pd.DataFrame({"config": ["{}"], "details": [json.dumps({"draws": 3, "map": {"x": [1.0, 2.0]}})]})
+    assert frame_records(frame) == [{"config": {}, "details": {"draws": 3}}]
 
 
 def test_results_of_a_metric_are_all_its_numbers(finished: Path, command: Command) -> None:

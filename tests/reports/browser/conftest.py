@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import trilemma
+from trilemma.reports.sections.answer import Answer
 from trilemma.reports.sections.comparison import Comparison
 from trilemma.reports.write import write_report
 
@@ -95,5 +96,5 @@ def evil(
     frame["cell"] = frame["cell"] + '"; reboot #<i>'
     frame["config"] = '{"</code><script>alert(4)</script>": "</style><script>alert(5)</script>"}'
     frame["title"] = frame["title"].replace({"NFE": '"}</style><script>alert(6)</script>{}'})
-    write_report(make_view(out / "run", frame), [Comparison], out)
+    write_report(make_view(out / "run", frame), [Answer, Comparison], out)
     return out, EVIL

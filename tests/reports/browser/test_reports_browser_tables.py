@@ -90,6 +90,10 @@ def test_the_filter_shows_models_by_name_sampler_and_outcome(visit: Visit) -> No
         assert [body["name"] for body in table.evaluate(ROWS)] == names
         assert tools.locator(".said").inner_text() == f"{len(names)} of 12 models"
         assert table.locator(".divider").is_visible() == (names == ["kde"])
+        for rest in page.locator(".results").first.locator(".rest table").all():
+            assert {body["name"] for body in rest.evaluate(ROWS)} <= set(names)
+    tools.get_by_label("Filter").fill("edm")
+    assert [body["name"] for body in page.locator(".rest table").first.evaluate(ROWS)] == ["edm"]
     tools.get_by_label("Filter").fill("")
     assert table.locator("tbody:visible").count() == 13
 
@@ -114,11 +118,37 @@ def test_columns_can_be_chosen(visit: Visit) -> None:
         return {cell.locator("xpath=..").get_attribute("data-r"): cell.get_attribute("data-v") for cell in cells}
 
     assert len(values(table)) > 15
-    assert values(table) == values(results.locator(".rest"))
+    rest = results.locator(".rest")
+    assert values(table) == values(rest)
+    rest.locator("summary").first.click()
+    moved = rest.get_by_role("button", name="Latency p90")
+    assert not moved.is_visible()
     spans = table.locator("thead th[scope=colgroup]").evaluate_all("all => all.map(th => th.colSpan)")
     assert sum(spans) == len(titles)
     table.get_by_role("button", name="Latency p90").click()
     assert table.locator("[aria-sort=ascending] button").inner_text() == "Latency p90"
+    results.locator(".menu summary").click()
+    panel.get_by_label("Latency p90 [ms]").uncheck()
+    assert moved.is_visible()
+
+
+def test_the_keyboard_shows_the_intervals_of_numbers(visit: Visit) -> None:
+    page = visit()
+    table = first(page)
+    cells = table.locator("td[title]")
+    table.locator("tbody a").first.focus()
+    page.keyboard.press("Tab")
+    here = page.locator(":focus")
+    assert here.evaluate("(cell, first) => cell === first", cells.first.element_handle())
+    said = here.evaluate("cell => getComputedStyle(cell, '::after').content")
+    assert said == f'"{cells.first.get_attribute("title")}"'
+    page.keyboard.press("ArrowRight")
+    assert here.evaluate("(cell, second) => cell === second", cells.nth(1).element_handle())
+    row, where = here.evaluate("cell => cell.parentElement.rowIndex"), here.get_attribute("data-c")
+    page.keyboard.press("ArrowDown")
+    assert here.get_attribute("data-c") == where
+    assert here.evaluate("cell => cell.parentElement.rowIndex") > row
+    assert table.locator("td[tabindex='0']").count() == 1
 
 
 def test_a_copy_as_csv_holds_the_numbers_of_the_results(
@@ -160,6 +190,12 @@ def test_hostile_names_do_nothing(
 ) -> None:
     folder, names = evil
     page = visit(report=folder)
+    picture = page.locator("figure[data-front]").first
+    picture.locator(".answer-live svg.marks").wait_for()
+    assert set(names) <= {name.strip() for name in picture.locator(".answer-legend button").all_inner_texts()}
+    for choice in picture.locator("select").all():
+        for number in range(choice.locator("option").count()):
+            choice.select_option(index=number)
     shown = first(page).locator(".name").all_inner_texts()
     assert set(names) <= set(shown)
     rows = list(csv.reader(io.StringIO(copied(page, "CSV"))))
