@@ -67,7 +67,7 @@ def scatter_png(points: Array | None, ghost: Array | None, frame: Frame, color: 
     axes = figure.add_axes((0, 0, 1, 1))
     scatter(axes, points, ghost, frame, color)
     axes.axis("off")
-    return small_png(figure, 140)
+    return small_png(figure, 120)
 
 
 def small_png(figure: Figure, dpi: float, colors: int = 128) -> bytes:

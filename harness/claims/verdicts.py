@@ -57,9 +57,9 @@ class Table:
     def __init__(self, frame: pd.DataFrame) -> None:
         rows = uniform_frame(frame)
         rows = rows[~rows["superseded"] & rows["budget"].str.endswith(" steps")]
-        good = rows[rows["outcome"] == "ok"]
+        self._good = rows[rows["outcome"] == "ok"]
         arm = ["budget", "label", "sampler", "dataset_id", "metric"]
-        self._arms = {tuple(key): part for key, part in good.groupby(arm, sort=False)} if len(good) else {}
+        self._arms = self._good.groupby(arm, sort=False).indices if len(self._good) else {}
         self._failed: dict[tuple[str, str, str], set[str]] = {}
         failed = rows[~rows["outcome"].isin(["ok", "", "unsupported", "interrupted"])]
         for row in failed.itertuples():
@@ -67,8 +67,11 @@ class Table:
 
     def numbers(self, steps: int, key: Key, seeds: Sequence[int]) -> Numbers:
         """The numbers of an arm."""
-        found = self._arms.get((f"{steps} steps", *key))
-        return NOTHING if found is None else _numbers(found[found["seed"].isin(list(seeds))])
+        places = self._arms.get((f"{steps} steps", *key))
+        if places is None:
+            return NOTHING
+        found = self._good.iloc[places]
+        return _numbers(found[found["seed"].isin(list(seeds))])
 
     def failures(self, steps: int, key: Key) -> list[str]:
         """The outcomes of the cells and evaluations of an arm that failed."""
