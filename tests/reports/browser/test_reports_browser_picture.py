@@ -21,7 +21,7 @@ SAID = """element => Object.fromEntries([...element.querySelectorAll("tr")].map(
 
 
 def ticks(picture: Any) -> list[str]:
-    texts: list[str] = picture.locator(".role-axis-label text").all_inner_texts()
+    texts: list[str] = picture.locator(".role-axis-label text").all_text_contents()
     return texts
 
 
@@ -39,7 +39,7 @@ def test_the_picture_says_its_numbers_and_obeys(visit: Visit, make_frame: Callab
     frame = make_frame()
     frame = frame[(frame["dataset_id"] == "ring8") & ~frame["control"]]
     means = frame[frame["metric"] == "w2_excess"].groupby(["label", "sampler"])["value"].mean()
-    quality = figure.get_by_label("Quality")
+    quality = figure.locator("select[data-axis=qualities]")
     quality.select_option(label=next(t for t in quality.locator("option").all_inner_texts() if "W₂ excess" in t))
     picture.wait_for()
     assert count == len(means)
@@ -61,7 +61,7 @@ def test_the_picture_says_its_numbers_and_obeys(visit: Visit, make_frame: Callab
     page.mouse.move(1, 1)
 
     # The axes show what is chosen.
-    cost = figure.get_by_label("Cost")
+    cost = figure.locator("select[data-axis=costs]")
     for choice in (quality, cost):
         for title in choice.locator("option").all_inner_texts():
             choice.select_option(label=title)
