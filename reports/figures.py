@@ -98,7 +98,7 @@ def svg(draw: Callable[[Figure], None], size: tuple[float, float], alt: str, lay
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # nothing refers to groups, and their ids repeat in other figures
-    body = _LONG.sub(r"\1", body)
+    body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(r"\1", tag.group()), body)  # not in text, which a reader sees
     for color, variable in _THEME.items():
         body = body.replace(color, f"var(--{variable})")
     head = re.match(r"<svg[^>]*>", body)

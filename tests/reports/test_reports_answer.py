@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import trilemma
+from trilemma.reports import figures
 from trilemma.reports.figures import inks
 from trilemma.reports.fronts import vega
 from trilemma.reports.fronts.corners import corners
@@ -173,6 +175,15 @@ def test_color_says_the_family_and_the_marker_the_model() -> None:
     assert len({style.marker for style in inks(dict(list(crowd.items())[:8])).values()}) == 8, "told apart in gray"
     both = inks(crowd)
     assert len({(style.color, style.marker) for style in both.values()}) == 16
+
+
+def test_a_drawing_keeps_the_decimals_that_a_reader_sees() -> None:
+    def draw(figure: Figure) -> None:
+        figure.text(0.123456, 0.5, "0.003 and 0.00025")
+
+    drawn = figures.svg(draw, (2, 1), "a number")
+    assert "0.003 and 0.00025" in drawn
+    assert not re.search(r"[\" ]\d+\.\d{3,}", re.sub(r"<text.*?</text>", "", drawn, flags=re.DOTALL))
 
 
 def test_the_library_is_inert_text_for_the_page() -> None:
