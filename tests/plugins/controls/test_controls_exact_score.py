@@ -72,6 +72,11 @@ def test_samplers_draw_the_distribution(diffusion: str, name: str, options: dict
     torch.testing.assert_close(x.T.cov(), covariance, atol=0.1, rtol=0)
 
 
+def test_it_is_not_guided() -> None:
+    with pytest.raises(trilemma.UnsupportedError, match="early in training"):
+        ExactScore().sample(3, context(Mixture(), "heun", guidance=1.0))
+
+
 def test_it_needs_a_mixture_of_gaussians() -> None:
     class Other(Mixture):
         def modes(self) -> trilemma.Modes | None:
