@@ -41,7 +41,7 @@ class MixtureDenoiser(nn.Module):
         return torch.cat([self._denoised(*part) for part in parts]).to(x)
 
     def guided(self, sampler: DenoiserSampler) -> Denoiser:
-        """This denoiser itself. Raises UnsupportedError for a sampler with autoguidance, which needs trained weights."""
+        """This denoiser itself. Raises UnsupportedError for a sampler with autoguidance."""
         if sampler.guidance > 0:
             raise trilemma.UnsupportedError("the exact score has no weights early in training to guide it")
         return self
