@@ -210,7 +210,9 @@ def _table(results: Results, keys: Sequence[Key], scale: str) -> Arms:
     if scale == "ratio":
         noise = [numbers.noise for numbers in chosen if numbers.noise > 0]
         largest = max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in values)
-        offset = float(np.median(noise)) if noise else max(1e-12, 1e-6 * largest)
+        # As in all verdicts: about what chance does to the value of the true distribution.
+        chance = [float(np.median(noise))] if noise else [2 * float(error) for error in errors if error > 0]
+        offset = min(chance, default=max(1e-12, 1e-6 * largest))
     return Arms(values, errors, offset=offset)
 
 

@@ -56,6 +56,13 @@ def test_true_false_and_empty_claims() -> None:
     assert verdict_of(low) == ["not run"]
 
 
+def test_numbers_near_zero_are_compared_above_their_error() -> None:
+    """A divergence that is nearly 0 has an error that is larger than itself; its logarithm alone says nothing."""
+    tiny = rows("a", [1e-5, 2e-4, 3e-5, 1e-6, 5e-5]).assign(ci_low=-1e-3, ci_high=1e-3)
+    large = rows("b", noisy(0.2, 1)).assign(ci_low=0.18, ci_high=0.22)
+    assert verdict_of(pd.concat([tiny, large])) == ["reproduced"]
+
+
 def test_equality_within_the_effect_of_interest() -> None:
     comparison = {"metric": "gap", "a": {"model": "a"}, "b": {"model": "b"}, "expect": "equal", "interest": 1.5}
     equal = claim(comparisons=[comparison])
