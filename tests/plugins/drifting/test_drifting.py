@@ -95,6 +95,15 @@ def test_gradient_of_the_loss_moves_samples_along_the_field() -> None:
     torch.testing.assert_close(-samples.grad * samples.numel() / 2, field, atol=1e-5, rtol=1e-3)
 
 
+def test_validation_loss_is_the_energy_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """E|x - y| is 2 / sqrt(pi) for two standard normal variables, and the distance of the means if it is large."""
+    model, ctx = trained(points(300, 1, 0).float(), 1)
+    x = points(1_000, 1, 6).float()
+    for mean, expected in ((0.0, 2 / math.pi**0.5), (30.0, 60 - 2 / math.pi**0.5)):
+        monkeypatch.setattr(model, "generated", lambda n, ctx, mean=mean: points(n, 1, 7, mean).float())
+        assert float(model.validation_loss(x, ctx)) == pytest.approx(expected, abs=0.15)
+
+
 def test_generator_learns_two_modes_in_one_evaluation() -> None:
     signs = torch.randint(2, (4_000, 1), generator=torch.Generator().manual_seed(5)) * 2 - 1
     x = torch.cat([signs + 0.2 * points(4_000, 1, 3), points(4_000, 1, 4)], dim=1).float()
