@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 MARK = "TRILEMMA_SOAK"
-_JOB = re.compile(r"/tmp/job-([^/]+)/events\.jsonl")
+_JOB = re.compile(r"/(?:tmp/job-(?P<here>[^/]+)|trilemma-(?P<on_dask>[^/]+)-\d+/job)/events\.jsonl")
 _ZYGOTE = "trilemma.harness.execution.processes.zygote"
 
 
@@ -56,7 +56,7 @@ def _worker(process: psutil.Process) -> Worker | None:
     with contextlib.suppress(psutil.Error, OSError):
         for target in _open_files(process.pid):
             if match := _JOB.search(target):
-                return Worker(process, match.group(1))
+                return Worker(process, match["here"] or match["on_dask"])
     return None
 
 
