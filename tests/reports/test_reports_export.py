@@ -108,7 +108,8 @@ def check_structure(text: str) -> int:
     a row is an argument of the command before it.
     """
     lines = [line for line in text.splitlines() if not line.startswith("%")]
-    open_, columns, rows, after_row = [], 0, 0, False
+    open_: list[str] = []
+    columns, rows, after_row = 0, 0, False
     for number, line in enumerate(lines):
         if found := re.fullmatch(r"\\begin\{(\w+)\}(?:\{(\w+)\})?", line):
             open_.append(found[1])

@@ -43,7 +43,8 @@ def test_the_picture_says_its_numbers_and_obeys(visit: Visit, make_frame: Callab
     quality.select_option(label=next(t for t in quality.locator("option").all_inner_texts() if "W₂ excess" in t))
     picture.wait_for()
     assert count == len(means)
-    tooltip, seen = page.locator("#vg-tooltip-element"), set()
+    tooltip = page.locator("#vg-tooltip-element")
+    seen: set[tuple[str, str]] = set()
     for place in points.evaluate_all(CENTERS):
         page.mouse.move(1, 1)
         page.mouse.move(*place)
