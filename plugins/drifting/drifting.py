@@ -48,8 +48,9 @@ class Drifting(trilemma.NeuralModel):
     distributions come together; the noise passes an MLP; there are no classes and no guidance. The loss is no measure
     of quality, so that the weights with the least energy distance to the validation points are kept.
 
-    Training is not stable yet: on `ring8` samples cover all eight modes, but in two trainings of more than 4,000 steps the
-    loss rose again, and the share of samples within 3 sigma of a mode was .23 (after 3,300 steps of another: .91).
+    Long trainings are not stable yet. On `ring8` samples cover all eight modes, but after two trainings of more than
+    4,000 steps the loss was as high as at the start, and the share of samples within 3 sigma of a mode was .23 (after
+    another one of 3,300 steps: .91).
     """
 
     name = "drifting"
