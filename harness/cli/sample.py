@@ -135,8 +135,8 @@ def score_points(
     `points` or `x`), a .npy file, or a .csv file with or without a header, with a row for each point. Images are given
     as intensity levels, and the values are then bounds on the log-probability of the levels.
 
-    The kind of likelihood is printed with the mean: exact, ode, bound or estimate. Values of different kinds must not
-    be compared. For a model without a likelihood the command says `unsupported` and ends with exit code 2.
+    The kind of likelihood is printed with the mean: exact, ode, map, bound or estimate. Values of different kinds must
+    not be compared. For a model without a likelihood the command says `unsupported` and ends with exit code 2.
     """
     from ..trained.files import VALUE_FILES, check_target, read_points, write, write_values
 

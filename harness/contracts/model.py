@@ -155,7 +155,7 @@ class Model(ABC):
     family: ClassVar[str] = ""
     """The family of the model, such as `diffusion` or `flow`. Reports group and color models by family."""
     likelihood: ClassVar[LikelihoodKind] = "none"
-    """The kind of number that `log_prob` returns."""
+    """The kind of number that `log_prob` returns with the default options of the likelihood."""
     accepts: ClassVar[tuple[str, ...]] = ("vector",)
     """`("vector",)`: images arrive flattened. `("vector", "image")`: images keep their shape."""
     image_space: ClassVar[Literal["affine", "logit"]] = "affine"
@@ -202,6 +202,13 @@ class Model(ABC):
     def log_prob(self, x: Tensor, ctx: Context) -> Tensor:
         """Log-density of each row of `x` in nats, shape `(n,)`, of the kind `likelihood`."""
         raise UnsupportedError(f"model '{self.name}' has no likelihood")
+
+    def likelihood_kind(self, options: records.Config) -> LikelihoodKind:
+        """The kind of number that `log_prob` returns with these options of the likelihood.
+
+        A model whose options choose among methods of different kinds overrides it.
+        """
+        return self.likelihood
 
     def score(self, x: Tensor, sigma: Tensor, ctx: Context) -> Tensor:
         """The learned score grad_x log p_sigma(x) at the noise level `sigma`, of the shape of `x`.

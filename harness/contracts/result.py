@@ -11,17 +11,25 @@ from .config import Config
 Outcome = Literal["ok", "error", "diverged", "timeout", "out-of-memory", "killed", "unsupported", "interrupted"]
 """The outcomes of a cell or of an evaluation."""
 
-LikelihoodKind = Literal["exact", "ode", "bound", "estimate", "none"]
+LikelihoodKind = Literal["exact", "ode", "map", "bound", "estimate", "none"]
 """The kinds of likelihood. Numbers of different kinds are never ranked against each other.
 
 - `exact`: the density of the model itself.
 - `ode`: the density from integrating a probability-flow ODE.
+- `map`: the change of variables by a map from data to noise that is not invertible by construction. It is a density
+  only where the map is invertible, and then its mass is 1.
 - `bound`: a variational bound on the density.
 - `estimate`: a number from a method that is right only in the limit of unlimited samples.
 - `none`: the model has no likelihood.
 """
 
-LIKELIHOOD_KINDS: dict[str, str] = {"exact": "exact", "ode": "ODE", "bound": "bound", "estimate": "estimate"}
+LIKELIHOOD_KINDS: dict[str, str] = {
+    "exact": "exact",
+    "ode": "ODE",
+    "map": "map",
+    "bound": "bound",
+    "estimate": "estimate",
+}
 """The kinds of likelihood that give a number, in the order of tables, with their titles."""
 
 Direction = Literal["lower", "higher", "none"]

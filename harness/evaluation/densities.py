@@ -43,8 +43,8 @@ class Densities:
 
     @property
     def likelihood(self) -> str:
-        """The likelihood kind of the model."""
-        return self.model.likelihood
+        """The likelihood kind of the model, with the options of its likelihood."""
+        return self.model.likelihood_kind(self._likelihood)
 
     @property
     def likelihood_options(self) -> dict[str, Any]:

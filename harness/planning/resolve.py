@@ -191,9 +191,13 @@ class _Resolver:
 
     def _likelihoods(self, cls: Any, options: Any, base: tuple[str | int, ...]) -> list[Choice]:
         """The settings of the likelihood. The first is the one by which the model is ranked."""
+        settings = (
+            [((*base, i), part) for i, part in enumerate(options)] if isinstance(options, list) else [(base, options)]
+        )
         found = [
             Choice("likelihood", label("likelihood", given), config.model_dump(mode="json"))
-            for given, config in self._grid(cls.Likelihood, options, base)
+            for path, part in settings
+            for given, config in self._grid(cls.Likelihood, part, path)
         ]
         return list({choice.label: choice for choice in found}.values())
 

@@ -69,7 +69,9 @@ class ModelEntry(Record):
     samplers: list[dict[str, Any]] | None = Field(
         None, description="sampler settings; by default every sampler at its defaults"
     )
-    likelihood: dict[str, Any] = Field({}, description="options of the likelihood")
+    likelihood: dict[str, Any] | list[dict[str, Any]] = Field(
+        {}, description="options of the likelihood, or a list of such settings, of which the first ranks the model"
+    )
     recipe: dict[str, Any] = Field({}, description="settings that replace those of the model's recipe")
 
 

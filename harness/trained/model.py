@@ -67,8 +67,8 @@ class TrainedModel:
 
     @property
     def likelihood(self) -> str:
-        """The kind of the log-density: `exact`, `ode`, `bound`, `estimate` or `none`."""
-        return self.model.likelihood
+        """The kind of the log-density: `exact`, `ode`, `map`, `bound`, `estimate` or `none`."""
+        return self.model.likelihood_kind(self._restored.likelihood)
 
     @property
     def samplers(self) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import trilemma
 
 from ..networks.mlp import PLENTY, MLPConfig, scarce
-from ..networks.points import per_point, standard_normal, stratified
+from ..networks.points import per_point, stable_target, standard_normal, stratified
 from ..networks.unet import UNetConfig
 from .autoguidance import Guided
 from .denoiser import (
@@ -39,18 +39,6 @@ PRECONDITIONINGS: dict[str, type[Parametrized]] = {
 
 Weight = Literal["edm", "vp", "flow"]
 """The weight of the noise levels in the loss, by the method that uses it."""
-
-
-def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
-    """E[x_0 | x_t] for each point x_t of `noised`, with x_0 uniform over the batch `x`, shape `(n, *shape)`.
-
-    It replaces the x_0 that x_t was made from as the target in training. The variance of the target is much lower where
-    the noise is larger than the distances in the batch, and its bias vanishes as the batch grows (Xu et al. 2023,
-    eq. 6).
-    """
-    distances = torch.cdist(noised.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
-    weights = (-0.5 * (distances / sigma.unsqueeze(1)) ** 2).softmax(1)
-    return (weights @ x.flatten(1)).reshape(x.shape)
 
 
 def training_noise(n: int, options: EdmOptions, generator: torch.Generator) -> Tensor:

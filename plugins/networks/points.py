@@ -29,3 +29,15 @@ def stratified(n: int, generator: torch.Generator) -> Tensor:
     device = generator.device
     drawn = (torch.arange(n, device=device) + torch.rand(n, generator=generator, device=device)) / n
     return drawn.clamp(max=1 - 2**-24)  # the sum may be rounded up to n
+
+
+def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
+    """E[x_0 | x_t] for each point x_t of `noised`, with x_0 uniform over the batch `x`, of the shape of `noised`.
+
+    It replaces the x_0 that x_t was made from as the target in training. The variance of the target is much lower where
+    the noise is larger than the distances in the batch, and its bias vanishes as the batch grows (Xu et al. 2023,
+    eq. 6).
+    """
+    distances = torch.cdist(noised.flatten(1), x.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    weights = (-0.5 * (distances / sigma.unsqueeze(1)) ** 2).softmax(1)
+    return (weights @ x.flatten(1)).reshape(noised.shape)

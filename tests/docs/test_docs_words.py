@@ -64,7 +64,7 @@ def test_the_terms_of_the_glossary_are_sorted_and_unique() -> None:
 
 def test_every_likelihood_kind_and_outcome_is_in_the_glossary() -> None:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    for word in ("exact", "ode", "bound", "estimate", "none", "ok", "diverged", "out-of-memory", "interrupted"):
+    for word in ("exact", "ode", "map", "bound", "estimate", "none", "ok", "diverged", "out-of-memory", "interrupted"):
         assert f"`{word}`" in text
 
 

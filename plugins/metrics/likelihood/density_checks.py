@@ -22,11 +22,11 @@ SHARE = 0.05  # share of points that must differ: single ones may be numerically
 
 
 def density_marks(evaluation: trilemma.Evaluation) -> tuple[str, ...]:
-    """The reasons why the likelihood of a model of the kind `exact` or `ode` is not a density; usually none.
+    """The reasons why the likelihood of a model of the kind `exact`, `ode` or `map` is not a density; usually none.
 
     An ODE whose divergence is estimated by random probes changes from call to call, and says so in its details.
     """
-    if evaluation.likelihood not in ("exact", "ode"):
+    if evaluation.likelihood not in ("exact", "ode", "map"):
         return ()
     test, train = (_points(evaluation, split) for split in ("test", "train"))
     marks = []

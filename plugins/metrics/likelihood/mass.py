@@ -144,12 +144,12 @@ class Mass:
         return self.value - half, self.value + half
 
     def marks(self, likelihood: str) -> tuple[str, ...]:
-        """The mark of a density of the kind `exact` or `ode` whose mass is not 1.
+        """The mark of a density of the kind `exact`, `ode` or `map` whose mass is not 1.
 
         A table has many rows, so the interval of `SURE` must exclude 1, and by more than `TOLERANCE`.
         """
         low, high = self.interval(SURE)
-        if likelihood not in ("exact", "ode") or (low <= 1 + TOLERANCE and high >= 1 - TOLERANCE):
+        if likelihood not in ("exact", "ode", "map") or (low <= 1 + TOLERANCE and high >= 1 - TOLERANCE):
             return ()
         low, high = self.interval()
         return (f"mass {self.value:.2f} ({max(0.0, low):.2f} to {high:.2f})",)

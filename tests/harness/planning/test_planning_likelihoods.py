@@ -21,8 +21,10 @@ SUITE: dict[str, Any] = {
     "metrics": {"nll": {"n": 50}, "training_cost": {}, "wasserstein": {"n": 50, "draws": 2}},
 }
 
+Options = dict[str, Any] | list[dict[str, Any]]
 
-def suite(likelihood: dict[str, Any], **changes: Any) -> dict[str, Any]:
+
+def suite(likelihood: Options, **changes: Any) -> dict[str, Any]:
     """A suite with one model, whose likelihood has these options."""
     model = {
         "name": "vp-sde",
@@ -33,12 +35,12 @@ def suite(likelihood: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {**SUITE, "models": [model], **changes}
 
 
-def cells(likelihood: dict[str, Any]) -> list[Cell]:
+def cells(likelihood: Options) -> list[Cell]:
     found = resolve(read_document(suite(likelihood)), Registry(builtin_only=True))
     return plan(found, {data_id(dataset): {"sha256": "a"} for dataset in found.datasets}, "cpu")
 
 
-def evaluated(likelihood: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def evaluated(likelihood: Options) -> list[tuple[str, list[str]]]:
     (cell,) = cells(likelihood)
     return [(planned.label, [metric.name for metric in planned.metrics]) for planned in cell.evaluated]
 
@@ -51,6 +53,17 @@ def test_every_setting_is_an_evaluation_of_one_training() -> None:
         ("heun(steps=3)", ["wasserstein"]),
     ]
     assert len(evaluated({"steps": [4, 9, 4], "bound_draws": [1, 2]})) == 2 * 2 + 1
+
+
+def test_a_list_of_tables_has_the_grids_of_each() -> None:
+    settings = [{"steps": 4}, {"divergence": "hutchinson", "probes": [1, 2]}, {"steps": 4}]
+    assert [name for name, _ in evaluated(settings)[:-1]] == [
+        "likelihood(steps=4)",
+        "likelihood(divergence=hutchinson, probes=1)",
+        "likelihood(divergence=hutchinson, probes=2)",
+    ]
+    with pytest.raises(trilemma.TrilemmaError, match="stepz"):
+        cells([{"steps": 4}, {"stepz": 4}])
 
 
 def test_a_grid_changes_no_identity_of_what_was_there() -> None:

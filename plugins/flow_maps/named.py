@@ -1,0 +1,111 @@
+"""Flow maps under the names of other papers, each a choice of the options of `flow-map`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from ..networks.points import ROWS, standard_normal
+from .flow_map import FlowMap
+from .objectives import jump
+from .times import on_path
+
+
+class MeanFlow(FlowMap):
+    """MeanFlow (Geng et al. 2025): a flow map by the Eulerian condition along the velocities of paths.
+
+    As in the paper, three quarters of the points train the velocity, and errors have the adaptive weight with p = 1.
+    Deviations from the paper: those of `flow-map`, whose path and times it has; a quarter of the steps goes back from
+    data to noise, for likelihoods; there is no guidance.
+    """
+
+    name = "meanflow"
+
+    class Config(FlowMap.Config):
+        """Options of the network and of its training."""
+
+        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
+            "eulerian", description="what trains the steps between two times, beside flow matching for the velocity"
+        )
+        velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
+        tangent: Literal["learned", "path"] = Field(
+            "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
+        )
+        power: float = Field(
+            1.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
+        )
+
+
+class Shortcut(FlowMap):
+    """Shortcut model (Frans et al. 2025): a flow map whose every step is as good as two of half its length.
+
+    As in the paper, three quarters of the points train the velocity. Deviations from the paper: those of `flow-map`,
+    whose path and times it has; steps have any length and not powers of 1/2; a quarter of them goes back from data to
+    noise, for likelihoods; there is no guidance, and the learned weights give the targets, not an average of them.
+    """
+
+    name = "shortcut"
+
+    class Config(FlowMap.Config):
+        """Options of the network and of its training."""
+
+        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
+            "progressive", description="what trains the steps between two times, beside flow matching for the velocity"
+        )
+        velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
+        split: Literal["random", "middle"] = Field(
+            "middle", description="for progressive: where one step is split into two"
+        )
+
+
+class ConsistencySteps(trilemma.Sampler):
+    """Multistep consistency sampling (Song et al. 2023, algorithm 1): each step goes to the data, then adds noise."""
+
+    name = "consistency"
+    shows_chain = True
+    steps: int = Field(1, ge=1, description="number of steps, which are the network evaluations")
+
+
+class Consistency(FlowMap):
+    """Consistency training (Song et al. 2023; Lu & Song 2025, in continuous time): a flow map to the data alone.
+
+    The network is trained by the Eulerian condition along the velocities of paths. Deviations from the papers: those of
+    `flow-map`, whose path and times it has; half of the points train the velocity, so that there is a likelihood; the
+    network has neither the time distribution nor the normalized tangents of Lu & Song.
+    """
+
+    name = "consistency"
+    samplers = (ConsistencySteps,)
+
+    class Config(FlowMap.Config):
+        """Options of the network and of its training."""
+
+        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
+            "eulerian", description="what trains the steps between two times, beside flow matching for the velocity"
+        )
+        tangent: Literal["learned", "path"] = Field(
+            "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
+        )
+        to_data: bool = Field(True, description="whether all steps end at the data")
+
+    @torch.no_grad()
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        steps = ctx.sampler.steps if isinstance(ctx.sampler, ConsistencySteps) else 1
+        parts = []
+        for rows in torch.split(torch.arange(n), ROWS):
+            x = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
+            times = torch.linspace(0, 1, steps + 1, device=x.device).unsqueeze(1).expand(-1, len(x))
+            end = times[-1]
+            ctx.show(0, x)
+            for k in range(steps):
+                if k > 0:
+                    x, _ = on_path(x, standard_normal(x, ctx.generator), times[k])
+                x = jump(self.map, x, times[k], end)
+                ctx.show(k + 1, x)
+            parts.append(x)
+        return torch.cat(parts)

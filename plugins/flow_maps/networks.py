@@ -1,0 +1,135 @@
+"""The networks of flow maps: functions v(x, s, t) of a point and two times, with their derivatives in directions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.mlp import FourierFeatures, initialize, mlp
+from ..networks.points import per_point
+from .times import QUARTER, label_rate, time_label
+
+Direction = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""A direction (dx, ds, dt) in which a network is differentiated, of the shapes `(n, *shape)`, `(n,)` and `(n,)`."""
+
+
+class MapNetwork(nn.Module, ABC):
+    """A function v(x, s, t) of points `(n, *shape)` at the times `s` and of the times `t`, both `(n,)`.
+
+    In a flow map it is the average velocity between the two times, and the instantaneous velocity where they are equal.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """v(x, s, t), `(n, *outputs)`."""
+
+    @abstractmethod
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        """v(x, s, t) and its derivative in a direction, both `(n, *outputs)` and differentiable in the weights."""
+
+    def instant(self, x: Tensor, t: Tensor) -> Tensor:
+        """The instantaneous velocity v(x, t, t), `(n, *outputs)`."""
+        value: Tensor = self(x, t, t)
+        return value
+
+
+def gate(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """tanh(ln sigma(s) - ln sigma(t)), 0 for equal times, and its derivatives in `s` and in `t`, all `(n,)`."""
+    value = (4 * (time_label(s) - time_label(t))).tanh()
+    slope = 4 * (1 - value**2)
+    return value, slope * label_rate(s), -slope * label_rate(t)
+
+
+class GatedMap(MapNetwork):
+    """v(x, s, t) = b(x, s) + g(s, t) c(x, s, t) with a velocity b, a correction c, and the `gate` g.
+
+    Where the times are equal it is the velocity. In a step the weights of the velocity are constants, so that they are
+    trained as a velocity alone.
+    """
+
+    def __init__(self, velocity: MapNetwork, correction: MapNetwork) -> None:
+        super().__init__()
+        self.velocity = velocity
+        self.correction = correction
+
+    def instant(self, x: Tensor, t: Tensor) -> Tensor:
+        value: Tensor = self.velocity(x, t, t)
+        return value
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        value: Tensor = self._start(x, s) + per_point(gate(s, t)[0], x) * self.correction(x, s, t)
+        return value
+
+    def _start(self, x: Tensor, s: Tensor) -> Tensor:
+        """The velocity at the start of a step, with constant weights."""
+        weights = {name: parameter.detach() for name, parameter in self.velocity.named_parameters()}
+        value: Tensor = torch.func.functional_call(self.velocity, weights, (x, s, s))
+        return value
+
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        dx, ds, dt = direction
+        if dx is None and ds is None:
+            start, rate = self._start(x, s), torch.zeros_like(x)
+        else:
+            start, rate = self.velocity.along(x, s, s, (dx, ds, ds))
+        opening, in_s, in_t = gate(s, t)
+        correction, change = self.correction.along(x, s, t, direction)
+        moved = (0 if ds is None else in_s * ds) + (0 if dt is None else in_t * dt)
+        opened, moved = per_point(opening, x), per_point(torch.as_tensor(moved).expand_as(s), x)
+        return start + opened * correction, rate + opened * change + moved * correction
+
+
+def features_along(features: FourierFeatures, x: Tensor, dx: Tensor) -> Tensor:
+    """The derivative of Fourier features of points `x` in the direction `dx`, both `(n, d)`."""
+    frequencies = features.frequencies.to(x)
+    phases = (x.unsqueeze(-1) * frequencies).flatten(1)
+    rates = (dx.unsqueeze(-1) * frequencies).flatten(1)
+    return torch.cat([dx, phases.cos() * rates, -phases.sin() * rates], dim=1)
+
+
+class MapMLP(MapNetwork):
+    """v(x, s, t) on vectors: an MLP over Fourier features of the point and of the labels of the first `times` times.
+
+    Its outputs are multiplied by pi / 2, so that they have about unit size. Derivatives are computed forward, layer by
+    layer, at the cost of about one more evaluation.
+    """
+
+    LABEL_OCTAVES = 3
+
+    def __init__(self, d: int, hidden: Sequence[int], *, octaves: int, outputs: int, times: int = 2) -> None:
+        super().__init__()
+        self.times = times
+        self.features = FourierFeatures(octaves)
+        self.labels = FourierFeatures(self.LABEL_OCTAVES)
+        self.body = mlp((self.features.width(d) + times * self.labels.width(1), *hidden, outputs))
+        initialize(self.body)
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        value: Tensor = self.body(self._seen(x, s, t))
+        return QUARTER * value
+
+    def _seen(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        labels = [self.labels(time_label(time).unsqueeze(1)) for time in (s, t)[: self.times]]
+        return torch.cat([self.features(x), *labels], dim=1)
+
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        h, rate = self._seen(x, s, t), self._seen_along(x, s, t, direction)
+        for layer in self.body:
+            if isinstance(layer, nn.Linear):
+                h, rate = layer(h), rate @ layer.weight.T
+            else:
+                share = torch.sigmoid(h)
+                value = h * share
+                h, rate = value, rate * (share + value * (1 - share))
+        return QUARTER * h, QUARTER * rate
+
+    def _seen_along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> Tensor:
+        dx, *changes = direction
+        rates = [features_along(self.features, x, torch.zeros_like(x) if dx is None else dx)]
+        for time, change in list(zip((s, t), changes, strict=True))[: self.times]:
+            rate = torch.zeros_like(time) if change is None else label_rate(time) * change
+            rates.append(features_along(self.labels, time_label(time).unsqueeze(1), rate.unsqueeze(1)))
+        return torch.cat(rates, dim=1)

@@ -1,0 +1,105 @@
+"""The log-densities of flow maps against closed forms, and the mass of a map that is not invertible."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.flow_maps.flow_map import FlowMap, FlowMapSteps
+from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood, head_log_prob, jacobian_log_prob, ode_log_prob
+from trilemma.plugins.flow_maps.networks import Direction, MapNetwork
+
+Draws = Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+@pytest.fixture
+def true(covariance: Tensor) -> torch.distributions.MultivariateNormal:
+    return torch.distributions.MultivariateNormal(torch.zeros(3, dtype=torch.float64), covariance)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_few_steps_of_the_exact_map_have_the_density_of_the_data(
+    steps: int,
+    true: torch.distributions.MultivariateNormal,
+    gaussian_map: Callable[..., MapNetwork],
+    gaussian_head: MapNetwork,
+    draws: Draws,
+) -> None:
+    x = draws(50)[0]
+    torch.testing.assert_close(jacobian_log_prob(gaussian_map(), x, steps), true.log_prob(x))
+    torch.testing.assert_close(head_log_prob(gaussian_map(), gaussian_head, x, steps), true.log_prob(x))
+
+
+def test_the_ode_of_the_exact_velocity_has_the_density_of_the_data(
+    true: torch.distributions.MultivariateNormal, gaussian_map: Callable[..., MapNetwork], draws: Draws
+) -> None:
+    x, generator = draws(50)[0], torch.Generator().manual_seed(0)
+    values, details = ode_log_prob(gaussian_map(), x, FlowMapLikelihood(), generator)
+    torch.testing.assert_close(values, true.log_prob(x), atol=2e-4, rtol=0)
+    assert details == {"solver": "rk4", "divergence": "exact"}
+    probed, details = ode_log_prob(gaussian_map(), x, FlowMapLikelihood(divergence="hutchinson", probes=50), generator)
+    error = details["probe_standard_error"]
+    assert float((probed - true.log_prob(x)).square().mean().sqrt()) < 2 * error + 1e-3
+    assert 0 < error < 0.5
+
+
+class Fold(MapNetwork):
+    """A map that carries x to x^3 - 3 x in one step from time 1 to 0: three points to each z between -2 and 2."""
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return x - (x**3 - 3 * x)
+
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+def test_the_mass_of_a_folded_map_is_the_mean_number_of_points_that_it_carries_to_one() -> None:
+    x = torch.linspace(-6, 6, 60_001, dtype=torch.float64).unsqueeze(1)
+    mass = float(jacobian_log_prob(Fold(), x, 1).exp().sum()) * 12 / 60_000
+    assert mass == pytest.approx(1 + 2 * math.erf(2 / math.sqrt(2)), abs=1e-4)
+
+
+def test_the_score_is_that_of_the_data_with_noise(
+    covariance: Tensor, gaussian_map: Callable[..., MapNetwork], draws: Draws, context: Callable[..., trilemma.Context]
+) -> None:
+    model = FlowMap()
+    model.prepare(context().info)
+    model.map = gaussian_map()
+    x = draws(20)[0]
+    for level in (0.05, 1.0, 30.0):
+        sigma = torch.tensor(level, dtype=torch.float64)
+        expected = -torch.linalg.solve(covariance + level**2 * torch.eye(3).double(), x.T).T
+        torch.testing.assert_close(model.score(x, sigma, context()), expected, atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_samples_of_the_exact_map_have_the_covariance_of_the_data(
+    steps: int, covariance: Tensor, gaussian_map: Callable[..., MapNetwork], context: Callable[..., trilemma.Context]
+) -> None:
+    model = FlowMap()
+    model.prepare(context().info)
+    model.map = gaussian_map()
+    seen: list[int] = []
+    ctx = context(sampler=FlowMapSteps(steps=steps), show=lambda number, x: seen.append(number))
+    x = model.sample(2_000, ctx)
+    torch.testing.assert_close(x.T.cov().double(), covariance, atol=0.15, rtol=0)
+    assert seen == list(range(steps + 1))
+
+
+def test_each_method_has_its_kind_and_a_head_that_is_not_there_is_unsupported(
+    context: Callable[..., trilemma.Context],
+) -> None:
+    model = FlowMap()
+    kinds = {method: model.likelihood_kind(FlowMapLikelihood(method=method)) for method in ("ode", "head", "jacobian")}  # type: ignore[arg-type]
+    assert kinds == {"ode": "ode", "head": "estimate", "jacobian": "map"}
+    model.prepare(context((2,)).info)
+    with pytest.raises(trilemma.UnsupportedError, match="head"):
+        model.log_prob(torch.zeros(3, 2), context((2,), likelihood=FlowMapLikelihood(method="head")))
+    ctx = context((2,), likelihood=FlowMapLikelihood(method="jacobian", steps=2))
+    assert model.log_prob(torch.zeros(3, 2), ctx).shape == (3,)
+    assert ctx.details == {"steps": 2, "method": "exact Jacobian", "divergence": None, "probes": None}
