@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 registry = Registry(builtin_only=True)
 SLOW = {"cold-blur", "cold-mask", "cold-downsample", "gan-unet", "inverse-heat", "cnf"}
+SLOW |= {"meanflow", "shortcut", "consistency"}  # they train like `flow-map`
 SLOW |= {name for name in registry.classes("models") if name.endswith("-multiscale")}
 # The forms for images train like their methods, and `edm-unet` like them.
 SLOW |= {name for name in registry.classes("models") if name.endswith("-unet")} - {"edm-unet", "ddgan-unet"}
