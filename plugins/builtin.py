@@ -47,7 +47,6 @@ MODELS = {
     "meanflow": ".flow_maps.named:MeanFlow",
     "shortcut": ".flow_maps.named:Shortcut",
     "consistency": ".flow_maps.named:Consistency",
-    "flow-map-unet": ".flow_maps.images:FlowMapUnet",
     "ncsn-unet": ".diffusion.images:NcsnUnet",
     "ncsnv2-unet": ".diffusion.images:NcsnV2Unet",
     "ddpm-unet": ".diffusion.images:DdpmUnet",

@@ -109,15 +109,12 @@ class FlowMap(trilemma.NeuralModel):
     def build(self, info: trilemma.DataInfo) -> None:
         d = info.shape[0]
         self.map = GatedMap(self.network(info, d, times=1), self.network(info, d))
-        self.head = self.network(info, 1, total=True) if self.config.head else None
+        self.head = self.network(info, 1) if self.config.head else None
         chosen: bool | None = self.config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
 
-    def network(self, info: trilemma.DataInfo, outputs: int, times: int = 2, total: bool = False) -> MapNetwork:
-        """A network with `outputs` outputs, on images channels, that sees one or two times.
-
-        With `total` it gives a single number for each point.
-        """
+    def network(self, info: trilemma.DataInfo, outputs: int, times: int = 2) -> MapNetwork:
+        """A network with `outputs` outputs that sees one or two times."""
         config = self.config
         octaves = config.velocity_octaves if times == 1 else config.octaves
         return MapMLP(info.dim, config.hidden, octaves=octaves, outputs=outputs, times=times)

@@ -72,8 +72,7 @@ class DenseBlock(nn.Module):
 class UNet(nn.Module):
     """The raw network F(x, c) of a denoiser on images: a U-Net (Ronneberger et al. 2015).
 
-    Maps images `(n, channels, height, width)` and noise labels `(n,)`, or `(n, labels)` if there are several, to
-    `(n, outputs, height, width)`. There is one
+    Maps images `(n, channels, height, width)` and noise labels `(n,)` to `(n, outputs, height, width)`. There is one
     level for each entry of `widths`, with `blocks` residual blocks, and the side is halved from level to level. Each
     position has a learned bias. The coarsest level has a dense block if it has at most `DENSE_UP_TO` features, else a
     residual block. The last layer starts at zero.
@@ -87,7 +86,6 @@ class UNet(nn.Module):
         widths: Sequence[int] = (24, 48),
         blocks: int = 2,
         dropout: float = 0.0,
-        labels: int = 1,
     ) -> None:
         super().__init__()
         channels, height, width = shape
@@ -97,7 +95,7 @@ class UNet(nn.Module):
                 f"images of {height} x {width} pixels cannot be halved {len(widths) - 1} times: give fewer `widths`"
             )
         features = FourierFeatures(LABEL_OCTAVES)
-        self.label = nn.Sequential(features, mlp((features.width(labels), LABEL_WIDTH, LABEL_WIDTH)), nn.SiLU())
+        self.label = nn.Sequential(features, mlp((features.width(1), LABEL_WIDTH, LABEL_WIDTH)), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.position = nn.Parameter(torch.zeros(widths[0], height, width))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -123,7 +121,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         h = self.stem(x.contiguous(memory_format=torch.channels_last)) + self.position
-        c = self.label(label.reshape(len(x), -1))
+        c = self.label(label.unsqueeze(1))
         passed: list[Tensor] = []
         for level, stage in enumerate(self.down):
             for block in stage:  # type: ignore[attr-defined]

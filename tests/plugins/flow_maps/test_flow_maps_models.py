@@ -11,8 +11,7 @@ from torch import Tensor
 
 import trilemma
 from trilemma.harness.plugins import Registry
-from trilemma.plugins.flow_maps.flow_map import FlowMap, FlowMapSteps
-from trilemma.plugins.flow_maps.images import FlowMapUnet, MapUNet
+from trilemma.plugins.flow_maps.flow_map import FlowMap
 from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood
 from trilemma.plugins.flow_maps.named import Consistency, ConsistencySteps
 
@@ -42,27 +41,6 @@ def test_every_objective_trains_with_head_and_penalty(objective: str, context: C
         likelihood = FlowMapLikelihood(method=method, steps=2)  # type: ignore[arg-type]
         values = model.log_prob(pair(5, 1), context((2,), likelihood=likelihood))
         assert torch.isfinite(values).all()
-
-
-def test_the_form_for_images_trains_samples_and_has_all_densities(context: Callable[..., trilemma.Context]) -> None:
-    x = torch.rand((64, 1, 4, 4), generator=torch.Generator().manual_seed(0))
-    model = fit(FlowMapUnet, x, context, 2, widths=(4, 8), blocks=1, head=True)
-    assert model.sample(3, context((1, 4, 4), sampler=FlowMapSteps(steps=2))).shape == (3, 1, 4, 4)
-    for method in ("ode", "head", "jacobian"):
-        likelihood = FlowMapUnet.Likelihood(method=method, steps=1)
-        assert torch.isfinite(model.log_prob(x[:3], context((1, 4, 4), likelihood=likelihood))).all()
-
-
-def test_derivatives_of_the_u_net_are_those_of_finite_differences() -> None:
-    torch.manual_seed(0)
-    net = MapUNet((1, 4, 4), 1, widths=(4, 8), blocks=1, dropout=0.0, times=2, total=False).double()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    x, s, t = torch.randn(3, 1, 4, 4).double(), torch.full((3,), 0.2).double(), torch.full((3,), 0.7).double()
-    h = 1e-5
-    _, rate = net.along(x, s, t, (x, torch.ones_like(s), torch.ones_like(t)))
-    ends = [net((1 + sign * h) * x, s + sign * h, t + sign * h) for sign in (1, -1)]
-    torch.testing.assert_close(rate, (ends[0] - ends[1]) / (2 * h), atol=1e-6, rtol=1e-5)
 
 
 def test_models_with_the_names_of_papers_are_choices_of_options(context: Callable[..., trilemma.Context]) -> None:
