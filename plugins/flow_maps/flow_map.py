@@ -34,7 +34,7 @@ class FlowMapSteps(trilemma.Sampler):
     steps: int = Field(1, ge=1, description="number of steps, which are the network evaluations")
 
 
-class FlowMapOptions(TimeOptions):
+class FlowMapOptions(trilemma.Config):
     """Options of the objective and of the two penalties."""
 
     objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
@@ -95,7 +95,7 @@ class FlowMap(trilemma.NeuralModel):
     recipe = MLP_RECIPE.model_copy(update={"keep": "last", "validations": 0})
     Likelihood: ClassVar[Any] = FlowMapLikelihood
 
-    class Config(FlowMapOptions, MLPConfig):
+    class Config(FlowMapOptions, TimeOptions, MLPConfig):
         """Options of the network and of its training."""
 
         octaves: int = Field(5, ge=0, description="number of octaves in the Fourier features of a point, in steps")
