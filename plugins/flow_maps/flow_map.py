@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -93,7 +93,6 @@ class FlowMap(trilemma.NeuralModel):
     likelihood = "ode"
     samplers = (FlowMapSteps,)
     recipe = MLP_RECIPE.model_copy(update={"keep": "last", "validations": 0})
-    Likelihood: ClassVar[Any] = FlowMapLikelihood
 
     class Config(FlowMapOptions, TimeOptions, MLPConfig):
         """Options of the network and of its training."""
@@ -102,6 +101,9 @@ class FlowMap(trilemma.NeuralModel):
         velocity_octaves: int = Field(
             4, ge=0, description="number of octaves in the Fourier features of a point, in the velocity"
         )
+
+    class Likelihood(FlowMapLikelihood):
+        """Options of the log-density."""
 
     map: MapNetwork
     head: MapNetwork | None
