@@ -191,13 +191,11 @@ class _Resolver:
 
     def _likelihoods(self, cls: Any, options: Any, base: tuple[str | int, ...]) -> list[Choice]:
         """The settings of the likelihood. The first is the one by which the model is ranked."""
-        settings = (
-            [((*base, i), part) for i, part in enumerate(options)] if isinstance(options, list) else [(base, options)]
-        )
+        settings = enumerate(options) if isinstance(options, list) else [(None, options)]
         found = [
             Choice("likelihood", label("likelihood", given), config.model_dump(mode="json"))
-            for path, part in settings
-            for given, config in self._grid(cls.Likelihood, part, path)
+            for i, part in settings
+            for given, config in self._grid(cls.Likelihood, part, base if i is None else (*base, i))
         ]
         return list({choice.label: choice for choice in found}.values())
 

@@ -66,7 +66,7 @@ def progressive_error(v: MapNetwork, x: Tensor, s: Tensor, u: Tensor, t: Tensor)
 def divergence_error(
     head: MapNetwork, v: MapNetwork, x: Tensor, s: Tensor, t: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """|D + (t - s) dD/dt - div v(X_{s,t}(x), t, t)|^2 for the divergence head D(x, s, t) (F2D2).
+    """|D + (t - s) dD/dt - div v(X_{s,t}(x), t, t)|^2 for the divergence head D(x, s, t) (F2D2, Ai et al. 2026).
 
     At the least error, (t - s) D is the integral of the divergence from s to t. Above `EXACT_IN_TRAINING` dimensions
     the divergence is estimated by one random probe, which adds a constant to the expected error.
@@ -85,5 +85,5 @@ def divergence_error(
 
 
 def return_error(v: MapNetwork, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-    """|X_{t,s}(X_{s,t}(x)) - x|^2, the penalty of maps that cannot be inverted (FALCON)."""
+    """|X_{t,s}(X_{s,t}(x)) - x|^2, the penalty of maps that cannot be inverted (FALCON, Rehman et al. 2026)."""
     return squares(jump(v, jump(v, x, s, t), t, s) - x)
