@@ -191,11 +191,10 @@ class _Resolver:
 
     def _likelihoods(self, cls: Any, options: Any, base: tuple[str | int, ...]) -> list[Choice]:
         """The settings of the likelihood. The first is the one by which the model is ranked."""
-        settings = enumerate(options) if isinstance(options, list) else [(None, options)]
         found = [
             Choice("likelihood", label("likelihood", given), config.model_dump(mode="json"))
-            for i, part in settings
-            for given, config in self._grid(cls.Likelihood, part, base if i is None else (*base, i))
+            for i, part in enumerate(options if isinstance(options, list) else [options])
+            for given, config in self._grid(cls.Likelihood, part, (*base, i) if isinstance(options, list) else base)
         ]
         return list({choice.label: choice for choice in found}.values())
 
