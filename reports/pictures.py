@@ -74,9 +74,9 @@ def small_png(figure: Figure, dpi: float, colors: int = 128) -> bytes:
     """A figure as PNG with transparency, with so few colors that it takes a quarter of the bytes."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    canvas.draw()  # type: ignore[no-untyped-call]
     out = io.BytesIO()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
     image.quantize(colors, method=Image.Quantize.FASTOCTREE).save(out, format="png")
     return out.getvalue()
 

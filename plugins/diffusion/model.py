@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from ..networks.mlp import MLP_RECIPE
 from ..networks.points import ROWS
 from ..networks.unet import UNET_RECIPE
 from .autoguidance import Guided
-from .denoiser import DenoiserSampler, score
+from .denoiser import Denoiser, DenoiserSampler, score
 from .likelihood import OdeDensity, OdeLikelihood
 from .schedules import Diffusion
 
@@ -29,8 +29,16 @@ def repeated(x: Tensor, times: int) -> Tensor:
     return x.repeat(times, *[1] * (x.ndim - 1))
 
 
+class GivesDenoiser(Protocol):
+    """What gives a sampler setting its denoiser, guided or not."""
+
+    def guided(self, sampler: DenoiserSampler) -> Denoiser:
+        """The denoiser. Raises UnsupportedError if it cannot be guided as the setting asks."""
+        ...
+
+
 @torch.no_grad()
-def draw_samples(model: Guided, diffusion: Diffusion, n: int, ctx: trilemma.Context) -> Tensor:
+def draw_samples(model: GivesDenoiser, diffusion: Diffusion, n: int, ctx: trilemma.Context) -> Tensor:
     """Draw `n` points with the sampler of the context, `ROWS` points at a time."""
     sampler = ctx.sampler
     assert isinstance(sampler, DenoiserSampler)
