@@ -137,8 +137,8 @@ def _verified(
             return (f"quality within the interval in {name}", "near") if inside else (
                 f"quality outside the interval in {name}", "no",
             )  # fmt: skip
-    own_repeats = {repeat.cell for repeat in repeats if repeat.run == repeat.other == index} & set(cells)
-    return (f"not bit-identical, {len(own_repeats)} of {len(cells)} trainings repeated{when}", "no") if own_repeats else (
+    again = {repeat.cell for repeat in repeats if repeat.run == repeat.other == index} & set(cells)
+    return (f"not bit-identical, {len(again)} of {len(cells)} trainings repeated{when}", "no") if again else (
         NOT_REPEATED, "",
     )  # fmt: skip
 
