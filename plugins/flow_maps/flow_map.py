@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -91,7 +91,7 @@ class FlowMap(trilemma.NeuralModel):
     name = "flow-map"
     family = "diffusion"
     likelihood = "ode"
-    samplers = (FlowMapSteps,)
+    samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (FlowMapSteps,)
     recipe = MLP_RECIPE.model_copy(update={"keep": "last", "validations": 0})
 
     class Config(FlowMapOptions, TimeOptions, MLPConfig):

@@ -25,7 +25,7 @@ from .times import solver_times
 KINDS: dict[str, Literal["ode", "estimate", "map"]] = {"ode": "ode", "head": "estimate", "jacobian": "map"}
 """The kind of likelihood that each method gives."""
 
-METHODS = {
+METHODS: dict[str, dict[str, str | None]] = {
     "head": {"method": "divergence head", "divergence": "learned"},
     "jacobian": {"method": "exact Jacobian", "divergence": None},
 }

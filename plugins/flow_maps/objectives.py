@@ -22,7 +22,8 @@ SHORTEST = 1e-3
 
 def jump(v: MapNetwork, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
     """X_{s,t}(x) = x + (t - s) v(x, s, t) for points `(n, *shape)` and times `(n,)`."""
-    return x + per_point(t - s, x) * v(x, s, t)
+    end: Tensor = x + per_point(t - s, x) * v(x, s, t)
+    return end
 
 
 def squares(error: Tensor) -> Tensor:
@@ -81,7 +82,8 @@ def divergence_error(
         _, estimates = probe_divergence(lambda y: v.instant(y, t), end, rademacher((1, *x.shape), x, generator))
         divergence = estimates[0]
     target = divergence - (t - s) * rate.flatten()
-    return (head(x, s, t).flatten() - target.detach()).square()
+    error: Tensor = head(x, s, t).flatten() - target.detach()
+    return error.square()
 
 
 def return_error(v: MapNetwork, x: Tensor, s: Tensor, t: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def test_every_setting_is_an_evaluation_of_one_training() -> None:
 
 
 def test_a_list_of_tables_has_the_grids_of_each() -> None:
-    settings = [{"steps": 4}, {"divergence": "hutchinson", "probes": [1, 2]}, {"steps": 4}]
+    settings: list[dict[str, Any]] = [{"steps": 4}, {"divergence": "hutchinson", "probes": [1, 2]}, {"steps": 4}]
     assert [name for name, _ in evaluated(settings)[:-1]] == [
         "likelihood(steps=4)",
         "likelihood(divergence=hutchinson, probes=1)",

@@ -27,8 +27,8 @@ class ByAutograd(MapNetwork):
 
     def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
         moved = tuple(torch.zeros_like(a) if d is None else d for a, d in zip((x, s, t), direction, strict=True))
-        found: tuple[Tensor, Tensor] = torch.func.jvp(self.forward, (x, s, t), moved)
-        return found
+        value, rate = torch.func.jvp(self.forward, (x, s, t), moved)[:2]
+        return value, rate
 
 
 class GaussianMap(ByAutograd):
@@ -48,14 +48,16 @@ class GaussianMap(ByAutograd):
         average = (deviations(safe) / deviations(s) - 1) / (safe - s).unsqueeze(-1)
         angle = torch.pi / 2 * s.unsqueeze(-1)
         rate = torch.pi / 2 * angle.sin() * angle.cos() * (VARIANCES - 1) / deviations(s) ** 2
-        return self.off * (x @ AXES * torch.where(same.unsqueeze(-1), rate, average)) @ AXES.T
+        value: Tensor = self.off * (x @ AXES * torch.where(same.unsqueeze(-1), rate, average)) @ AXES.T
+        return value
 
 
 class GaussianHead(ByAutograd):
     """The exact mean divergence between two times for N(0, COVARIANCE): the change of the log-volume over the time."""
 
     def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        return ((deviations(t).log() - deviations(s).log()).sum(-1) / (t - s)).unsqueeze(-1)
+        value: Tensor = (deviations(t).log() - deviations(s).log()).sum(-1) / (t - s)
+        return value.unsqueeze(-1)
 
 
 @pytest.fixture(scope="session")

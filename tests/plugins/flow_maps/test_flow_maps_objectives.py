@@ -141,7 +141,7 @@ def test_steps_train_the_correction_and_the_velocity_is_trained_where_times_are_
     velocity, correction = (MapMLP(2, (8,), octaves=1, outputs=2, times=times) for times in (1, 2))
     net = GatedMap(velocity, correction)
     x, s, t = torch.randn(4, 2), torch.full((4,), 0.2), torch.full((4,), 0.6)
-    lagrangian_error(net, x, s, t).sum().backward()
+    lagrangian_error(net, x, s, t).sum().backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is None for parameter in velocity.parameters())
     assert all(bool(parameter.grad.any()) for parameter in correction.parameters() if parameter.grad is not None)
     torch.testing.assert_close(net.instant(x, t), net(x, t, t))
