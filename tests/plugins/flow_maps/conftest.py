@@ -56,8 +56,9 @@ class GaussianHead(ByAutograd):
     """The exact mean divergence between two times for N(0, COVARIANCE): the change of the log-volume over the time."""
 
     def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        value: Tensor = (deviations(t).log() - deviations(s).log()).sum(-1) / (t - s)
-        return value.unsqueeze(-1)
+        change = (deviations(t).log() - deviations(s).log()).sum(-1)
+        value: Tensor = (change / (t - s)).unsqueeze(-1)
+        return value
 
 
 @pytest.fixture(scope="session")
