@@ -13,7 +13,7 @@ from trilemma.plugins.flow_maps.networks import Direction, MapNetwork
 
 VARIANCES = torch.tensor([2.0, 0.5, 0.05], dtype=torch.float64)
 AXES = torch.linalg.qr(torch.tensor([[1.0, 2.0, 0.5], [0.3, -1.0, 1.0], [-2.0, 0.4, 1.0]], dtype=torch.float64)).Q
-COVARIANCE = AXES @ VARIANCES.diag() @ AXES.T
+COVARIANCE: Tensor = AXES @ VARIANCES.diag() @ AXES.T
 
 
 def deviations(t: Tensor) -> Tensor:
