@@ -151,8 +151,10 @@ class Clock:
                 if spent >= 1.0 and self.step > 0:
                     return
                 if self.step > 0 and spent - self._refreshed >= 1 / self.REFRESHES:
-                    # With this slope, progress reaches 1 when the time is up, if the average speed so far continues.
-                    remaining_steps = self.step * (1.0 - spent) / spent
+                    # With this slope, progress reaches 1 when the time is up, if the speed since the last estimate
+                    # continues. The average speed so far would include a first step that loads or compiles.
+                    last = self._trace[-1][0] if self._trace else 0
+                    remaining_steps = (self.step - last) * (1.0 - spent) / (spent - self._refreshed)
                     here = max(spent, self.progress)
                     self._trace.append((self.step, here, (1.0 - here) / max(remaining_steps, 1.0)))
                     self._refreshed = spent
@@ -162,6 +164,10 @@ class Clock:
             self.step += 1
 
     def _on_line(self) -> float:
-        """Progress by the latest segment of the trace."""
+        """Progress by the latest segment of the trace.
+
+        Between two estimates it gains at most twice their distance: after a slow step the slope is far too large, and
+        progress would reach 1 before the next estimate.
+        """
         step, at, slope = self._trace[-1] if self._trace else (0, 0.0, 0.0)
-        return min(1.0, at + slope * (self.step - step))
+        return min(1.0, at + min(slope * (self.step - step), 2 / self.REFRESHES))

@@ -57,6 +57,15 @@ def test_a_replay_repeats_steps_and_progress_at_any_speed(durations: list[float]
     assert again.trace == first.trace
 
 
+@pytest.mark.parametrize("slow", [0.5, 2.0, 6.0])
+def test_a_slow_first_step_does_not_end_the_schedule_early(slow: float) -> None:
+    now = 0.0
+    clock = Clock(Budget(seconds=10.0), now=lambda: now)
+    for step in clock:
+        assert abs(clock.progress - now / 10) < 0.05
+        now += slow if step == 0 else 0.002
+
+
 def test_a_started_clock_counts_what_comes_before_the_first_step() -> None:
     clock = Clock(Budget(seconds=10.0), now=ticking([1.0]))
     clock.start()
