@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from markupsafe import Markup
 from .. import html, numbers
 from ..plots import Curve
 from ..ticks import even_ticks, log_ticks
-from .front import Picture, Quality
+from .front import Cost, Picture, Quality
 
 SHAPES = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross",
@@ -28,6 +29,8 @@ _FEW_LABELS = 12
 """Of more models on a front, none is named in the picture."""
 CLOSE = 0.045
 """The share of an axis that a line of small text takes."""
+NAME_STARTS = 0.75
+"""The share of the axis of cost after which a name stands on the left of its mark."""
 
 
 def library() -> Markup:
@@ -75,7 +78,7 @@ def filled(data: dict[str, Any], cost: int = 0, quality: int = 0) -> dict[str, A
     spec["datasets"] = {
         "points": [point | {"on": point["i"] in on} for point in data["points"]],
         "front": [dict(zip("xylh", step, strict=True)) for step in front["steps"]],
-        "names": [data["points"][i] for i in front["names"]],
+        "names": [data["points"][i] | {"end": end} for i, end in front["names"]],
         **data["qualities"][quality]["datasets"],
     }
     return spec
@@ -98,20 +101,28 @@ def _fill(part: Any, places: dict[str, Any]) -> Any:
     return places.get(part, part) if isinstance(part, str) else part
 
 
-def _cost(picture: Picture, k: int) -> dict[str, Any]:
-    cost = picture.costs[k]
+def _extent(picture: Picture, cost: Cost) -> tuple[float, float]:
+    """The limits of the axis of a cost."""
     values = [point.costs[cost.metric] for point in picture.points if cost.metric in point.costs]
     low, high = min(values), max(values)
     pad = 1.35 if high > 1.5 * low else 3.0
-    places = {"@c": f"c{k}", "@C": cost.title, "@cs": {"type": "log", "domain": [low / pad, high * pad], "nice": False},
-              "@ct": log_ticks(low / pad, high * pad)}  # fmt: skip
+    return low / pad, high * pad
+
+
+def _cost(picture: Picture, k: int) -> dict[str, Any]:
+    cost = picture.costs[k]
+    extent = _extent(picture, cost)
+    places = {"@c": f"c{k}", "@C": cost.title, "@cs": {"type": "log", "domain": list(extent), "nice": False},
+              "@ct": log_ticks(*extent)}  # fmt: skip
     return {"title": cost.title, "places": places}
 
 
 def _quality(picture: Picture, k: int) -> dict[str, Any]:
     quality = picture.qualities[k]
     low, high, log = quality.limits
-    scale: dict[str, Any] = {"domain": [low, high], "nice": False}
+    height, value = _height(quality)
+    top = value(height(high) + CLOSE * (height(high) - height(low)))  # room for a name
+    scale: dict[str, Any] = {"domain": [low, top], "nice": False}
     if log and quality.scale.noise:
         scale |= {"type": "symlog", "constant": quality.scale.noise}
         ticks = [0.0, *log_ticks(quality.scale.noise, high)]
@@ -126,14 +137,20 @@ def _quality(picture: Picture, k: int) -> dict[str, Any]:
     return {"title": quality.title, "places": places, "datasets": {"floor": band, "controls": controls}}
 
 
+def _height(quality: Quality) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """The height of a value in the picture, up to a linear function, and the value at a height."""
+    _, _, log = quality.limits
+    if not log:
+        return float, float
+    if noise := quality.scale.noise:
+        return lambda value: math.asinh(value / noise), lambda height: noise * math.sinh(height)
+    return math.log, math.exp
+
+
 def _apart(quality: Quality) -> list[dict[str, Any]]:
     """The controls inside the axis. Those that are too near to each other for two names share one."""
-    low, high, log = quality.limits
-    noise = quality.scale.noise
-
-    def height(value: float) -> float:
-        return math.asinh(value / noise) if log and noise else math.log(value) if log else value
-
+    low, high, _ = quality.limits
+    height, _ = _height(quality)
     inside = sorted((value, name) for name, value in quality.scale.controls.items() if low < value < high)
     found: list[dict[str, Any]] = []
     for value, name in inside:
@@ -155,7 +172,13 @@ def _front(picture: Picture, c: int, q: int) -> dict[str, Any]:
     named: dict[str, int] = {}
     for i in front.on:
         named.setdefault(picture.points[i].model, i)
-    names = list(named.values()) if len(named) <= _FEW_LABELS else []
+    low, high = _extent(picture, cost)
+
+    def at_end(i: int) -> bool:
+        """Whether a name would be cut by the right edge."""
+        return math.log(picture.points[i].costs[cost.metric] / low) > NAME_STARTS * math.log(high / low)
+
+    names = [[i, at_end(i)] for i in named.values()] if len(named) <= _FEW_LABELS else []
     on = list(front.on) if quality.ranked else list(range(len(picture.points)))
     return {"on": on, "steps": steps, "names": names}
 
@@ -227,10 +250,11 @@ def _template() -> dict[str, Any]:
                                "fill": color | {"condition": {"test": "!datum.on", "value": _PAPER}},
                                "stroke": color,
                                "shape": {"field": "shape", "type": "nominal", "scale": None, "legend": None}}},
-        {"data": {"name": "names"}, "transform": shown,
-         "mark": {"type": "text", "align": "left", "baseline": "bottom", "dx": 6, "dy": -5, "fontSize": 11.5,
-                  "limit": 130, "clip": True},
-         "encoding": {"x": x, "y": y, "text": {"field": "label", "type": "nominal"}, "color": color}},
+        *({"data": {"name": "names"}, "transform": [*shown, {"filter": test}],
+           "mark": {"type": "text", "align": align, "baseline": "bottom", "dx": dx, "dy": -5, "fontSize": 11.5,
+                    "limit": 160, "clip": True},
+           "encoding": {"x": x, "y": y, "text": {"field": "label", "type": "nominal"}, "color": color}}
+          for test, align, dx in (("!datum.end", "left", 6), ("datum.end", "right", -6))),
     ]  # fmt: skip
     return {
         "width": "container",

@@ -18,7 +18,7 @@
     spec.datasets = {
       points: data.points.map((point) => ({ ...point, on: on.has(point.i) })),
       front: front.steps.map(([x, y, l, h]) => ({ x, y, l, h })),
-      names: front.names.map((i) => data.points[i]),
+      names: front.names.map(([i, end]) => ({ ...data.points[i], end })),
       ...data.qualities[quality].datasets,
     };
     return spec;
