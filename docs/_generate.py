@@ -1,5 +1,5 @@
 """The pages that are written when the site is built (an MkDocs hook): the reference, the reports, the
-tables of metric cards, models and methods, CONTRIBUTING.md.
+tables of metric cards, models and methods, the gallery, CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import _cards
 import _choose
 import _claims
+import _gallery
 import _methods
 from _reference import pages, pictures
 from _results import RUNS, Report, add_to_navigation, index, reports
@@ -26,6 +27,7 @@ FILLED = {
     "claims.md": _claims.fill,
     "methods.md": _methods.fill,
     "choose-a-model.md": _choose.fill,
+    "gallery.md": _gallery.fill,
 }
 """Pages with a mark that is replaced by what the code or a file of figures says."""
 
