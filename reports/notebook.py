@@ -1,4 +1,4 @@
-"""What a notebook shows of a run: the page of the report with its first section alone, in a frame."""
+"""What a notebook shows of a run: the page of the report with the first of its sections alone, in a frame."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ HEIGHT = 640  # pixels
 
 
 def notebook_html(view: trilemma.RunView, sections: Sequence[type[trilemma.ReportSection]]) -> str:
-    """The first section of the report as a frame of HTML, which cannot reach the notebook around it."""
-    first = sorted(sections, key=lambda section: section.order)[:1]
-    with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
-        write_report(view, first, folder)
-        page = Path(folder, "report.html").read_text(encoding="utf-8")
+    """The first section that the report has, as a frame of HTML, which cannot reach the notebook around it."""
+    page = ""
+    for section in sorted(sections, key=lambda section: section.order):
+        with tempfile.TemporaryDirectory(prefix="trilemma-") as folder:
+            write_report(view, [section], folder)
+            page = Path(folder, "report.html").read_text(encoding="utf-8")
+        if '<section id="' in page:
+            break
     return Markup(
         '<iframe sandbox="allow-scripts" srcdoc="{}" style="width: 100%; height: {}px; border: 0"></iframe>'
     ).format(page, HEIGHT)

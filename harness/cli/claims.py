@@ -136,7 +136,7 @@ def _list(found: list[Any], as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for title in ("claim", "family", "says", "source"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "claim")  # a name is copied in one piece
     for claim in found:
         says = f"{claim.claim} [{claim.score} score]" if claim.score else claim.claim
         table.add_row(claim.name, claim.family, says, f"{claim.citation}, {claim.place}")
@@ -172,7 +172,7 @@ def _show(records: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("claim", "verdict", "what was found"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", no_wrap=title == "claim")  # a name is copied in one piece
     for record in records:
         table.add_row(record["name"], Text(record["verdict"], COLORS[record["verdict"]]), claim_finding(record))
     output.console().print(table, highlight=False)

@@ -24,7 +24,7 @@ class Claims(trilemma.ReportSection):
 
     def render(self, view: trilemma.RunView) -> trilemma.Section | None:
         """Render the verdicts. Returns None for a run directory without the experiment of any claim."""
-        if not view.frame["budget"].astype(str).str.endswith(" steps").any():
+        if view.frame.empty or not view.frame["budget"].astype(str).str.endswith(" steps").any():
             return None
         found = max((_judged(view, effort) for effort in ("full", "quick")), key=len)
         if not found:
