@@ -76,7 +76,8 @@ class Consistency(FlowMap):
 
     The network is trained by the Eulerian condition along the velocities of paths. Deviations from the papers: those of
     `flow-map`, whose path and times it has; half of the points train the velocity, so that there is a likelihood; the
-    network has neither the time distribution nor the normalized tangents of Lu & Song.
+    network has neither the time distribution nor the normalized tangents of Lu & Song, but errors have the adaptive
+    weight of MeanFlow, without which training diverges here.
     """
 
     name = "consistency"
@@ -92,6 +93,9 @@ class Consistency(FlowMap):
             "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
         )
         to_data: bool = Field(True, description="whether all steps end at the data")
+        power: float = Field(
+            1.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
+        )
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
