@@ -47,7 +47,7 @@ def test_models_with_the_names_of_papers_are_choices_of_options(context: Callabl
     chosen = {
         "meanflow": {"objective": "eulerian", "tangent": "path", "power": 1.0, "velocity_share": 0.75},
         "shortcut": {"objective": "progressive", "split": "middle", "velocity_share": 0.75},
-        "consistency": {"objective": "eulerian", "tangent": "path", "to_data": True},
+        "consistency": {"objective": "eulerian", "tangent": "path", "to_data": True, "power": 1.0},
     }
     for name, options in chosen.items():
         kind: Any = REGISTRY.get("models", name)
