@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -17,6 +19,9 @@ from ..plugins import Registry
 from ..text import printable
 from .output import echo
 from .project import apply_project
+
+# With torch and pandas loaded, the collections of garbage at the end of Python take .7 s. They would free nothing of use.
+atexit.register(gc.freeze)
 
 
 class PluginGroup(click.Group):
