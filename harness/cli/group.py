@@ -20,7 +20,7 @@ from ..text import printable
 from .output import echo
 from .project import apply_project
 
-# With torch and pandas loaded, the collections of garbage at the end of Python take .7 s. They would free nothing of use.
+# With torch and pandas loaded, the last collections of garbage take .7 s. They would free nothing of use.
 atexit.register(gc.freeze)
 
 
