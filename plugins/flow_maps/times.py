@@ -73,7 +73,8 @@ class TimeOptions(trilemma.Config):
     """Options of the times in training."""
 
     log_level: tuple[float, float] = Field(
-        (-0.8, 1.6), description="mean and standard deviation of ln(sigma) for the times in training, as in EDM"
+        (-0.8, 1.6),
+        description="mean and standard deviation of ln(sigma) for times in training, normal as in EDM (-1.2, 1.2)",
     )
     from_end: float = Field(
         0.5, ge=0, le=1, description="share of steps that start at the noise, or at the data if they go back"

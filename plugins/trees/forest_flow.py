@@ -15,7 +15,7 @@ import trilemma
 Array = NDArray[np.float64]
 
 FIRST_TREES, MOST_TREES = 10, 160
-"""Trees of the first ensemble of a regressor, and of the largest. Each has twice as many as the one before."""
+"""Trees of the first ensemble of a regressor, and of the largest. Each doubles those of the last one that was kept."""
 
 
 class ForestSampler(trilemma.Sampler):
@@ -76,9 +76,9 @@ class ForestFlow(trilemma.Model):
     trains the model again.
 
     Deviations from the paper: scikit-learn in place of XGBoost; the trees of a regressor are trained in several rounds,
-    so that training can end at any time, each with other points and other noise and twice as many trees as the one
-    before; the paper trains all trees at once, on each point with 100 draws of the noise. An ensemble is kept if it
-    lowers the error at validation points. There are 20 times (paper: 50), and the steps are of second order
+    so that training can end at any time, each with other points and other noise and twice as many trees as the last
+    one that was kept; the paper trains all trees at once, on each point with 100 draws of the noise. An ensemble is
+    kept if it lowers the error at validation points. There are 20 times (paper: 50), and the steps are of second order
     (`order`). Data is continuous: there is no label and nothing is missing.
     """
 
