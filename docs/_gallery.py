@@ -199,9 +199,10 @@ def figure(shown: Shown) -> str:
     made = [shown.budget.replace("s", " s"), *([f"{shown.steps:,} steps"] if shown.steps else [])]
     made += [f"`{shown.sampler}`"] if shown.sampler != "direct" else []
     return "\n".join([
-        '<figure markdown="span">',
+        '<figure markdown="block">',
         f"![Samples of {shown.name}]({shown.file})",
-        f"<figcaption>[{shown.model}](reference/models.md#{shown.model}), {shown.dataset}<br>{', '.join(made)}"
+        '<figcaption markdown="span">',
+        f"[{shown.model}](reference/models.md#{shown.model}), {shown.dataset}<br>{', '.join(made)}",
         "</figcaption>",
         "</figure>",
     ])  # fmt: skip
