@@ -17,7 +17,7 @@ from ..planning.grids import label
 from ..plugins import Registry
 from .evidence import (
     LEAST_SEEDS,
-    LEVEL,
+    NOMINAL,
     Difference,
     Evidence,
     adjusted,
@@ -105,7 +105,7 @@ def judge(
     - `why`: for a claim that was not run, what is missing; `marks`: reasons why an arm must not be ranked.
     """
     table = Table(frame)
-    level = {plugin: LEVEL / 2 / n for plugin, n in _sizes(claims).items()}
+    level = {plugin: NOMINAL / 2 / n for plugin, n in _sizes(claims).items()}
     found: list[dict[str, Any]] = []
     evidence: list[Evidence | None] = []
     for each in claims:
