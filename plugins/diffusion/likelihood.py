@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +14,7 @@ import trilemma
 
 from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
 from ..networks.points import ROWS, rademacher
+from ..networks.runge_kutta import mean_over_probes, runge_kutta
 from .bounds import continuous_bound
 from .denoiser import Denoiser, probability_flow
 from .schedules import Diffusion
@@ -51,16 +51,7 @@ def integrate(
         value, trace = divergence(lambda y: probability_flow(denoise, y, sigma), u)
         return angle_rate * value, angle_rate * trace
 
-    total = u.new_zeros(())
-    for s, s_next in pairwise(log_sigmas):
-        h, middle = (s_next - s).to(u), (s + s_next) / 2
-        v1, d1 = slope(u, s)
-        v2, d2 = slope(u + h / 2 * v1, middle)
-        v3, d3 = slope(u + h / 2 * v2, middle)
-        v4, d4 = slope(u + h * v3, s_next)
-        u = u + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-        total = total + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-    return u, total
+    return runge_kutta(slope, u, log_sigmas)
 
 
 def ode_log_prob(
@@ -91,11 +82,7 @@ def ode_log_prob(
     else:
         probes = rademacher((options.probes, *x.shape), x, generator)
         end, integrals = integrate(denoise, u, log_sigmas, lambda field, y: probe_divergence(field, y, probes))
-        integral = integrals.mean(0)
-        details["probes"] = options.probes
-        if options.probes > 1:
-            # The standard error of the log-density of one point, as a root mean square over the points.
-            details["probe_standard_error"] = float((integrals.var(0).mean() / options.probes).sqrt())
+        integral = mean_over_probes(integrals, details)
     log_prior = -0.5 * (end.square().flatten(1).sum(1) + d * math.log(2 * math.pi))
     return log_prior + integral + d * log_scale, details
 

@@ -18,6 +18,7 @@ import trilemma
 
 from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
 from ..networks.points import rademacher
+from ..networks.runge_kutta import mean_over_probes, runge_kutta
 from .networks import MapNetwork
 from .objectives import jump
 from .times import solver_times
@@ -114,19 +115,7 @@ def ode_log_prob(
         t = time.to(y).expand(len(y))
         return of(lambda points: v.instant(points, t), y)
 
-    total = x.new_zeros(())
-    for t, t_next in pairwise(solver_times(options.count)):
-        h, middle = (t_next - t).to(x), (t + t_next) / 2
-        v1, d1 = slope(x, t)
-        v2, d2 = slope(x + h / 2 * v1, middle)
-        v3, d3 = slope(x + h / 2 * v2, middle)
-        v4, d4 = slope(x + h * v3, t_next)
-        x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-        total = total + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
+    end, total = runge_kutta(slope, x, solver_times(options.count))
     if probes is not None:
-        details["probes"] = options.probes
-        if options.probes > 1:
-            # The standard error of the log-density of one point, as a root mean square over the points.
-            details["probe_standard_error"] = float((total.var(0).mean() / options.probes).sqrt())
-        total = total.mean(0)
-    return standard_normal_log_prob(x) + total, details
+        total = mean_over_probes(total, details)
+    return standard_normal_log_prob(end) + total, details

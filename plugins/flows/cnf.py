@@ -6,7 +6,7 @@ Sources: Chen et al. 2018; Grathwohl et al. 2019 (FFJORD).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +21,7 @@ from ..networks.divergence import EXACT_UP_TO
 from ..networks.dormand_prince import dormand_prince, record_evaluations
 from ..networks.mlp import initialize
 from ..networks.points import rademacher
+from ..networks.runge_kutta import State, runge_kutta
 from .base import StandardNormal
 from .conditioners import Conditioner
 
@@ -55,26 +56,6 @@ class Velocity(Conditioner):
             tangents = (tangents * (gate * (1 + h * (1 - gate)))) @ layer.weight.T
             h = F.linear(h * gate, layer.weight, layer.bias)
         return h, tangents
-
-
-State = tuple[Tensor, Tensor]
-
-
-def runge_kutta(slope: Callable[[Tensor, Tensor], State], x: Tensor, times: Tensor) -> State:
-    """Carry `x` through `times` by the classical Runge-Kutta method.
-
-    `slope` gives the velocity and a second value. Returns the end points and the integral of the second value.
-    """
-    total = x.new_zeros(())
-    for t, t_next in pairwise(times):
-        h, middle = (t_next - t).to(x), (t + t_next) / 2
-        v1, d1 = slope(x, t)
-        v2, d2 = slope(x + h / 2 * v1, middle)
-        v3, d3 = slope(x + h / 2 * v2, middle)
-        v4, d4 = slope(x + h * v3, t_next)
-        x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-        total = total + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-    return x, total
 
 
 class RungeKutta(trilemma.Sampler):

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trilemma.plugins.flows.cnf import ContinuousFlow, RungeKutta, runge_kutta
+from trilemma.plugins.flows.cnf import ContinuousFlow, RungeKutta
+from trilemma.plugins.networks.runge_kutta import runge_kutta
 
 
 def test_the_method_has_order_four() -> None:
