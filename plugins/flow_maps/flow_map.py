@@ -168,17 +168,21 @@ class FlowMap(trilemma.NeuralModel):
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        steps = ctx.sampler.steps if isinstance(ctx.sampler, FlowMapSteps) else 1
+        steps: int = getattr(ctx.sampler, "steps", 1)
         parts = []
         for rows in torch.split(torch.arange(n), ROWS):
             x = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
             times = times_of(steps, 0.0, 1.0, x)
             ctx.show(0, x)
             for k in range(steps):
-                x = jump(self.map, x, times[k], times[k + 1])
+                x = self.step(x, times[k], times[k + 1], ctx)
                 ctx.show(k + 1, x)
             parts.append(x)
         return torch.cat(parts)
+
+    def step(self, x: Tensor, s: Tensor, t: Tensor, ctx: trilemma.Context) -> Tensor:
+        """One step of the sampler from the times `s` to the times `t`, both `(n,)`."""
+        return jump(self.map, x, s, t)
 
     def likelihood_kind(self, options: trilemma.Config) -> Any:
         assert isinstance(options, FlowMapLikelihood)

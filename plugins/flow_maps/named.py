@@ -10,10 +10,24 @@ from torch import Tensor
 
 import trilemma
 
-from ..networks.points import ROWS, standard_normal
+from ..networks.points import standard_normal
 from .flow_map import FlowMap
 from .objectives import jump
 from .times import on_path
+
+
+class PathOptions(trilemma.Config):
+    """Options of training by the Eulerian condition along the velocities of paths."""
+
+    objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
+        "eulerian", description="what trains the steps between two times, beside flow matching for the velocity"
+    )
+    tangent: Literal["learned", "path"] = Field(
+        "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
+    )
+    power: float = Field(
+        1.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
+    )
 
 
 class MeanFlow(FlowMap):
@@ -26,19 +40,10 @@ class MeanFlow(FlowMap):
 
     name = "meanflow"
 
-    class Config(FlowMap.Config):
+    class Config(PathOptions, FlowMap.Config):
         """Options of the network and of its training."""
 
-        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
-            "eulerian", description="what trains the steps between two times, beside flow matching for the velocity"
-        )
         velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
-        tangent: Literal["learned", "path"] = Field(
-            "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
-        )
-        power: float = Field(
-            1.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
-        )
 
 
 class Shortcut(FlowMap):
@@ -83,33 +88,13 @@ class Consistency(FlowMap):
     name = "consistency"
     samplers = (ConsistencySteps,)
 
-    class Config(FlowMap.Config):
+    class Config(PathOptions, FlowMap.Config):
         """Options of the network and of its training."""
 
-        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
-            "eulerian", description="what trains the steps between two times, beside flow matching for the velocity"
-        )
-        tangent: Literal["learned", "path"] = Field(
-            "path", description="for eulerian: the learned velocity at a point, or that of the path through it"
-        )
         to_data: bool = Field(True, description="whether all steps end at the data")
-        power: float = Field(
-            1.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
-        )
 
-    @torch.no_grad()
-    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        steps = ctx.sampler.steps if isinstance(ctx.sampler, ConsistencySteps) else 1
-        parts = []
-        for rows in torch.split(torch.arange(n), ROWS):
-            x = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-            times = torch.linspace(0, 1, steps + 1, device=x.device).unsqueeze(1).expand(-1, len(x))
-            end = times[-1]
-            ctx.show(0, x)
-            for k in range(steps):
-                if k > 0:
-                    x, _ = on_path(x, standard_normal(x, ctx.generator), times[k])
-                x = jump(self.map, x, times[k], end)
-                ctx.show(k + 1, x)
-            parts.append(x)
-        return torch.cat(parts)
+    def step(self, x: Tensor, s: Tensor, t: Tensor, ctx: trilemma.Context) -> Tensor:
+        """From the data back to the path at the time `s`, by new noise, and from there to the data."""
+        if s[0] > 0:
+            x, _ = on_path(x, standard_normal(x, ctx.generator), s)
+        return jump(self.map, x, s, torch.ones_like(t))
