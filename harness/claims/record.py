@@ -12,6 +12,8 @@ from .evidence import LEAST_SEEDS, Expect
 Effort = Literal["quick", "full"]
 EFFORTS: tuple[Effort, ...] = ("quick", "full")
 NAME = r"^[a-z0-9][a-z0-9-]*$"
+Checked = Literal["", "abstract", "full text", "secondary source"]
+"""The text that a claim was compared with. Only the full text tells for sure whether the place is right."""
 
 
 class Sizes(Record):
@@ -74,7 +76,8 @@ class NoLeader(Record):
 class Claim(Record):
     """A published claim and its experiment, which is a part of a suite and the comparisons of its results.
 
-    A claim holds if all its comparisons come out as claimed. What it says is written before it is run.
+    A claim holds if all its comparisons come out as claimed. The experiment is fixed before it is run. The sentence,
+    its place and what it was `checked` against may be corrected later, because they change no verdict.
     """
 
     name: str = Field(pattern=NAME, max_length=60)
@@ -83,7 +86,7 @@ class Claim(Record):
     citation: str = Field(min_length=1, description="authors and year")
     link: str = Field("", description="address of the paper")
     place: str = Field(min_length=1, description="section, table or figure")
-    checked: str = Field("", description="the text that the place was checked against; empty if it was not")
+    checked: Checked = Field("", description="the text that claim and place were compared with; empty if with none")
     score: Literal["", "exact", "learned"] = Field("", description="for claims about samplers: the score that they use")
     about: str = Field("", description="what the experiment changes, and its pitfalls")
     steps: Sizes = Field(Sizes(quick=1500, full=20_000), description="training steps of each model")

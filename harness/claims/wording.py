@@ -7,6 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")
+CHECKED = {
+    "": "not checked",
+    "abstract": "the claim was checked in the abstract, its place was not",
+    "full text": "checked in the full text",
+    "secondary source": "checked in what others quote from the paper",
+}
+"""What each value of `checked` says of a claim and its place."""
+
+
+def claim_source(record: Mapping[str, Any]) -> str:
+    """The paper, the place, and whether they were checked, such as `Ho et al. 2020, section 3.2 (not checked)`."""
+    return f"{record['citation']}, {record['place']} ({CHECKED[record['checked']]})"
 
 
 def claim_tally(records: Sequence[Mapping[str, Any]]) -> str:

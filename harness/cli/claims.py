@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..claims.wording import claim_finding, claim_tally
+from ..claims.wording import claim_finding, claim_source, claim_tally
 from . import output
 from .options import json_option, names_option, plugin_option
 from .output import echo, echo_json
@@ -30,7 +30,7 @@ Examples:
 """
 )
 @names_option("--only", "Only the claims of these names or families. This changes no verdict.")
-@click.option("--list", "listing", is_flag=True, help="List the claims, and run nothing.")
+@click.option("--list", "listing", is_flag=True, help="List the claims with their papers, and run nothing.")
 @click.option(
     "--effort",
     type=click.Choice(["quick", "full"]),
@@ -135,11 +135,11 @@ def _list(found: list[Any], as_json: bool) -> None:
         echo_json([claim.model_dump(mode="json") for claim in found])
         return
     table = Table(box=None, pad_edge=False)
-    for title in ("claim", "family", "says", "source"):
+    for title in ("claim", "family", "what the paper says", "source"):
         table.add_column(title, overflow="fold", no_wrap=title == "claim")  # a name is copied in one piece
     for claim in found:
-        says = f"{claim.claim} [{claim.score} score]" if claim.score else claim.claim
-        table.add_row(claim.name, claim.family, says, f"{claim.citation}, {claim.place}")
+        says = f"{claim.claim} [tested on the {claim.score} score]" if claim.score else claim.claim
+        table.add_row(claim.name, claim.family, says, claim_source(claim.model_dump()))
     output.console().print(table, highlight=False, markup=False)
 
 

@@ -46,7 +46,12 @@ def _judged(view: trilemma.RunView, effort: Any) -> list[dict[str, Any]]:
     """The claims that were run with an effort, each with its finding and figure."""
     records = trilemma.claims(view.frame, effort)
     return [
-        {**record, "finding": trilemma.claim_finding(record), "figure": figure(record)}
+        {
+            **record,
+            "source": trilemma.claim_source(record),
+            "finding": trilemma.claim_finding(record),
+            "figure": figure(record),
+        }
         for record in records
         if record["verdict"] != "not run"
     ]

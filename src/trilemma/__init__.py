@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from trilemma.harness.boundary import described as described
     from trilemma.harness.claims.verdicts import claims as claims
     from trilemma.harness.claims.wording import claim_finding as claim_finding
+    from trilemma.harness.claims.wording import claim_source as claim_source
     from trilemma.harness.claims.wording import claim_tally as claim_tally
     from trilemma.harness.conformance.checks import Check as Check
     from trilemma.harness.conformance.checks import CheckResult as CheckResult
@@ -107,6 +108,7 @@ _PUBLIC = {
     "Check": "conformance.checks",
     "CheckResult": "conformance.checks",
     "claim_finding": "claims.wording",
+    "claim_source": "claims.wording",
     "claim_tally": "claims.wording",
     "claims": "claims.verdicts",
     "Clock": "contracts.budget",

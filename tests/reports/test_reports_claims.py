@@ -32,6 +32,7 @@ def test_the_section_shows_the_claims_that_were_run(tmp_path: Path) -> None:
     assert section is not None
     assert "1 reproduced" in section.html
     assert "maf-and-iaf-passes" in section.html
+    assert "Papamakarios et al. 2017, section 3.2 (checked in " in section.html
     assert section.html.count("<svg") == 1
     assert "the-trilemma" not in section.html
     assert "| maf-and-iaf-passes | reproduced |" in section.markdown

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from trilemma.harness.claims.evidence import Evidence, no_leader
-from trilemma.harness.claims.record import Claim
+from trilemma.harness.claims.record import Checked, Claim
 from trilemma.harness.claims.registry import Registered
 from trilemma.harness.claims.verdicts import judge
-from trilemma.harness.claims.wording import claim_finding, claim_tally
+from trilemma.harness.claims.wording import CHECKED, claim_finding, claim_source, claim_tally
 
 
 def claim(name: str = "one", **changes: Any) -> Registered:
@@ -167,10 +167,19 @@ def test_findings_say_what_would_decide() -> None:
     assert claim_tally([record, record]) == "2 inconclusive"
 
 
+def test_every_kind_of_check_has_its_words() -> None:
+    assert tuple(CHECKED) == get_args(Checked)
+    about = {"citation": "Nobody 2000", "place": "table 1"}
+    said = {claim_source({**about, "checked": checked}) for checked in CHECKED}
+    assert len(said) == len(CHECKED)
+    assert "Nobody 2000, table 1 (not checked)" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"comparisons": []}, "either comparisons or no_leader"),
+        ({"checked": "the abstract"}, "secondary source"),
         ({"seeds": {"quick": 4, "full": 5}}, "at least 5 seeds"),
         ({"comparisons": [{"metric": "gap", "a": {"model": "a"}, "b": {"model": "b"}, "expect": "lower",
                            "interest": 0.5}]}, "factor above 1"),
