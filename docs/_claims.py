@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,16 @@ from _markdown import table
 import trilemma
 from trilemma.harness.claims.record import Claim
 from trilemma.harness.claims.registry import registered_claims
+from trilemma.harness.claims.wording import CHECKED
 from trilemma.harness.plugins import Registry
 from trilemma.reports.sections.claim_figure import figure
 
 FOLDER = Path(__file__).parent
 SUMMARY_MARK, CLAIMS_MARK = "<!-- summary -->", "<!-- claims -->"
 """Where docs/claims.md has the summary, and the claims one by one."""
+
+WORDS = ("family", "claim", "citation", "link", "place", "checked", "score", "about")
+"""What the page takes from the claims and not from the stored verdicts, because it may have been corrected since."""
 
 Record = Mapping[str, Any]
 
@@ -47,7 +52,10 @@ def remarks() -> dict[str, str]:
 def records() -> list[dict[str, Any]]:
     """The verdicts of all claims; one that is not stored was not run."""
     missing: dict[str, Any] = {"verdict": "not run", "why": "no stored result", "comparisons": []}
-    return [{**claim.model_dump(), **stored().get(claim.name, missing)} for claim in claims()]
+    return [
+        {**claim.model_dump(), **stored().get(claim.name, missing), **claim.model_dump(include=set(WORDS))}
+        for claim in claims()
+    ]
 
 
 def fill(markdown: str) -> str:
@@ -71,18 +79,19 @@ def summary() -> str:
         for record in found
     ]
     about = f"**{trilemma.claim_tally(found)}** of {len(found)} claims (effort: {efforts})."
-    return about + "\n\n" + table(["Claim", "Family", "What the paper says", "Score", "Verdict"], rows)
+    texts = Counter(CHECKED[record["checked"]] for record in found)
+    sources = "What the papers say: " + "; ".join(f"{texts[text]} {text}" for text in CHECKED.values() if texts[text])
+    return f"{about}\n\n{sources}.\n\n" + table(["Claim", "Family", "What the paper says", "Score", "Verdict"], rows)
 
 
 def section(record: Record) -> str:
     """One claim: its sentence and place, its verdict with numbers, its figure, and a paragraph if it did not hold."""
     place = f"{record['citation']}, {record['place']}"
-    source = f"[{place}]({record['link']})" if record["link"] else place
-    checked = f"checked against {record['checked']}" if record["checked"] else "not checked against the text"
+    linked = f"[{place}]({record['link']})" if record["link"] else place
     parts = [
         f"### {record['name']}",
         record["claim"] + (f" Tested on the {record['score']} score." if record["score"] else ""),
-        f"Source: {source} ({checked}).",
+        f"Source: {trilemma.claim_source(record).replace(place, linked, 1)}.",
         record["about"],
         f"**{record['verdict']}**: {trilemma.claim_finding(record)}.",
         remarks().get(record["name"], ""),

@@ -35,8 +35,30 @@ def test_stored_results_are_of_the_registered_claims(generator: ModuleType) -> N
     for name, record in generator.stored().items():
         assert name in known, "run `trilemma claims --stored --save docs/claims.json`"
         claim = known[name]
-        assert record["claim"] == claim.claim
         assert record["verdict"] == "not run" or record["steps"] == claim.steps.of(record["effort"])
+        for part, comparison in zip(record["comparisons"], claim.comparisons, strict=False):
+            assert part["a"]["label"] == comparison.a.label, "the stored verdict is of another experiment"
+            assert (part["b"]["label"], part["interest"]) == (comparison.b.label, comparison.interest)
+
+
+def test_sentences_and_sources_are_those_of_the_claims(generator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence that was corrected after the run is on the page, with the stored verdict."""
+    old = {"planar-depth": {"verdict": "not run", "why": "no time", "comparisons": [], "claim": "Old.", "checked": ""}}
+    monkeypatch.setattr(generator, "stored", lambda: old)
+    (shown,) = (record for record in generator.records() if record["name"] == "planar-depth")
+    (claim,) = (claim for claim in generator.claims() if claim.name == "planar-depth")
+    assert (shown["claim"], shown["checked"], shown["why"]) == (claim.claim, claim.checked, "no time")
+
+
+@pytest.mark.parametrize(
+    ("checked", "said"),
+    [("", "(not checked)"), ("full text", "(checked in the full text)"), ("abstract", "its place was not)")],
+)
+def test_the_page_says_what_was_checked(generator: ModuleType, checked: str, said: str) -> None:
+    record = {**generator.records()[0], "checked": checked, "link": "https://example.org/paper"}
+    (line,) = (line for line in generator.section(record).splitlines() if line.startswith("Source: "))
+    assert line.startswith(f"Source: [{record['citation']}, {record['place']}](https://example.org/paper) (")
+    assert said in line
 
 
 def test_what_did_not_hold_is_explained(generator: ModuleType) -> None:
