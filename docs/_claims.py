@@ -20,8 +20,8 @@ from trilemma.harness.plugins import Registry
 from trilemma.reports.sections.claim_figure import figure
 
 FOLDER = Path(__file__).parent
-SUMMARY_MARK, CLAIMS_MARK = "<!-- summary -->", "<!-- claims -->"
-"""Where docs/claims.md has the summary, and the claims one by one."""
+SUMMARY_MARK, OTHER_MARK, CLAIMS_MARK = "<!-- summary -->", "<!-- other seeds -->", "<!-- claims -->"
+"""Where docs/claims.md has the summary, the claims that were repeated with other seeds, and the claims one by one."""
 
 WORDS = ("family", "claim", "citation", "link", "place", "checked", "score", "about")
 """What the page takes from the claims and not from the stored verdicts, because it may have been corrected since."""
@@ -36,10 +36,10 @@ def claims() -> list[Claim]:
 
 
 @cache
-def stored() -> dict[str, dict[str, Any]]:
-    """The stored verdicts by name of the claim: what `trilemma claims --save docs/claims.json` wrote."""
-    records = json.loads((FOLDER / "claims.json").read_text(encoding="utf-8"))["claims"]
-    return {record["name"]: record for record in records}
+def stored(file: str = "claims.json") -> dict[str, dict[str, Any]]:
+    """The verdicts by name of the claim that `trilemma claims --save` wrote into a file of this folder."""
+    records = json.loads((FOLDER / file).read_text(encoding="utf-8"))["claims"]
+    return {record["name"]: record for record in records if record["verdict"] != "not run"}
 
 
 @cache
@@ -60,7 +60,23 @@ def records() -> list[dict[str, Any]]:
 
 def fill(markdown: str) -> str:
     """The page with its summary and its claims."""
-    return markdown.replace(SUMMARY_MARK, summary()).replace(CLAIMS_MARK, "\n\n".join(map(section, records())))
+    page = markdown.replace(SUMMARY_MARK, summary()).replace(OTHER_MARK, other_seeds())
+    return page.replace(CLAIMS_MARK, "\n\n".join(map(section, records())))
+
+
+def other_seeds() -> str:
+    """A table of the claims that were repeated with other seeds, with both verdicts."""
+    first = stored()
+    rows = [
+        [f"[{name}](#{name})", _seeds(first[name]), first[name]["verdict"], _seeds(again), again["verdict"]]
+        for name, again in stored("claims-other-seeds.json").items()
+        if name in first
+    ]
+    return table(["Claim", "Seeds", "Verdict", "Other seeds", "Verdict"], rows)
+
+
+def _seeds(record: Record) -> str:
+    return f"{min(record['seeds'])} to {max(record['seeds'])}"
 
 
 def summary() -> str:

@@ -30,15 +30,21 @@ def test_every_claim_is_on_the_page(generator: ModuleType) -> None:
     assert "<!--" not in page
 
 
-def test_stored_results_are_of_the_registered_claims(generator: ModuleType) -> None:
+@pytest.mark.parametrize("file", ["claims.json", "claims-other-seeds.json"])
+def test_stored_results_are_of_the_registered_claims(file: str, generator: ModuleType) -> None:
     known = {claim.name: claim for claim in generator.claims()}
-    for name, record in generator.stored().items():
-        assert name in known, "run `trilemma claims --stored --save docs/claims.json`"
+    for name, record in generator.stored(file).items():
+        assert name in known, f"run `trilemma claims --stored --save docs/{file}`"
         claim = known[name]
         assert record["verdict"] == "not run" or record["steps"] == claim.steps.of(record["effort"])
         for part, comparison in zip(record["comparisons"], claim.comparisons, strict=False):
             assert part["a"]["label"] == comparison.a.label, "the stored verdict is of another experiment"
             assert (part["b"]["label"], part["interest"]) == (comparison.b.label, comparison.interest)
+
+
+def test_repeated_claims_have_other_seeds(generator: ModuleType) -> None:
+    for name, record in generator.stored("claims-other-seeds.json").items():
+        assert not set(record["seeds"]) & set(generator.stored()[name]["seeds"])
 
 
 def test_sentences_and_sources_are_those_of_the_claims(generator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
