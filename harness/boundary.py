@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import PluginError
 
@@ -18,21 +18,28 @@ LONGEST_MESSAGE = 4_000
 
 
 class PluginExitError(PluginError):
-    """Code of a plugin raised SystemExit, KeyboardInterrupt or another exception that is meant to end the process."""
+    """Code of a plugin tried to end the process: by SystemExit, KeyboardInterrupt or the like, or by `os._exit`."""
+
+
+class ExitCallError(BaseException):
+    """Raised in place of a call of `os._exit`, which would end the process without a word."""
 
 
 class boundary:  # noqa: N801 - it is used like a function
     """Run code of a plugin inside the block.
 
     An exception that would end the process (SystemExit, KeyboardInterrupt, GeneratorExit and the like) leaves the block
-    as PluginExitError, which is a PluginError. A Ctrl-C of the user stays a KeyboardInterrupt, also if the plugin
-    catches it. With `quiet`, what the block prints goes to standard error, so that standard output holds results only.
+    as PluginExitError, which is a PluginError, and so does a call of `os._exit`, except in a process that the block has
+    forked. A Ctrl-C of the user stays a KeyboardInterrupt, also if the plugin catches it. The working directory is the
+    same after the block. With `quiet`, what the block prints goes to standard error, so that standard output holds
+    results only.
     """
 
     def __init__(self, *, quiet: bool = True) -> None:
         self._quiet = quiet
         self._by_user = False
         self._previous: Any = None
+        self._folder = ""
 
     def __enter__(self) -> boundary:
         if threading.current_thread() is threading.main_thread():  # signals reach no other thread
@@ -40,6 +47,8 @@ class boundary:  # noqa: N801 - it is used like a function
             if callable(previous):
                 self._previous = previous
                 signal.signal(signal.SIGINT, self._interrupted)
+            self._folder = _folder()
+        _EXIT.guard()
         if self._quiet:
             _OUTPUT.divert()
         return self
@@ -49,6 +58,10 @@ class boundary:  # noqa: N801 - it is used like a function
     ) -> None:
         if self._quiet:
             _OUTPUT.restore()
+        _EXIT.release()
+        if self._folder and _folder() != self._folder:
+            with contextlib.suppress(OSError):  # it was removed
+                os.chdir(self._folder)
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
         if self._by_user and isinstance(error, KeyboardInterrupt):
@@ -56,7 +69,8 @@ class boundary:  # noqa: N801 - it is used like a function
         if self._by_user and self._raises:
             raise KeyboardInterrupt from error  # the plugin has caught it
         if error is not None and not isinstance(error, Exception):
-            message = f"{_name_and_text(error)} (code of a plugin must not end the process)"
+            what = str(error) if isinstance(error, ExitCallError) else _name_and_text(error)
+            message = f"{what} (code of a plugin must not end the process)"
             raise PluginExitError(message).with_traceback(trace) from error
 
     @property
@@ -93,6 +107,41 @@ def _name_and_text(error: BaseException) -> str:
     text = str(error)
     text = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}… ({len(text):,} characters)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _folder() -> str:
+    """The working directory; empty if it was removed."""
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return ""
+
+
+class _Exit:
+    """`os._exit`, which raises an error in this process while code of a plugin runs in it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = self._process = 0
+        self._exit = os._exit
+
+    def guard(self) -> None:
+        with self._lock:
+            if self._process != os.getpid():  # at the start, and in a process that was forked inside a block
+                self._process, self._depth = os.getpid(), 0
+            self._depth += 1
+            os._exit = self._call
+
+    def release(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth <= 0:
+                os._exit = self._exit
+
+    def _call(self, status: int) -> NoReturn:
+        # A plugin may have kept this function, and a process that it has forked ends by it.
+        if self._depth > 0 and os.getpid() == self._process:
+            raise ExitCallError(f"os._exit({status})")
+        self._exit(status)
 
 
 class _Output:
@@ -136,4 +185,4 @@ def _flush(stream: Any) -> None:
         stream.flush()
 
 
-_OUTPUT = _Output()
+_OUTPUT, _EXIT = _Output(), _Exit()

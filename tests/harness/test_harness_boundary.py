@@ -67,6 +67,41 @@ def test_other_exceptions_and_values_pass() -> None:
     assert value == 3
 
 
+def test_a_call_that_ends_the_process_is_an_error_of_the_plugin(tmp_path: Path) -> None:
+    kept = []
+
+    def ends() -> None:
+        from os import _exit
+
+        kept.append(_exit)
+        try:
+            _exit(0)
+        except Exception:  # a plugin that catches all errors goes on with none of this
+            (tmp_path / "went on").touch()
+
+    with pytest.raises(PluginExitError, match=r"^os\._exit\(0\) \(code of a plugin must not end"), boundary():
+        ends()
+    assert not (tmp_path / "went on").exists()
+    assert os._exit not in kept
+    with boundary():
+        child = os.fork()
+        if child == 0:
+            with boundary():
+                pass
+            os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    if (child := os.fork()) == 0:
+        kept[0](8)  # what the plugin has kept works when it is called later
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 8
+
+
+def test_the_working_directory_stays(tmp_path: Path) -> None:
+    before = os.getcwd()
+    with boundary(), boundary():
+        os.chdir(tmp_path)
+    assert os.getcwd() == before
+
+
 @pytest.fixture
 def _ctrl_c_counts() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt, also if the tests run in the background, where a shell makes it ignored."""
@@ -180,15 +215,15 @@ def test_an_ending_in_an_observer_is_reported(ending: str, tmp_path: Path) -> No
     assert ending.partition("(")[0] in errors[0]
 
 
-@pytest.mark.parametrize("ending", ["SystemExit(0)", "KeyboardInterrupt"])
+@pytest.mark.parametrize("ending", ["raise SystemExit(0)", "raise KeyboardInterrupt", "os._exit(0)"])
 def test_commands_survive_a_plugin_that_ends_the_process(ending: str, tmp_path: Path) -> None:
     file = tmp_path / "theirs.py"
-    file.write_text(f"{NOISE}raise {ending}")
+    file.write_text(f"{NOISE}{ending}")
     listed = trilemma("list", "models", "--json", "--plugin", file)
     assert listed.returncode == 2
     assert listed.stdout == ""
-    assert ending.partition("(")[0] in listed.stderr
-    assert "theirs.py" in listed.stderr
+    assert ending.removeprefix("raise ").partition("(")[0] in listed.stderr
+    assert "theirs.py:4" in listed.stderr
 
 
 def test_json_is_pure_although_plugins_print(tmp_path: Path) -> None:
