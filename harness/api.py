@@ -191,6 +191,7 @@ def make_runner(
     files, environments = all_plugins(document, plugins)
     if environments and executor != "local":
         raise TrilemmaError(f"plugins with an environment of their own run on this machine only, not with {executor}")
+    Zygote.shared(threads).begin()  # it loads the libraries while this process does
     registry = Registry(files)
     if paths:
         document = document_of(suite, own=own_entries(paths, registry), **changes)

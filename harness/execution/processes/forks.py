@@ -52,13 +52,20 @@ class Zygote:
         self._lock = threading.Lock()
         self._process: ZygoteProcess | None = None
 
+    def begin(self) -> ZygoteProcess:
+        """Start the zygote now if it does not live, before it is known what else than the libraries its jobs need."""
+        with self._lock:
+            if self._process is None or not self._process.alive:
+                self._process = ZygoteProcess(self.threads, self.python)
+            return self._process
+
     def warm_up(self, needs: Iterable[Need] | None = None) -> ZygoteProcess:
         """Start the zygote now if it does not live, so that it loads the libraries, and what else its jobs need."""
+        process = self.begin()
         with self._lock:
             self.needs = self.needs if needs is None else tuple(needs)
-            if self._process is None or not self._process.alive:
-                self._process = ZygoteProcess(self.threads, self.needs, self.python)
-            return self._process
+            process.tell(self.needs)
+        return process
 
     def ready(self, stop: threading.Event) -> ZygoteProcess | None:
         """The process, once it has loaded the libraries. None if it ended before that, or if `stop` is set."""
@@ -82,13 +89,15 @@ class Zygote:
 class ZygoteProcess:
     """One process of the zygote. Its state is its own: what waits for it has nothing to do with the next one."""
 
-    def __init__(self, threads: int, needs: Sequence[Need] = (), python: str = sys.executable) -> None:
+    def __init__(self, threads: int, python: str = sys.executable) -> None:
         self.ready = threading.Event()
         """Whether it has loaded the libraries."""
         self.ended = threading.Event()
         self._closing = threading.Event()
         self._owner = os.getpid()
-        self._threads, self._needs, self._python = threads, needs, python
+        self.python = python
+        self._threads = threads
+        self._told = 0.0
         self._lock = threading.Lock()
         self._jobs = 0
         self._crowd: int | None = None
@@ -106,6 +115,17 @@ class ZygoteProcess:
     def pid(self) -> int | None:
         """Its process id, or None before it has one."""
         return None if self._popen is None else self._popen.pid
+
+    def tell(self, needs: Sequence[Need]) -> None:
+        """Tell it what its jobs need, which it waits for when it has loaded the libraries. Only the first call counts.
+
+        The socket keeps the message until the process reads it.
+        """
+        with self._lock:
+            if not self._told:
+                self._told = time.monotonic()
+                with contextlib.suppress(OSError):  # it has ended
+                    self._socket.sendall(json.dumps(needs).encode() + b"\n")
 
     @contextlib.contextmanager
     def job(self) -> Iterator[socket.socket | None]:
@@ -180,8 +200,9 @@ class ZygoteProcess:
             try:
                 self._start()
                 started = time.monotonic()
-                while self._listen() and not self.ready.is_set() and time.monotonic() - started < LOAD_SECONDS:
-                    pass
+                while self._listen() and not self.ready.is_set():
+                    if self._told and time.monotonic() - max(started, self._told) > LOAD_SECONDS:
+                        break
             finally:
                 _turns.release()
             while self.ready.is_set() and self._listen():
@@ -196,15 +217,13 @@ class ZygoteProcess:
         arguments = [str(self._theirs.fileno()), str(os.getpid())]
         with self._theirs:
             self._popen = subprocess.Popen(
-                [self._python, "-P", "-m", "trilemma.harness.execution.processes.zygote", *arguments],
+                [self.python, "-P", "-m", "trilemma.harness.execution.processes.zygote", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 env=env,
                 pass_fds=[self._theirs.fileno()],
                 start_new_session=True,  # Ctrl-C reaches only the parent, which decides what happens to cells
             )
-        with contextlib.suppress(OSError):  # it has ended, or it does not read
-            self._socket.sendall(json.dumps(self._needs).encode() + b"\n")
 
     def _listen(self) -> bool:
         """Wait up to a second for a message. False if the process has ended."""

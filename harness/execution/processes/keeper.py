@@ -2,7 +2,8 @@
 
 A keeper runs one job at a time, and is kept for the next because each fork of the loaded libraries costs milliseconds.
 A job comes as a channel, a socket whose other end only the supervisor holds. The keeper reads the request from it, one
-JSON line `{"job": FILE, "log": FILE, "env": {...}}`. It answers `{"keeper": PID}` and, when the process has ended and
+JSON line `{"job": FILE, "log": FILE, "env": {...}, "folder": FOLDER, "path": [...]}`, of which the last two are where
+the process is to be and where it looks for modules. It answers `{"keeper": PID}` and, when the process has ended and
 nothing that it started is left, `{"status": WAIT_STATUS}`. Until then the bytes TERM and KILL are orders of the
 supervisor. If the channel closes, the supervisor is gone or has lost interest, and the keeper ends the job.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import select
@@ -73,7 +75,7 @@ class Keeper:
         output, end = os.pipe()
         with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        for_job(request["job"])
+        for_job(request["job"], request.get("path", ()))
         worker = os.fork()
         if worker == 0:
             _work(request, end)
@@ -173,6 +175,16 @@ def _signal(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
+def _go_to(request: dict[str, Any]) -> None:
+    """Be where the supervisor is, and look for modules where it does."""
+    if "folder" in request:
+        with contextlib.suppress(OSError):
+            os.chdir(request["folder"])
+    if "path" in request:
+        sys.path[:] = request["path"]
+        importlib.invalidate_caches()
+
+
 def _work(request: dict[str, Any], output: int) -> NoReturn:
     """Do a job inside a new process, and end it."""
     code, keeper = 70, os.getppid()
@@ -188,6 +200,7 @@ def _work(request: dict[str, Any], output: int) -> NoReturn:
         os.dup2(output, 2)
         os.closerange(3, 4096)
         os.environ.update(request["env"])
+        _go_to(request)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # when the machine runs out of memory, end the cell and not the supervisor
         from ..worker import work

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import platform
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...plugins import Registry
+from ...plugins.places import installed
 from ...source import module
 from ..environment import cpu_name, git_commit, versions
 
@@ -35,19 +37,29 @@ def essentials() -> None:
         import torch.utils.flop_counter
 
         from ...analysis import statistics
-        from .. import worker
+        from .. import stages, worker
 
         versions(), cpu_name(), git_commit(), platform.platform()  # they are cached
         torch.broadcast_shapes((1,), (1,))  # type: ignore[no-untyped-call]  # loads sympy, which distributions need
         _builtin().classes("metrics")  # a cell has to know whose quantities are whose
+        with stages.global_seed(torch.device("cpu"), 0):
+            pass  # loads numpy.random, and torch reads sources to note where it was seeded: 15 ms of each cell
         del numpy, safetensors, statistics, worker
     _keep()
 
 
-def for_job(file: str) -> None:
-    """Load what the built-in classes of a job need. Errors are ignored, because the job raises them again."""
+def for_job(file: str, path: Iterable[str] = ()) -> None:
+    """Load what the built-in classes of a job need, and read which plugins are installed in the folders of `path`.
+
+    Errors are ignored, because the job raises them again.
+    """
     with suppress(Exception):
         load(_needs(json.loads(Path(file).read_text(encoding="utf-8"))))
+    own = list(sys.path)
+    with suppress(Exception):
+        sys.path[:] = path or own
+        installed()
+    sys.path[:] = own  # nothing else is imported from there, because this process runs code of trilemma only
 
 
 def load(needs: Iterable[Iterable[str]]) -> None:

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -87,7 +88,7 @@ class Supervisor:
             return Ending("zygote")
         # The zygote keeps the environment of its start. Send the current one, except for the thread counts.
         current = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-        request = {"job": str(job), "log": str(log), "env": {**current, **(env or {})}}
+        request = {"job": str(job), "log": str(log), "env": {**current, **(env or {})}, **_places(process.python)}
         reader = _EventReader(events, on_event)
         with process.job() as channel:
             if channel is None:
@@ -106,6 +107,19 @@ class Supervisor:
                 code = os.WTERMSIG(watch.status) if signaled else os.WEXITSTATUS(watch.status)
         alone = alone and watch.started
         return Ending(cause, code, watch.elapsed, reader.phase, reader.events, alone, peak_memory=watch.peak_memory)
+
+
+def _places(python: str) -> dict[str, Any]:
+    """Where this process is and looks for modules, which may have changed since the zygote started.
+
+    An interpreter of another environment has modules of its own.
+    """
+    found: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # the folder was removed
+        found["folder"] = os.getcwd()
+    if python == sys.executable:
+        found["path"] = [place for place in sys.path if isinstance(place, str)]
+    return found
 
 
 class _Watch:

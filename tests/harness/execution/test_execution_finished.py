@@ -45,16 +45,17 @@ print(finished is not None)
 Recall = Callable[..., bool]
 
 
-def python(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def python(home: Path, *arguments: str, safe: str = "-P", **env: str) -> subprocess.CompletedProcess[str]:
     place = {"XDG_CACHE_HOME": str(home.with_name("cache")), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     place["PYTHONPATH"] = os.pathsep.join(filter(None, [place["PYTHONPATH"], str(home)]))
-    command = [sys.executable, "-P", *arguments]
+    command = [sys.executable, *filter(None, [safe]), *arguments]
     full = {**os.environ, **place, "MPLBACKEND": "Agg", **env}
     return subprocess.run(command, cwd=home, env=full, capture_output=True, text=True, check=False)
 
 
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return python(home, "-m", "trilemma", "run", "one.toml", "--plugin", "box.py", "--out", "out", *arguments)
+def run(home: Path, *arguments: str, safe: str = "-P") -> subprocess.CompletedProcess[str]:
+    command = ("-m", "trilemma", "run", "one.toml", "--plugin", "box.py", "--out", "out")
+    return python(home, *command, *arguments, safe=safe)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,12 @@ def test_the_next_run_does_nothing_and_says_so(home: Path) -> None:
     assert record["outcomes"] == {"ok": 1}
     assert "out/report.html" in record["written"]
     assert (home / "out" / "run.json").stat().st_mtime_ns == before
+
+
+def test_python_m_trilemma_knows_what_the_command_has_done(home: Path) -> None:
+    """Also without -P, by which Python does not look for modules in the working directory."""
+    again = run(home, safe="")
+    assert "nothing is left to do" in again.stderr
 
 
 def test_rerun_runs(home: Path, tmp_path: Path) -> None:

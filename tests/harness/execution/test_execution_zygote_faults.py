@@ -105,6 +105,28 @@ def test_a_zygote_that_is_killed_while_it_starts_and_prints(
     assert not stopped.is_running()
 
 
+def test_a_zygote_can_begin_before_it_is_known_what_its_jobs_need(do: Do, tmp_path: Path) -> None:
+    zygote = Zygote(1)
+    begun = zygote.begin()
+    try:
+        assert zygote.warm_up([("models", "realnvp")]) is begun
+        module = "trilemma.plugins.flows.realnvp"
+        do(f"import sys; open({str(tmp_path / 'file')!r}, 'w').write(str({module!r} in sys.modules))", zygote)
+        assert (tmp_path / "file").read_text() == "True"
+        assert zygote.begin() is begun
+    finally:
+        zygote.close()
+
+
+def test_a_zygote_that_is_never_told_what_its_jobs_need_ends_with_its_handle() -> None:
+    zygote = Zygote(1)
+    begun = zygote.begin()
+    while begun.pid is None:
+        time.sleep(0.01)
+    zygote.close()
+    assert begun.ended.is_set()
+
+
 def test_a_zygote_that_loads_for_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "LOAD_SECONDS", 0.1)
     monkeypatch.setattr(forks, "CLOSE_SECONDS", 0.1)
