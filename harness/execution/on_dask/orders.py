@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...errors import StoreError
 from ...plugins.places import is_file
 from ..processes.supervisor import Ending
 from ..scheduling.executors import Work
 from ..scheduling.setting import Setting
 from .hosts import Host, Place
-from .parcel import await_records, deliver, pack
+from .parcel import Parcel, await_records, deliver, pack, pack_partial
 
 BLAMED = 3
 """After how many losses of a worker that ran nothing else a cell is given up."""
@@ -86,8 +87,7 @@ def choose(waiting: Sequence[Entry], running: Sequence[Entry], hosts: Sequence[H
 
 
 def order_for(entry: Entry, run: str, setting: Setting, shared: bool) -> dict[str, Any]:
-    """What the worker of a cell has to know; see `task.run_cell`. A worker that does not share the run directory gets
-    the folder of the cell if it is to be evaluated again."""
+    """What the worker of a cell has to know; see `task.run_cell`."""
     home, job = setting.store.path.resolve(), entry.work.job
     return {
         "run": run,
@@ -98,12 +98,23 @@ def order_for(entry: Entry, run: str, setting: Setting, shared: bool) -> dict[st
         "env": setting.env,
         "gpu": entry.place,
         "store": str(home) if shared else None,
-        "parcel": {} if shared or job["train"] else pack(home, [("cells", job["id"])]),
+        "parcel": {} if shared else _needed(entry.work, setting, home),
         "plugins": [
             {"path": name, "text": Path(name).read_text("utf-8")} if is_file(name) else {"module": name}
             for name in setting.plugin_files
         ],
     }
+
+
+def _needed(work: Work, setting: Setting, home: Path) -> Parcel:
+    """What a worker that does not see the run directory needs of a cell: its model, or the state of its training."""
+    if not work.job["train"]:
+        return pack(home, [("cells", work.cell.id)])
+    try:
+        return pack_partial(home, work.cell.id)
+    except (OSError, StoreError) as error:
+        setting.message(f"{work.cell.label}: {error}; its training starts anew on the worker")
+        return {}
 
 
 def fetched(task: Any, work: Work, setting: Setting, shared: bool) -> tuple[Ending | None, str]:
@@ -118,6 +129,8 @@ def fetched(task: Any, work: Work, setting: Setting, shared: bool) -> tuple[Endi
             await_records(setting.store, work.cell.id, ending.events)
         else:
             deliver(result["parcel"], setting.store)
+            if result.get("unsent"):
+                setting.message(f"{work.cell.label}: {result['unsent']}; the next run trains it anew")
         return ending, ""
     except Exception as error:
         if ending is None or not isinstance(error, OSError):

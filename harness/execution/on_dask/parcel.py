@@ -13,9 +13,14 @@ from typing import Any
 from ...errors import StoreError
 from ...store.claim import FOLDERS
 from ...store.store import Store
+from ...store.transfer import transfer_file
 
 Parcel = dict[str, bytes]
 """The content of files by their paths in the run directory, such as `cells/ID/record.json` and `logs/ID.log`."""
+
+PARTIAL = "partial"
+MOST_PARTIAL = 64 * 2**20
+"""Bytes of the largest state of a training that is sent. It passes through the memory of the scheduler."""
 
 KINDS = ("cells", "evaluations")
 SEEN_SECONDS = 60.0  # until a record of another machine is seen here, with the caches of common file systems
@@ -26,6 +31,21 @@ def pack(root: Path, folders: Iterable[tuple[str, str]], logs: Iterable[str] = (
     files = [file for kind, id in folders for file in sorted((root / kind / id).glob("[!.]*")) if file.is_file()]
     files += [file for name in logs if (file := root / "logs" / name).is_file()]
     return {str(file.relative_to(root)): file.read_bytes() for file in files}
+
+
+def pack_partial(root: Path, cell: str) -> Parcel:
+    """The state of the training of a cell that was interrupted, if there is one.
+
+    Raises StoreError if it is larger than MOST_PARTIAL.
+    """
+    file = root / PARTIAL / f"{cell}.safetensors"
+    if file.is_symlink() or not file.is_file():
+        return {}
+    if (size := file.stat().st_size) > MOST_PARTIAL:
+        raise StoreError(
+            f"its checkpoint of {size / 2**20:.0f} MiB is not sent, because it has more than {MOST_PARTIAL >> 20} MiB"
+        )
+    return {str(file.relative_to(root)): file.read_bytes()}
 
 
 def unpack(parcel: Parcel, root: Path) -> None:
@@ -39,10 +59,11 @@ def unpack(parcel: Parcel, root: Path) -> None:
 
 
 def deliver(parcel: Parcel, store: Store) -> None:
-    """Commit the folders of a parcel to a store, and copy the logs.
+    """Commit the folders of a parcel to a store, and copy the logs and states of trainings.
 
-    The parcel is unpacked beside the store and read as a store, so what it holds is checked as any record is. Raises
-    StoreError, before anything is committed, if a folder is damaged, and OSError if the disk is full.
+    The parcel is unpacked beside the store and read as a store, so what it holds is checked as any record is. A state
+    has a checksum of its own, which is checked when a training goes on from it. Raises StoreError, before anything is
+    committed, if a folder is damaged, and OSError if the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="trilemma-parcel-") as folder:
         sent = Store(folder)
@@ -63,6 +84,11 @@ def deliver(parcel: Parcel, store: Store) -> None:
             target.write_bytes(log.read_bytes())
         for kind, id, record, tensors_of in found:
             store.commit(kind, id, record, tensors_of)
+            if kind == "cells":
+                (store.path / PARTIAL / f"{id}.safetensors").unlink(missing_ok=True)
+        for state in (sent.path / PARTIAL).iterdir():
+            with contextlib.suppress(OSError):  # a full disk costs the state and not the cell
+                transfer_file(state, store.path / PARTIAL / state.name)
 
 
 def await_records(store: Store, cell: str, events: Iterable[dict[str, Any]]) -> None:
@@ -80,7 +106,7 @@ def await_records(store: Store, cell: str, events: Iterable[dict[str, Any]]) -> 
 def _checked(path: str) -> Path:
     """A path in a run directory that a parcel may hold. Raises StoreError for another."""
     parts = Path(path).parts
-    folder, log = len(parts) == 3 and parts[0] in KINDS, len(parts) == 2 and parts[0] == "logs"
-    if not (folder or log) or ".." in parts:
+    folder, file = len(parts) == 3 and parts[0] in KINDS, len(parts) == 2 and parts[0] in ("logs", PARTIAL)
+    if not (folder or file) or ".." in parts:
         raise StoreError(f"a worker sent the file '{path}', which does not belong to a cell")
     return Path(path)

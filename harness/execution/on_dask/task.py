@@ -17,13 +17,14 @@ from typing import Any
 
 from distributed import Worker, get_worker
 
+from ...errors import StoreError
 from ...planning.suite import Limits
 from ..environment import environment
 from ..processes.forks import Zygote
 from ..processes.jobs import run_job
 from ..processes.supervisor import Supervisor
 from .installation import installation
-from .parcel import pack, unpack
+from .parcel import pack, pack_partial, unpack
 
 WATCH_SECONDS = 0.2  # between two looks whether a cell is still wanted
 EVENT_SECONDS = 0.5  # between two reports of the progress of a cell, which all pass through the scheduler
@@ -64,8 +65,9 @@ def run_cell(order: dict[str, Any]) -> dict[str, Any]:
     """Run the process of a cell as ordered. Returns its ending, or `trouble`, an error of this worker.
 
     `order` holds the job, its limits and environment, the run directory (`store`, None if the worker does not share it)
-    and the files that the job needs: plugin files, and folders of the run directory (`parcel`). A worker without the
-    run directory returns the folders that the cell committed, and its log, as `parcel`.
+    and the files that the job needs: plugin files, and parts of the run directory (`parcel`). A worker without the run
+    directory returns as `parcel` the folders that the cell committed, its log, and the state of an unfinished training;
+    if that is too large, `unsent` says so.
     """
     try:
         return _run_cell(order)
@@ -115,6 +117,10 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
             if job["train"] or any(event.get("committed") == "cell" for event in ending.events):
                 made.append(("cells", job["id"]))
             result["parcel"] = pack(home, made, [f"{job['id']}.log"])
+            try:
+                result["parcel"] |= pack_partial(home, job["id"])
+            except StoreError as error:
+                result["unsent"] = str(error)
         return result
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +16,8 @@ import pytest
 
 import trilemma
 from trilemma.harness.api import finish, make_runner
+from trilemma.harness.execution.resume import resumable_step
+from trilemma.harness.execution.run import Runner
 from trilemma.harness.store.store import Store
 
 distributed = pytest.importorskip("distributed")
@@ -22,6 +28,7 @@ from trilemma.harness.execution.on_dask.executor import DaskExecutor  # noqa: E4
 Suites = Callable[..., dict[str, Any]]
 Outcomes = Callable[[pd.DataFrame], dict[str, str]]
 Run = Callable[..., pd.DataFrame]
+PATIENT = Path(__file__).parents[1] / "patient_plugins.py"
 SHARES = [pytest.param(True, id="shared", marks=pytest.mark.slow), pytest.param(False, id="not shared")]
 
 
@@ -128,3 +135,39 @@ def test_a_cell_that_ends_its_worker_again_and_again_is_given_up(
     assert "the worker that ran it was lost 3 times" in hostile["message"]
     assert counts.read_text() == "xxx"
     assert {label: outcomes(frame)[label] for label in ("well", "gaussian")} == {"well": "ok", "gaussian": "ok"}
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_on_a_worker_that_does_not_see_the_directory(
+    tmp_path: Path, suite: Suites, cluster: Any
+) -> None:
+    values = suite("patient", metrics={"wasserstein": {"n": 50, "draws": 2}})
+    trilemma.run(values, out=tmp_path / "whole", plugins=[PATIENT])
+
+    def runner() -> Runner:
+        made = make_runner(values, out=tmp_path / "run", plugins=[PATIENT])
+        made.engine = partial(DaskExecutor, options=DaskOptions(cluster.scheduler_address), share=False)
+        made._env = {"TRILEMMA_TEST_PATIENT": str(tmp_path)}
+        return made
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "held").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    (tmp_path / "hold").touch()
+    user = threading.Thread(target=interrupt)
+    user.start()
+    first = runner()
+    first.run()
+    user.join()
+    assert first.interrupted
+    (tmp_path / "hold").unlink()
+    (cell,) = first.store.run()["cells"]
+    step = resumable_step(first.store, cell["id"], None)
+    assert step is not None
+    runner().run()
+    assert (Store(tmp_path / "run").record("cells", cell["id"]) or {})["resumed"] == [step]
+    assert checkpoints(tmp_path / "run") == checkpoints(tmp_path / "whole")
+    assert not list((tmp_path / "run" / "partial").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ pytest.importorskip("distributed")
 
 from trilemma.harness.execution.on_dask.hosts import Host
 from trilemma.harness.execution.on_dask.installation import differences, installation
-from trilemma.harness.execution.on_dask.orders import Entry, choose
-from trilemma.harness.execution.on_dask.parcel import deliver, pack, unpack
+from trilemma.harness.execution.on_dask.orders import Entry, choose, order_for
+from trilemma.harness.execution.on_dask.parcel import MOST_PARTIAL, deliver, pack, pack_partial, unpack
+from trilemma.harness.planning.suite import Limits
 
 
 def entry(losses: int = 0, host: Host | None = None) -> Entry:
@@ -65,6 +67,37 @@ def test_a_parcel_carries_a_cell_bit_for_bit(tmp_path: Path, finished: Path) -> 
     assert (tmp_path / "logs" / f"{cell}.log").read_bytes() == (finished / "logs" / f"{cell}.log").read_bytes()
 
 
+def test_a_parcel_carries_the_state_of_a_training_until_its_cell_is_there(tmp_path: Path) -> None:
+    there, here = Store(tmp_path / "there"), Store(tmp_path / "here")
+    with there.writing(), here.writing():
+        assert pack_partial(there.path, "c") == {}
+        (there.path / "partial" / "c.safetensors").write_bytes(b"step 7")
+        (here.path / "partial" / "c.safetensors").write_bytes(b"step 3")
+        deliver(pack_partial(there.path, "c"), here)
+        assert [file.read_bytes() for file in (here.path / "partial").iterdir()] == [b"step 7"]
+        there.commit("cells", "c", {"outcome": "error", "phase": "fit", "elapsed": 1.0, "message": ""})
+        deliver(pack(there.path, [("cells", "c")]), here)
+        assert not list((here.path / "partial").iterdir())
+
+
+def test_a_state_that_is_too_large_is_not_sent_and_the_reason_is_said(tmp_path: Path) -> None:
+    (tmp_path / "partial").mkdir()
+    with (tmp_path / "partial" / "c.safetensors").open("wb") as stream:
+        stream.truncate(MOST_PARTIAL)
+        assert len(pack_partial(tmp_path, "c")["partial/c.safetensors"]) == MOST_PARTIAL
+        stream.truncate(MOST_PARTIAL + 1)
+    said: list[str] = []
+    setting: Any = SimpleNamespace(
+        store=Store(tmp_path), message=said.append, limits=Limits(), env={}, plugin_files=(),
+        machine=SimpleNamespace(threads=1, device="cpu"),
+    )  # fmt: skip
+    given = entry()
+    given.work = SimpleNamespace(job={"id": "c", "train": True}, cell=SimpleNamespace(id="c", label="patient on moons"))
+    assert order_for(given, "run", setting, shared=False)["parcel"] == {}
+    assert "patient on moons: its checkpoint of 64 MiB is not sent" in said[0]
+    assert "anew" in said[0]
+
+
 @pytest.mark.parametrize("file", ["record.json", "model.safetensors"])
 def test_a_damaged_parcel_is_refused(tmp_path: Path, finished: Path, file: str) -> None:
     cell = next((finished / "cells").iterdir()).name
@@ -75,7 +108,9 @@ def test_a_damaged_parcel_is_refused(tmp_path: Path, finished: Path, file: str) 
     assert not list((tmp_path / "cells").iterdir())
 
 
-@pytest.mark.parametrize("path", ["../x", "cells/../../x", "/etc/x", "run.json", "cells/a/b/c", "logs/../run.json"])
+@pytest.mark.parametrize(
+    "path", ["../x", "cells/../../x", "/etc/x", "run.json", "cells/a/b/c", "logs/../run.json", "partial/a/b"]
+)
 def test_a_parcel_stays_in_its_folders(tmp_path: Path, path: str) -> None:
     with pytest.raises(trilemma.StoreError, match="does not belong to a cell"):
         unpack({path: b""}, tmp_path / "store")
