@@ -6,12 +6,15 @@ record in JSON, and answers with one in a temporary file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +30,25 @@ from .output import echo, echo_json, frame_records
 
 MANY_CELLS = 1_000
 """Of more cells, the frame is large enough to be worth a process of its own, which starts in a second."""
+
+
+def load_ahead(runner: Runner) -> threading.Thread | None:
+    """Load the libraries of the report in a thread. It does so while this process waits for the first cells.
+
+    None for a run of so many cells that it ends in another process.
+    """
+    if len(runner.resolved.pairs) * len(runner.resolved.suite.seed_list) > MANY_CELLS:
+        return None
+    thread = threading.Thread(target=_load, name="libraries")
+    thread.start()
+    return thread
+
+
+def _load() -> None:
+    with contextlib.suppress(Exception):  # it is raised again at the end of the run
+        import_module("..store.frame", __package__)
+        import_module(".table", __package__)
+        Registry(builtin_only=True).classes("report_sections")
 
 
 def end_run(runner: Runner, memory: Memory | None, as_json: bool) -> bool:

@@ -138,7 +138,7 @@ def run(
     from .. import api
     from ..execution.scheduling.engines import own_options
     from ..terminal.progress import RichProgress
-    from .ending import end_run, show
+    from .ending import end_run, load_ahead, show
 
     asked: dict[str, Any] = {
         "out": out,
@@ -183,6 +183,7 @@ def run(
         if dry_run:
             todo = runner.dry_run()
         else:
+            load_ahead(runner)
             runner.run()
     if dry_run:
         _show_plan(todo, runner, as_json)

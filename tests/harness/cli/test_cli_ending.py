@@ -7,9 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib
 import pytest
+
+from trilemma.harness.cli import ending
 
 SCRIPT = """
 import sys
@@ -57,3 +61,14 @@ def test_a_report_whose_process_is_killed_is_an_error(tiny_file: Path, finished_
     ended = run(tiny_file, finished_copy, PYTHONPATH=paths, XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert ended.returncode == 1
     assert "the report was not written: the process that writes it ended by signal 9" in ended.stderr
+
+
+@pytest.mark.parametrize(("seeds", "loaded"), [(ending.MANY_CELLS, True), (ending.MANY_CELLS + 1, False)])
+def test_libraries_are_loaded_ahead_unless_another_process_needs_them(seeds: int, loaded: bool) -> None:
+    suite = SimpleNamespace(seed_list=range(seeds))
+    runner: Any = SimpleNamespace(resolved=SimpleNamespace(pairs=["moons, gaussian"], suite=suite))
+    thread = ending.load_ahead(runner)
+    assert (thread is not None) == loaded
+    if thread is not None:
+        thread.join()
+        assert {"pandas", "matplotlib", "trilemma.reports.sections.curves"} <= sys.modules.keys()
