@@ -49,7 +49,7 @@ def waves(x: Tensor, frequencies: Tensor) -> Tensor:
 
 def in_blocks(x: Tensor, blocks: int) -> Tensor:
     """Reshape rows `(blocks * n, d)` to `(blocks, n, d)`."""
-    return x.reshape(blocks, -1, x.shape[1])
+    return x.reshape(blocks, len(x) // blocks, x.shape[1])
 
 
 class BlockwiseMLP(nn.Module):

@@ -92,3 +92,17 @@ def test_claims_that_share_cells_call_them_by_one_name() -> None:
             whole = [trained, "likelihoods", "nll" in {metric.name for metric in suite.metrics}]
             labels.setdefault(json.dumps(whole), set()).add(tuple(choice.label for choice in model.likelihoods))
     assert not {key: found for key, found in labels.items() if len(found) > 1}
+
+
+def test_claims_that_share_a_line_of_the_table_measure_it_alike() -> None:
+    """Two settings of a metric give two numbers for one line, of which the run directory lists the latest alone."""
+    settings: dict[tuple[str, ...], set[str]] = {}
+    for name, claim in claims().items():
+        suite = resolved(name)
+        measured = {metric.name: json.dumps(metric.config, sort_keys=True) for metric in suite.metrics}
+        for dataset, model in suite.pairs:
+            for setting in (*model.samplers, *model.likelihoods):
+                for metric, config in measured.items():
+                    line = (dataset.label, model.label, setting.label, str(claim.steps.quick), metric)
+                    settings.setdefault(line, set()).add(config)
+    assert not {line: found for line, found in settings.items() if len(found) > 1}

@@ -88,6 +88,17 @@ def test_training_on_the_ring_improves_and_leaves_its_curves(
     assert 0.7 < ctx.curves["diversity"][-1] < 1.2
 
 
+def test_training_without_a_latent_draws_a_function_of_the_noised_point(
+    context: Callable[..., trilemma.Context], train: Callable[..., trilemma.Context]
+) -> None:
+    model = Ddgan(Ddgan.Config(hidden=(16, 16), latent=0))
+    train(model, ring(500, 1), 3)
+    noised = torch.randn((40, 2))  # ten points for each of the four steps
+    drawn = [model.game.draw_clean(noised, slice(None), torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    assert torch.equal(*drawn)
+    assert torch.isfinite(model.sample(5, context())).all()
+
+
 @pytest.mark.slow
 def test_the_ring_is_reached_in_half_a_minute(
     context: Callable[..., trilemma.Context], train: Callable[..., trilemma.Context]
