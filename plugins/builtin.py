@@ -38,6 +38,8 @@ MODELS = {
     "ve-sde": ".diffusion.score_sde:VeSde",
     "vp-sde": ".diffusion.score_sde:VpSde",
     "subvp-sde": ".diffusion.score_sde:SubVpSde",
+    "vdm": ".diffusion.vdm.vdm:Vdm",
+    "vdm-unet": ".diffusion.vdm.vdm:VdmUnet",
     "edm": ".diffusion.edm:Edm",
     "edm-unet": ".diffusion.edm:EdmUnet",
     "flow-matching": ".diffusion.flow_matching:FlowMatching",

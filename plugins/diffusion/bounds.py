@@ -37,11 +37,11 @@ class Bound:
         return {name: float(term.mean()) for name, term in terms.items()}
 
 
-def prior_term(x: Tensor, sigma_max: float) -> Tensor:
-    """KL(N(x, sigma_max^2 I) | N(0, (1 + sigma_max^2) I)), shape `(n,)`."""
+def prior_term(x: Tensor, sigma_max: Tensor) -> Tensor:
+    """KL(N(x, sigma_max^2 I) | N(0, (1 + sigma_max^2) I)), shape `(n,)`. `sigma_max` has shape `()`."""
     total, d = 1 + sigma_max**2, x[0].numel()
-    ratio = sigma_max**2 / total
-    return 0.5 * (d * (ratio - 1 - math.log(ratio)) + x.square().flatten(1).sum(1) / total)
+    excess = (sigma_max**-2).log1p() - 1 / total
+    return 0.5 * (d * excess.to(x) + x.square().flatten(1).sum(1) / total.to(x))
 
 
 def expected_residual(denoise: Denoiser, x: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
@@ -79,18 +79,17 @@ def discrete_bound(
         # A learned exponent depends on the noise, and the factor of the control variate must not.
         factor = chain.weight(step, torch.ones_like(exponent) if exponent.ndim else exponent)
         sums.append((terms - factor * (noise.square() - 1) / (1 + sigma**2)).flatten(1).sum(1))
-    return Bound(prior_term(x, float(sigmas[0])), torch.stack(sums[:-1]).sum(0), sums[-1])
+    return Bound(prior_term(x, sigmas[0]), torch.stack(sums[:-1]).sum(0), sums[-1])
 
 
 @torch.no_grad()
-def continuous_bound(
+def diffusion_term(
     denoise: Denoiser, x: Tensor, sigma_min: float, sigma_max: float, draws: int, generator: torch.Generator
-) -> Bound:
-    """The bound in the limit of infinitely many steps, estimated at `draws` noise levels for each point.
+) -> Tensor:
+    """The integral over ln(sigma) of E|D(x + sigma z) - x|^2 / sigma^2, shape `(n,)`.
 
-    The diffusion term is the integral over ln(sigma) of E|D - x|^2 / sigma^2. It gives the bound of Song, Durkan,
-    Murray & Ermon 2021 (theorem 3), which is the same for every linear diffusion (Kingma et al. 2021, eq. 17). Noise
-    levels are stratified.
+    It is estimated at `draws` noise levels for each point, which are stratified. It is the diffusion term of every
+    linear diffusion between these noise levels (Kingma et al. 2021, eq. 18).
     """
     low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
     total = x.new_zeros(len(x))
@@ -99,4 +98,17 @@ def continuous_bound(
         share = (draw + stratified(len(x), generator)[order]) / draws
         sigma = (low + span * share).exp().to(x)
         total = total + span * expected_residual(denoise, x, sigma, generator) / draws
-    return Bound(prior_term(x, sigma_max), total, reconstruction_term(denoise, x, sigma_min, generator))
+    return total
+
+
+@torch.no_grad()
+def continuous_bound(
+    denoise: Denoiser, x: Tensor, sigma_min: float, sigma_max: float, draws: int, generator: torch.Generator
+) -> Bound:
+    """The bound in the limit of infinitely many steps, estimated at `draws` noise levels for each point.
+
+    It is the bound of Song, Durkan, Murray & Ermon 2021 (theorem 3), which is the same for every linear diffusion.
+    """
+    diffusion = diffusion_term(denoise, x, sigma_min, sigma_max, draws, generator)
+    prior = prior_term(x, torch.tensor(sigma_max, dtype=torch.float64))
+    return Bound(prior, diffusion, reconstruction_term(denoise, x, sigma_min, generator))

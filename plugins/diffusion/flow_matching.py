@@ -1,13 +1,17 @@
 """Conditional flow matching along straight paths (Lipman et al. 2023), and the parts that its variants share.
 
 The vector field is expressed as a denoiser (`VelocityPrediction`), so that flow matching uses the solvers and the
-likelihood of diffusions. Euler's method in the time of the path is DDIM at the noise levels (1 - s)/s.
+likelihood of diffusions. Euler's method in the time of the path is DDIM at the noise levels (1 - s)/s. Other paths are
+stochastic interpolants from noise to data (Albergo, Boffi & Vanden-Eijnden 2023).
 """
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Literal, Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 import trilemma
@@ -15,22 +19,28 @@ import trilemma
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
 from .autoguidance import Guided
-from .denoiser import Denoiser, DenoiserSampler, VelocityPrediction, noise_residual
+from .denoiser import Denoiser, DenoiserSampler, Preconditioned, VelocityPrediction, noise_residual
 from .likelihood import OdeDensity
 from .model import Denoising
-from .ode import ddim, dpm_solver_2m
+from .ode import ddim, dpm_solver_2m, euler_angle
 from .ode_samplers import ODE_SAMPLERS
-from .schedules import Diffusion, StraightPath
+from .schedules import Diffusion, StraightPath, TrigonometricPath
+from .sde import interpolant_step
+from .sde_samplers import TimeGrid
 
 
 class FlowEuler(DenoiserSampler):
-    """Euler's method for flow matching, with even steps in the time of the path and `steps` evaluations."""
+    """Euler's method for flow matching, with even steps in the time of the path and `steps` evaluations.
+
+    Along a path with `latent` noise the steps are those of DDIM.
+    """
 
     name = "flow-euler"
     steps: int = Field(20, ge=1, description="number of steps from noise to data")
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        return ddim(denoise, noise, path_noise_levels(self.steps, diffusion), show=ctx.show)
+        euler = euler_angle if isinstance(diffusion, TrigonometricPath) else ddim
+        return euler(denoise, noise, path_noise_levels(self.steps, diffusion), show=ctx.show)
 
 
 class FlowMultistep(DenoiserSampler):
@@ -41,6 +51,24 @@ class FlowMultistep(DenoiserSampler):
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
         return dpm_solver_2m(denoise, noise, path_noise_levels(self.steps, diffusion), show=ctx.show)
+
+
+class FlowSde(TimeGrid, DenoiserSampler):
+    """Euler-Maruyama steps of an SDE with the marginals of the path (Albergo, Boffi & Vanden-Eijnden 2023).
+
+    dx = (b + eps score) ds + sqrt(2 eps) dw, with even steps of the time s of the path. The paper allows any
+    coefficient eps. Here it is proportional to the standard deviation of the noise that is left, so that the steps stay
+    stable near the data. Velocity b and score are those of one denoiser.
+    """
+
+    name = "flow-sde"
+    epsilon: float = Field(
+        1.0, ge=0, description="coefficient eps, divided by the standard deviation of the noise at a time; 0 is the ODE"
+    )
+
+    def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
+        step = partial(interpolant_step, epsilon=self.epsilon)
+        return self.solve(denoise, noise, diffusion, ctx.generator, step, show=ctx.show)
 
 
 def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
@@ -66,6 +94,16 @@ def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tenso
     return ((1 + sigma) ** 2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
 
 
+def interpolant_loss(denoise: Denoiser, x: Tensor, noise: Tensor, t: Tensor, path: Diffusion) -> Tensor:
+    """E|v(x_t, t) - dx_t/dt|^2 along a path x_t = alpha (x + sigma z), per coordinate, at times `t` of `path`.
+
+    The squared error of the velocity is (alpha dsigma/dt)^2 = (g^2 / (2 alpha sigma))^2 times the `noise_residual`.
+    """
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    rate = path.squared_diffusion(t) / (2 * alpha * sigma)
+    return (rate**2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
+
+
 class PathConfig(trilemma.Config):
     """Options of the path between noise and data."""
 
@@ -77,24 +115,55 @@ class PathConfig(trilemma.Config):
         return 1 / self.edge
 
 
+class InterpolantOptions(PathConfig):
+    """Options of the path between noise and data, one of the stochastic interpolants from noise to data."""
+
+    path: Literal["linear", "trigonometric"] = Field(
+        "linear", description="path from noise z to data x: linear, (1 - s) z + s x, or trigonometric, on a quarter arc"
+    )
+    latent: float = Field(
+        0.0, ge=0, description="for linear: a of the noise sqrt(a s (1 - s)) that is added along the path; 0 is none"
+    )
+
+    def interpolant(self) -> Diffusion:
+        """The diffusion with the marginals of the path."""
+        if self.path == "trigonometric":
+            return TrigonometricPath(self.highest)
+        return StraightPath(self.highest, self.latent)
+
+    @model_validator(mode="after")
+    def _noise_of_linear(self) -> Self:
+        if self.latent and self.path != "linear":
+            raise ValueError("the option 'latent' is for the path 'linear'")
+        return self
+
+
 class FlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Conditional flow matching along straight paths (Lipman et al. 2023), with an MLP on vectors.
 
-    Deviations from the paper: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends. The
-    network sees ln(sigma)/4 in place of the time. Times are stratified over a batch.
+    With the options `path` and `latent` and the sampler `flow-sde` it is a stochastic interpolant from noise to data
+    (Albergo, Boffi & Vanden-Eijnden 2023, one-sided interpolants).
+
+    Deviations from the papers: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends.
+    The network sees ln(sigma)/4 in place of the time. Times are stratified over a batch. Interpolants between two data
+    distributions are not there, and with `latent` both noises are one in the loss, which has the same minimum.
     """
 
     name = "flow-matching"
-    samplers = FLOW_SAMPLERS
+    samplers = (*FLOW_SAMPLERS, FlowSde)
 
-    class Config(PathConfig, MLPConfig):
+    class Config(InterpolantOptions, MLPConfig):
         """Options of the network and of the path."""
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.diffusion = StraightPath(self.config.highest)
-        self.denoiser = VelocityPrediction(self.config.network(info))
+        trigonometric = self.config.path == "trigonometric"
+        self.diffusion = self.config.interpolant()
+        parametrization = Preconditioned if trigonometric else VelocityPrediction
+        self.denoiser = parametrization(self.config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The flow matching loss of points and independent noise."""
-        noise = standard_normal(x, ctx.generator)
-        return flow_matching_loss(self.denoiser, x, noise, path_times(len(x), self.config.edge, ctx.generator))
+        noise, share = standard_normal(x, ctx.generator), path_times(len(x), self.config.edge, ctx.generator)
+        if self.config.path == "linear" and not self.config.latent:
+            return flow_matching_loss(self.denoiser, x, noise, share)
+        return interpolant_loss(self.denoiser, x, noise, 1 - share, self.diffusion)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..networks.unet import UNET_RECIPE, UNetConfig
 from .ddpm import ChainOptions, Ddpm
-from .flow_matching import FlowMatching, PathConfig
+from .flow_matching import FlowMatching, InterpolantOptions
 from .langevin_samplers import ImprovedAnnealedLangevin, Langevin
 from .model import OdeDensityOnImages, OnImages
 from .ncsn import Ncsn, NcsnOptions, NcsnV2Options
@@ -92,7 +92,7 @@ class FlowMatchingUnet(OdeDensityOnImages, FlowMatching):
 
     name = "flow-matching-unet"
 
-    class Config(PathConfig, UNetConfig):
+    class Config(InterpolantOptions, UNetConfig):
         """Options of the network and of the path."""
 
 

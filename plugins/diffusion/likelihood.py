@@ -1,28 +1,35 @@
-"""Log-densities by the probability-flow ODE (Song et al. 2021, section 4.3 and appendix D.2)."""
+"""Log-densities of models with a denoiser: by the probability-flow ODE, and their variational bounds.
+
+The source of the ODE is Song et al. 2021, section 4.3 and appendix D.2.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 import trilemma
 
 from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
+from ..networks.levels import TRUNCATION, Levels, truncated_normal
 from ..networks.points import ROWS, rademacher
 from ..networks.runge_kutta import mean_over_probes, runge_kutta
-from .bounds import continuous_bound
+from .bounds import Bound, continuous_bound
 from .denoiser import Denoiser, probability_flow
 from .schedules import Diffusion
 
 
 class OdeLikelihood(trilemma.Model.Likelihood):
-    """Options of the probability-flow likelihood, and of the variational bound that is reported beside it."""
+    """Options of the probability-flow likelihood, and of the variational bound."""
 
+    method: Literal["ode", "bound"] = Field(
+        "ode", description="ode, the density of the probability-flow ODE; bound, the variational bound of the SDE"
+    )
     steps: int = Field(40, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
     sigma_min: float = Field(
         0.002, gt=0, description="lowest noise level of the ODE, which data points are taken to have (early stopping)"
@@ -32,8 +39,26 @@ class OdeLikelihood(trilemma.Model.Likelihood):
     )
     probes: int = Field(4, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
     bound_draws: int = Field(
-        0, ge=0, description="noise levels drawn per point for the variational bound; with 0 there is no bound"
+        0,
+        ge=0,
+        description="noise levels drawn per point for the variational bound; with 0 there is none beside the ODE, and "
+        "the method bound draws one",
     )
+    dequantization: Literal["uniform", "truncated-normal"] = Field(
+        "uniform",
+        description="noise within the intensity levels of images; truncated-normal (Zheng et al. 2023) is for models "
+        "that are trained on the centers of levels, and sets sigma_min to 1/6 of the width of a level",
+    )
+
+    @model_validator(mode="after")
+    def _of_the_ode(self) -> Self:
+        if self.dequantization != "uniform" and self.method != "ode":
+            raise ValueError("truncated-normal dequantization is for the method 'ode'")
+        return self
+
+
+BOUND_DETAILS = {"steps": None, "divergence": None, "probes": None}
+"""The options of the ODE, which say nothing about how the bound was computed."""
 
 
 def integrate(
@@ -88,7 +113,7 @@ def ode_log_prob(
 
 
 class OdeDensity:
-    """A mixin that gives a model with a denoiser the log-density of the probability-flow ODE.
+    """A mixin that gives a model with a denoiser the log-density of the probability-flow ODE, or its variational bound.
 
     The denoiser must be trained at all noise levels up to the largest of the diffusion.
     """
@@ -100,18 +125,39 @@ class OdeDensity:
     class Likelihood(OdeLikelihood):
         """Options of the probability-flow likelihood."""
 
-    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The log-density by the probability-flow ODE, shape `(n,)`. The details say how it was computed."""
-        options, sigma_max = ctx.likelihood, self.diffusion.sigma_max
+    def likelihood_kind(self, options: trilemma.Config) -> Any:
         assert isinstance(options, OdeLikelihood)
-        parts = []
+        return options.method
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The log-density by the method of the options, shape `(n,)`. The details say how it was computed.
+
+        Raises UnsupportedError for truncated-normal dequantization of data without intensity levels.
+        """
+        options = ctx.likelihood
+        assert isinstance(options, OdeLikelihood)
+        logdet = x.new_zeros(len(x))
+        if options.dequantization == "truncated-normal":
+            levels = Levels.of(ctx.info)
+            x, logdet = truncated_normal(x, levels)
+            options = options.model_copy(update={"sigma_min": levels.width / (2 * TRUNCATION)})
+        if options.method == "bound":
+            draws = max(1, options.bound_draws)
+            bound = self.bound(x, draws, options.sigma_min, ctx)
+            ctx.details.update(BOUND_DETAILS, draws=draws, eps=options.sigma_min, terms=bound.means())
+            return bound.total + logdet
+        parts, sigma_max = [], self.diffusion.sigma_max
         for part in torch.split(x, ROWS):
             values, details = ode_log_prob(self.denoiser, part, sigma_max, options, ctx.generator)
             parts.append(values)
             ctx.details.update(details)
         values = torch.cat(parts)
         if options.bound_draws > 0:
-            bound = continuous_bound(self.denoiser, x, options.sigma_min, sigma_max, options.bound_draws, ctx.generator)
+            bound = self.bound(x, options.bound_draws, options.sigma_min, ctx)
             # A difference of log-densities is the same in model space and in data space.
             ctx.details["bound_excess"] = float((values - bound.total).mean())
-        return values
+        return values + logdet
+
+    def bound(self, x: Tensor, draws: int, sigma_min: float, ctx: trilemma.Context) -> Bound:
+        """The variational bound, from `draws` noise levels for each point, down to `sigma_min`."""
+        return continuous_bound(self.denoiser, x, sigma_min, self.diffusion.sigma_max, draws, ctx.generator)

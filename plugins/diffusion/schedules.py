@@ -167,28 +167,66 @@ class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
 class StraightPath(Diffusion):
     """The path x_t = (1 - s) z + s x_0 of flow matching with s = 1 - t, so that time 1 is noise as in other diffusions.
 
-    The noise level (1 - s)/s would be infinite at time 1. Time is rescaled slightly, so that it is `highest` instead.
+    With `latent` = a it is the path (1 - s) z + s x_0 + sqrt(a s (1 - s)) z' with more noise z' (Albergo, Boffi &
+    Vanden-Eijnden 2023). z and z' together are one noise of the variance (1 - s)^2 + a s (1 - s). The noise level would
+    be infinite at time 1. Time is rescaled slightly, so that (1 - s)/s is `highest` instead.
     """
 
     highest: float = 1e3
+    latent: float = 0.0
 
     def _share(self, t: Tensor) -> Tensor:
         return 1 - t * self.highest / (1 + self.highest)
+
+    def _ratio(self, t: Tensor) -> Tensor:
+        return (1 - self._share(t)) / self._share(t)
 
     def drift(self, t: Tensor) -> Tensor:
         return -self.highest / (1 + self.highest) / self._share(t)
 
     def squared_diffusion(self, t: Tensor) -> Tensor:
-        return 2 * self.highest / (1 + self.highest) * (1 - self._share(t)) / self._share(t)
+        return self.highest / (1 + self.highest) * (2 * self._ratio(t) + self.latent)
 
     def alpha(self, t: Tensor) -> Tensor:
         return self._share(t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        return (1 - self._share(t)) / self._share(t)
+        ratio = self._ratio(t)
+        return (ratio**2 + self.latent * ratio).sqrt() if self.latent else ratio
 
     def time(self, sigma: Tensor) -> Tensor:
-        return sigma / (1 + sigma) * (1 + self.highest) / self.highest
+        ratio = (sigma**2 + self.latent**2 / 4).sqrt() - self.latent / 2 if self.latent else sigma
+        return ratio / (1 + ratio) * (1 + self.highest) / self.highest
+
+
+@dataclass(frozen=True)
+class TrigonometricPath(Diffusion):
+    """The path x_t = sin(a) z + cos(a) x_0 with an angle a = t arctan(`highest`), which is nearly pi t / 2.
+
+    It is one of the interpolants of Albergo, Boffi & Vanden-Eijnden 2023, and has unit variance if the data has.
+    """
+
+    highest: float = 1e3
+
+    @property
+    def angle(self) -> float:
+        """The angle at time 1, at which the noise level is `highest`."""
+        return math.atan(self.highest)
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -self.angle * (self.angle * t).tan()
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        return 2 * self.angle * (self.angle * t).tan()
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return (self.angle * t).cos()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (self.angle * t).tan()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return sigma.atan() / self.angle
 
 
 def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import trilemma
 
+from ..networks.levels import Levels
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal, stratified
 from .autoguidance import Guided
@@ -82,6 +83,11 @@ class SdeOptions(trilemma.Config):
         description="how times are drawn in training: uniform as in the paper, or importance, which lowers the "
         "variance of the loss with likelihood weighting (ScoreFlow)",
     )
+    centers: bool = Field(
+        False,
+        description="whether images are trained on without dequantization noise, as centers of their intensity levels; "
+        "for a likelihood with truncated-normal dequantization",
+    )
 
     @abstractmethod
     def diffusion(self) -> Diffusion:
@@ -130,7 +136,9 @@ class ScoreSde(OdeDensity, Denoising, Guided):
         self.denoiser = PARAMETRIZATIONS[self.config.parametrization](self.config.network(info))
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """`score_sde_loss` over the times from `eps` to 1."""
+        """`score_sde_loss` over the times from `eps` to 1. Raises UnsupportedError for `centers` without levels."""
+        if self.config.centers:
+            x = Levels.of(ctx.info).centered(x)
         return score_sde_loss(self.denoiser, x, self.diffusion, self.config, ctx.generator)
 
 

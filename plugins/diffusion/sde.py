@@ -49,6 +49,28 @@ def euler_maruyama_step(
     return x + reverse_drift(denoise, x, diffusion, t) * dt + noise
 
 
+def interpolant_step(
+    denoise: Denoiser,
+    x: Tensor,
+    diffusion: Diffusion,
+    t: Tensor,
+    t_next: Tensor,
+    generator: torch.Generator,
+    *,
+    epsilon: float,
+) -> Tensor:
+    """One Euler-Maruyama step of the SDE dx = (b + eps score) ds + sqrt(2 eps) dw in the time s = 1 - t.
+
+    b is the velocity of the probability flow and eps any coefficient: all have the marginals of the diffusion
+    (Albergo, Boffi & Vanden-Eijnden 2023). Here eps is `epsilon` times the standard deviation of x_t given x_0.
+    """
+    f, g2 = per_point(diffusion.drift(t), x), per_point(diffusion.squared_diffusion(t), x)
+    gradient, ds = marginal_score(denoise, x, diffusion, t), (t - t_next).to(x)
+    eps = epsilon * (diffusion.alpha(t) * diffusion.sigma(t)).to(x)
+    velocity = 0.5 * g2 * gradient - f * x
+    return x + (velocity + eps * gradient) * ds + (2 * eps * ds).sqrt() * standard_normal(x, generator)
+
+
 def reverse_diffusion_step(
     denoise: Denoiser, x: Tensor, diffusion: Diffusion, t: Tensor, t_next: Tensor, generator: torch.Generator
 ) -> Tensor:

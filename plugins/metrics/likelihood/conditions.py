@@ -19,7 +19,14 @@ _WORDS = {
     "probes": "{} probes",
     "draws": "{} draws",
 }
-_SAME = {"samples": "importance_samples", "sigma_min": "eps"}  # an option, and the detail that says the same
+# An option, and the detail that says the same.
+_SAME = {
+    "samples": "importance_samples",
+    "sigma_min": "eps",
+    "bound_draws": "draws",
+    "dequantization": "dequantization",
+}
+_KINDS = ("ode", "bound")  # methods that the kind of the likelihood names already
 _DIVERGENCES = {"hutchinson": "Hutchinson's estimate of the divergence"}
 
 
@@ -33,6 +40,7 @@ def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, dequan
     for key, words in _WORDS.items():
         value = details.get(key)
         unused = key == "probes" and details.get("divergence") == "exact"
+        unused |= key == "method" and value in _KINDS
         if _says_nothing(value) or unused:
             continue
         text = _DIVERGENCES.get(str(value)) or words.format(value)
@@ -46,8 +54,13 @@ def conditions(options: Mapping[str, Any], details: Mapping[str, Any], *, dequan
     if "eps" in details:
         told.append(f"from noise level {details['eps']:g}")
     if dequantized:
-        told.append("uniform dequantization")
+        told.append(f"{dequantization(details)} dequantization")
     return ", ".join(told)
+
+
+def dequantization(details: Mapping[str, Any]) -> str:
+    """The noise within intensity levels: that of the harness, unless the model says that it makes another one of it."""
+    return str(details.get("dequantization", "uniform"))
 
 
 def _says_nothing(value: Any) -> bool:

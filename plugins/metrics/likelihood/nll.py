@@ -13,7 +13,7 @@ import trilemma
 
 from ..drawings.fields import density_map
 from ..drawings.histograms import histogram, span
-from .conditions import base, conditions
+from .conditions import base, conditions, dequantization
 from .density_checks import density_marks
 from .mass import excess_marks, mass_of
 
@@ -102,7 +102,7 @@ class Nll(trilemma.Metric):
         dequantized = details["base"] == "dequantized"
         details["conditions"] = conditions(evaluation.likelihood_options, details, dequantized=dequantized)
         if dequantized:
-            details["bound"] = "uniform dequantization bound"
+            details["bound"] = f"{dequantization(details)} dequantization bound"
         if np.isneginf(test).any():
             details["points_without_mass"] = int(np.isneginf(test).sum())
         found = mass_of(evaluation, self.config.mass_points)
