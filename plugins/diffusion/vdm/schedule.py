@@ -17,7 +17,7 @@ class LearnedSchedule(nn.Module):
     It is gamma_0 + (gamma_1 - gamma_0) (h(t) - h(0)) / (h(1) - h(0)), with the rising network
     h(t) = |w_1| s + mean_j |a_j| tanh((|b_j| s + c_j) / 2) in s = 2 t - 1, as in the public code. The ends are two
     parameters, so that the bound trains them, and the variance of its estimate trains the rest. Source: Kingma et al.
-    2021, appendix H and eq. 59. The units start at different times.
+    2021, appendix H and eq. 59. At first the steps of the units are evenly spaced, so that gamma is nearly linear.
     """
 
     start: Tensor
@@ -26,10 +26,10 @@ class LearnedSchedule(nn.Module):
         super().__init__()
         self.register_buffer("start", torch.tensor(gamma))
         self.moved = nn.Parameter(torch.zeros(2))  # weight decay pulls the ends to where they started
-        self.linear = nn.Parameter(torch.ones(()))
-        self.height = nn.Parameter(0.01 * torch.ones(units))
+        self.linear = nn.Parameter(0.2 * torch.ones(()))
+        self.height = nn.Parameter(torch.ones(units))
         self.steepness = nn.Parameter(5 + torch.rand(units) * 5)
-        self.shift = nn.Parameter(-self.steepness.detach() * (2 * torch.rand(units) - 1))
+        self.shift = nn.Parameter(-self.steepness.detach() * torch.linspace(-1.2, 1.2, units))
 
     @property
     def ends(self) -> Tensor:

@@ -75,17 +75,23 @@ def test_the_loss_with_latent_noise_is_least_for_the_velocity_of_the_path(gaussi
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("epsilon", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize(("epsilon", "kept"), [(0.0, 0.94), (0.5, 0.65), (3.0, 0.12)])
 def test_samples_have_the_distribution_of_the_data_with_any_coefficient(
-    path: Diffusion, epsilon: float, gaussian: Any, generator: Generator, context: Callable[..., trilemma.Context]
+    path: Diffusion,
+    epsilon: float,
+    kept: float,
+    gaussian: Any,
+    generator: Generator,
+    context: Callable[..., trilemma.Context],
 ) -> None:
-    sampler = FlowSde(steps=300, epsilon=epsilon, denoise=False)
+    sampler = FlowSde(steps=150, epsilon=epsilon, denoise=False)
     ctx = context(FlowMatching, shape=(3,), sampler=sampler)
-    noise = torch.randn((20_000, 3), generator=generator(1), dtype=torch.float64)
+    noise = torch.randn((6_000, 3), generator=generator(1), dtype=torch.float64)
     samples = sampler.draw(gaussian.denoiser(), noise, path, ctx)
-    torch.testing.assert_close(samples.T.cov(), gaussian.covariance, atol=0.035, rtol=0)
-    kept = float(torch.corrcoef(torch.stack([noise[:, 0], samples[:, 0]]))[0, 1])
-    print(path, epsilon, kept, (samples.T.cov() - gaussian.covariance).abs().max())
+    torch.testing.assert_close(samples.T.cov(), gaussian.covariance, atol=0.07, rtol=0)
+    # The larger the coefficient, the less the samples keep of the noise that they start from.
+    correlation = torch.corrcoef(torch.stack([noise[:, 0], samples[:, 0]]))[0, 1]
+    assert float(correlation) == pytest.approx(kept, abs=0.06)
 
 
 def test_euler_steps_along_an_arc_are_those_of_the_angle(
@@ -93,8 +99,10 @@ def test_euler_steps_along_an_arc_are_those_of_the_angle(
 ) -> None:
     z, steps = torch.randn((20, 2), generator=generator(), dtype=torch.float64), 8
     x = z
-    for _ in range(steps):
-        x = x + math.pi / 2 / steps * Field()(x, z[:, 0])
+    angle = math.pi / 2 / steps
+    for _ in range(steps - 1):
+        x = x + angle * Field()(x, z[:, 0])
+    x = math.cos(angle) * x + math.sin(angle) * Field()(x, z[:, 0])  # the last step ends at the denoised point
     sampler = FlowEuler(steps=steps)
     found = sampler.draw(Preconditioned(Field()), z, TrigonometricPath(1e6), context(FlowMatching, sampler=sampler))
     torch.testing.assert_close(found, x, atol=1e-4, rtol=0)
