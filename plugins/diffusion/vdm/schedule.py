@@ -18,6 +18,7 @@ class LearnedSchedule(nn.Module):
     h(t) = |w_1| s + mean_j |a_j| tanh((|b_j| s + c_j) / 2) in s = 2 t - 1, as in the public code. The ends are two
     parameters, so that the bound trains them, and the variance of its estimate trains the rest. Source: Kingma et al.
     2021, appendix H and eq. 59. At first the steps of the units are evenly spaced, so that gamma is nearly linear.
+    Without units it is linear.
     """
 
     start: Tensor
@@ -41,8 +42,9 @@ class LearnedSchedule(nn.Module):
         linear, height, steepness = (w.abs().to(t) for w in (self.linear, self.height, self.steepness))
         s = 2 * t - 1
         unit = ((steepness * s.unsqueeze(-1) + self.shift.to(t)) / 2).tanh()
-        value = linear * s + (height * unit).mean(-1)
-        rate = 2 * (linear + (height * steepness * (1 - unit.square()) / 2).mean(-1))
+        units = max(1, len(height))
+        value = linear * s + (height * unit).sum(-1) / units
+        rate = 2 * linear + (height * steepness * (1 - unit.square())).sum(-1) / units
         return value, rate
 
     def interior(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,15 +30,15 @@ from .schedule import LearnedDiffusion, LearnedSchedule
 class VdmOptions(trilemma.Config):
     """Options of the noise schedule and of the network's output."""
 
-    schedule: Literal["learned", "linear"] = Field(
-        "learned",
-        description="noise schedule between its ends, which are learned in any case: learned for the least variance of "
-        "the loss, or gamma linear in time",
-    )
     gamma: tuple[float, float] = Field(
         (-13.3, 5.0), description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule"
     )
-    units: int = Field(128, ge=1, description="hidden units of the network of the noise schedule")
+    units: int = Field(
+        128,
+        ge=0,
+        description="hidden units of the network of the noise schedule, which is learned for the least variance of the "
+        "loss; with 0 gamma is linear in time between its learned ends",
+    )
     parametrization: Literal["karras", "noise"] = Field(
         "noise",
         description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
@@ -46,17 +46,15 @@ class VdmOptions(trilemma.Config):
     )
 
 
-def diffusion_loss(
-    denoise: Denoiser, x: Tensor, schedule: LearnedSchedule, generator: torch.Generator, *, learned: bool = True
-) -> Tensor:
+def diffusion_loss(denoise: Denoiser, x: Tensor, schedule: LearnedSchedule, generator: torch.Generator) -> Tensor:
     """gamma'(t) / 2 |eps - eps_hat|^2 at one time for each point, in nats, `(n,)` (Kingma et al. 2021, eq. 17).
 
-    Its mean depends on the schedule through its ends alone (eq. 18). If the schedule is `learned`, its interior
-    therefore gets the gradient of the mean square, divided by twice the mean: the gradient of each point is multiplied
-    by its loss on its way to the interior, so that one backward pass gives both (eq. 60 to 62). Times are stratified.
+    Its mean depends on the schedule through its ends alone (eq. 18). The interior therefore gets the gradient of the
+    mean square, divided by twice the mean: the gradient of each point is multiplied by its loss on its way to the
+    interior, so that one backward pass gives both (eq. 60 to 62). Times are stratified.
     """
     t = stratified(len(x), generator)
-    share, rate = schedule.interior(t) if learned else (t, torch.ones_like(t))
+    share, rate = schedule.interior(t)
     low, high = schedule.ends
     sigma = ((low + (high - low) * share) / 2).exp()
     loss = 0.5 * (high - low) * rate * noise_residual(denoise, x, standard_normal(x, generator), sigma)
@@ -111,8 +109,7 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """The negative variational bound, a mean over points and coordinates, in nats."""
         x = self.encoded(x, ctx)
         prior = prior_term(x, (self.schedule.ends[1] / 2).exp())
-        learned = self.config.schedule == "learned"
-        diffusion = diffusion_loss(self.denoiser, x, self.schedule, ctx.generator, learned=learned)
+        diffusion = diffusion_loss(self.denoiser, x, self.schedule, ctx.generator)
         terms = prior + diffusion + self.reconstruction(x, ctx)
         return terms.mean() / x[0].numel()
 

@@ -16,6 +16,7 @@ from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, Fl
 from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.schedules import Diffusion, StraightPath, TrigonometricPath
 
+Context = Callable[..., trilemma.Context]
 Generator = Callable[..., torch.Generator]
 
 PATHS = [StraightPath(), StraightPath(latent=2.0), TrigonometricPath()]
@@ -82,7 +83,7 @@ def test_samples_have_the_distribution_of_the_data_with_any_coefficient(
     kept: float,
     gaussian: Any,
     generator: Generator,
-    context: Callable[..., trilemma.Context],
+    context: Context,
 ) -> None:
     sampler = FlowSde(steps=150, epsilon=epsilon, denoise=False)
     ctx = context(FlowMatching, shape=(3,), sampler=sampler)
@@ -94,9 +95,7 @@ def test_samples_have_the_distribution_of_the_data_with_any_coefficient(
     assert float(correlation) == pytest.approx(kept, abs=0.06)
 
 
-def test_euler_steps_along_an_arc_are_those_of_the_angle(
-    generator: Generator, context: Callable[..., trilemma.Context]
-) -> None:
+def test_euler_steps_along_an_arc_are_those_of_the_angle(generator: Generator, context: Context) -> None:
     z, steps = torch.randn((20, 2), generator=generator(), dtype=torch.float64), 8
     x = z
     angle = math.pi / 2 / steps
@@ -111,7 +110,7 @@ def test_euler_steps_along_an_arc_are_those_of_the_angle(
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"path": "trigonometric"}, {"latent": 1.0}])
 def test_trained_interpolants_have_the_density_of_the_data(
-    options: dict[str, Any], context: Callable[..., trilemma.Context], pair: Any
+    options: dict[str, Any], context: Context, pair: Any
 ) -> None:
     model = FlowMatching(FlowMatching.Config(hidden=(64, 64), **options))
     recipe = FlowMatching.recipe.model_copy(update={"batch_size": 256})
