@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import trilemma
 
+from ..networks.levels import Levels
 from .causal import CausalNetwork, Memory
 
 SHIFTS = tuple((dy, dx) for dy in (0, -1, 1) for dx in (0, -1, 1))
@@ -22,10 +23,6 @@ ROWS = 500
 
 INSIDE = 1e-3
 """Samples keep this distance from the ends of their level, in levels, so that rounding does not change the level."""
-
-
-ROUNDING = 1e-5
-"""How far outside the support a point may be by rounding to single precision, as a share of the support."""
 
 
 def orders(height: int, width: int) -> Tensor:
@@ -91,19 +88,17 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         )
 
     def build(self, info: trilemma.DataInfo) -> None:
-        if info.levels is None or info.support is None or info.kind != "image":
-            raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels")
+        self.bins = Levels.of(info)
         config, (channels, height, width) = self.config, info.shape
         self.shape = channels, height, width
         self.size = height, width * channels
-        self.levels = info.levels
-        self.low, self.step = info.support[0], (info.support[1] - info.support[0]) / info.levels
+        self.levels = self.bins.count
         found = orders(*self.size)
         self.register_buffer("order", found if config.orders == "all" else found[:1], persistent=False)
         self.register_buffer("shifts", shifted(*self.size), persistent=False)
         self.network = CausalNetwork(
             self.size,
-            info.levels,
+            self.levels,
             len(self.order) + len(SHIFTS),
             channels=config.channels,
             blocks=config.blocks,
@@ -118,8 +113,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
 
     def levels_of(self, x: Tensor) -> Tensor:
         """The levels `(n, pixels)` of points `(n, channels, h, w)`, with the channels of a pixel side by side."""
-        value = ((x.double() - self.low) / self.step).floor().long()
-        return value.clamp(0, self.levels - 1).movedim(1, -1).flatten(1)
+        return self.bins.index(x).movedim(1, -1).flatten(1)
 
     def label(self, order: Tensor, shift: Tensor) -> Tensor:
         """What the network is told, `(n, labels)`: the number of the order and that of the shift of each image."""
@@ -161,9 +155,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         """log P of the levels, as the log-density that is uniform within each level, -inf outside the support."""
         ctx.details["base"] = "discrete"
         values = torch.cat([self.mixed(part) for part in torch.split(self.levels_of(x), ROWS)])
-        share = ((x.double() - self.low) / self.step / self.levels).flatten(1)
-        inside = ((share > -ROUNDING) & (share < 1 + ROUNDING)).all(1)
-        return (values - share.shape[1] * math.log(self.step)).where(inside, -torch.inf)
+        return (values - x[0].numel() * math.log(self.bins.width)).where(self.bins.inside(x), -torch.inf)
 
     @torch.no_grad()
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
@@ -172,7 +164,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         channels, height, width = self.shape
         levels = torch.cat(parts).reshape(n, height, width, channels).movedim(-1, 1)
         noise = torch.rand(levels.shape, generator=ctx.generator, device=ctx.device)
-        return self.low + self.step * (levels + noise.clamp(INSIDE, 1 - INSIDE))
+        return self.bins.low + self.bins.width * (levels + noise.clamp(INSIDE, 1 - INSIDE))
 
     def _levels(self, n: int, ctx: trilemma.Context) -> Tensor:
         """Levels of `n` images, `(n, pixels)`."""
