@@ -144,7 +144,7 @@ class OdeDensity:
         if options.method == "bound":
             draws = max(1, options.bound_draws)
             bound = self.bound(x, draws, options.sigma_min, ctx)
-            ctx.details.update(BOUND_DETAILS, draws=draws, eps=options.sigma_min, terms=bound.means())
+            ctx.details.update(BOUND_DETAILS, draws=draws, terms=bound.means())
             return bound.total + logdet
         parts, sigma_max = [], self.diffusion.sigma_max
         for part in torch.split(x, ROWS):
@@ -160,4 +160,5 @@ class OdeDensity:
 
     def bound(self, x: Tensor, draws: int, sigma_min: float, ctx: trilemma.Context) -> Bound:
         """The variational bound, from `draws` noise levels for each point, down to `sigma_min`."""
+        ctx.details.setdefault("eps", sigma_min)
         return continuous_bound(self.denoiser, x, sigma_min, self.diffusion.sigma_max, draws, ctx.generator)

@@ -128,6 +128,7 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """The variational bound between the ends of the noise schedule, from `draws` noise levels for each point."""
         x = self.encoded(x, ctx)
         low, high = (self.schedule.ends / 2).exp()
+        ctx.details.setdefault("eps", float(low))
         ctx.details["gamma"] = self.schedule.ends.tolist()
         diffusion = diffusion_term(self.denoiser, x, float(low), float(high), draws, ctx.generator)
         return Bound(prior_term(x, high), diffusion, self.reconstruction(x, ctx))
@@ -160,6 +161,8 @@ class VdmUnet(OnImages, Vdm):
 
     Deviations from the paper: a small U-Net of two levels instead of a deep one that keeps the resolution; the last
     step of a sampler is the denoised image (paper: the most likely level given z_0); those of `vdm` in the schedule.
+
+    The likelihood method `ode` suits the model with truncated-normal dequantization, since it sees no other noise.
     """
 
     name = "vdm-unet"
