@@ -73,7 +73,8 @@ class LearnedDiffusion(Diffusion):
     def beta(self, t: Tensor) -> Tensor:
         """beta(t) = gamma'(t) exp(gamma) / (1 + exp(gamma))."""
         gamma, rate = self._schedule(t)
-        return rate * gamma.sigmoid()
+        beta: Tensor = rate * gamma.sigmoid()
+        return beta
 
     def drift(self, t: Tensor) -> Tensor:
         return -0.5 * self.beta(t)

@@ -57,11 +57,11 @@ def diffusion_loss(denoise: Denoiser, x: Tensor, schedule: LearnedSchedule, gene
     share, rate = schedule.interior(t)
     low, high = schedule.ends
     sigma = ((low + (high - low) * share) / 2).exp()
-    loss = 0.5 * (high - low) * rate * noise_residual(denoise, x, standard_normal(x, generator), sigma)
+    loss: Tensor = 0.5 * (high - low) * rate * noise_residual(denoise, x, standard_normal(x, generator), sigma)
     if share.requires_grad:
         factor = loss.detach() / loss.detach().mean()
         for value in (share, rate):
-            value.register_hook(lambda gradient: gradient * factor)
+            value.register_hook(lambda gradient: gradient * factor)  # type: ignore[no-untyped-call]
     return loss
 
 
