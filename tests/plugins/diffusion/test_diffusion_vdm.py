@@ -203,7 +203,16 @@ def fitted(
 def test_a_model_of_images_trains_draws_and_has_both_likelihoods(context: Context) -> None:
     x = torch.rand((64, 1, 8, 8), generator=torch.Generator().manual_seed(0))
     model, ctx = fitted(VdmUnet, x, 2, context, (1, 8, 8), widths=(4, 8), blocks=1)
-    assert torch.isfinite(model.sample(3, ctx)).all()
+    restored = VdmUnet(model.config)
+    restored.prepare(ctx.info)
+    restored.load_state(model.state() or {})
+    ctx.generator.manual_seed(5)
+    samples = model.sample(3, ctx)
+    ctx.generator.manual_seed(5)
+    assert torch.equal(restored.eval().sample(3, ctx), samples)
+    high = torch.tensor(30.0)  # above the noise levels of the schedule
+    far = high * torch.randn((50, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    assert float((model.score(far, high, ctx) * (1 + high**2) + far).norm() / far.norm()) < 0.2
     assert model.likelihood_kind(ctx.likelihood) == "bound"
     bound = model.log_prob(x[:4], ctx)
     ctx.likelihood = VdmUnet.Likelihood(method="ode", steps=2, dequantization="truncated-normal")
