@@ -75,8 +75,9 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
 
     Deviations from the paper: The data is continuous, so that p(x | z_0) is N(z_0 / alpha_0, sigma_0^2 I), the limit of
     the paper's distribution for fine levels; `vdm-unet` has that of the paper. Its term is computed in closed form. The
-    network is an MLP, scaled as in EDM unless `parametrization` is `noise` as in the paper, sees ln(sigma)/4 in place of
-    a normalized gamma, and has Fourier features of the frequencies 1 to 2^(octaves - 1). The network of the schedule has 128 units (paper: 1,024). Times are stratified over a batch.
+    network is an MLP, scaled as in EDM unless `parametrization` is `noise` as in the paper. It sees ln(sigma)/4 in
+    place of a normalized gamma, and has Fourier features of the frequencies 1 to 2^(octaves - 1). The network of the
+    schedule has 128 units (paper: 1,024). Times are stratified over a batch.
     """
 
     name = "vdm"
