@@ -32,6 +32,7 @@ def essentials() -> None:
     with suppress(Exception):
         import numpy.ctypeslib
         import numpy.polynomial
+        import numpy.random
         import safetensors.torch
         import torch
         import torch.utils.flop_counter
@@ -42,8 +43,9 @@ def essentials() -> None:
         versions(), cpu_name(), git_commit(), platform.platform()  # they are cached
         torch.broadcast_shapes((1,), (1,))  # type: ignore[no-untyped-call]  # loads sympy, which distributions need
         _builtin().classes("metrics")  # a cell has to know whose quantities are whose
-        with stages.global_seed(torch.device("cpu"), 0):
-            pass  # loads numpy.random, and torch reads sources to note where it was seeded: 15 ms of each cell
+        if sys.platform == "linux":  # on a Mac, seeding makes a context of the GPU, which must not be forked
+            with stages.global_seed(torch.device("cpu"), 0):
+                pass  # torch reads sources here, to note where it was seeded
         del numpy, safetensors, statistics, worker
     _keep()
 
