@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from functools import cache
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -173,11 +174,16 @@ class _Output:
             for stream in (sys.stdout, self._stream, sys.__stdout__):
                 _flush(stream)
             with contextlib.suppress(OSError, AttributeError):
-                ctypes.CDLL(None).fflush(None)  # what C code has printed and not written yet
+                _libc().fflush(None)  # what C code has printed and not written yet
             sys.stdout = self._stream
             if self._descriptor >= 0:
                 os.dup2(self._descriptor, 1)
                 os.close(self._descriptor)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _flush(stream: Any) -> None:

@@ -29,10 +29,15 @@ class Entry:
     written: str | None = None
     """Its docstring, where it is known without the class."""
 
+    @property
+    def loaded(self) -> type[Any] | None:
+        """The class, if it has been loaded in this process, or in the one that this process is a fork of."""
+        return self.made or _LOADED.get((self.reference, self.kind, self.name))
+
     def load(self) -> type[Any]:
         """The class. Raises PluginError if it does not meet its contract, and whatever its module raises."""
         if self.made is None:
-            self.made = _load(self.reference, self.kind, self.name)
+            self.made = self.loaded or _load(self.reference, self.kind, self.name)
         return self.made
 
     def docstring(self) -> str:
@@ -80,7 +85,9 @@ def _written(reference: str) -> str | None:
     return None
 
 
-@cache
+_LOADED: dict[tuple[str, str, str], type[Any]] = {}
+
+
 def _load(reference: str, kind: str, name: str) -> type[Any]:
     from .registration import check_class
 
@@ -88,9 +95,11 @@ def _load(reference: str, kind: str, name: str) -> type[Any]:
     made: type[Any] = getattr(import_module(module), attribute)
     if (own := check_class(made, kind)) != name:
         raise PluginError(f"the class is named '{own}'")
+    _LOADED[reference, kind, name] = made
     return made
 
 
+@cache
 def _absolute(reference: str, package: str) -> str:
     module, _, attribute = reference.partition(":")
     return f"{resolve_name(module, package)}:{attribute}"

@@ -168,6 +168,8 @@ class Registry:
         entry, record = self._collect(kind)[name]
         what = f"{_singular(kind)} '{name}'"
         if what not in record.broken:
+            if (known := entry.loaded) is not None:
+                return known
             try:
                 with boundary():
                     return entry.load()
