@@ -111,7 +111,7 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
         # Only for a record that the parent will write. It takes seconds, because it loads torch.
         unrecorded = ending.cause != "interrupted" and (ending.cause, ending.code) != ("exit", 0)
         where = environment(order["threads"]) if unrecorded else None
-        result = {"ending": {**asdict(ending), "environment": where}, "parcel": {}}
+        result: dict[str, Any] = {"ending": {**asdict(ending), "environment": where}, "parcel": {}}
         if not order["store"]:
             made = [("evaluations", planned["id"]) for planned in job["evaluations"]]
             if job["train"] or any(event.get("committed") == "cell" for event in ending.events):
