@@ -91,7 +91,7 @@ def test_a_state_that_is_too_large_is_not_sent_and_the_reason_is_said(tmp_path: 
         store=Store(tmp_path), message=said.append, limits=Limits(), env={}, plugin_files=(),
         machine=SimpleNamespace(threads=1, device="cpu"),
     )  # fmt: skip
-    given = entry()
+    given: Any = entry()
     given.work = SimpleNamespace(job={"id": "c", "train": True}, cell=SimpleNamespace(id="c", label="patient on moons"))
     assert order_for(given, "run", setting, shared=False)["parcel"] == {}
     assert "patient on moons: its checkpoint of 64 MiB is not sent" in said[0]
