@@ -46,6 +46,7 @@ MODELS = {
     "ot-flow-matching": ".diffusion.paired_flows:OtFlowMatching",
     "rectified-flow": ".diffusion.paired_flows:RectifiedFlow",
     "flow-map": ".flow_maps.flow_map:FlowMap",
+    "flow-map-unet": ".flow_maps.images:FlowMapUnet",
     "meanflow": ".flow_maps.named:MeanFlow",
     "shortcut": ".flow_maps.named:Shortcut",
     "consistency": ".flow_maps.named:Consistency",

@@ -109,17 +109,16 @@ class FlowMap(trilemma.NeuralModel):
     head: MapNetwork | None
 
     def build(self, info: trilemma.DataInfo) -> None:
-        d = info.shape[0]
-        self.map = GatedMap(self.network(info, d, times=1), self.network(info, d))
-        self.head = self.network(info, 1) if self.config.head else None
+        self.map = GatedMap(self.network(info, times=1), self.network(info))
+        self.head = self.network(info, head=True) if self.config.head else None
         chosen: bool | None = self.config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
 
-    def network(self, info: trilemma.DataInfo, outputs: int, times: int = 2) -> MapNetwork:
-        """A network with `outputs` outputs that sees one or two times."""
-        config = self.config
+    def network(self, info: trilemma.DataInfo, *, times: int = 2, head: bool = False) -> MapNetwork:
+        """A network that sees one or two times, for velocities or as a divergence `head`."""
+        config, outputs = self.config, 1 if head else info.dim
         octaves = config.velocity_octaves if times == 1 else config.octaves
-        return MapMLP(info.dim, config.hidden, octaves=octaves, outputs=outputs, times=times)
+        return MapMLP(info.dim, config.hidden, octaves=octaves, outputs=outputs, times=times, dropout=config.dropout)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The mean over the batch of flow matching errors of one share of the points, and of errors of steps."""
@@ -135,8 +134,9 @@ class FlowMap(trilemma.NeuralModel):
         pair = self.pair(x[n:], noise[n:], generator)
         error = error + self.weighted(self.step_error(pair, generator)).sum()
         if self.head is not None:
+            # A divergence is a sum over d coordinates, and its square grows as d^2, that of the other errors as d.
             at = pair.x, pair.s, pair.t
-            error = error + divergence_error(self.head, self.map, *at, generator).sum()
+            error = error + divergence_error(self.head, self.map, *at, generator).sum() / x[0].numel()
         if config.invertibility > 0:
             error = error + config.invertibility * return_error(self.map, pair.x, pair.s, pair.t).sum()
         return error / (x.numel() * QUARTER**2)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..networks.dual import Dual, joined, through
 from ..networks.mlp import FourierFeatures, initialize, mlp
 from ..networks.points import per_point
+from ..networks.unet import UNet
 from .times import QUARTER, label_rate, time_label
 
 Direction = tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -82,54 +84,73 @@ class GatedMap(MapNetwork):
         return start + opened * correction, rate + opened * change + moved * correction
 
 
-def features_along(features: FourierFeatures, x: Tensor, dx: Tensor) -> Tensor:
-    """The derivative of Fourier features of points `x` in the direction `dx`, both `(n, d)`."""
-    frequencies = features.frequencies.to(x)
-    phases = (x.unsqueeze(-1) * frequencies).flatten(1)
-    rates = (dx.unsqueeze(-1) * frequencies).flatten(1)
-    return torch.cat([dx, phases.cos() * rates, -phases.sin() * rates], dim=1)
+def labels(s: Tensor, t: Tensor, times: int) -> Tensor:
+    """What a network sees of the first `times` of the times `s` and `t`, both `(n,)`: their labels `(n, times)`."""
+    return torch.stack([time_label(time) for time in (s, t)[:times]], dim=1)
+
+
+def labels_along(s: Tensor, t: Tensor, direction: Direction, times: int) -> Dual:
+    """The `labels` with their derivatives in a direction."""
+    rates = [
+        torch.zeros_like(time) if change is None else label_rate(time) * change
+        for time, change in list(zip((s, t), direction[1:], strict=True))[:times]
+    ]
+    return Dual(labels(s, t, times), torch.stack(rates, dim=1))
+
+
+def point_along(x: Tensor, direction: Direction) -> Dual:
+    """The points with their derivatives in a direction."""
+    return Dual(x, torch.zeros_like(x) if direction[0] is None else direction[0])
 
 
 class MapMLP(MapNetwork):
     """v(x, s, t) on vectors: an MLP over Fourier features of the point and of the labels of the first `times` times.
 
-    Its outputs are multiplied by pi / 2, so that they have about unit size. Derivatives are computed forward, layer by
-    layer, at the cost of about one more evaluation.
+    Its outputs are multiplied by pi / 2, so that they have about unit size.
     """
 
     LABEL_OCTAVES = 3
 
-    def __init__(self, d: int, hidden: Sequence[int], *, octaves: int, outputs: int, times: int = 2) -> None:
+    def __init__(
+        self, d: int, hidden: Sequence[int], *, octaves: int, outputs: int, times: int = 2, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.times = times
         self.features = FourierFeatures(octaves)
         self.labels = FourierFeatures(self.LABEL_OCTAVES)
-        self.body = mlp((self.features.width(d) + times * self.labels.width(1), *hidden, outputs))
+        self.body = mlp((self.features.width(d) + self.labels.width(times), *hidden, outputs), dropout)
         initialize(self.body)
 
     def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        value: Tensor = self.body(self._seen(x, s, t))
+        value: Tensor = self.body(torch.cat([self.features(x), self.labels(labels(s, t, self.times))], dim=1))
         return QUARTER * value
 
-    def _seen(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        labels = [self.labels(time_label(time).unsqueeze(1)) for time in (s, t)[: self.times]]
-        return torch.cat([self.features(x), *labels], dim=1)
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        point = through(self.features, point_along(x, direction))
+        label = through(self.labels, labels_along(s, t, direction, self.times))
+        found = through(self.body, joined(point, label))
+        return QUARTER * found.value, QUARTER * found.rate
+
+
+class MapUNet(MapNetwork):
+    """v(x, s, t) on images: a U-Net that sees the labels of the first `times` times.
+
+    Its outputs are multiplied by pi / 2, so that they have about unit size. With `total` they are summed over pixels
+    and channels to one number for each image, as in a divergence.
+    """
+
+    def __init__(self, body: UNet, *, times: int = 2, total: bool = False) -> None:
+        super().__init__()
+        self.body = body
+        self.times = times
+        self.total = total
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return self._outputs(self.body(x, labels(s, t, self.times)))
 
     def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
-        h, rate = self._seen(x, s, t), self._seen_along(x, s, t, direction)
-        for layer in self.body:
-            if isinstance(layer, nn.Linear):
-                h, rate = layer(h), rate @ layer.weight.T
-            else:
-                share = torch.sigmoid(h)
-                value = h * share
-                h, rate = value, rate * (share + value * (1 - share))
-        return QUARTER * h, QUARTER * rate
+        found = self.body.along(point_along(x, direction), labels_along(s, t, direction, self.times))
+        return self._outputs(found.value), self._outputs(found.rate)
 
-    def _seen_along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> Tensor:
-        dx, *changes = direction
-        rates = [features_along(self.features, x, torch.zeros_like(x) if dx is None else dx)]
-        for time, change in list(zip((s, t), changes, strict=True))[: self.times]:
-            rate = torch.zeros_like(time) if change is None else label_rate(time) * change
-            rates.append(features_along(self.labels, time_label(time).unsqueeze(1), rate.unsqueeze(1)))
-        return torch.cat(rates, dim=1)
+    def _outputs(self, raw: Tensor) -> Tensor:
+        return QUARTER * (raw.flatten(1).sum(1, keepdim=True) if self.total else raw)

@@ -1,4 +1,4 @@
-"""A small convolutional U-Net for images of 8 to 32 pixels a side, conditioned on the noise level."""
+"""A small convolutional U-Net for images of 8 to 32 pixels a side, conditioned on noise levels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import trilemma
 
+from .dual import Dual, joined, silu, through
 from .mlp import FourierFeatures, mlp
 
 UNET_RECIPE = trilemma.Recipe(
@@ -45,6 +46,15 @@ class ResidualBlock(nn.Module):
         value: Tensor = self.skip(x) + self.conv_out(self.dropout(h))
         return value
 
+    def along(self, x: Dual, label: Dual) -> Dual:
+        """What the block gives, with its derivative."""
+        h = through(self.conv_in, silu(through(self.norm_in, x)))
+        change = through(self.label, label).each(lambda y: y.unflatten(1, (-1, 1, 1)))
+        scale, shift = (change.each(lambda y, k=k: y.chunk(2, dim=1)[k]) for k in range(2))  # type: ignore[misc]
+        normed = through(self.norm_out, h)
+        h = silu(normed + normed * scale + shift)
+        return through(self.skip, x) + through(self.conv_out, through(self.dropout, h))
+
 
 class DenseBlock(nn.Module):
     """Adds to x a two-layer perceptron over all pixels and channels.
@@ -68,14 +78,19 @@ class DenseBlock(nn.Module):
         value: Tensor = x + self.body(h).reshape(x.shape)
         return value
 
+    def along(self, x: Dual, label: Dual) -> Dual:
+        """What the block gives, with its derivative."""
+        h = through(self.norm, x).each(lambda y: y.flatten(1)) + through(self.label, label)
+        return x + through(self.body, h).each(lambda y: y.reshape(x.value.shape))
+
 
 class UNet(nn.Module):
     """The raw network F(x, c) of a denoiser on images: a U-Net (Ronneberger et al. 2015).
 
-    Maps images `(n, channels, height, width)` and noise labels `(n,)` to `(n, outputs, height, width)`. There is one
-    level for each entry of `widths`, with `blocks` residual blocks, and the side is halved from level to level. Each
-    position has a learned bias. The coarsest level has a dense block if it has at most `DENSE_UP_TO` features, else a
-    residual block. The last layer starts at zero.
+    Maps images `(n, channels, height, width)` and noise labels, `(n,)` or `(n, labels)`, to images
+    `(n, outputs, height, width)`. There is one level for each entry of `widths`, with `blocks` residual blocks, and the
+    side is halved from level to level. Each position has a learned bias. The coarsest level has a dense block if it has
+    at most `DENSE_UP_TO` features, else a residual block. The last layer starts at zero.
     """
 
     def __init__(
@@ -86,6 +101,7 @@ class UNet(nn.Module):
         widths: Sequence[int] = (24, 48),
         blocks: int = 2,
         dropout: float = 0.0,
+        labels: int = 1,
     ) -> None:
         super().__init__()
         channels, height, width = shape
@@ -95,7 +111,7 @@ class UNet(nn.Module):
                 f"images of {height} x {width} pixels cannot be halved {len(widths) - 1} times: give fewer `widths`"
             )
         features = FourierFeatures(LABEL_OCTAVES)
-        self.label = nn.Sequential(features, mlp((features.width(1), LABEL_WIDTH, LABEL_WIDTH)), nn.SiLU())
+        self.label = nn.Sequential(features, mlp((features.width(labels), LABEL_WIDTH, LABEL_WIDTH)), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.position = nn.Parameter(torch.zeros(widths[0], height, width))
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -121,7 +137,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         h = self.stem(x.contiguous(memory_format=torch.channels_last)) + self.position
-        c = self.label(label.unsqueeze(1))
+        c = self.label(label.reshape(len(label), -1))
         passed: list[Tensor] = []
         for level, stage in enumerate(self.down):
             for block in stage:  # type: ignore[attr-defined]
@@ -137,6 +153,24 @@ class UNet(nn.Module):
         value: Tensor = self.last(nn.functional.silu(self.norm(h)))
         return value
 
+    def along(self, x: Dual, label: Dual) -> Dual:
+        """What the network gives at images and labels `(n, labels)`, with its derivative in the direction of both."""
+        h = through(self.stem, x.each(lambda y: y.contiguous(memory_format=torch.channels_last)))
+        h, c = Dual(h.value + self.position, h.rate), through(self.label, label)
+        passed: list[Dual] = []
+        for level, stage in enumerate(self.down):
+            for block in stage:  # type: ignore[attr-defined]
+                h = block.along(h, c)
+            if level < len(self.shrink):
+                passed.append(h)
+                h = through(self.shrink[level], h)
+        h = self.middle.along(h, c)  # type: ignore[operator]
+        for level in reversed(range(len(self.grow))):
+            h = joined(through(self.grow[level], h), passed[level])
+            for block in self.up[level]:  # type: ignore[attr-defined]
+                h = block.along(h, c)
+        return through(self.last, silu(through(self.norm, h)))
+
 
 class UNetConfig(trilemma.Config):
     """The size of a U-Net."""
@@ -145,8 +179,14 @@ class UNetConfig(trilemma.Config):
     blocks: int = Field(2, ge=1, description="residual blocks at each level of the U-Net")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout rate in the network")
 
-    def network(self, info: trilemma.DataInfo, outputs: int | None = None) -> UNet:
+    def network(self, info: trilemma.DataInfo, outputs: int | None = None, *, labels: int = 1) -> UNet:
         """A U-Net for images of this shape. It has `outputs` output channels, by default as many as the images."""
         channels, height, width = info.shape
-        shape = channels, height, width
-        return UNet(shape, outputs or channels, widths=self.widths, blocks=self.blocks, dropout=self.dropout)
+        return UNet(
+            (channels, height, width),
+            outputs or channels,
+            widths=self.widths,
+            blocks=self.blocks,
+            dropout=self.dropout,
+            labels=labels,
+        )
