@@ -11,6 +11,7 @@ from typing import Any
 import _cards
 import _choose
 import _claims
+import _few_steps
 import _gallery
 import _methods
 from _reference import pages, pictures
@@ -25,6 +26,7 @@ REPORTS_MARK = "<!-- reports -->"
 FILLED = {
     "metric-cards.md": _cards.fill,
     "claims.md": _claims.fill,
+    "few-step-likelihoods.md": _few_steps.fill,
     "methods.md": _methods.fill,
     "choose-a-model.md": _choose.fill,
     "gallery.md": _gallery.fill,

@@ -1,0 +1,237 @@
+"""The figures and tables of the page on likelihoods by few steps, from docs/few-steps.json.
+
+    python docs/_few_steps.py runs/few-step-likelihoods runs/few-step-digits
+
+writes that file from the run directories of the two suites (either may be left out) and from their trained models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from _few_steps_figure import Line, Panel, figure
+from _markdown import table
+
+import trilemma
+from trilemma.reports import numbers
+
+FILE = Path(__file__).parent / "few-steps.json"
+MADE_MARK, RESULTS_MARK = "<!-- few-steps: made -->", "<!-- few-steps: results -->"
+"""Where docs/few-step-likelihoods.md says how its figures were made, and where it shows them."""
+
+METHODS = {"ode": ("ODE", "#757575"), "estimate": ("head", "#3f51b5"), "map": ("Jacobian", "#d2691e")}
+"""The word and the color of the likelihoods, by their kind."""
+QUANTITIES = {
+    "nll_gap": "NLL − entropy [nats]",
+    "nll": "NLL [bits/dim]",
+    "mass": "Mass",
+    "own": "Mean log q − log p at samples of the ODE [nats]",
+}
+RIGHT = {"nll_gap": 0.0, "mass": 1.0, "own": 0.0}
+OWN_POINTS = {"vector": 2000, "image": 200}
+"""Samples of the ODE at which the other likelihoods are compared with it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of one training: a quantity of one likelihood (`kind`) with `steps` steps."""
+
+    suite: str
+    dataset: str
+    penalty: float
+    seed: int
+    kind: str
+    steps: int
+    quantity: str
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def label(self) -> str:
+        """The likelihood in words, with the penalty that the map was trained with."""
+        return METHODS[self.kind][0] + (", with penalty" if self.penalty else "")
+
+
+Record = dict[str, Any]
+
+
+def stored() -> Record:
+    """The stored runs and values; empty lists if nothing was measured yet."""
+    if not FILE.exists():
+        return {"runs": [], "values": []}
+    record: Record = json.loads(FILE.read_text(encoding="utf-8"))
+    return {"runs": record["runs"], "values": [Value(**value) for value in record["values"]]}
+
+
+def fill(markdown: str) -> str:
+    """The page with what is stored, or with a sentence that says that nothing was measured."""
+    record = stored()
+    results = "\n\n".join(sections(record["values"])) or "Not measured yet: there are no figures to show."
+    return markdown.replace(MADE_MARK, made(record["runs"])).replace(RESULTS_MARK, results)
+
+
+def made(runs: Iterable[Record]) -> str:
+    """How the figures were made."""
+    lines = []
+    for run in runs:
+        seeds = ", ".join(map(str, run["seeds"]))
+        steps = ", ".join(f"{count:,} on {name}" for name, count in run["steps"].items())
+        lines.append(f"- `trilemma run {run['suite']}`: {run['budget']}, seeds {seeds}; median training steps: {steps}")
+    if not lines:
+        return "Nothing has been measured yet. The commands above make the figures."
+    return "The figures below are from these runs:\n\n" + "\n".join(lines)
+
+
+def sections(values: list[Value]) -> Iterator[str]:
+    """For each dataset its figure, and a table of its medians."""
+    for dataset in dict.fromkeys(value.dataset for value in values):
+        here = [value for value in values if value.dataset == dataset]
+        shown = [name for name in QUANTITIES if any(value.quantity == name for value in here)]
+        if "nll_gap" in shown:
+            shown.remove("nll") if "nll" in shown else None
+        panels = [Panel(QUANTITIES[name], lines_of(here, name), RIGHT.get(name)) for name in shown]
+        yield f"### {dataset}"
+        yield f"<div>{figure(dataset, panels)}</div>"  # inside a block, Markdown leaves it as it is
+        yield table_of(here, shown)
+
+
+def lines_of(values: list[Value], quantity: str) -> list[Line]:
+    """A line for each likelihood and penalty. The ODE, whose number of steps is large, is a level."""
+    lines = []
+    for kind, (_, color) in METHODS.items():
+        for penalty in sorted({value.penalty for value in values}):
+            own = [value for value in values if (value.kind, value.penalty) == (kind, penalty)]
+            if not own:
+                continue
+            found: dict[int | None, list[float]] = {}
+            for value in own:
+                if value.quantity == quantity:
+                    found.setdefault(None if kind == "ode" else value.steps, []).append(value.value)
+            lines.append(Line(own[0].label, color, penalty > 0, found))
+    return lines
+
+
+def table_of(values: list[Value], shown: list[str]) -> str:
+    """The medians over the seeds, with the least and the largest value."""
+    rows = []
+    for key in dict.fromkeys((value.label, value.kind, value.steps) for value in _in_order(values)):
+        cells = []
+        for quantity in shown:
+            found = [v.value for v in values if (v.label, v.kind, v.steps) == key and v.quantity == quantity]
+            cells.append(_spread(found))
+        rows.append([key[0], str(key[2]), *cells])
+    return table(["Likelihood", "Steps", *(QUANTITIES[name] for name in shown)], rows)
+
+
+def _in_order(values: list[Value]) -> list[Value]:
+    kinds = list(METHODS)
+    return sorted(values, key=lambda value: (kinds.index(value.kind), value.penalty, value.steps))
+
+
+def _spread(found: list[float]) -> str:
+    if not found:
+        return ""
+    middle, low, high = (numbers.plain(value) for value in (median(found), min(found), max(found)))
+    return middle if len(found) == 1 else f"{middle} ({low} to {high})"
+
+
+# The file
+
+
+def store(runs: list[Path], own: bool) -> None:
+    """Write the file from finished runs."""
+    record: Record = {"runs": [], "values": []}
+    for run in runs:
+        about, values = read(run)
+        record["runs"].append(about)
+        record["values"] += values + (list(at_own_samples(run, values)) if own else [])
+    lines = [json.dumps(asdict(value)) for value in record["values"]]
+    head = f'{{"runs": {json.dumps(record["runs"])},\n"values": [\n'
+    FILE.write_text(head + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+
+
+def read(run: Path) -> tuple[Record, list[Value]]:
+    """What a run was, and the numbers of its flow maps."""
+    frame = trilemma.load_results(run)
+    frame = frame[frame["model"].str.startswith("flow-map") & (frame["outcome"] == "ok")]
+    suite = json.loads((run / "run.json").read_text(encoding="utf-8"))["runs"][-1]["suite"]["name"]
+    steps = frame.groupby("dataset", sort=False)["steps"].median()
+    about = {
+        "suite": suite,
+        "budget": ", ".join(frame["budget"].unique()),
+        "seeds": sorted(int(seed) for seed in frame["seed"].unique()),
+        "steps": {str(name): int(count) for name, count in steps.items()},
+    }
+    values = []
+    for row in frame[frame["metric"].isin(list(QUANTITIES))].itertuples():
+        details = json.loads(str(row.details))
+        values.append(
+            Value(
+                suite=suite,
+                dataset=str(row.dataset),
+                penalty=float(json.loads(str(row.config)).get("invertibility", 0.0)),
+                seed=int(str(row.seed)),
+                kind=str(row.likelihood),
+                steps=int(details["steps"]),
+                quantity=str(row.metric),
+                value=_number(row.value),
+                low=_bound(row.ci_low),
+                high=_bound(row.ci_high),
+            )
+        )
+    return about, values
+
+
+def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
+    """For each training, the mean of log q - log p at samples of its ODE, whose density is p."""
+    from _few_steps_own import excess_at_own_samples
+
+    frame = trilemma.load_results(run)
+    for row in frame[frame["model"].str.startswith("flow-map")].drop_duplicates("cell").itertuples():
+        trained = trilemma.load_model(run, str(row.cell))
+        model: Any = trained.model
+        penalty = float(model.config.invertibility)
+        same = [v for v in values if (v.dataset, v.penalty, v.seed) == (row.dataset, penalty, trained.seed)]
+        pairs = list(dict.fromkeys((value.kind, value.steps) for value in _in_order(same) if value.kind != "ode"))
+        info = trilemma.DataInfo(
+            name=str(row.dataset),
+            kind="vector" if trained.levels is None else "image",
+            shape=trained.shape,
+            n_train=1,
+            levels=trained.levels,
+        )
+        method = {"estimate": "head", "map": "jacobian"}
+        settings = [{"method": method[kind], "steps": steps} for kind, steps in pairs]
+        found = excess_at_own_samples(model, info, settings, OWN_POINTS[info.kind])
+        for (kind, steps), (value, low, high) in zip(pairs, found, strict=True):
+            about = same[0]
+            yield Value(about.suite, about.dataset, penalty, about.seed, kind, steps, "own", value, low, high)
+
+
+def _number(value: Any) -> float:
+    return round(float(value), 6)
+
+
+def _bound(value: Any) -> float | None:
+    return None if value is None or math.isnan(float(value)) else _number(value)
+
+
+def main() -> None:
+    """Read the command line and write the file."""
+    parser = argparse.ArgumentParser(description="Store the figures of the page on likelihoods by few steps.")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories of few-step-likelihoods, few-step-digits")
+    parser.add_argument("--no-own", action="store_true", help="leave out the comparison at samples of the ODE")
+    asked = parser.parse_args()
+    store(asked.runs, not asked.no_own)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The page on likelihoods by few steps: it is written from stored values, and what it adds to them is right."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import trilemma
+from trilemma.plugins.flow_maps.flow_map import FlowMap
+from trilemma.plugins.flow_maps.networks import Direction, MapNetwork
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "few-step-likelihoods.md").read_text(encoding="utf-8")
+SUITES = ("few-step-likelihoods", "few-step-digits")
+
+
+def load(name: str) -> ModuleType:
+    """A module of docs/, imported as MkDocs imports its hooks: with the folder on the path."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        return importlib.import_module(name)
+
+
+def values(made: ModuleType, quantity: str, by_steps: dict[int, float], kind: str = "map", **about: Any) -> list[Any]:
+    told = {"suite": SUITES[0], "dataset": "ring8", "penalty": 0.0, "seed": 0, "low": None, "high": None, **about}
+    return [made.Value(kind=kind, steps=k, quantity=quantity, value=v, **told) for k, v in by_steps.items()]
+
+
+def test_without_stored_values_the_page_says_that_nothing_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = load("_few_steps")
+    monkeypatch.setattr(made, "FILE", tmp_path / "absent.json")
+    page = made.fill(PAGE)
+    assert "Not measured yet" in page
+    assert "<svg" not in page
+    assert "<!--" not in page
+
+
+def test_stored_values_are_of_the_suites_and_finite() -> None:
+    made = load("_few_steps")
+    suites = {
+        name: tomllib.loads((ROOT / f"harness/planning/suites/{name}.toml").read_text("utf-8")) for name in SUITES
+    }
+    known = {(name, entry["name"]) for name, suite in suites.items() for entry in suite["datasets"]}
+    for value in made.stored()["values"]:
+        assert (value.suite, value.dataset) in known
+        assert value.kind in made.METHODS
+        assert math.isfinite(value.value)
+    assert "<!--" not in made.fill(PAGE)
+
+
+def test_a_table_has_the_median_of_the_seeds_and_lines_of_both_kinds_of_maps() -> None:
+    made = load("_few_steps")
+    found = [v for seed, mass in enumerate((1.5, 1.2, 9.0)) for v in values(made, "mass", {1: mass, 8: 1.0}, seed=seed)]
+    found += values(made, "mass", {1: 1.01, 8: 1.0}, penalty=1.0)
+    found += values(made, "nll_gap", {40: 0.02}, kind="ode")
+    page = "\n".join(made.sections(found))
+    assert "| Jacobian | 1 | | 1.50 (1.20 to 9) |" in re.sub(r" +", " ", page)
+    assert "| Jacobian, with penalty | 1 | | 1.01 |" in re.sub(r" +", " ", page)
+    assert page.count("<svg") == 1
+    assert page.count("<circle") == 8
+
+
+def test_a_larger_value_stands_higher_in_the_figure_and_what_is_not_finite_is_left_out() -> None:
+    made, drawing = load("_few_steps"), load("_few_steps_figure")
+    shown = made.lines_of(values(made, "mass", {1: 2.0, 2: 17.0, 4: math.inf, 8: 1.0}), "mass")
+    picture = str(drawing.figure("ring8", [drawing.Panel("Mass", shown, 1.0)]))
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', picture)]
+    assert len(heights) == 3
+    assert heights[1] < heights[0] < heights[2]
+    assert "logarithmic" in picture
+    nothing = [drawing.Line("head", "#000000", False, {})]
+    assert "<circle" not in str(drawing.figure("ring8", [drawing.Panel("Mass", nothing)]))
+
+
+class Growth(MapNetwork):
+    """The flow map of dx/dt = r x."""
+
+    RATE = -0.7
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        time = (t - s).unsqueeze(1)
+        return torch.where(
+            time == 0, self.RATE * x, torch.expm1(self.RATE * time) / torch.where(time == 0, 1, time) * x
+        )
+
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class Flattering(Growth):
+    """The divergence of `Growth` in three dimensions, less .5: its log-densities are .5 too large."""
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return torch.full((len(x), 1), 3 * self.RATE - 0.5)
+
+
+def test_a_number_too_large_shows_at_samples_of_the_ode_and_a_density_does_not() -> None:
+    own = load("_few_steps_own")
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((400, 3), generator=generator)
+    x, log_prob = own.ode_samples(Growth(), noise, generator)
+    torch.testing.assert_close(x, math.exp(-0.7) * noise, rtol=1e-3, atol=1e-3)
+    true = torch.distributions.Normal(0.0, math.exp(-0.7)).log_prob(x).sum(1)
+    torch.testing.assert_close(log_prob, true, rtol=0, atol=5e-3)
+    model = FlowMap(FlowMap.Config(head=True))
+    info = trilemma.DataInfo(name="toy", kind="vector", shape=(3,), n_train=1)
+    model.prepare(info)
+    model.map, model.head = Growth(), Flattering()  # type: ignore[assignment]
+    settings = [{"method": "head", "steps": 2}, {"method": "jacobian", "steps": 2}]
+    model.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    (head, low, _), (jacobian, *_) = own.excess_at_own_samples(model, info, settings, 100)
+    assert head == pytest.approx(0.5, abs=0.01)
+    assert low is not None
+    assert low > 0.4
+    assert jacobian == pytest.approx(0, abs=0.01)
