@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,6 +44,7 @@ class Value:
     """One number of one training: a quantity of one likelihood (`kind`) with `steps` steps."""
 
     suite: str
+    model: str
     dataset: str
     penalty: float
     seed: int
@@ -91,15 +92,15 @@ def made(runs: Iterable[Record]) -> str:
 
 
 def sections(values: list[Value]) -> Iterator[str]:
-    """For each dataset its figure, and a table of its medians."""
-    for dataset in dict.fromkeys(value.dataset for value in values):
-        here = [value for value in values if value.dataset == dataset]
+    """For each dataset and model their figure, and a table of their medians."""
+    for dataset, model in dict.fromkeys((value.dataset, value.model) for value in values):
+        here = [value for value in values if (value.dataset, value.model) == (dataset, model)]
         shown = [name for name in QUANTITIES if any(value.quantity == name for value in here)]
         if "nll_gap" in shown:
             shown.remove("nll") if "nll" in shown else None
         panels = [Panel(QUANTITIES[name], lines_of(here, name), RIGHT.get(name)) for name in shown]
-        yield f"### {dataset}"
-        yield f"<div>{figure(dataset, panels)}</div>"  # inside a block, Markdown leaves it as it is
+        yield f"### {dataset}, `{model}`"
+        yield f"<div>{figure(f'{model} on {dataset}', panels)}</div>"  # inside a block, Markdown leaves it as it is
         yield table_of(here, shown)
 
 
@@ -158,10 +159,17 @@ def store(runs: list[Path], own: bool) -> None:
     FILE.write_text(head + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
 
 
+def flow_maps(run: Path) -> Any:
+    """The frame of the results of flow maps, which are the models with the penalty as an option."""
+    frame = trilemma.load_results(run)
+    penalties = [json.loads(str(config)).get("invertibility") for config in frame["config"]]
+    return frame.assign(penalty=penalties)[[penalty is not None for penalty in penalties]]
+
+
 def read(run: Path) -> tuple[Record, list[Value]]:
     """What a run was, and the numbers of its flow maps."""
-    frame = trilemma.load_results(run)
-    frame = frame[frame["model"].str.startswith("flow-map") & (frame["outcome"] == "ok")]
+    frame = flow_maps(run)
+    frame = frame[frame["outcome"] == "ok"]
     suite = json.loads((run / "run.json").read_text(encoding="utf-8"))["runs"][-1]["suite"]["name"]
     steps = frame.groupby("dataset", sort=False)["steps"].median()
     about = {
@@ -172,13 +180,14 @@ def read(run: Path) -> tuple[Record, list[Value]]:
     }
     values = []
     for row in frame[frame["metric"].isin(list(QUANTITIES))].itertuples():
-        details = json.loads(str(row.details))
+        details = json.loads(row.details)
         values.append(
             Value(
                 suite=suite,
+                model=str(row.model),
                 dataset=str(row.dataset),
-                penalty=float(json.loads(str(row.config)).get("invertibility", 0.0)),
-                seed=int(str(row.seed)),
+                penalty=float(row.penalty),
+                seed=int(row.seed),
                 kind=str(row.likelihood),
                 steps=int(details["steps"]),
                 quantity=str(row.metric),
@@ -194,15 +203,16 @@ def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
     """For each training, the mean of log q - log p at samples of its ODE, whose density is p."""
     from _few_steps_own import excess_at_own_samples
 
-    frame = trilemma.load_results(run)
-    for row in frame[frame["model"].str.startswith("flow-map")].drop_duplicates("cell").itertuples():
-        trained = trilemma.load_model(run, str(row.cell))
+    for row in flow_maps(run).drop_duplicates("cell").itertuples():
+        key = (row.model, row.dataset, row.penalty, row.seed)
+        same = [value for value in values if (value.model, value.dataset, value.penalty, value.seed) == key]
+        if not same:
+            continue
+        trained = trilemma.load_model(run, row.cell)
         model: Any = trained.model
-        penalty = float(model.config.invertibility)
-        same = [v for v in values if (v.dataset, v.penalty, v.seed) == (row.dataset, penalty, trained.seed)]
         pairs = list(dict.fromkeys((value.kind, value.steps) for value in _in_order(same) if value.kind != "ode"))
         info = trilemma.DataInfo(
-            name=str(row.dataset),
+            name=row.dataset,
             kind="vector" if trained.levels is None else "image",
             shape=trained.shape,
             n_train=1,
@@ -212,8 +222,8 @@ def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
         settings = [{"method": method[kind], "steps": steps} for kind, steps in pairs]
         found = excess_at_own_samples(model, info, settings, OWN_POINTS[info.kind])
         for (kind, steps), (value, low, high) in zip(pairs, found, strict=True):
-            about = same[0]
-            yield Value(about.suite, about.dataset, penalty, about.seed, kind, steps, "own", value, low, high)
+            told: Any = {"value": _number(value), "low": _bound(low), "high": _bound(high)}
+            yield replace(same[0], kind=kind, steps=steps, quantity="own", **told)
 
 
 def _number(value: Any) -> float:

@@ -84,7 +84,7 @@ def _panel(panel: Panel, left: float, top: float) -> Iterator[Markup]:
     yield _text(x0, top + 14, panel.title + (" (logarithmic)" if log else ""), weight=600)
     for tick in (log_ticks if log else even_ticks)(low, high):
         yield _stroke(x0, up(tick), x1, up(tick), "currentColor", opacity=0.15)
-        yield _text(x0 - 6, up(tick) + 4, numbers.plain(tick), anchor="end")
+        yield _text(x0 - 6, up(tick) + 4, f"{tick:g}".replace("-", numbers.MINUS), anchor="end")
     for count in steps:
         yield _text(across(count), y0 + 14, str(count), anchor="middle")
     yield _text((x0 + x1) / 2, y0 + 28, "steps", anchor="middle")

@@ -31,7 +31,16 @@ def load(name: str) -> ModuleType:
 
 
 def values(made: ModuleType, quantity: str, by_steps: dict[int, float], kind: str = "map", **about: Any) -> list[Any]:
-    told = {"suite": SUITES[0], "dataset": "ring8", "penalty": 0.0, "seed": 0, "low": None, "high": None, **about}
+    told = {
+        "suite": SUITES[0],
+        "model": "flow-map",
+        "dataset": "ring8",
+        "penalty": 0.0,
+        "seed": 0,
+        "low": None,
+        "high": None,
+        **about,
+    }
     return [made.Value(kind=kind, steps=k, quantity=quantity, value=v, **told) for k, v in by_steps.items()]
 
 
