@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
     def along(self, x: Dual, label: Dual) -> Dual:
         """What the block gives, with its derivative."""
         h = through(self.conv_in, silu(through(self.norm_in, x)))
-        change = through(self.label, label).each(lambda y: y.unflatten(1, (-1, 1, 1)))
+        change = through(self.label, label).each(lambda y: y.reshape(len(y), -1, 1, 1))
         scale, shift = (change.each(lambda y, k=k: y.chunk(2, dim=1)[k]) for k in range(2))  # type: ignore[misc]
         normed = through(self.norm_out, h)
         h = silu(normed + normed * scale + shift)

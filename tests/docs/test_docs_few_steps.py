@@ -92,6 +92,14 @@ def test_a_larger_value_stands_higher_in_the_figure_and_what_is_not_finite_is_le
     assert "<circle" not in str(drawing.figure("ring8", [drawing.Panel("Mass", nothing)]))
 
 
+def test_the_limit_of_the_nll_of_digits_is_that_of_different_images() -> None:
+    from trilemma.datasets.digits import Digits
+
+    images = Digits().splits.test.flatten(1)
+    assert len(torch.unique(images, dim=0)) == len(images)
+    assert load("_few_steps").RIGHT["nll"] == pytest.approx(math.log(len(images)) / math.log(2) / images.shape[1])
+
+
 class Growth(MapNetwork):
     """The flow map of dx/dt = r x."""
 
@@ -120,7 +128,7 @@ def test_a_number_too_large_shows_at_samples_of_the_ode_and_a_density_does_not()
     noise = torch.randn((400, 3), generator=generator)
     x, log_prob = own.ode_samples(Growth(), noise, generator)
     torch.testing.assert_close(x, math.exp(-0.7) * noise, rtol=1e-3, atol=1e-3)
-    true = torch.distributions.Normal(0.0, math.exp(-0.7)).log_prob(x).sum(1)
+    true = torch.distributions.Normal(0.0, math.exp(-0.7)).log_prob(x).sum(1)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(log_prob, true, rtol=0, atol=5e-3)
     model = FlowMap(FlowMap.Config(head=True))
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(3,), n_train=1)

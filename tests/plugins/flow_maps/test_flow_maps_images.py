@@ -53,10 +53,10 @@ def points() -> Callable[[int], tuple[Tensor, Tensor, Tensor]]:
 @pytest.mark.parametrize(("direction", "total"), [("x", False), ("s", False), ("t", True), ("xst", True)])
 def test_derivatives_of_the_networks_are_those_of_autograd(direction: str, total: bool, points: Any) -> None:
     net = MapUNet(unet(2), total=total)
-    at = points(3)
+    x, s, t = at = points(3)
     moves = [torch.randn_like(a) for a in at]
     chosen: Any = tuple(m if name in direction else None for name, m in zip("xst", moves, strict=True))
-    found = net.along(*at, chosen)
+    found = net.along(x, s, t, chosen)
     zeros = tuple(torch.zeros_like(m) if c is None else m for m, c in zip(moves, chosen, strict=True))
     # The products of Jacobians with directions by two backward passes (the double-backward trick).
     leaves = [a.requires_grad_() for a in at]
