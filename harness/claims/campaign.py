@@ -15,6 +15,7 @@ from ..execution.progress import Progress, Silent, Todo
 from ..execution.run import Runner
 from ..execution.scheduling.expected import expected_run_seconds
 from ..plugins import Registry
+from ..store.frame import load_frame
 from ..store.store import Store
 from .record import Claim, Effort
 from .registry import Registered, chosen, registered_claims
@@ -88,7 +89,8 @@ class Campaign:
 
     def run(self) -> None:
         """Run what is missing. Sets `interrupted` after Ctrl-C; the same call then goes on where it was."""
-        planned = [each for each in self.plan() if each.todo or not self._listed(each)]
+        shown = self._shown()
+        planned = [each for each in self.plan() if each.todo or not self._wanted(each) <= shown]
         for number, each in enumerate(planned, 1):
             self.progress.message(f"claim {number} of {len(planned)}: {each.claim.name}")
             each.runner.run()
@@ -112,11 +114,24 @@ class Campaign:
         selected = {claim.name for claim in self.claims}
         return [record for record in judge(self.all, frame, self.effort, seeds) if record["name"] in selected]
 
-    def _listed(self, planned: Planned) -> bool:
-        """Whether the run directory lists the cells of a claim by the labels that the claim uses."""
+    def _shown(self) -> set[tuple[str, str]]:
+        """The evaluations whose results a verdict reads, each with the label of its model.
+
+        Results that are stored are not read where the claim was never listed under its labels, or where a later run
+        measured the same with another setting of a metric.
+        """
         store = Store(self.out)
-        listed = {cell["id"]: cell["model"]["label"] for cell in store.run()["cells"]} if store.holds_run else {}
-        return all(listed.get(cell.id) == cell.model.label for cell in planned.runner.suite_cells)
+        if not store.holds_run:
+            return set()
+        frame = load_frame(store, superseded=True)
+        listed = set(zip(frame["evaluation"], frame["label"], strict=True))
+        old = frame[frame["superseded"]]
+        return listed - set(zip(old["evaluation"], old["label"], strict=True))
+
+    @staticmethod
+    def _wanted(planned: Planned) -> set[tuple[str, str]]:
+        cells = planned.runner.suite_cells
+        return {(evaluation.id, cell.model.label) for cell in cells for evaluation in cell.evaluations}
 
     def _runner(self, claim: Claim) -> Runner:
         return api.make_runner(

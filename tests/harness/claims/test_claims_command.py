@@ -97,3 +97,19 @@ def test_a_claim_is_planned_run_and_judged(plugin: Path, tmp_path: Path) -> None
     assert saved["verdict"] == "reproduced"
     assert len(saved["comparisons"][0]["a"]["values"]) == 5
     assert "nothing to run" in trilemma("--dry-run", *common)[1]
+
+
+@pytest.mark.slow
+def test_a_claim_reads_its_own_setting_of_a_metric_after_another_one_was_measured(plugin: Path, tmp_path: Path) -> None:
+    common = ("--plugin", plugin, "--only", "toys", "--out", tmp_path / "run", "--json")
+    own = "metrics = { witness_energy = { n = %d } }\n"
+
+    def values(n: int) -> dict[str, float]:
+        (tmp_path / "claims.toml").write_text(CLAIMS.replace("[[claims.comp", own % n + "\n[[claims.comp"))
+        code, out, err = trilemma(*common)
+        assert code == 0, err
+        found: dict[str, float] = json.loads(out)[0]["comparisons"][0]["a"]["values"]
+        return found
+
+    first, other, again = values(300), values(400), values(300)
+    assert first == again != other
