@@ -18,6 +18,7 @@ FAR = 10.0  # distance of far points, in standard deviations of the data
 CONSTANT = "constant log-density"
 CHANGES = "log-density changes from call to call"
 BATCH = "log-density of a point depends on the other points"
+IMPOSSIBLE = "NLL below that of any distribution of images"
 SHARE = 0.05  # share of points that must differ: single ones may be numerically unstable
 
 
@@ -44,6 +45,17 @@ def density_marks(evaluation: trilemma.Evaluation) -> tuple[str, ...]:
     elif differs(alone, together[: len(test)]):
         marks.append(BATCH)
     return tuple(marks)
+
+
+def least_nll(images: Tensor) -> float:
+    """The least mean NLL in nats that any distribution can give `images` of intensity levels, `(n, *shape)`.
+
+    It is the entropy of the images themselves, by Gibbs' inequality: log n, if no two of them are equal. It holds for a
+    density of images with uniform noise too, because its mean log-density is at most the log-mass of the unit cube.
+    """
+    counts = torch.unique(images.flatten(1), dim=0, return_counts=True)[1].double()
+    shares = counts / counts.sum()
+    return float(-(shares * shares.log()).sum())
 
 
 def is_constant(values: Array) -> bool:

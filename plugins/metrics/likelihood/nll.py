@@ -14,7 +14,7 @@ import trilemma
 from ..drawings.fields import density_map
 from ..drawings.histograms import histogram, span
 from .conditions import base, conditions, dequantization
-from .density_checks import density_marks
+from .density_checks import IMPOSSIBLE, density_marks, least_nll
 from .mass import excess_marks, mass_of
 
 Array = NDArray[np.float64]
@@ -65,7 +65,8 @@ class Nll(trilemma.Metric):
     of each result. The details hold the base measure of the density (`base`) and how it was computed (`conditions`).
 
     A likelihood is marked if it cannot be one of a probability density: its gap is below 0, its mass is not 1, it is
-    constant, or it changes from call to call or with the other points of a batch. It is also marked if the model has
+    constant, it changes from call to call or with the other points of a batch, or the NLL of images is lower than that
+    of any distribution. It is also marked if the model has
     memorized the training points.
     """
 
@@ -126,6 +127,10 @@ class Nll(trilemma.Metric):
         place = nll.place if true is None else "more"
         floor = None if true is None else -scale * float(true.mean())
         marks = density_marks(evaluation)
+        if image:
+            _, _, high = mean_nll(test)
+            least = least_nll(evaluation.dataset.splits.test[:n])
+            marks += (IMPOSSIBLE,) if high is not None and high < least - ROUNDING else ()
         about = details | {"histogram": nll_histogram(test=test, train=train, true=true, scale=scale, unit=unit)}
         if self.config.side > 1 and evaluation.dataset.kind == "vector" and evaluation.dim == 2:
             about |= {"map": density_map(evaluation, self.config.side)}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import trilemma
 from trilemma.plugins.metrics.likelihood import nll
+from trilemma.plugins.metrics.likelihood.density_checks import IMPOSSIBLE, least_nll
 from trilemma.plugins.metrics.likelihood.nll import Nll
 
 
@@ -110,3 +111,34 @@ def test_the_mass_of_a_density_is_checked_where_no_distribution_is_known(known: 
         assert found.ci_low - 0.02 <= mass <= found.ci_high + 0.02
         assert found.value == pytest.approx(mass, rel=0.1)
         assert bool(found.marks) == (mass == 2)
+
+
+def test_no_distribution_gives_images_an_nll_below_the_least() -> None:
+    g = torch.Generator().manual_seed(0)
+    images = torch.cartesian_prod(torch.arange(3), torch.arange(3)).reshape(9, 1, 1, 2)
+    assert least_nll(images) == pytest.approx(math.log(9))
+    drawn = torch.randint(9, (40,), generator=g)
+    least = least_nll(images[drawn])
+    for sharpness in (0.0, 1.0, 5.0):
+        log_p = (sharpness * torch.randn(9, generator=g, dtype=torch.float64)).log_softmax(0)
+        assert float(-log_p[drawn].mean()) > least
+    counts = torch.bincount(drawn, minlength=9).double()
+    best = (counts / counts.sum()).log()  # of all distributions, the shares of the images themselves have the least NLL
+    assert float(-best[drawn].mean()) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(("offset", "marked"), [(0.0, False), (3.0, True)])
+def test_an_nll_lower_than_that_of_any_distribution_of_images_is_marked(
+    offset: float, marked: bool, known: Any
+) -> None:
+    class Flattered(known.Gauss):
+        """Log-densities that are too large by a constant."""
+
+        name = "flattered"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            found: Tensor = super().log_prob(x, ctx)
+            return found + offset
+
+    found = known.results(Nll(), known.evaluate(Flattered(), known.Levels()))
+    assert (IMPOSSIBLE in found["nll"].marks) == marked
