@@ -47,6 +47,7 @@ MODELS = {
     "rectified-flow": ".diffusion.paired_flows:RectifiedFlow",
     "flow-map": ".flow_maps.flow_map:FlowMap",
     "flow-map-unet": ".flow_maps.images:FlowMapUnet",
+    "distilled-flow-map": ".flow_maps.distilled:DistilledFlowMap",
     "meanflow": ".flow_maps.named:MeanFlow",
     "shortcut": ".flow_maps.named:Shortcut",
     "consistency": ".flow_maps.named:Consistency",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -10,42 +10,20 @@ from torch import Tensor
 
 import trilemma
 
-from ..networks.mlp import MLP_RECIPE, PLENTY, MLPConfig, scarce
-from ..networks.points import ROWS, per_point, stable_target, standard_normal
-from .likelihoods import KINDS, METHODS, FlowMapLikelihood, head_log_prob, jacobian_log_prob, ode_log_prob, times_of
-from .networks import GatedMap, MapMLP, MapNetwork
-from .objectives import (
-    divergence_error,
-    eulerian_error,
-    jump,
-    lagrangian_error,
-    progressive_error,
-    return_error,
-    velocity_error,
-)
-from .times import QUARTER, TimeOptions, denoised_velocity, noise_level, on_path, time_at
-
-
-class FlowMapSteps(trilemma.Sampler):
-    """Steps of a flow map from noise to data, at even times, with one evaluation each."""
-
-    name = "flow-map"
-    shows_chain = True
-    steps: int = Field(1, ge=1, description="number of steps, which are the network evaluations")
+from ..networks.mlp import MLPConfig
+from ..networks.points import standard_normal
+from .model import FewSteps, MapOctaves, MapOptions
+from .objectives import eulerian_error, lagrangian_error, progressive_error
+from .times import QUARTER, TimeOptions, on_path
 
 
 class FlowMapOptions(trilemma.Config):
-    """Options of the objective and of the two penalties."""
+    """Options of self-distillation."""
 
     objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
         "lagrangian", description="what trains the steps between two times, beside flow matching for the velocity"
     )
     velocity_share: float = Field(0.5, gt=0, lt=1, description="share of a batch that trains the velocity")
-    stable_targets: bool | None = Field(
-        None,
-        description="whether the velocity is trained towards its mean over the batch (Xu et al. 2023), not towards "
-        f"that of one path; default: yes with at least {PLENTY} training points per coordinate",
-    )
     tangent: Literal["learned", "path"] = Field(
         "learned",
         description="for eulerian: the learned velocity at a point, or as in MeanFlow that of the path through it",
@@ -55,10 +33,6 @@ class FlowMapOptions(trilemma.Config):
     )
     power: float = Field(
         0.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point, 1 in MeanFlow"
-    )
-    head: bool = Field(False, description="also train a divergence head, a network for few-step likelihoods")
-    invertibility: float = Field(
-        0.0, ge=0, description="weight of the penalty of steps that do not lead back to where they started"
     )
 
 
@@ -71,7 +45,7 @@ class Pair(NamedTuple):
     t: Tensor
 
 
-class FlowMap(trilemma.NeuralModel):
+class FlowMap(FewSteps, trilemma.NeuralModel):
     """Flow map by self-distillation (Boffi, Albergo & Vanden-Eijnden 2025), with an MLP on vectors.
 
     A function v(x, s, t) gives the steps X_{s,t}(x) = x + (t - s) v(x, s, t) of a flow, whatever their number, and with
@@ -89,56 +63,19 @@ class FlowMap(trilemma.NeuralModel):
     """
 
     name = "flow-map"
-    family = "diffusion"
-    likelihood = "ode"
-    samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (FlowMapSteps,)
-    recipe = MLP_RECIPE.model_copy(update={"keep": "last", "validations": 0})
 
-    class Config(FlowMapOptions, TimeOptions, MLPConfig):
+    class Config(MapOptions, FlowMapOptions, TimeOptions, MapOctaves, MLPConfig):
         """Options of the network and of its training."""
-
-        octaves: int = Field(5, ge=0, description="number of octaves in the Fourier features of a point, in steps")
-        velocity_octaves: int = Field(
-            4, ge=0, description="number of octaves in the Fourier features of a point, in the velocity"
-        )
-
-    class Likelihood(FlowMapLikelihood):
-        """Options of the log-density."""
-
-    map: MapNetwork
-    head: MapNetwork | None
-
-    def build(self, info: trilemma.DataInfo) -> None:
-        self.map = GatedMap(self.network(info, times=1), self.network(info))
-        self.head = self.network(info, head=True) if self.config.head else None
-        chosen: bool | None = self.config.stable_targets
-        self.stable_targets = not scarce(info) if chosen is None else chosen
-
-    def network(self, info: trilemma.DataInfo, *, times: int = 2, head: bool = False) -> MapNetwork:
-        """A network that sees one or two times, for velocities or as a divergence `head`."""
-        config, outputs = self.config, 1 if head else info.dim
-        octaves = config.velocity_octaves if times == 1 else config.octaves
-        return MapMLP(info.dim, config.hidden, octaves=octaves, outputs=outputs, times=times, dropout=config.dropout)
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The mean over the batch of flow matching errors of one share of the points, and of errors of steps."""
         generator, config = ctx.generator, self.config
         noise = standard_normal(x, generator)
         n = min(max(1, round(config.velocity_share * len(x))), len(x) - 1)
-        t = config.times(n, generator)
-        points, velocity = on_path(x[:n], noise[:n], t)
-        if self.stable_targets and self.training:
-            level = per_point(QUARTER * t, points).sin()
-            velocity = denoised_velocity(points, stable_target(x, points / level, noise_level(t)), t)
-        error = self.weighted(velocity_error(self.map, points, t, velocity)).sum()
+        error = self.weighted(self.velocity_errors(x[:n], noise[:n], generator)).sum()
         pair = self.pair(x[n:], noise[n:], generator)
         error = error + self.weighted(self.step_error(pair, generator)).sum()
-        if self.head is not None:
-            # A divergence is a sum over d coordinates, and its square grows as d^2, that of the other errors as d.
-            at = pair.x, pair.s, pair.t
-            error = error + divergence_error(self.head, self.map, *at, generator).sum() / x[0].numel()
-        if config.invertibility > 0:
-            error = error + config.invertibility * return_error(self.map, pair.x, pair.s, pair.t).sum()
+        error = error + self.further_error(pair.x, pair.s, pair.t, generator)
         return error / (x.numel() * QUARTER**2)
 
     def weighted(self, error: Tensor) -> Tensor:
@@ -165,58 +102,3 @@ class FlowMap(trilemma.NeuralModel):
             with torch.no_grad():
                 velocity = self.map.instant(x, s)
         return eulerian_error(self.map, x, s, t, velocity)
-
-    @torch.no_grad()
-    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
-        steps: int = getattr(ctx.sampler, "steps", 1)
-        parts = []
-        for rows in torch.split(torch.arange(n), ROWS):
-            x = torch.randn((len(rows), *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-            times = times_of(steps, 0.0, 1.0, x)
-            ctx.show(0, x)
-            for k in range(steps):
-                x = self.step(x, times[k], times[k + 1], ctx)
-                ctx.show(k + 1, x)
-            parts.append(x)
-        return torch.cat(parts)
-
-    def step(self, x: Tensor, s: Tensor, t: Tensor, ctx: trilemma.Context) -> Tensor:
-        """One step of the sampler from the times `s` to the times `t`, both `(n,)`."""
-        return jump(self.map, x, s, t)
-
-    def likelihood_kind(self, options: trilemma.Config) -> Any:
-        assert isinstance(options, FlowMapLikelihood)
-        return KINDS[options.method]
-
-    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The log-density by the method of the options, `(n,)`. Raises UnsupportedError if it needs a missing head."""
-        options = ctx.likelihood
-        assert isinstance(options, FlowMapLikelihood)
-        if options.method == "head" and self.head is None:
-            raise trilemma.UnsupportedError("the model has no divergence head: set its option `head` to true")
-        ctx.details["steps"] = options.count
-        if options.method != "ode":
-            ctx.details.update(METHODS[options.method], probes=None)
-        parts = []
-        for part in torch.split(x, ROWS):
-            if options.method == "jacobian":
-                parts.append(jacobian_log_prob(self.map, part, options.count))
-            elif self.head is not None and options.method == "head":
-                parts.append(head_log_prob(self.map, self.head, part, options.count))
-            else:
-                values, details = ode_log_prob(self.map, part, options, ctx.generator)
-                ctx.details.update(details)
-                parts.append(values)
-        return torch.cat(parts)
-
-    @torch.no_grad()
-    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        """The score (D - x) / sigma^2, where the denoiser D is read off the velocity.
-
-        At x_t = sin(a) x the velocity is pi/2 (cos(a) D - sin(a) E), and x_t = sin(a) D + cos(a) E with the expected
-        noise E, so that D = sin(a) x_t + cos(a) v / (pi/2).
-        """
-        t = time_at(sigma).to(x).expand(len(x))
-        sine, cosine = (per_point(f(QUARTER * t), x) for f in (torch.sin, torch.cos))
-        denoised = sine**2 * x + cosine * self.map.instant(sine * x, t) / QUARTER
-        return (denoised - x) / per_point(sigma.to(x).expand(len(x)), x) ** 2

@@ -9,6 +9,7 @@ import trilemma
 from ..networks.unet import UNET_RECIPE, UNetConfig
 from .flow_map import FlowMap, FlowMapOptions
 from .likelihoods import FlowMapLikelihood
+from .model import MapOptions
 from .networks import MapNetwork, MapUNet
 from .times import TimeOptions
 
@@ -24,7 +25,7 @@ class FlowMapUnet(FlowMap):
     accepts = ("image",)
     recipe = UNET_RECIPE.model_copy(update={"keep": "last", "validations": 0})
 
-    class Config(FlowMapOptions, TimeOptions, UNetConfig):
+    class Config(MapOptions, FlowMapOptions, TimeOptions, UNetConfig):
         """Options of the networks and of their training."""
 
     class Likelihood(FlowMapLikelihood):

@@ -62,7 +62,11 @@ class GatedMap(MapNetwork):
         return value
 
     def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        value: Tensor = self._start(x, s) + per_point(gate(s, t)[0], x) * self.correction(x, s, t)
+        return self.average(x, s, t, self._start(x, s))
+
+    def average(self, x: Tensor, s: Tensor, t: Tensor, start: Tensor) -> Tensor:
+        """v(x, s, t) where the velocity b(x, s) is known to be `start`, `(n, *outputs)`."""
+        value: Tensor = start + per_point(gate(s, t)[0], x) * self.correction(x, s, t)
         return value
 
     def _start(self, x: Tensor, s: Tensor) -> Tensor:

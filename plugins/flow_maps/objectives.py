@@ -64,6 +64,16 @@ def progressive_error(v: MapNetwork, x: Tensor, s: Tensor, u: Tensor, t: Tensor)
     return squares((jump(v, x, s, t) - target) / per_point((t - s).abs().clamp_min(SHORTEST), x))
 
 
+def trajectory_error(average: Tensor, x: Tensor, end: Tensor, s: Tensor, t: Tensor) -> Tensor:
+    """|t - s| |v - (end - x) / (t - s)|^2: the map goes from a point of a trajectory to a later one, its `end`.
+
+    `average` is v(x, s, t). By the weight, short steps, of which many are taken for one sample, count less than long
+    ones, but more than in an error of the end alone.
+    """
+    step = per_point(t - s, x)
+    return squares((x + step * average - end) / step.abs().sqrt())
+
+
 def divergence_error(
     head: MapNetwork, v: MapNetwork, x: Tensor, s: Tensor, t: Tensor, generator: torch.Generator
 ) -> Tensor:

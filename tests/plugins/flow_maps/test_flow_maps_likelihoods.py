@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.flow_maps.flow_map import FlowMap, FlowMapSteps
+from trilemma.plugins.flow_maps.flow_map import FlowMap
 from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood, head_log_prob, jacobian_log_prob, ode_log_prob
+from trilemma.plugins.flow_maps.model import FlowMapSteps
 from trilemma.plugins.flow_maps.networks import Direction, MapNetwork
 
 Draws = Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import trilemma
 from trilemma.harness.plugins import Registry
+from trilemma.plugins.flow_maps.distilled import DistilledFlowMap
 from trilemma.plugins.flow_maps.flow_map import FlowMap
 from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood
 from trilemma.plugins.flow_maps.named import Consistency, ConsistencySteps
@@ -72,8 +73,11 @@ def test_consistency_models_step_to_the_data_and_back_to_the_path(
 
 
 @pytest.mark.slow
-def test_one_step_and_the_densities_come_close_to_a_mixture(context: Callable[..., trilemma.Context]) -> None:
-    model = fit(FlowMap, pair(50_000, 0), context, 1_500, head=True, invertibility=1.0, hidden=(64, 64))
+@pytest.mark.parametrize("kind", [FlowMap, DistilledFlowMap])
+def test_one_step_and_the_densities_come_close_to_a_mixture(
+    kind: type[FlowMap | DistilledFlowMap], context: Callable[..., trilemma.Context]
+) -> None:
+    model = fit(kind, pair(50_000, 0), context, 1_500, head=True, invertibility=1.0, hidden=(64, 64))
     x = model.sample(20_000, context((2,)))
     assert float((x[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.03)
     assert float((x[:, 0].abs() - 0.9).std()) == pytest.approx(0.4, abs=0.06)

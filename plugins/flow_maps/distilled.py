@@ -1,0 +1,167 @@
+"""Flow maps that are distilled from trajectories of their own velocity, instead of by self-distillation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import trilemma
+
+from ..networks.mlp import MLPConfig
+from ..networks.points import standard_normal
+from .model import FewSteps, MapOctaves, MapOptions
+from .networks import GatedMap, MapNetwork
+from .objectives import trajectory_error
+from .times import QUARTER, TimeOptions, solver_times
+
+_MOST_NUMBERS = 20_000_000  # in stored trajectories, which bounds memory and the size of a checkpoint in training
+
+
+class DistillationOptions(trilemma.Config):
+    """Options of the trajectories and of the steps between their points."""
+
+    first: float = Field(0.25, gt=0, lt=1, description="share of the budget that trains the velocity")
+    trajectories: int = Field(
+        40_000, ge=1, description="number of trajectories that are drawn from the velocity, fewer in many dimensions"
+    )
+    intervals: int = Field(24, ge=1, description="number of steps of Heun's method in a trajectory")
+    whole: float = Field(0.3, ge=0, le=1, description="share of the steps that go to the end of their trajectory")
+    from_end: float = Field(
+        0.6, ge=0, le=1, description="share of steps that start at the noise, or at the data if they go back"
+    )
+    backward: float = Field(0.1, ge=0, le=1, description="share of steps that go back, for likelihoods")
+
+
+class Trajectories:
+    """Trajectories of a velocity from noise to data, by Heun's method: their points and the velocities there.
+
+    The points are those at `intervals` + 1 times with even steps of the noise level. At most `size` trajectories are
+    drawn, in parts, so that a short budget is not passed.
+    """
+
+    PART = 2_000
+
+    def __init__(self, size: int, intervals: int) -> None:
+        self.size = size
+        self.times = solver_times(intervals).flip(0).float()
+        self.points: Tensor | None = None
+        self.velocities: Tensor | None = None
+
+    @torch.no_grad()
+    def extend(self, v: MapNetwork, shape: tuple[int, ...], generator: torch.Generator) -> None:
+        """Draw one more part, of points of a `shape`, if there are too few trajectories."""
+        have = 0 if self.points is None else self.points.shape[1]
+        n = min(self.size - have, self.PART)
+        if n <= 0:
+            return
+        x = torch.randn((n, *shape), generator=generator, device=generator.device)
+        points, velocities = zip(*self._solve(v, x), strict=True)
+        self.points = _joined(self.points, torch.stack(points))
+        self.velocities = _joined(self.velocities, torch.stack(velocities))
+
+    def _solve(self, v: MapNetwork, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        times = self.times.to(x)
+        at = [t.expand(len(x)) for t in times]
+        found = [(x, v.instant(x, at[0]))]
+        for k in range(len(times) - 1):
+            x, slope = found[-1]
+            h = times[k + 1] - times[k]
+            x = x + h * (slope + v.instant(x + h * slope, at[k + 1])) / 2
+            found.append((x, v.instant(x, at[k + 1])))
+        return found
+
+    def state(self) -> list[Tensor] | None:
+        """Points and velocities, each `(intervals + 1, n, *shape)`; None if there are none yet."""
+        return None if self.points is None or self.velocities is None else [self.points, self.velocities]
+
+    def load_state(self, state: list[Tensor] | None, device: torch.device) -> None:
+        """Go on with the trajectories that `state` returned."""
+        self.points, self.velocities = (None, None) if state is None else (part.to(device) for part in state)
+
+
+def _joined(old: Tensor | None, new: Tensor) -> Tensor:
+    return new if old is None else torch.cat([old, new], dim=1)
+
+
+class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
+    """Flow map that is trained on trajectories of its own velocity, with an MLP on vectors. A method of ours.
+
+    It is the map of `flow-map`, trained in two stages. Flow matching trains the velocity in the first share of the
+    budget. Then trajectories of this velocity are solved and stored, and the steps X_{s,t}(x) = x + (t - s) v(x, s, t)
+    are fitted to pairs of their points by least squares. For the whole way from noise to data that is the distillation
+    of Luhman & Luhman (2021); here it is done for all pairs of times and with one training. Targets are ends of solved
+    trajectories and not steps of a map that is still learned, as they are in self-distillation (Boffi, Albergo &
+    Vanden-Eijnden 2025), so steps get sharper within a short training. They cannot become better than the velocity.
+
+    Each stage has a schedule of the learning rate of its own. The option `to_data` makes all steps end at the data.
+    """
+
+    name = "distilled-flow-map"
+    recipe = FewSteps.recipe.model_copy(update={"lr": 5e-3})
+
+    class Config(MapOptions, DistillationOptions, TimeOptions, MapOctaves, MLPConfig):
+        """Options of the network and of its training."""
+
+        octaves: int = Field(7, ge=0, description="number of octaves in the Fourier features of a point, in steps")
+
+    def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
+        numbers = 2 * (self.config.intervals + 1) * train.x[0].numel()
+        size = max(1, min(self.config.trajectories, _MOST_NUMBERS // numbers))
+        self._trajectories = Trajectories(size, self.config.intervals)
+        super().fit(train, ctx)
+        del self._trajectories
+
+    def training_state(self) -> dict[str, Any]:
+        return {"trajectories": self._trajectories.state()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        self._trajectories.load_state(state["trajectories"], next(self.parameters()).device)
+
+    def schedule_progress(self, progress: float) -> float:
+        first: float = self.config.first
+        return progress / first if progress < first else (progress - first) / (1 - first)
+
+    def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        """The flow matching loss of the velocity."""
+        error = self.velocity_errors(x, standard_normal(x, ctx.generator), ctx.generator)
+        return error.sum() / (x.numel() * QUARTER**2)
+
+    def training_step(self, x: Tensor, ctx: trilemma.Context, update: trilemma.Update) -> dict[str, Tensor]:
+        """Take a step on data or, after the first share of the budget, on pairs of points of trajectories."""
+        if ctx.clock is None or ctx.clock.progress < self.config.first:
+            return super().training_step(x, ctx, update)
+        self._trajectories.extend(self.map, ctx.info.shape, ctx.generator)
+        loss = self.distillation_loss(len(x), ctx.generator)
+        update(loss)
+        return {"loss": loss.detach()}
+
+    def distillation_loss(self, n: int, generator: torch.Generator) -> Tensor:
+        """The mean error of `n` steps between points of stored trajectories, with those of the head and the penalty."""
+        points, velocities = self._trajectories.points, self._trajectories.velocities
+        assert points is not None
+        assert velocities is not None
+        assert isinstance(self.map, GatedMap)
+        times = self._trajectories.times.to(points)
+        i, j = self.step_ends(n, generator)
+        rows = torch.randint(points.shape[1], (n,), generator=generator, device=points.device)
+        x, end, s, t = points[i, rows], points[j, rows], times[i], times[j]
+        error = trajectory_error(self.map.average(x, s, t, velocities[i, rows]), x, end, s, t).sum()
+        return (error + self.further_error(x, s, t, generator)) / (x.numel() * QUARTER**2)
+
+    def step_ends(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The numbers of the times at which `n` steps start and end."""
+        config, last = self.config, self.config.intervals
+
+        def drawn() -> Tensor:
+            return torch.rand(n, generator=generator, device=generator.device)
+
+        # Starts are even in time, as the steps of the sampler are, and not in the noise level.
+        before = torch.searchsorted(self._trajectories.times.to(generator.device), drawn(), right=True) - 1
+        i = torch.where(drawn() < config.from_end, 0, before.clamp(0, last - 1))
+        j = (i + 1 + (drawn() * (last - i)).long()).clamp(max=last)
+        j = torch.where(drawn() < (1.0 if config.to_data else config.whole), last, j)
+        back = torch.zeros(n, dtype=torch.bool, device=i.device) if config.to_data else drawn() < config.backward
+        return torch.where(back, last - i, i), torch.where(back, last - j, j)
