@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import faulthandler
 import gc
 import os
 import sys
@@ -72,6 +74,7 @@ class PluginGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR"):
             ctx.color = False
+        _show_crashes()
         try:
             return super().invoke(ctx)
         except TrilemmaError as error:
@@ -88,6 +91,13 @@ class PluginGroup(click.Group):
         except Exception:  # an error in trilemma, or in a command of a plugin
             echo(traceback.format_exc(), err=True)
             sys.exit(1)
+
+
+def _show_crashes() -> None:
+    """Let Python print where it was when compiled code ends this process, such as that of a plugin at import."""
+    if not faulthandler.is_enabled():
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # there is no standard error
+            faulthandler.enable(sys.__stderr__)  # type: ignore[arg-type]
 
 
 def _guarded(command: click.Command) -> click.Command:

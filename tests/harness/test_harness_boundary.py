@@ -226,6 +226,14 @@ def test_commands_survive_a_plugin_that_ends_the_process(ending: str, tmp_path: 
     assert "theirs.py:4" in listed.stderr
 
 
+def test_a_crash_of_compiled_code_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.py"
+    file.write_text("import ctypes\nctypes.string_at(0)\n")
+    listed = trilemma("list", "models", "--plugin", file)
+    assert listed.returncode == -signal.SIGSEGV
+    assert f'File "{file}", line 2' in listed.stderr
+
+
 def test_json_is_pure_although_plugins_print(tmp_path: Path) -> None:
     file = tmp_path / "theirs.py"
     file.write_text(NOISE + model(fit="raise SystemExit(0)", hook=NOISE.replace("\n", "; ").strip("; ")))
