@@ -95,9 +95,10 @@ class PluginGroup(click.Group):
 
 def _show_crashes() -> None:
     """Let Python print where it was when compiled code ends this process, such as that of a plugin at import."""
-    if not faulthandler.is_enabled():
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # there is no standard error
-            faulthandler.enable(sys.__stderr__)  # type: ignore[arg-type]
+    stream = sys.__stderr__
+    if stream is not None and not faulthandler.is_enabled():
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            faulthandler.enable(stream)
 
 
 def _guarded(command: click.Command) -> click.Command:
