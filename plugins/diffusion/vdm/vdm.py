@@ -77,7 +77,8 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     the paper's distribution for fine levels; `vdm-unet` has that of the paper. Its term is computed in closed form. The
     network is an MLP, scaled as in EDM unless `parametrization` is `noise` as in the paper. It sees ln(sigma)/4 in
     place of a normalized gamma, and has Fourier features of the frequencies 1 to 2^(octaves - 1). The network of the
-    schedule has 128 units (paper: 1,024). Times are stratified over a batch.
+    schedule has 128 units (paper: 1,024). Times are stratified over a batch. After 8 seconds of training on ring8, the
+    bound was .06 nats below the entropy with `karras` and .15 with `noise` (one seed), and that of `vp-sde` .13.
     """
 
     name = "vdm"
@@ -93,7 +94,7 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         method: Literal["ode", "bound"] = Field(
             "bound", description="bound, the variational bound; ode, the density of the probability-flow ODE"
         )
-        bound_draws: int = Field(8, ge=0, description="noise levels drawn per point for the variational bound")
+        bound_draws: int = Field(20, ge=0, description="noise levels drawn per point for the variational bound")
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
