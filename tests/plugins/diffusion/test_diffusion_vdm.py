@@ -232,6 +232,7 @@ def test_the_bound_of_a_trained_model_is_close_to_the_density(units: int, contex
     assert ctx.details["gamma"][0] < -4
     ctx.likelihood = Vdm.Likelihood(method="ode", sigma_min=0.01)
     assert float((pair.log_prob(x) - model.log_prob(x, ctx)).mean()) < gap + 0.03
+    ctx.sampler = Vdm.samplers[0](steps=200)
     samples = model.sample(3_000, ctx)
     assert float((samples[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
     assert float(samples[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.1)
