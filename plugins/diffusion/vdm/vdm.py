@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import trilemma
 
 from ...networks.divergence import EXACT_UP_TO
-from ...networks.levels import Levels
+from ...networks.levels import TRUNCATION, Levels
 from ...networks.mlp import MLPConfig
 from ...networks.points import standard_normal, stratified
 from ...networks.unet import UNetConfig
@@ -27,11 +27,17 @@ from ..sde_samplers import SDE_SAMPLERS, Ancestral
 from .schedule import LearnedDiffusion, LearnedSchedule
 
 
+PAPER_ENDS = -13.3, 5.0
+"""The ends of the noise schedule of the paper before training, for images of 256 levels in [-1, 1]."""
+
+
 class VdmOptions(trilemma.Config):
     """Options of the noise schedule and of the network's output."""
 
-    gamma: tuple[float, float] = Field(
-        (-13.3, 5.0), description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule"
+    gamma: tuple[float, float] | None = Field(
+        None,
+        description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule; default: -13.3 and 5 "
+        "as in the paper, and where there are intensity levels of the width w, 2 ln(w / 6) in place of -13.3",
     )
     units: int = Field(
         128,
@@ -98,9 +104,13 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
-        self.schedule = LearnedSchedule(config.gamma, config.units)
+        self.schedule = LearnedSchedule(config.gamma or self.ends(info), config.units)
         self.diffusion = LearnedDiffusion(self.schedule)
         self.denoiser = PARAMETRIZATIONS[config.parametrization](self.network(info))
+
+    def ends(self, info: trilemma.DataInfo) -> tuple[float, float]:
+        """The ends of the noise schedule before training."""
+        return PAPER_ENDS
 
     def network(self, info: trilemma.DataInfo) -> nn.Module:
         """The network that predicts the noise."""
@@ -187,6 +197,10 @@ class VdmUnet(OnImages, Vdm):
             description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",
         )
         probes: int = Field(2, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
+
+    def ends(self, info: trilemma.DataInfo) -> tuple[float, float]:
+        """As in the paper sigma_0 is 1/6 of the width of a level, with which the levels hardly overlap."""
+        return 2 * math.log(Levels.of(info).width / (2 * TRUNCATION)), PAPER_ENDS[1]
 
     def network(self, info: trilemma.DataInfo) -> nn.Module:
         levels, channels = Levels.of(info), info.shape[0]
