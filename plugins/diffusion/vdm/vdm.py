@@ -26,7 +26,6 @@ from ..ode_samplers import ODE_SAMPLERS
 from ..sde_samplers import SDE_SAMPLERS, Ancestral
 from .schedule import LearnedDiffusion, LearnedSchedule
 
-
 PAPER_ENDS = -13.3, 5.0
 """The ends of the noise schedule of the paper before training, for images of 256 levels in [-1, 1]."""
 
@@ -36,8 +35,8 @@ class VdmOptions(trilemma.Config):
 
     gamma: tuple[float, float] | None = Field(
         None,
-        description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule; default: -13.3 and 5 "
-        "as in the paper, and where there are intensity levels of the width w, 2 ln(w / 6) in place of -13.3",
+        description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule; default: -13.3 and "
+        "5 as in the paper, and for intensity levels of the width w 2 ln(w / 6) in place of -13.3",
     )
     units: int = Field(
         128,
