@@ -123,7 +123,7 @@ class MapMLP(MapNetwork):
         self.features = FourierFeatures(octaves)
         self.labels = FourierFeatures(self.LABEL_OCTAVES)
         self.body = mlp((self.features.width(d) + self.labels.width(times), *hidden, outputs), dropout)
-        initialize(self.body)
+        initialize(self.body, last_gain=0.3)  # a rough first velocity would carry points far away
 
     def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
         value: Tensor = self.body(torch.cat([self.features(x), self.labels(labels(s, t, self.times))], dim=1))
