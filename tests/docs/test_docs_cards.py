@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +17,9 @@ PAGE = (ROOT / "docs" / "metric-cards.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """docs/_cards.py, imported as MkDocs imports its hooks: with the folder on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "docs"))
-        return importlib.import_module("_cards")
+def generator(docs_module: Callable[[str], ModuleType]) -> ModuleType:
+    """docs/_cards.py."""
+    return docs_module("_cards")
 
 
 @pytest.fixture(scope="module")

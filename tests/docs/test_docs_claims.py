@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,11 +15,9 @@ PAGE = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """docs/_claims.py, imported as MkDocs imports its hooks: with the folder on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "docs"))
-        return importlib.import_module("_claims")
+def generator(docs_module: Callable[[str], ModuleType]) -> ModuleType:
+    """docs/_claims.py."""
+    return docs_module("_claims")
 
 
 def test_every_claim_is_on_the_page(generator: ModuleType) -> None:

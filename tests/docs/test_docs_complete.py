@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,16 +41,9 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
+def generator(docs_module: Callable[[str], ModuleType]) -> ModuleType:
     """docs/_reference.py, which writes the reference pages."""
-    return load("_reference")
-
-
-def load(name: str) -> ModuleType:
-    """A module of docs/, imported as MkDocs imports its hooks: with the folder on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "docs"))
-        return importlib.import_module(name)
+    return docs_module("_reference")
 
 
 def example(path: str) -> str:

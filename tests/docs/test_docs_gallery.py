@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-
-import pytest
 
 from trilemma.harness.plugins import Registry
 
@@ -14,15 +12,8 @@ ROOT = Path(__file__).parents[2]
 HINT = "run `python docs/_gallery.py --models NAME`, or give the reason in MISSING of docs/_gallery.py"
 
 
-def load(name: str) -> ModuleType:
-    """A module of docs/, imported as MkDocs imports its hooks: with the folder on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "docs"))
-        return importlib.import_module(name)
-
-
-def test_every_model_has_its_pictures_or_a_reason() -> None:
-    gallery = load("_gallery")
+def test_every_model_has_its_pictures_or_a_reason(docs_module: Callable[[str], ModuleType]) -> None:
+    gallery = docs_module("_gallery")
     classes = Registry(builtin_only=True).classes("models")
     # Vectors are trained on both datasets, because images are flattened for them. Networks for images see images only.
     wanted = {f"{name} on ring8" for name, cls in classes.items() if "vector" in cls.accepts}
@@ -36,8 +27,8 @@ def test_every_model_has_its_pictures_or_a_reason() -> None:
         assert (ROOT / "docs" / shown.file).read_bytes()[8:12] == b"WEBP"
 
 
-def test_pictures_are_small_and_all_of_them_are_shown() -> None:
-    gallery = load("_gallery")
+def test_pictures_are_small_and_all_of_them_are_shown(docs_module: Callable[[str], ModuleType]) -> None:
+    gallery = docs_module("_gallery")
     files = {path.relative_to(ROOT / "docs").as_posix() for path in gallery.FOLDER.rglob("*.webp")}
     assert files == {shown.file for shown in gallery.stored().values()}
     assert sum((ROOT / "docs" / file).stat().st_size for file in files) < 1_500_000

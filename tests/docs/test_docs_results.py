@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,11 +12,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def results() -> ModuleType:
-    """docs/_results.py, imported as MkDocs imports its hooks: with the folder on the path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        return importlib.import_module("_results")
+def results(docs_module: Callable[[str], ModuleType]) -> ModuleType:
+    """docs/_results.py."""
+    return docs_module("_results")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
 import tomllib
@@ -100,10 +101,13 @@ def bad_plugins() -> Path:
 
 
 @pytest.fixture
-def light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs in this process write no report, which takes longer than all else in a tiny run.
-
-    Tests that are marked with `reports` have theirs.
-    """
-    if request.node.get_closest_marker("reports") is None:
-        monkeypatch.setattr("trilemma.reports.write.write_report", lambda view, sections, out: [])
+def light(
+    request: pytest.FixtureRequest, without_reports: Callable[[], contextlib.AbstractContextManager[None]]
+) -> Iterator[None]:
+    """Runs in this process write no report. Tests that are marked with `reports` have theirs, without pictures."""
+    if request.node.get_closest_marker("reports"):
+        request.getfixturevalue("undrawn")
+        yield
+    else:
+        with without_reports():
+            yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,14 +15,9 @@ from trilemma.harness.cli.table import print_summary
 
 
 @pytest.fixture(scope="module")
-def cheats() -> ModuleType:
+def cheats(module_of: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `cheats.py`."""
-    spec = importlib.util.spec_from_file_location("planted_cheats", Path(__file__).with_name("cheats.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(__file__).with_name("cheats.py"))
 
 
 @pytest.fixture(scope="module")

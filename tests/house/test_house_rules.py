@@ -44,7 +44,8 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in files(*ROOMS)}
 
 
-def imports(name: str) -> Iterator[tuple[str, ast.stmt, bool]]:
+@cache
+def imports(name: str) -> tuple[tuple[str, ast.stmt, bool], ...]:
     """(what is imported, where, whether in a function) of one module; imports for annotations alone are left out."""
     file = MODULES[name]
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
@@ -66,7 +67,7 @@ def imports(name: str) -> Iterator[tuple[str, ast.stmt, bool]]:
             inside = deferred or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             yield from walk(child, inside)
 
-    yield from walk(ast.parse(file.read_text(encoding="utf-8")), False)
+    return tuple(walk(ast.parse(file.read_text(encoding="utf-8")), False))
 
 
 @cache

@@ -16,6 +16,7 @@ from trilemma.harness.plugins import Registry
 
 STEPS, CUTS = 11, (4, 8)
 SMALL: dict[str, dict[str, Any]] = {
+    "ar-levels": {"channels": 8, "blocks": 2},
     "sobolev-descent": {"particles": 50, "steps": 30},
     "unbalanced-sobolev-descent": {"particles": 50, "steps": 30},
     "ot-flow-matching": {"ot_batch": 16, "every": 3, "pool": 100},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,21 +19,10 @@ from trilemma.reports.write import write_report
 SECTIONS = list(Registry(builtin_only=True).classes("report_sections").values())
 
 
-def _load(name: str) -> ModuleType:
-    """A module beside this one."""
-    spec = importlib.util.spec_from_file_location(f"tests_of_reports_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def synthetic() -> ModuleType:
+def synthetic(module_of: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `synthetic.py`."""
-    return _load("synthetic")
+    return module_of(Path(__file__).with_name("synthetic.py"))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +35,22 @@ def make_frame(synthetic: Any) -> Callable[..., pd.DataFrame]:
 def make_view(synthetic: Any) -> Callable[..., trilemma.RunView]:
     """A view of the synthetic run, or of another frame: `make_view(path, frame=None)`."""
     return synthetic.synthetic_view
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, make_view: Callable[..., trilemma.RunView]) -> trilemma.RunView:
+    """The view of the synthetic run, which no test changes, so that its digest is made once."""
+    return make_view(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def one_seed(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_frame: Callable[..., pd.DataFrame],
+    make_view: Callable[..., trilemma.RunView],
+) -> trilemma.RunView:
+    """The view of one seed of the synthetic run, which no test changes."""
+    return make_view(tmp_path_factory.mktemp("seed"), make_frame(seeds=(0,)))
 
 
 @pytest.fixture(scope="session")
@@ -118,10 +121,10 @@ def quick() -> Callable[..., tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory, make_view: Callable[..., trilemma.RunView]) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, whole: trilemma.RunView) -> Path:
     """The directory of the report of the synthetic run."""
     out = tmp_path_factory.mktemp("report")
-    paths = write_report(make_view(out / "run"), SECTIONS, out)
+    paths = write_report(whole, SECTIONS, out)
     assert all(path.is_file() and path.stat().st_size for path in paths)
     marker = out / "trilemma.json"
     assert sorted(p for p in out.rglob("*") if p.is_file()) == sorted([marker, *paths]), "temporary files left behind"

@@ -34,9 +34,9 @@ EVIL = "</script><script>alert(1)</script><!-- '\"`${7*7} datum.c0 @c \u2028 {{x
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, make_view: Views) -> Picture:
+def made(whole: trilemma.RunView) -> Picture:
     """The picture of the synthetic run on ring8."""
-    found = picture(digest(make_view(tmp_path_factory.mktemp("run"))), "ring8", *PLACE)
+    found = picture(digest(whole), "ring8", *PLACE)
     assert found is not None
     return found
 
@@ -66,6 +66,7 @@ def test_each_number_has_its_interval_in_the_page_and_in_markdown(written: Path)
     assert re.search(r"\*\*Best likelihood \(ODE\)\*\*: edm: NLL − entropy [.\d]+ nats \([.\d]+ to [.\d]+\)", text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_dataset_without_results_says_so(tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quick) -> None:
     frame = make_frame(seeds=(0,))
     frame = frame[(frame["dataset_id"] == "ring8") | (frame["outcome"] != "ok")]
@@ -123,6 +124,7 @@ def test_every_choice_of_axes_compiles(data: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_names_from_outside_stay_data(
     tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quick, parse: Callable[[str], Any]
 ) -> None:
@@ -195,17 +197,16 @@ def test_the_library_is_inert_text_for_the_page() -> None:
     assert len(code) < 1_000_000
 
 
-def test_the_card_is_a_picture_of_the_first_dataset(tmp_path: Path, make_view: Views) -> None:
-    section = next(s for s in trilemma.report_sections() if s.name == "answer")().render(make_view(tmp_path))
+def test_the_card_is_a_picture_of_the_first_dataset(one_seed: trilemma.RunView) -> None:
+    section = next(s for s in trilemma.report_sections() if s.name == "answer")().render(one_seed)
     assert section is not None
     assert list(section.figures) == ["card.png", "front-2.png"]
     with Image.open(BytesIO(section.figures["card.png"])) as image:
         assert len(image.convert("L").getcolors(1 << 16) or []) > 50
 
 
-def test_two_runs_on_one_machine_are_no_several_machines(tmp_path: Path, make_view: Views) -> None:
-    view = make_view(tmp_path)
+def test_two_runs_on_one_machine_are_no_several_machines(whole: trilemma.RunView) -> None:
     one = {"cpu": "Abacus", "threads": 1}
     again, elsewhere = {**one, "git_commit": "0123abc"}, {**one, "cpu": "Slide rule"}
-    assert "Abacus · 1 thread" in brief(digest(view), replace(view, environments=(one, again)))
-    assert "several machines" in brief(digest(view), replace(view, environments=(one, elsewhere)))
+    assert "Abacus · 1 thread" in brief(digest(whole), replace(whole, environments=(one, again)))
+    assert "several machines" in brief(digest(whole), replace(whole, environments=(one, elsewhere)))

@@ -22,7 +22,8 @@ from trilemma.reports.write import write_report
 Frames = Callable[..., pd.DataFrame]
 Views = Callable[..., trilemma.RunView]
 Quick = Callable[..., tuple[str, str]]
-SECTIONS = list(Registry(builtin_only=True).classes("report_sections").values())
+SECTIONS = Registry(builtin_only=True).classes("report_sections")
+OVERVIEW, FAILURES = SECTIONS["overview"], SECTIONS["failures"]
 
 
 def titles(page: str) -> list[str]:
@@ -48,7 +49,7 @@ def test_an_empty_frame(tmp_path: Path, with_columns: bool, make_frame: Frames, 
 
 
 def test_a_broken_section_takes_nothing_else_down(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, make_frame: Frames, make_view: Views
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, one_seed: trilemma.RunView
 ) -> None:
     class Broken(trilemma.ReportSection):
         name = "broken"
@@ -57,10 +58,9 @@ def test_a_broken_section_takes_nothing_else_down(
         def render(self, view: trilemma.RunView) -> trilemma.Section | None:
             raise RuntimeError("<oops>")
 
-    view = make_view(tmp_path, make_frame(seeds=(0,)))
-    write_report(view, [*SECTIONS[:2], Broken], tmp_path / "out")
+    write_report(one_seed, [OVERVIEW, FAILURES, Broken], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert titles(page) == ["broken", "At a glance", "What was run"]
+    assert titles(page) == ["broken", "Failures", "What was run"]
     assert "RuntimeError: &lt;oops&gt;" in page
     assert "broken" in caplog.text
 
@@ -75,21 +75,17 @@ def test_a_broken_section_takes_nothing_else_down(
         ("return trilemma.Section('a', 'b', 'c', {'x.png': 'text'})", "is not a file name with the bytes"),
     ],
 )
-def test_a_hostile_section_ends_nothing(
-    body: str, said: str, tmp_path: Path, make_frame: Frames, make_view: Views
-) -> None:
+def test_a_hostile_section_ends_nothing(body: str, said: str, tmp_path: Path, one_seed: trilemma.RunView) -> None:
     space: dict[str, Any] = {"trilemma": trilemma}
     exec(f"def render(self, view):\n    {body}", space)
     hostile = type("Hostile", (trilemma.ReportSection,), {"name": "hostile", "order": 1, "render": space["render"]})
-    write_report(make_view(tmp_path, make_frame(seeds=(0,))), [hostile, SECTIONS[0]], tmp_path / "out")
+    write_report(one_seed, [hostile, OVERVIEW], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert titles(page) == ["hostile", "At a glance"]
+    assert titles(page) == ["hostile", "What was run"]
     assert said in page
 
 
-def test_sections_appear_by_order_and_their_figures_stay_inside(
-    tmp_path: Path, make_frame: Frames, make_view: Views
-) -> None:
+def test_sections_appear_by_order_and_their_figures_stay_inside(tmp_path: Path, one_seed: trilemma.RunView) -> None:
     class Late(trilemma.ReportSection):
         name = "late"
         order = 99
@@ -97,17 +93,16 @@ def test_sections_appear_by_order_and_their_figures_stay_inside(
         def render(self, view: trilemma.RunView) -> trilemma.Section | None:
             return trilemma.Section("Late", "<p>late</p>", "late", {"../../escape.png": b"png"})
 
-    paths = write_report(make_view(tmp_path, make_frame(seeds=(0,))), [Late, SECTIONS[0]], tmp_path / "out")
+    paths = write_report(one_seed, [Late, OVERVIEW], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert titles(page) == ["At a glance", "Late"]
+    assert titles(page) == ["What was run", "Late"]
     assert paths[-1] == tmp_path / "out" / "figures" / "escape.png"
 
 
 def test_a_failed_write_keeps_the_old_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_frame: Frames, make_view: Views
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_seed: trilemma.RunView
 ) -> None:
-    view = make_view(tmp_path, make_frame(seeds=(0,)))
-    write_report(view, SECTIONS[:1], tmp_path)
+    write_report(one_seed, [OVERVIEW], tmp_path)
     before = (tmp_path / "report.html").read_bytes()
 
     def full(self: Path, data: bytes) -> int:
@@ -117,14 +112,14 @@ def test_a_failed_write_keeps_the_old_report(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no space"):
-        write_report(view, SECTIONS[:2], tmp_path)
+        write_report(one_seed, [OVERVIEW, FAILURES], tmp_path)
     assert (tmp_path / "report.html").read_bytes() == before
     assert not list(tmp_path.glob(".*tmp"))
 
 
 @pytest.fixture
-def report_group(monkeypatch: pytest.MonkeyPatch, make_frame: Frames, make_view: Views) -> click.Group:
-    monkeypatch.setattr(trilemma, "report_sections", lambda: SECTIONS[:1], raising=False)
+def report_group(monkeypatch: pytest.MonkeyPatch, undrawn: None, make_frame: Frames, make_view: Views) -> click.Group:
+    monkeypatch.setattr(trilemma, "report_sections", lambda: [SECTIONS["answer"]], raising=False)
     monkeypatch.setattr(
         trilemma.RunView,
         "open",
@@ -156,5 +151,5 @@ def test_command_writes_elsewhere_and_has_an_example(report_group: click.Group, 
 def test_hook_writes_the_report_when_a_run_has_ended(
     report_group: click.Group, tmp_path: Path, make_frame: Frames
 ) -> None:
-    builtin.trilemma_run_finished(tmp_path, make_frame(), SECTIONS[:1])
+    builtin.trilemma_run_finished(tmp_path, make_frame(seeds=(0,)), [SECTIONS["answer"]])
     assert (tmp_path / "report.html").is_file()

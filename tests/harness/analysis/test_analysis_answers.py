@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,32 +17,22 @@ from trilemma.harness.analysis.moderated import Arms
 from trilemma.harness.analysis.verdicts import CONTROL_LEVEL
 from trilemma.harness.analysis.wording import number
 
+Seeds = Callable[..., list[dict[str, Any]]]
 NEAR, FAR = (1.0, 1.02, 0.98), (5.0, 5.1, 4.9)
 
 
-def seeds(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
-    """Results of the deciding metric of quality of one model for several seeds."""
-    base = {
-        "model": label, "label": label, "control": False, "dataset_id": "ring8", "budget": "10 s", "device": "cpu",
-        "sampler": "heun", "metric": "energy", "better": "lower", "least": 0.0, "noise": 0.1, "group": "quality",
-        "place": "first", "outcome": "ok", "n": 500, "title": "Energy",
-    }  # fmt: skip
-    rows = []
-    for seed, value in enumerate(values):
-        own = {"cell": f"{label}-{seed}", "seed": seed, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
-        rows.append(base | own | more)
-    return rows
-
-
-def cost(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
+@pytest.fixture
+def cost(seeds: Seeds) -> Seeds:
+    """Results of a cost of one model for several seeds."""
     about = {"metric": "nfe", "title": "NFE", "group": "sampling", "noise": None, "n": None}
-    return seeds(label, *values, **{**about, "ci_low": None, "ci_high": None, **more})
+    about |= {"ci_low": None, "ci_high": None}
+    return lambda label, *values, **more: seeds(label, *values, **{**about, **more})
 
 
 def lines_of(*rows: list[dict[str, Any]]) -> list[Any]:
     """The lines of the only answer."""
-    frame = pd.DataFrame([row for part in rows for row in part])
-    (answer,) = trilemma.answers(trilemma.summary_rows(frame), trilemma.verdicts(frame))
+    judged = trilemma.judge(pd.DataFrame([row for part in rows for row in part]))
+    (answer,) = trilemma.answers(judged.summary, trilemma.verdicts(judged))
     return list(answer.lines)
 
 
@@ -55,7 +46,7 @@ def best(*rows: list[dict[str, Any]]) -> set[str]:
     return {line["label"] for line in verdict["best"]}
 
 
-def test_a_model_that_varies_too_much_is_not_called_as_good_as_the_best() -> None:
+def test_a_model_that_varies_too_much_is_not_called_as_good_as_the_best(seeds: Seeds) -> None:
     steady, wild = seeds("steady", 0.01, 0.011, 0.009), seeds("wild", 0.001, 10, 1000)
     sentence = said(steady, wild, seeds("far", *NEAR))["Best quality"]
     assert sentence.startswith("steady: at the floor")
@@ -64,20 +55,20 @@ def test_a_model_that_varies_too_much_is_not_called_as_good_as_the_best() -> Non
     assert both.endswith("not distinguishable")
 
 
-def test_models_with_failed_seeds_are_named() -> None:
+def test_models_with_failed_seeds_are_named(seeds: Seeds) -> None:
     fewer = said(seeds("net", *NEAR), seeds("lucky", 0.1, 0.11), seeds("far", *FAR))["Fewer seeds than others"]
     assert fewer == "lucky (2 of 3, not ranked)"
     assert said(seeds("net", *NEAR, 1, 1), seeds("b", *NEAR))["Fewer seeds than others"] == "b (3 of 5)"
     assert "Fewer seeds than others" not in said(seeds("net", *NEAR), seeds("b", *FAR))
 
 
-def test_models_with_another_number_of_points_are_named() -> None:
+def test_models_with_another_number_of_points_are_named(seeds: Seeds) -> None:
     sentences = said(seeds("net", *NEAR), seeds("b", *FAR), seeds("few", 0, 0, 0, n=50))
     assert sentences["Other numbers of points, not ranked"] == "few [heun]"
     assert sentences["Best quality"].startswith("net:")
 
 
-def test_the_resolution_is_that_of_models_and_not_of_their_settings() -> None:
+def test_the_resolution_is_that_of_models_and_not_of_their_settings(seeds: Seeds) -> None:
     rows = seeds("net", *NEAR), seeds("b", 1.3, 1.2, 1.4)
     settings = [seeds("net", *FAR, sampler=f"slow{i}") for i in range(8)]
     alone = said(*rows)["This table can tell apart"]
@@ -88,19 +79,21 @@ def test_the_resolution_is_that_of_models_and_not_of_their_settings() -> None:
     assert many[0] < 1.1 * few[0]
 
 
-def test_the_only_model_is_called_so_and_the_only_one_that_is_not_marked_too() -> None:
+def test_the_only_model_is_called_so_and_the_only_one_that_is_not_marked_too(seeds: Seeds) -> None:
     assert said(seeds("net", *NEAR))["Best quality"].startswith("net (the only model):")
     sentences = said(seeds("net", *NEAR), seeds("copier", 0, 0, 0, marks="copies"))
     assert sentences["Best quality"].startswith("net (the only model that is ranked):")
     assert sentences["Marked and not ranked"] == "copier"
 
 
-def test_marked_settings_of_a_model_can_be_told_from_the_names_of_models() -> None:
+def test_marked_settings_of_a_model_can_be_told_from_the_names_of_models(seeds: Seeds) -> None:
     rows = seeds("net", *NEAR, sampler="a(x=1, y=2)", marks="repeats"), seeds("net", *NEAR, sampler="b")
     assert said(*rows, seeds("c", *FAR))["Marked and not ranked"] == "net [a(x=1, y=2)]"
 
 
-def test_costs_that_cannot_be_told_apart_are_given_as_a_range_and_disturbed_ones_with_the_reason() -> None:
+def test_costs_that_cannot_be_told_apart_are_given_as_a_range_and_disturbed_ones_with_the_reason(
+    seeds: Seeds, cost: Seeds
+) -> None:
     quality = seeds("a", *NEAR), seeds("b", *NEAR)
     times = {"metric": "time", "title": "Time", "unit": "s"}
     visits = [
@@ -112,7 +105,7 @@ def test_costs_that_cannot_be_told_apart_are_given_as_a_range_and_disturbed_ones
     assert "other work ran" in said(*quality, *disturbed)["Least Time of these"]
 
 
-def test_values_are_multiples_of_the_floor_with_their_intervals() -> None:
+def test_values_are_multiples_of_the_floor_with_their_intervals(seeds: Seeds) -> None:
     net, far = lines_of(seeds("net", *NEAR), seeds("far", *FAR))[0].parts, seeds("far", *FAR)
     (number,) = [part for part in net if not isinstance(part, str)]
     assert number.text == "10 × floor"
@@ -125,7 +118,7 @@ def test_values_are_multiples_of_the_floor_with_their_intervals() -> None:
     assert plain["Best quality"].startswith("net: Energy 1.0")
 
 
-def test_ties_are_said_to_be_ties_and_the_leader_comes_first() -> None:
+def test_ties_are_said_to_be_ties_and_the_leader_comes_first(seeds: Seeds) -> None:
     sentence = said(seeds("b", 1.15, 1.2, 1.25), seeds("a", 1.0, 1.2, 1.1), seeds("far", *FAR))["Best quality"]
     assert sentence.startswith("a 11 × floor")
     assert " and b 12 × floor" in sentence
@@ -135,7 +128,7 @@ def test_ties_are_said_to_be_ties_and_the_leader_comes_first() -> None:
     assert " and 3 more, not distinguishable" in crowd
 
 
-def test_the_cheapest_is_chosen_among_the_best_and_has_all_its_costs() -> None:
+def test_the_cheapest_is_chosen_among_the_best_and_has_all_its_costs(seeds: Seeds, cost: Seeds) -> None:
     train = {"metric": "fit", "title": "Fit", "group": "training", "unit": "s", "place": "main", "ranks": False}
     rows = [
         *(seeds("slow", *NEAR), seeds("fast", *NEAR), seeds("bad", *FAR)),
@@ -149,7 +142,7 @@ def test_the_cheapest_is_chosen_among_the_best_and_has_all_its_costs() -> None:
 
 @pytest.mark.parametrize(("value", "price", "named"), [(1.5, 4.0, True), (3.0, 4.0, False), (1.5, 20.0, False)])
 def test_a_model_that_is_nearly_as_good_is_named_if_it_is_clearly_cheaper(
-    value: float, price: float, named: bool
+    seeds: Seeds, cost: Seeds, value: float, price: float, named: bool
 ) -> None:
     near = seeds("near", value, value * 1.001, value * 0.999)
     sentences = said(seeds("net", *NEAR), cost("net", 35.0, 35.0), near, cost("near", price, price))
@@ -161,7 +154,7 @@ def test_a_model_that_is_nearly_as_good_is_named_if_it_is_clearly_cheaper(
     )
 
 
-def test_controls_that_beat_every_model_come_first_and_equal_ones_are_out_of_reach() -> None:
+def test_controls_that_beat_every_model_come_first_and_equal_ones_are_out_of_reach(seeds: Seeds) -> None:
     net = seeds("net", *NEAR), seeds("b", *FAR)
     ahead = lines_of(*net, seeds("gmm", 0.05, 0.05, 0.05, control=True))
     assert ahead[0].heading == "Controls ahead"
@@ -174,7 +167,7 @@ def test_controls_that_beat_every_model_come_first_and_equal_ones_are_out_of_rea
     assert "Out of reach" not in said(seeds("net", 0.01, 0.02, 0.03), seeds("b", *FAR))
 
 
-def test_one_seed_gives_values_and_no_comparison() -> None:
+def test_one_seed_gives_values_and_no_comparison(seeds: Seeds, cost: Seeds) -> None:
     kind = {"metric": "gap", "title": "Gap", "group": "likelihood", "likelihood": "exact", "noise": None}
     lines = lines_of(seeds("b", 2.0), seeds("a", 1.0), seeds("a", 0.5, **kind, sampler=""), cost("a", 3.0))
     texts = {line.heading: line.text for line in lines}
@@ -185,7 +178,7 @@ def test_one_seed_gives_values_and_no_comparison() -> None:
     assert not {"Cheapest of these", "Its cost", "Out of reach", "This table can tell apart"} & set(texts)
 
 
-def test_each_kind_of_likelihood_has_a_sentence_of_its_own_and_none_without_likelihood() -> None:
+def test_each_kind_of_likelihood_has_a_sentence_of_its_own_and_none_without_likelihood(seeds: Seeds) -> None:
     gap = {"metric": "gap", "title": "Gap", "group": "likelihood", "unit": "nats", "noise": None, "sampler": ""}
     exact = (
         seeds("flow", 0.3, 0.31, 0.29, **gap, likelihood="exact"),
@@ -199,7 +192,7 @@ def test_each_kind_of_likelihood_has_a_sentence_of_its_own_and_none_without_like
     assert not any("ikelihood" in heading for heading in said(seeds("flow", *NEAR), seeds("net", *FAR)))
 
 
-def test_negative_numbers_have_the_plain_sign() -> None:
+def test_negative_numbers_have_the_plain_sign(seeds: Seeds) -> None:
     gap = {"metric": "nll", "title": "NLL", "group": "likelihood", "place": "first", "sampler": "", "least": None}
     gap |= {"noise": None, "likelihood": "exact", "unit": "nats"}
     rows = [seeds("a", *NEAR), seeds("b", *FAR), seeds("a", -2.5, -2.51, -2.49, **gap), seeds("b", 3, 3.1, 2.9, **gap)]
@@ -208,7 +201,7 @@ def test_negative_numbers_have_the_plain_sign() -> None:
     assert number(-math.inf) == "-infinite"
 
 
-def test_each_budget_has_an_answer_of_its_own() -> None:
+def test_each_budget_has_an_answer_of_its_own(seeds: Seeds) -> None:
     frame = pd.DataFrame([*seeds("net", *NEAR), *seeds("net", *FAR, budget="20 s")])
     found = trilemma.answers(trilemma.summary_rows(frame), trilemma.verdicts(frame))
     assert [answer.where for answer in found] == ["10 s, cpu", "20 s, cpu"]
@@ -216,19 +209,19 @@ def test_each_budget_has_an_answer_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("visits", [[0.0, 0.0, 0.0], ["x", "y"], [None, 1]])
-def test_details_that_a_model_writes_do_not_change_what_is_compared(visits: list[Any]) -> None:
+def test_details_that_a_model_writes_do_not_change_what_is_compared(seeds: Seeds, visits: list[Any]) -> None:
     told = json.dumps({"visits": visits, "contended": True})
     assert best(seeds("net", *NEAR), seeds("trick", *FAR, details=told)) == {"net"}
 
 
-def test_a_number_of_visits_that_is_no_number_is_no_visit() -> None:
+def test_a_number_of_visits_that_is_no_number_is_no_visit(seeds: Seeds, cost: Seeds) -> None:
     rows = cost("net", 3.0, details=json.dumps({"visits": ["x", "y"]}))
     assert "net" in said(seeds("net", *NEAR), rows)["Its cost"]
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
 @pytest.mark.parametrize("better", ["lower", "higher"])
-def test_an_infinite_value_of_one_seed_takes_a_model_out(value: float, better: str) -> None:
+def test_an_infinite_value_of_one_seed_takes_a_model_out(seeds: Seeds, value: float, better: str) -> None:
     good, other = (NEAR, FAR) if better == "lower" else (FAR, NEAR)
     odd = (good[0], good[1], value)
     rows = [*seeds("net", *good), *seeds("b", *other), *seeds("odd", *odd)]
@@ -238,12 +231,12 @@ def test_an_infinite_value_of_one_seed_takes_a_model_out(value: float, better: s
     assert summary.at["odd", "value"] == value
 
 
-def test_an_interval_without_bounds_is_no_interval() -> None:
+def test_an_interval_without_bounds_is_no_interval(seeds: Seeds) -> None:
     assert best(seeds("net", *NEAR), seeds("far", *FAR, ci_low=-math.inf, ci_high=math.inf)) == {"net"}
 
 
 @pytest.mark.parametrize("noise", [1e300, math.inf])
-def test_the_noise_of_one_row_does_not_hide_differences(noise: float) -> None:
+def test_the_noise_of_one_row_does_not_hide_differences(seeds: Seeds, noise: float) -> None:
     assert best(seeds("net", *NEAR), seeds("far", *FAR, noise=noise)) == {"net"}
 
 
@@ -255,7 +248,7 @@ def test_values_that_do_not_differ_on_the_scale_make_no_common_variance() -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("models", [2, 8])
-def test_a_control_as_good_as_all_models_is_seldom_called_worse(models: int) -> None:
+def test_a_control_as_good_as_all_models_is_seldom_called_worse(seeds: Seeds, models: int) -> None:
     """The leader is the best of several models by chance, which must not make it better than the control."""
     rng = np.random.default_rng(models)
     count, wrong = 60, 0

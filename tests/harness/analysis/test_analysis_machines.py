@@ -183,6 +183,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seconds_and_times_name_their_machine_in_frame_report_and_verdicts(timed: Path, command: Command) -> None:
     frame = trilemma.load_results(timed)
     (here,) = set(frame["machine"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,8 @@ import pytest
 import trilemma
 from trilemma.harness.analysis.overall import signed_rank
 
+Seeds = Callable[..., list[dict[str, Any]]]
 NEAR, FAR = (1.0, 1.02, 0.98), (5.0, 5.1, 4.9)
-
-
-def seeds(label: str, *values: float, **more: Any) -> list[dict[str, Any]]:
-    """Results of the deciding metric of quality of one model for several seeds."""
-    base = {
-        "model": label, "label": label, "control": False, "dataset_id": "ring8", "budget": "10 s", "device": "cpu",
-        "sampler": "heun", "metric": "energy", "better": "lower", "least": 0.0, "noise": 0.1, "group": "quality",
-        "place": "first", "outcome": "ok", "n": 500, "title": "Energy",
-    }  # fmt: skip
-    rows = []
-    for seed, value in enumerate(values):
-        own = {"cell": f"{label}-{seed}", "seed": seed, "value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
-        rows.append(base | own | more)
-    return rows
 
 
 def verdict(rows: list[dict[str, Any]], criterion: str = "quality") -> dict[str, Any]:
@@ -35,12 +23,14 @@ def verdict(rows: list[dict[str, Any]], criterion: str = "quality") -> dict[str,
     return found[0]
 
 
-def cost(label: str, value: float, name: str = "nfe") -> list[dict[str, Any]]:
-    about = {"metric": name, "group": "sampling", "ci_low": None, "ci_high": None, "n": None, "noise": None}
-    return seeds(label, value, value, value, **about)
+@pytest.fixture
+def cost(seeds: Seeds) -> Seeds:
+    """Results of a cost of one model, the same for three seeds: `cost(label, value, name="nfe")`."""
+    about = {"group": "sampling", "ci_low": None, "ci_high": None, "n": None, "noise": None}
+    return lambda label, value, name="nfe": seeds(label, value, value, value, metric=name, **about)
 
 
-def test_a_verdict_names_leader_best_and_resolution() -> None:
+def test_a_verdict_names_leader_best_and_resolution(seeds: Seeds) -> None:
     said = verdict([*seeds("a", *NEAR), *seeds("b", 1.01, 0.97, 1.05), *seeds("c", *FAR)])
     assert said["leader"] == {"label": "a", "sampler": "heun"}
     assert {line["label"] for line in said["best"]} == {"a", "b"}
@@ -51,7 +41,7 @@ def test_a_verdict_names_leader_best_and_resolution() -> None:
     json.dumps(said)
 
 
-def test_with_one_seed_nothing_is_concluded_and_the_verdict_says_so() -> None:
+def test_with_one_seed_nothing_is_concluded_and_the_verdict_says_so(seeds: Seeds) -> None:
     said = verdict([*seeds("a", 1.0), *seeds("b", 9.0)])
     assert said["leader"] is None
     assert said["best"] == []
@@ -59,7 +49,7 @@ def test_with_one_seed_nothing_is_concluded_and_the_verdict_says_so() -> None:
     assert len(said["lines"]) == 2
 
 
-def test_controls_ahead_and_level_are_named_and_those_with_the_truth_are_not() -> None:
+def test_controls_ahead_and_level_are_named_and_those_with_the_truth_are_not(seeds: Seeds) -> None:
     said = verdict([
         *seeds("net", *NEAR), *seeds("gmm", 0.1, 0.11, 0.09, control=True),
         *seeds("kde", 1.0, 0.99, 1.01, control=True),
@@ -70,13 +60,13 @@ def test_controls_ahead_and_level_are_named_and_those_with_the_truth_are_not() -
     assert said["leader"]["label"] == "net"
 
 
-def test_marked_rows_are_listed_with_their_reasons_and_lead_nowhere() -> None:
+def test_marked_rows_are_listed_with_their_reasons_and_lead_nowhere(seeds: Seeds) -> None:
     said = verdict([*seeds("copier", 0, 0.01, 0, marks="copies test points"), *seeds("net", *NEAR), *seeds("b", *FAR)])
     assert said["marked"] == {"copier, heun": ["copies test points"]}
     assert said["leader"]["label"] == "net"
 
 
-def test_a_cost_verdict_is_among_the_best_in_quality() -> None:
+def test_a_cost_verdict_is_among_the_best_in_quality(seeds: Seeds, cost: Seeds) -> None:
     rows = [*seeds("noise", *FAR), *seeds("good", *NEAR), *seeds("slow", *NEAR)]
     rows += [*cost("noise", 0.5), *cost("good", 10), *cost("slow", 50)]
     said = verdict(rows, "cost:nfe")
@@ -84,7 +74,7 @@ def test_a_cost_verdict_is_among_the_best_in_quality() -> None:
     assert [line["label"] for line in said["best"]] == ["good"]
 
 
-def test_the_front_of_quality_and_cost_leaves_out_what_is_worse_in_both() -> None:
+def test_the_front_of_quality_and_cost_leaves_out_what_is_worse_in_both(seeds: Seeds, cost: Seeds) -> None:
     rows = [
         *seeds("good", *NEAR),
         *seeds("bad", *FAR),
@@ -100,7 +90,7 @@ def test_the_front_of_quality_and_cost_leaves_out_what_is_worse_in_both() -> Non
     assert 0.2 < shares["b"] < 0.8, "whether b is worse in both depends on the seeds"
 
 
-def test_a_rotten_timing_is_compared_over_its_visits() -> None:
+def test_a_rotten_timing_is_compared_over_its_visits(seeds: Seeds, cost: Seeds) -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("c", *NEAR)]
     for label, visits in (("a", [1.0, 1.2, 0.9]), ("b", [1.1, 1.0, 1.2]), ("c", [9.0, 9.5, 8.8])):
         one = cost(label, float(np.mean(visits)), "seconds_per_1k")[:1]
@@ -109,7 +99,7 @@ def test_a_rotten_timing_is_compared_over_its_visits() -> None:
     assert {line["label"] for line in said["best"]} == {"a", "b"}
 
 
-def test_nothing_is_the_fastest_where_a_time_of_a_contender_was_disturbed() -> None:
+def test_nothing_is_the_fastest_where_a_time_of_a_contender_was_disturbed(seeds: Seeds, cost: Seeds) -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("bad", *FAR)]
     for label, value in (("a", 1.0), ("b", 2.0), ("bad", 3.0)):
         rows += cost(label, value, "seconds_per_1k")[:1]
@@ -123,7 +113,7 @@ def test_nothing_is_the_fastest_where_a_time_of_a_contender_was_disturbed() -> N
     assert "other work ran" in said["note"]
 
 
-def test_likelihood_criteria_name_kind_and_base() -> None:
+def test_likelihood_criteria_name_kind_and_base(seeds: Seeds) -> None:
     rows = []
     for label, kind, base in (("f", "exact", "continuous"), ("g", "exact", "dequantized"), ("s", "ode", "continuous")):
         about = {"metric": "nll", "sampler": None, "group": "likelihood", "likelihood": kind}
@@ -132,7 +122,7 @@ def test_likelihood_criteria_name_kind_and_base() -> None:
     assert names == {"likelihood:exact", "likelihood:exact (dequantized)", "likelihood:ode"}
 
 
-def test_two_models_are_compared_at_the_cost_of_what_is_best_in_quality() -> None:
+def test_two_models_are_compared_at_the_cost_of_what_is_best_in_quality(seeds: Seeds, cost: Seeds) -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *NEAR), *seeds("b", *FAR, sampler="noise")]
     rows += [*cost("a", 5), *cost("b", 50), *({**each, "sampler": "noise"} for each in cost("b", 1))]
     found = {record["criterion"]: record for record in trilemma.compare(pd.DataFrame(rows), "b", "a")}
@@ -146,7 +136,7 @@ def test_two_models_are_compared_at_the_cost_of_what_is_best_in_quality() -> Non
         trilemma.compare(pd.DataFrame(rows), "a", "a")
 
 
-def test_older_results_are_superseded_and_other_sample_sizes_stand_apart() -> None:
+def test_older_results_are_superseded_and_other_sample_sizes_stand_apart(seeds: Seeds) -> None:
     rows = [*seeds("a", *NEAR), *seeds("b", *FAR), *seeds("a", 0, 0, 0, superseded=True), *seeds("c", 0, 0, 0, n=50)]
     said = verdict(rows)
     assert said["superseded"] == ["a"]
@@ -155,7 +145,7 @@ def test_older_results_are_superseded_and_other_sample_sizes_stand_apart() -> No
     assert {line["label"] for line in said["lines"]} == {"a", "b"}
 
 
-def test_two_models_are_compared_by_every_criterion_of_both() -> None:
+def test_two_models_are_compared_by_every_criterion_of_both(seeds: Seeds, cost: Seeds) -> None:
     frame = pd.DataFrame(
         [*seeds("a", *NEAR), *seeds("b", *FAR), *seeds("c", 2, 2.2, 1.8), *cost("a", 9), *cost("b", 1)]
     )
@@ -170,7 +160,7 @@ def test_two_models_are_compared_by_every_criterion_of_both() -> None:
         trilemma.compare(pd.DataFrame([*seeds("a", *NEAR), *seeds("b", *FAR, dataset_id="x")]), "a", "b")
 
 
-def test_the_summary_over_datasets_orders_models_and_leaves_out_the_incomplete() -> None:
+def test_the_summary_over_datasets_orders_models_and_leaves_out_the_incomplete(seeds: Seeds) -> None:
     rng = np.random.default_rng(0)
     rows = []
     for number in range(6):

@@ -15,6 +15,7 @@ import trilemma
 
 Command = Callable[..., Result]
 Edit = Callable[[Path, Callable[[dict[str, Any]], object]], None]
+pytestmark = pytest.mark.usefixtures("unreported")
 
 PLUGIN = '''
 import torch

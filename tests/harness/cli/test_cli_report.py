@@ -13,6 +13,7 @@ import trilemma
 from trilemma.reports.write import write_report
 
 Command = Callable[..., Result]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_a_run_prints_a_table_and_writes_the_report(finished_copy: Path, command
     assert {"report.html", "report.md", "results.csv", "run.json"} <= {file.name for file in finished_copy.iterdir()}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_json_on_standard_output_is_strict(finished_copy: Path, command: Command, tiny_file: Path) -> None:
     result = command("run", tiny_file, "--out", finished_copy, "--json")
 
@@ -75,6 +76,7 @@ def test_a_dry_run_names_the_timings(tmp_path: Path, finished: Path, command: Co
     assert [(item["train"], item["timings"]) for item in plan] == [(True, ["direct"])] * 3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_cell_exits_1(tmp_path: Path, command: Command, bad_plugins: Path) -> None:
     options = ("--models", "well,raises", "--plugin", bad_plugins, "--set", "metrics={nll={n=50}}")
     result = command("run", "smoke", "--out", tmp_path, *options)

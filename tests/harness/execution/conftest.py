@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import psutil
 import pytest
 
@@ -17,6 +16,9 @@ from trilemma.harness.execution.processes.jobs import run_job
 from trilemma.harness.execution.processes.supervisor import Ending, Supervisor
 from trilemma.harness.planning.suite import Limits
 from trilemma.harness.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd  # processes that import this module need none
 
 
 def make_suite(*models: str, **more: Any) -> dict[str, Any]:

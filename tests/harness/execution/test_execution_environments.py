@@ -117,11 +117,19 @@ def test_mistakes_in_such_an_entry_have_their_line(done: Result, home: Path, com
     assert "both.toml:8: models[1].config.size: there is no such key" in found.stderr
 
 
+@pytest.mark.slow
 def test_its_models_are_used_where_their_environment_is(done: Result, home: Path) -> None:
     with pytest.raises(
         trilemma.PluginError, match=r"needs-1' .*env-1/bin/python -m trilemma` and --plugin \S*needs_1.py"
     ):
         trilemma.load_model(home / "run", "needs-1")
+
+
+def test_a_model_of_another_environment_is_not_loaded_here(finished_copy: Path, edit: Callable[..., None]) -> None:
+    elsewhere = {"environment": "/elsewhere/bin/python", "plugin": "mine.py"}  # as a run records them
+    edit(finished_copy, lambda record: [cell["model"].update(elsewhere) for cell in record["cells"]])
+    with pytest.raises(trilemma.PluginError, match=r"gaussian' .*/elsewhere/bin/python -m trilemma` and --plugin mine"):
+        trilemma.load_model(finished_copy, "gaussian")
 
 
 @pytest.mark.parametrize(

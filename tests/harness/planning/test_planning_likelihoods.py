@@ -13,6 +13,9 @@ from trilemma.harness.planning.cell import Cell, data_id, plan
 from trilemma.harness.planning.resolve import resolve
 from trilemma.harness.planning.suite import read_document
 from trilemma.harness.plugins import Registry
+from trilemma.reports.write import write_report
+
+pytestmark = pytest.mark.usefixtures("unreported")
 
 SUITE: dict[str, Any] = {
     "name": "grid",
@@ -81,11 +84,18 @@ def test_mistakes_in_a_grid_are_told_and_equal_settings_are_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The results of a run without a grid, then with one, into the same directory."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run without a grid, then with one."""
     out: Path = tmp_path_factory.mktemp("grid") / "run"
-    trilemma.run(suite({"steps": 4}, seeds=3), out=out, jobs=1)
-    return trilemma.run(suite({"steps": [4, 9]}, seeds=3), out=out, jobs=1)
+    for steps in (4, [4, 9]):
+        trilemma.run(suite({"steps": steps}, seeds=3), out=out, jobs=1)
+    return out
+
+
+@pytest.fixture(scope="module")
+def frame(run: Path) -> pd.DataFrame:
+    """The results of the run."""
+    return trilemma.load_results(run)
 
 
 def test_lines_of_results_are_told_apart_by_their_settings(frame: pd.DataFrame) -> None:
@@ -113,11 +123,11 @@ def test_only_the_first_setting_ranks_the_model(frame: pd.DataFrame) -> None:
     assert rows["best"].to_dict() == {"likelihood(steps=4)": True, "likelihood(steps=9)": False}
 
 
-def test_the_report_shows_a_line_for_each_setting(frame: pd.DataFrame, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    trilemma.run(suite({"steps": [4, 9]}), out=out, jobs=1)
-    page = (out / "report.html").read_text()
-    text = (out / "report.md").read_text()
+@pytest.mark.usefixtures("undrawn")
+def test_the_report_shows_a_line_for_each_setting(run: Path, tmp_path: Path) -> None:
+    write_report(trilemma.RunView.open(run), trilemma.report_sections(), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.md").read_text()
     for line in ("likelihood(steps=4)", "likelihood(steps=9)", "heun(steps=3)", "training"):
         assert line in text
         assert line in page.replace("<wbr>", "")

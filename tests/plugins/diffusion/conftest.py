@@ -124,16 +124,6 @@ def diffusion(request: pytest.FixtureRequest) -> Diffusion:
 
 
 @pytest.fixture(scope="session")
-def generator() -> Callable[..., torch.Generator]:
-    """A function from a seed to a generator."""
-
-    def make(seed: int = 0) -> torch.Generator:
-        return torch.Generator().manual_seed(seed)
-
-    return make
-
-
-@pytest.fixture(scope="session")
 def context() -> Callable[..., trilemma.Context]:
     """A function that makes a context for points of a shape, with the likelihood options of a model if it is given."""
 

@@ -32,7 +32,7 @@ def test_samples_have_the_moments_of_the_data(
     diffusion: Diffusion,
 ) -> None:
     sampler = kind(**FINE.get(kind.name, {"steps": 400}))
-    noise = torch.randn((10_000, 3), generator=generator(3), dtype=torch.float64)
+    noise = torch.randn((5_000, 3), generator=generator(3), dtype=torch.float64)
     samples = sampler.draw(gaussian.denoiser(), noise, diffusion, context(shape=(3,), seed=4, sampler=sampler))
     torch.testing.assert_close(samples.mean(0), torch.zeros(3).double(), atol=0.045, rtol=0)
     torch.testing.assert_close(samples.T.cov(), gaussian.covariance, atol=0.06, rtol=0)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,31 +13,16 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-@contextmanager
-def loaded(file: str) -> Iterator[ModuleType]:
-    """A module of this folder."""
-    spec = importlib.util.spec_from_file_location(f"{file}_of_tests_of_metrics", Path(__file__).with_name(f"{file}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
 @pytest.fixture(scope="session")
-def known() -> Iterator[ModuleType]:
+def known(module_of: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `known.py`: distributions, datasets and models with closed forms."""
-    with loaded("known") as module:
-        yield module
+    return module_of(Path(__file__).with_name("known.py"))
 
 
 @pytest.fixture(scope="session")
-def planted() -> Iterator[ModuleType]:
+def planted(module_of: Callable[[Path], ModuleType]) -> ModuleType:
     """The module `planted.py`: samplers of the true distribution with a planted defect."""
-    with loaded("planted") as module:
-        yield module
+    return module_of(Path(__file__).with_name("planted.py"))
 
 
 @pytest.fixture(scope="session")

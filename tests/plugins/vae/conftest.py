@@ -18,20 +18,10 @@ SHIFT = torch.tensor([0.3, -0.2, 0.0, 1.0])
 DEVIATION = 0.5
 
 
-def make_generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def make_context(d: int = 2, **fields: object) -> trilemma.Context:
     info = trilemma.DataInfo(name="toy", kind="vector", shape=(d,), n_train=4_000)
     fields.setdefault("likelihood", Vae.Likelihood())
-    return trilemma.Context(info=info, device=torch.device("cpu"), generator=make_generator(3), **fields)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def generator() -> Callable[..., torch.Generator]:
-    """A seeded generator: `generator(seed=0)`."""
-    return make_generator
+    return trilemma.Context(info=info, device=torch.device("cpu"), generator=torch.Generator().manual_seed(3), **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -77,7 +67,7 @@ def points_and_density() -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
     def make(weight: Tensor) -> tuple[Tensor, Tensor]:
         distribution = MultivariateNormal(SHIFT, weight @ weight.T + DEVIATION**2 * torch.eye(4))
-        noise = torch.randn((400, 6), generator=make_generator(1))
+        noise = torch.randn((400, 6), generator=torch.Generator().manual_seed(1))
         x = noise[:, :2] @ weight.T + SHIFT + DEVIATION * noise[:, 2:]
         return x, distribution.log_prob(x)  # type: ignore[no-untyped-call]
 
