@@ -20,6 +20,8 @@ from trilemma.harness.store.survey import survey
 FRAGILE = '''
 import torch, trilemma
 
+pytestmark = pytest.mark.usefixtures("unreported")
+
 class Fragile(trilemma.Model):
     """A Gaussian."""
     name = "fragile"

@@ -114,6 +114,7 @@ def test_no_color_means_no_color(
     assert bool(COLOR.search(said)) == (not no_color)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_fits_a_narrow_window(
     windows: Windows, finished_copy: Path, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trilemma
+
+Quietly = Callable[[], contextlib.AbstractContextManager[None]]
 
 PLUGIN = '''
 import os, signal, torch, trilemma
@@ -73,31 +77,31 @@ def plugin_run(plugin_runs: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def plugin_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plugin_runs(tmp_path_factory: pytest.TempPathFactory, without_reports: Quietly) -> Path:
     """The run directory that `plugin_run` copies. The plugin file lies beside it."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "kept.py").write_text(PLUGIN)
     models = ("kept", "stateless", "stopped")
-    trilemma.run(suite(*models, seeds=2), out=folder / "run", plugins=[folder / "kept.py"])
+    with without_reports():
+        trilemma.run(suite(*models, seeds=2), out=folder / "run", plugins=[folder / "kept.py"])
     return folder / "run"
 
 
 @pytest.fixture(scope="session")
-def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_run(tmp_path_factory: pytest.TempPathFactory, without_reports: Quietly) -> Path:
     """The run directory of three models of digits."""
     out = tmp_path_factory.mktemp("images") / "run"
-    trilemma.run(
-        {
-            "name": "images",
-            "budget": {"steps": 3},
-            "datasets": [{"name": "digits"}],
-            "models": [
-                {"name": "gaussian"},
-                {"name": "vae"},
-                {"name": "vp-sde", "samplers": [{"name": "heun", "steps": [2, 3]}]},
-            ],
-            "metrics": {"nll": {"n": 40, "mass_points": 0}, "wasserstein": {"n": 30, "draws": 2}},
-        },
-        out=out,
-    )
+    values = {
+        "name": "images",
+        "budget": {"steps": 3},
+        "datasets": [{"name": "digits"}],
+        "models": [
+            {"name": "gaussian"},
+            {"name": "vae"},
+            {"name": "vp-sde", "samplers": [{"name": "heun", "steps": [2, 3]}]},
+        ],
+        "metrics": {"nll": {"n": 40, "mass_points": 0}, "wasserstein": {"n": 30, "draws": 2}},
+    }
+    with without_reports():
+        trilemma.run(values, out=out)
     return out

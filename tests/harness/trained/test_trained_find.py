@@ -13,6 +13,8 @@ import pytest
 import trilemma
 from trilemma.harness.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("unreported")
+
 
 def cell_of(run: Path, model: str, seed: int = 0) -> dict[str, Any]:
     return next(c for c in Store(run).run()["cells"] if (c["model"]["name"], c["seed"]) == (model, seed))

@@ -11,6 +11,8 @@ import pytest
 
 import trilemma
 
+pytestmark = pytest.mark.usefixtures("unreported")
+
 UNIFORM = {"name": "langevin", "steps": 1000, "step": 0.003, "start": "uniform"}
 SUITE: dict[str, Any] = {
     "name": "two-modes",

@@ -15,6 +15,8 @@ from trilemma.harness.evaluation.nfe import rows_of
 from trilemma.harness.plugins import Registry
 from trilemma.plugins.flows.flow import Flow
 
+pytestmark = pytest.mark.usefixtures("unreported")
+
 FLOWS = [cls for cls in Registry(builtin_only=True).classes("models").values() if ".plugins.flows." in cls.__module__]
 INVERTIBLE = [model.name for model in FLOWS if model.likelihood == "exact" and model.name != "rad"]
 

@@ -13,7 +13,7 @@ import pytest
 import trilemma
 from trilemma.harness.plugins import Registry
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unreported")]
 
 METRICS = list(Registry(builtin_only=True).classes("metrics").values())
 SMALL = {"n": 60, "draws": 2, "seconds": 0.05}  # options of metrics

@@ -16,6 +16,8 @@ import trilemma
 from trilemma.harness.cli import main
 from trilemma.plugins.observers import cells
 
+pytestmark = pytest.mark.usefixtures("unreported")
+
 TINY = {
     "name": "tiny",
     "budget": {"steps": 5},

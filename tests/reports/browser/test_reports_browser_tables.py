@@ -13,7 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import trilemma
 from trilemma.harness.text import spreadsheet_cell
+from trilemma.reports.sections.comparison import Comparison
+from trilemma.reports.write import write_report
 
 Visit = Callable[..., Any]
 Copied = Callable[[Any, str], str]
@@ -24,6 +27,14 @@ ROWS = """table => [...table.querySelectorAll("tbody:not(.divider)")].filter(bod
   rows: [...body.rows].map(row => [row.querySelector(".sampler")?.textContent ?? "",
     Object.fromEntries([...row.querySelectorAll("td[data-v]")].map(td => [td.dataset.c, Number(td.dataset.v)]))]),
 }))"""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, whole: trilemma.RunView) -> Path:
+    """The directory of a report of the comparison alone, which a browser shows sooner than a whole one."""
+    out = tmp_path_factory.mktemp("tables")
+    write_report(whole, [Comparison], out)
+    return out
 
 
 def first(page: Any) -> Any:
