@@ -43,6 +43,11 @@ def test_stored_results_are_of_the_registered_claims(file: str, generator: Modul
 def test_repeated_claims_have_other_seeds(generator: ModuleType) -> None:
     for name, record in generator.stored("claims-other-seeds.json").items():
         assert not set(record["seeds"]) & set(generator.stored()[name]["seeds"])
+    again = generator.stored("claims-other-seeds.json")
+    assert {name for name in again if again[name]["verdict"] != generator.stored()[name]["verdict"]} == {
+        "learned-permutation"
+    }, "the page says which verdicts differ"
+    assert set(generator.DRAWN) <= set(again)
 
 
 def test_sentences_and_sources_are_those_of_the_claims(generator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
