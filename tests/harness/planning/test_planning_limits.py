@@ -213,8 +213,8 @@ def test_the_largest_suites_are_still_read(tmp_path: Path, registry: Registry) -
 def test_the_command_refuses_in_the_same_way(tmp_path: Path) -> None:
     file = tmp_path / "absurd.toml"
     file.write_text(HEAD.format(seeds=300_000_000) + DATA + MODEL)
-    code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); import trilemma.__main__ as m"
-    command = [sys.executable, "-c", f"{code}; m.main()", "run", file, "--dry-run"]
+    code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
+    command = [sys.executable, "-c", f"{code}; from trilemma.harness import cli; cli.main()", "run", file, "--dry-run"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 2
     assert f"{file}:2: seeds: 300,000,000 seeds" in ended.stderr
