@@ -16,7 +16,7 @@ WIDTH, LEFT, RIGHT = 720, 300, 20
 ROW, HEAD, AXIS = 24, 26, 22
 LOGARITHMIC = 20.0
 """From this ratio of the largest to the smallest value on, the axis is logarithmic."""
-LONGEST = 44
+LONGEST = 42
 
 
 def figure(record: Record) -> Markup:
