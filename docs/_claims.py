@@ -76,10 +76,17 @@ def other_seeds() -> str:
     """A table of the claims that were repeated with other seeds, with both verdicts: first those drawn at random."""
     first, found = stored(), stored("claims-other-seeds.json")
     rows = [
-        [f"[{name}](#{name})", _seeds(first[name]), first[name]["verdict"], _seeds(again), again["verdict"]]
+        [
+            *(f"[{name}](#{name})", first[name]["verdict"], _estimates(first[name])),
+            *(_seeds(again), again["verdict"], _estimates(again)),
+        ]
         for name, again in sorted(found.items(), key=lambda item: item[0] not in DRAWN)
     ]
-    return table(["Claim", "Seeds", "Verdict", "Other seeds", "Verdict"], rows)
+    return table(["Claim", "Verdict", "Estimates", "Other seeds", "Verdict", "Estimates"], rows)
+
+
+def _estimates(record: Record) -> str:
+    return "; ".join(f"{part['estimate']:.3g}" for part in record["comparisons"])
 
 
 def _seeds(record: Record) -> str:

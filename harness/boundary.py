@@ -31,9 +31,9 @@ class boundary:  # noqa: N801 - it is used like a function
 
     An exception that would end the process (SystemExit, KeyboardInterrupt, GeneratorExit and the like) leaves the block
     as PluginExitError, which is a PluginError, and so does a call of `os._exit`, except in a process that the block has
-    forked. A Ctrl-C of the user stays a KeyboardInterrupt, also if the plugin catches it. The working directory is the
-    same after the block. With `quiet`, what the block prints goes to standard error, so that standard output holds
-    results only.
+    forked. A Ctrl-C of the user stays a KeyboardInterrupt, also if the plugin catches it. In the main thread, the
+    working directory is the same after the block. With `quiet`, what the block prints goes to standard error, so that
+    standard output holds results only.
     """
 
     def __init__(self, *, quiet: bool = True) -> None:
@@ -85,6 +85,11 @@ class boundary:  # noqa: N801 - it is used like a function
         self._previous(number, frame)
 
 
+def end_process(status: int) -> NoReturn:
+    """End this process at once, also while code of a plugin runs in another thread of it."""
+    _EXIT.end(status)
+
+
 def described(error: BaseException) -> str:
     """An error of a plugin in words: its type and message, cut to a sensible length."""
     if isinstance(error, PluginExitError):
@@ -134,9 +139,15 @@ class _Exit:
 
     def release(self) -> None:
         with self._lock:
-            self._depth -= 1
-            if self._depth <= 0:
+            if self._process != os.getpid():
+                return  # this process was forked inside the block
+            self._depth = max(0, self._depth - 1)
+            if not self._depth:
                 os._exit = self._exit
+
+    def end(self, status: int) -> NoReturn:
+        """What `os._exit` does."""
+        self._exit(status)
 
     def _call(self, status: int) -> NoReturn:
         # A plugin may have kept this function, and a process that it has forked ends by it.
@@ -175,7 +186,8 @@ class _Output:
                 _flush(stream)
             with contextlib.suppress(OSError, AttributeError):
                 _libc().fflush(None)  # what C code has printed and not written yet
-            sys.stdout = self._stream
+            if sys.stdout is sys.stderr:  # not if something else was put there meanwhile
+                sys.stdout = self._stream
             if self._descriptor >= 0:
                 os.dup2(self._descriptor, 1)
                 os.close(self._descriptor)

@@ -71,6 +71,7 @@ class NoLeader(Record):
 
     arms: list[Arm] = Field(min_length=2)
     criteria: list[str] = Field(min_length=2)
+    interest: float = Field(1.2, gt=1, description="smallest factor that counts as worse, by each criterion")
 
 
 class Claim(Record):

@@ -263,14 +263,18 @@ def _no_leader(claim: Claim, results: Results) -> tuple[Evidence, list[dict[str,
         arms = _table(results, keys, "ratio")
         sign = -1.0 if results[keys[0]].better == "higher" else 1.0
         rows = range(len(keys))
-        p.append([[_p_worse(arms, i, j, sign) for j in rows] for i in rows])
+        interest = math.log(claim.no_leader.interest)
+        p.append([[_p_worse(arms, i, j, sign, interest) for j in rows] for i in rows])
         sides = [_side(arm, key, results[key]) for arm, key in zip(claim.no_leader.arms, keys, strict=True)]
         shown.append({"metric": metric, "better": results[keys[0]].better, "arms": sides})
     return no_leader(np.array(p)), shown
 
 
-def _p_worse(arms: Arms, i: int, j: int, sign: float) -> float:
+def _p_worse(arms: Arms, i: int, j: int, sign: float, interest: float) -> float:
+    """The p-value by which row i is worse than row j; 1 if it is not seen to be worse by what is of interest."""
     if i == j or not (np.isfinite(arms.values[i]).all() and np.isfinite(arms.values[j]).all()):
         return 1.0
     found = difference(arms, i, j)
+    if sign * found.estimate < interest:
+        return 1.0
     return found.p_above(0.0) if sign > 0 else found.p_below(0.0)

@@ -183,8 +183,10 @@ def run(
         if dry_run:
             todo = runner.dry_run()
         else:
-            load_ahead(runner)
+            libraries = load_ahead(runner)
             runner.run()
+            if libraries is not None:
+                libraries.join()  # it diverts standard output, to which the results go
     if dry_run:
         _show_plan(todo, runner, as_json)
         return

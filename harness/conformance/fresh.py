@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..boundary import described
+from ..boundary import described, end_process
 from ..errors import PluginError, UnsupportedError
 
 LONGEST = 300.0
@@ -190,7 +190,7 @@ def serve() -> None:
                 pipe.write(json.dumps(_answer(json.loads(line))).encode())
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0)
+            end_process(0)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             reply = pipe.read()
@@ -199,4 +199,4 @@ def serve() -> None:
         try:
             out.flush()
         except BrokenPipeError:  # the process that asked has ended
-            os._exit(0)
+            end_process(0)

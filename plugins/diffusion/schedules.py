@@ -195,7 +195,8 @@ class StraightPath(Diffusion):
         return (ratio**2 + self.latent * ratio).sqrt() if self.latent else ratio
 
     def time(self, sigma: Tensor) -> Tensor:
-        ratio = (sigma**2 + self.latent**2 / 4).sqrt() - self.latent / 2 if self.latent else sigma
+        half = self.latent / 2  # the form without a difference keeps small noise levels in float32
+        ratio = sigma**2 / ((sigma**2 + half**2).sqrt() + half) if self.latent else sigma
         return ratio / (1 + ratio) * (1 + self.highest) / self.highest
 
 

@@ -17,7 +17,7 @@ from .networks import GatedMap, MapNetwork
 from .objectives import trajectory_error
 from .times import QUARTER, TimeOptions, solver_times
 
-_MOST_NUMBERS = 20_000_000  # in stored trajectories, which bounds memory and the size of a checkpoint in training
+_MOST_NUMBERS = 15_000_000  # in stored trajectories, which bounds memory and the size of a checkpoint in training
 
 
 class DistillationOptions(trilemma.Config):
@@ -32,7 +32,9 @@ class DistillationOptions(trilemma.Config):
     from_end: float = Field(
         0.6, ge=0, le=1, description="share of steps that start at the noise, or at the data if they go back"
     )
-    backward: float = Field(0.1, ge=0, le=1, description="share of steps that go back, for likelihoods")
+    backward: float = Field(
+        0.1, ge=0, le=1, description="share of steps that go back, for likelihoods; none with `to_data`"
+    )
 
 
 class Trajectories:
@@ -58,7 +60,10 @@ class Trajectories:
         if n <= 0:
             return
         x = torch.randn((n, *shape), generator=generator, device=generator.device)
+        training = v.training
+        v.eval()  # without dropout, which would make each trajectory one of another velocity
         points, velocities = zip(*self._solve(v, x), strict=True)
+        v.train(training)
         self.points = _joined(self.points, torch.stack(points))
         self.velocities = _joined(self.velocities, torch.stack(velocities))
 

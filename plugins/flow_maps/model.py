@@ -126,6 +126,10 @@ class FewSteps:
         """The log-density by the method of the options, `(n,)`. Raises UnsupportedError if it needs a missing head."""
         options = ctx.likelihood
         assert isinstance(options, FlowMapLikelihood)
+        if options.method != "ode" and self.config.to_data:
+            raise trilemma.UnsupportedError(
+                "with the option `to_data` no step goes from data to noise, so that there is no density by steps"
+            )
         if options.method == "head" and self.head is None:
             raise trilemma.UnsupportedError("the model has no divergence head: set its option `head` to true")
         ctx.details["steps"] = options.count

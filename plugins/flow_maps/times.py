@@ -80,7 +80,9 @@ class TimeOptions(trilemma.Config):
         0.5, ge=0, le=1, description="share of steps that start at the noise, or at the data if they go back"
     )
     to_data: bool = Field(False, description="whether all steps end at the data, as in consistency models")
-    backward: float = Field(0.25, ge=0, le=1, description="share of steps that go back, for likelihoods")
+    backward: float = Field(
+        0.25, ge=0, le=1, description="share of steps that go back, for likelihoods; none with `to_data`"
+    )
 
     def times(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` times in random order whose noise levels are stratified draws of the log-normal distribution."""

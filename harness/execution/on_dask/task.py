@@ -119,7 +119,7 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
             result["parcel"] = pack(home, made, [f"{job['id']}.log"])
             try:
                 result["parcel"] |= pack_partial(home, job["id"])
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 result["unsent"] = str(error)
         return result
 

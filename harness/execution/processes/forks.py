@@ -19,6 +19,7 @@ from ..environment import cell_environment
 from .keeper import JOB, READY
 
 LOAD_SECONDS = 180.0  # for a zygote to load the libraries
+UNTOLD_SECONDS = 10.0  # that a zygote which was not told what its jobs need keeps others from loading
 CLOSE_SECONDS = 5.0  # for a zygote to end by itself
 NUDGE_SECONDS = 2.0  # between two CONT to a process that may have been stopped
 _LOOK_SECONDS = 0.1
@@ -197,14 +198,20 @@ class ZygoteProcess:
                 if self._closing.is_set():
                     self._theirs.close()
                     return
+            turn = True
             try:
                 self._start()
                 started = time.monotonic()
                 while self._listen() and not self.ready.is_set():
-                    if self._told and time.monotonic() - max(started, self._told) > LOAD_SECONDS:
+                    now = time.monotonic()
+                    if self._told and now - max(started, self._told) > LOAD_SECONDS:
                         break
+                    if turn and not self._told and now - started > UNTOLD_SECONDS:
+                        _turns.release()  # what began it may have given up, and others wait
+                        turn = False
             finally:
-                _turns.release()
+                if turn:
+                    _turns.release()
             while self.ready.is_set() and self._listen():
                 pass
             self._wait()

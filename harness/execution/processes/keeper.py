@@ -24,6 +24,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from ...boundary import end_process
 from .family import adopt_orphans, die_with, kill_descendants, wake_at_ends
 from .log_file import LogFile
 from .preload import for_job
@@ -131,7 +132,7 @@ def keep(zygote: int, inbox: socket.socket, job: socket.socket) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
-        os._exit(0)
+        end_process(0)
 
 
 def _request(channel: socket.socket) -> dict[str, Any] | None:
@@ -212,4 +213,4 @@ def _work(request: dict[str, Any], output: int) -> NoReturn:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)
+        end_process(code)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 import trilemma
@@ -26,6 +26,7 @@ from ..ode_samplers import ODE_SAMPLERS
 from ..sde_samplers import SDE_SAMPLERS, Ancestral
 from .schedule import LearnedDiffusion, LearnedSchedule
 
+_ROWS = 500  # points at once in a bound: for images, a row holds a number for each level of each pixel
 PAPER_ENDS = -13.3, 5.0
 """The ends of the noise schedule of the paper before training, for images of 256 levels in [-1, 1]."""
 
@@ -38,6 +39,16 @@ class VdmOptions(trilemma.Config):
         description="ln(sigma^2) at times 0 and 1 before training, the ends of the noise schedule; default: -13.3 and "
         "5 as in the paper, and for intensity levels of the width w 2 ln(w / 6) in place of -13.3",
     )
+
+    @field_validator("gamma")
+    @classmethod
+    def _rising(cls, gamma: tuple[float, float] | None) -> tuple[float, float] | None:
+        if gamma is not None and not -30 <= gamma[0] < gamma[1] <= 30:
+            raise ValueError(
+                f"the noise must rise with time, from at least -30 to at most 30, not from {gamma[0]:g} to {gamma[1]:g}"
+            )
+        return gamma
+
     units: int = Field(
         128,
         ge=0,
@@ -141,8 +152,12 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         low, high = (self.schedule.ends / 2).exp()
         ctx.details.setdefault("eps", float(low))
         ctx.details["gamma"] = self.schedule.ends.tolist()
-        diffusion = diffusion_term(self.denoiser, x, float(low), float(high), draws, ctx.generator)
-        return Bound(prior_term(x, high), diffusion, self.reconstruction(x, ctx))
+        parts = torch.split(x, _ROWS)
+        return Bound(
+            prior_term(x, high),
+            torch.cat([diffusion_term(self.denoiser, p, float(low), float(high), draws, ctx.generator) for p in parts]),
+            torch.cat([self.reconstruction(part, ctx) for part in parts]),
+        )
 
 
 class LevelFeatures(nn.Module):
