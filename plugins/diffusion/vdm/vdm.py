@@ -15,7 +15,7 @@ import trilemma
 from ...networks.divergence import EXACT_UP_TO
 from ...networks.levels import TRUNCATION, Levels
 from ...networks.mlp import MLPConfig
-from ...networks.points import standard_normal, stratified
+from ...networks.points import ROWS, standard_normal, stratified
 from ...networks.unet import UNetConfig
 from ..autoguidance import Guided
 from ..bounds import Bound, diffusion_term, prior_term
@@ -26,7 +26,7 @@ from ..ode_samplers import ODE_SAMPLERS
 from ..sde_samplers import SDE_SAMPLERS, Ancestral
 from .schedule import LearnedDiffusion, LearnedSchedule
 
-_ROWS = 500  # points at once in a bound: for images, a row holds a number for each level of each pixel
+_LEVEL_ROWS = 200  # images at once in a reconstruction, which has a number for each level of each pixel
 PAPER_ENDS = -13.3, 5.0
 """The ends of the noise schedule of the paper before training, for images of 256 levels in [-1, 1]."""
 
@@ -152,12 +152,10 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         low, high = (self.schedule.ends / 2).exp()
         ctx.details.setdefault("eps", float(low))
         ctx.details["gamma"] = self.schedule.ends.tolist()
-        parts = torch.split(x, _ROWS)
-        return Bound(
-            prior_term(x, high),
-            torch.cat([diffusion_term(self.denoiser, p, float(low), float(high), draws, ctx.generator) for p in parts]),
-            torch.cat([self.reconstruction(part, ctx) for part in parts]),
-        )
+        ends = float(low), float(high)
+        diffusion = [diffusion_term(self.denoiser, p, *ends, draws, ctx.generator) for p in torch.split(x, ROWS)]
+        reconstruction = [self.reconstruction(part, ctx) for part in torch.split(x, _LEVEL_ROWS)]
+        return Bound(prior_term(x, high), torch.cat(diffusion), torch.cat(reconstruction))
 
 
 class LevelFeatures(nn.Module):

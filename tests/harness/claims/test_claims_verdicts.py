@@ -156,6 +156,8 @@ def test_the_trilemma_is_judged_by_all_criteria() -> None:
     leads = [rows(m, [float(value)] * 5, metric="cost") for m, value in zip(models, (1, 5, 9), strict=True)]
     assert verdict_of(pd.concat([*gap, *cost]), trilemma) == ["reproduced"]
     assert verdict_of(pd.concat([*gap, *leads]), trilemma) == ["contradicted"]
+    near = [rows(m, [value] * 5, metric="cost") for m, value in zip(models, (1.05, 5.0, 1.0), strict=True)]
+    assert verdict_of(pd.concat([*gap, *near]), trilemma) == ["inconclusive"]  # 5 % more are not of interest
     assert isinstance(no_leader(np.full((2, 2, 2), 0.5)), Evidence)
 
 
