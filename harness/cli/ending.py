@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,8 +45,9 @@ def load_ahead(runner: Runner) -> threading.Thread | None:
 
 def _load() -> None:
     with contextlib.suppress(Exception):  # it is raised again at the end of the run
-        import_module("..store.frame", __package__)
-        import_module(".table", __package__)
+        from ..store import frame  # noqa: F401
+        from . import table  # noqa: F401
+
         Registry(builtin_only=True).classes("report_sections")
 
 
