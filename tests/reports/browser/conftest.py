@@ -42,7 +42,7 @@ def visit(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
         settings = {"reduced_motion": "reduce", "permissions": ["clipboard-read", "clipboard-write"], **options}
         context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **settings)
         contexts.append(context)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
