@@ -67,7 +67,9 @@ def claims(
     plugin_files: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Test which published claims hold here, by small experiments that were fixed before they were run.
+    """Test which published claims hold here, by small experiments.
+
+    The page on claims says what was fixed beforehand, and what was changed after a look at results.
 
     Each claim is a comparison of models, samplers or options, with a smallest effect of interest. Its verdict is
     computed from several training seeds: reproduced, contradicted, inconclusive (with the number of seeds that would

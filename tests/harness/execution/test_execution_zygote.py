@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from trilemma.harness.api import make_runner
+from trilemma.harness.execution.processes import forks
 from trilemma.harness.planning.cell import cell_job
 from trilemma.harness.store.store import Store
 
@@ -71,3 +74,23 @@ def test_a_cell_loads_no_module_that_the_process_before_it_could_load(tmp_path: 
     assert int(threads) == 1 + (find_spec("pyarrow") is not None)
     assert {name for name in loaded if not name.startswith("torch._")} == set()
     assert Store(tmp_path / "again").record("cells", cell.id)["outcome"] == "ok"
+
+
+def test_one_that_was_begun_and_not_told_lets_others_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run for which it was begun may have been refused."""
+    monkeypatch.setattr(forks, "_turns", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(forks, "UNTOLD_SECONDS", 0.1)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 60\n")
+    python.chmod(0o755)
+    zygotes = [forks.Zygote(python=str(python)) for _ in range(2)]
+    try:
+        first, second = (zygote.begin() for zygote in zygotes)
+        limit = time.monotonic() + 20
+        while (first.pid is None or second.pid is None) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert first.pid is not None
+        assert second.pid is not None
+    finally:
+        for zygote in zygotes:
+            zygote.close()

@@ -236,3 +236,10 @@ def test_the_bound_of_a_trained_model_is_close_to_the_density(units: int, contex
     samples = model.sample(3_000, ctx)
     assert float((samples[:, 0] > 0).float().mean()) == pytest.approx(0.5, abs=0.06)
     assert float(samples[:, 0].abs().mean()) == pytest.approx(0.9, abs=0.1)
+
+
+@pytest.mark.parametrize("ends", [(5.0, -13.3), (2.0, 2.0), (-13.3, 99.0)])
+def test_a_schedule_whose_noise_does_not_rise_is_refused(ends: tuple[float, float]) -> None:
+    """With its ends exchanged, the bound would be far above every density."""
+    with pytest.raises(ValueError, match="the noise must rise with time"):
+        Vdm.Config(gamma=ends)

@@ -12,7 +12,7 @@ from torch import Tensor
 import trilemma
 from trilemma.plugins.flow_maps.distilled import DistilledFlowMap, Trajectories
 from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood
-from trilemma.plugins.flow_maps.networks import GatedMap, MapNetwork
+from trilemma.plugins.flow_maps.networks import GatedMap, MapMLP, MapNetwork
 from trilemma.plugins.flow_maps.objectives import trajectory_error
 
 Context = Callable[..., trilemma.Context]
@@ -112,3 +112,27 @@ def test_steps_do_not_move_the_velocity(context: Context) -> None:
 def test_each_stage_has_a_schedule_of_its_own() -> None:
     model = small(first=0.25)
     assert [model.schedule_progress(p) for p in (0.0, 0.125, 0.25, 0.625, 1.0)] == [0.0, 0.5, 0.0, 0.5, 1.0]
+
+
+def test_trajectories_are_of_the_network_without_dropout() -> None:
+    torch.manual_seed(0)
+    v = MapMLP(2, (16, 16), octaves=2, outputs=2, times=1, dropout=0.5).train()
+    ends = []
+    for _ in range(2):
+        found = Trajectories(20, intervals=4)
+        found.extend(v, (2,), torch.Generator().manual_seed(0))
+        assert found.points is not None
+        ends.append(found.points[-1])
+    assert torch.equal(*ends)
+    assert v.training
+
+
+def test_without_steps_back_there_is_no_density_by_steps(context: Context) -> None:
+    model = small(to_data=True)
+    model.prepare(context((2,)).info)
+    x = torch.randn((3, 2), generator=torch.Generator().manual_seed(0))
+    for method in ("head", "jacobian"):
+        likelihood = FlowMapLikelihood(method=method)  # type: ignore[arg-type]
+        with pytest.raises(trilemma.UnsupportedError, match="no step goes from data to noise"):
+            model.log_prob(x, context((2,), likelihood=likelihood))
+    assert torch.isfinite(model.log_prob(x, context((2,), likelihood=FlowMapLikelihood()))).all()
