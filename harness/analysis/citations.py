@@ -122,13 +122,13 @@ def _of_card(card: dict[str, Any]) -> Iterator[str]:
     about = {"howpublished": source, "note": f"Data: {title}" + (f", license {license}" if license else "")}
     cited = [part.strip() for part in str(card.get("citation") or "").split(";") if part.strip()]
     for part in cited:
-        fields: dict[str, str] = {"title": title, "note": part}
+        fields: dict[str, str] = {"title": title, "key": title, "note": part}
         if match := _SOURCE.fullmatch(part):
             author = re.sub(r" et al\.?$", " and others", match["author"])
             fields = {"author": author, "year": match["year"], "title": match["title"] or title}
         yield _entry(fields | {key: text for key, text in about.items() if key not in fields})
     if not cited and source and source != "synthetic":
-        yield _entry({"title": title, **about})
+        yield _entry({"title": title, "key": title, **about})
 
 
 def _entry(fields: dict[str, str]) -> str:

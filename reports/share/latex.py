@@ -30,6 +30,10 @@ _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)
 _SCRIPT = re.compile(f"([{''.join(_RAISED)}]+)|([{''.join(_LOWERED)}]+)")
 
 
+_LATIN = 0x17F
+"""The last letter of Latin that pdflatex knows (end of Latin Extended-A)."""
+
+
 def escape(text: object) -> str:
     """Text on one line as LaTeX. Letters of all scripts stay; other characters that LaTeX may not know become `?`."""
     line = " ".join(trilemma.printable(text).split())
@@ -49,8 +53,11 @@ def _escaped(text: str) -> str:
 
 def document(tables: Iterable[PaperTable], title: str) -> str:
     """The tables as a file to be read with `\\input`."""
+    found = [table(each) for each in tables]
     head = [f"% {escape(title)}: tables of trilemma {trilemma.__version__}", "% They need \\usepackage{booktabs}."]
-    return "\n\n".join(["\n".join(head), *map(table, tables)]) + "\n"
+    if any(ord(character) > _LATIN for character in "".join(found)):
+        head.append("% Some letters are not Latin: compile with lualatex or xelatex, and a font that has them.")
+    return "\n\n".join(["\n".join(head), *found]) + "\n"
 
 
 def table(found: PaperTable) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +155,27 @@ def test_latex_has_the_structure_that_a_compiler_wants(view: trilemma.RunView, h
         assert check_structure(latex.document([table], name)) == 3
         single = replace(row, sampler="")
         assert check_structure(latex.document([replace(table, rows=[single])], name)) == 2
+
+
+def test_tables_and_citations_compile(view: trilemma.RunView, hostile: trilemma.RunView, tmp_path: Path) -> None:
+    """With LaTeX and BibTeX themselves, where they are installed."""
+    if not (shutil.which("pdflatex") and shutil.which("bibtex") and shutil.which("kpsewhich")):
+        pytest.skip("pdflatex and bibtex are not installed")
+    if not subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True, check=False).stdout:
+        pytest.skip("LaTeX has no booktabs")
+    for name, run in (("view", view), ("hostile", hostile)):
+        text = export.content(run, "latex").decode()
+        assert ("lualatex" in text.split("\n\n")[0]) == ("雪" in text)
+        (tmp_path / f"{name}.tex").write_text(text.replace("雪", "snow"))
+    (tmp_path / "papers.bib").write_bytes(export.content(view, "bibtex"))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{view}\\input{hostile}"
+        "\\nocite{*}\\bibliographystyle{plain}\\bibliography{papers}\\end{document}"
+    )
+    for line in (["pdflatex", "-halt-on-error", "-interaction=nonstopmode"], ["bibtex"]):
+        done = subprocess.run([*line, "paper"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert "Warning--" not in done.stdout
 
 
 def test_bibtex_has_the_papers_of_models_samplers_and_data(view: trilemma.RunView) -> None:
