@@ -15,7 +15,7 @@ import _few_steps
 import _gallery
 import _methods
 from _reference import pages, pictures
-from _results import RUNS, Report, add_to_navigation, index, reports
+from _results import RUNS, Report, add_to_navigation, fill, index, reports
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
@@ -30,6 +30,7 @@ FILLED = {
     "methods.md": _methods.fill,
     "choose-a-model.md": _choose.fill,
     "gallery.md": _gallery.fill,
+    "results.md": fill,
 }
 """Pages with a mark that is replaced by what the code or a file of figures says."""
 

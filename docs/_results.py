@@ -1,11 +1,22 @@
-"""The reports of finished runs, as pages of the site."""
+"""The reports of finished runs: what they say stands on docs/results.md, and they can be pages of the site.
+
+    python docs/_results.py runs/scores runs/flows
+
+writes what the reports of these run directories say to docs/results.json. Other suites in the file stay.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+FILE = Path(__file__).parent / "results.json"
+"""What the reports of the suites said."""
 
 RUNS = "TRILEMMA_DOCS_RUNS"
 """The environment variable that names a folder of run directories."""
@@ -67,3 +78,81 @@ def index(found: list[Report]) -> str:
         )
     lines = [f"- [{report.title}]({report.uri})" for report in found]
     return "This copy of the documentation was built with these reports:\n\n" + "\n".join(lines)
+
+
+# What the reports say
+
+
+def fill(markdown: str) -> str:
+    """The page, with the answers and tables of each suite at its mark `<!-- results of SUITE -->`."""
+    found = stored()
+
+    def of(mark: re.Match[str]) -> str:
+        name = mark["suite"]
+        return section(found[name]) if name in found else f"`trilemma run {name}` was not measured for this version."
+
+    return re.sub(r"<!-- results of (?P<suite>[\w-]+) -->", of, markdown)
+
+
+def stored() -> dict[str, Any]:
+    """The stored suites by name."""
+    found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return found
+
+
+def section(found: dict[str, Any]) -> str:
+    """What a suite gave: how it was run, and for each dataset the answers and the table."""
+    parts = [f"`{found['command']}` with version {found['version']}: {found['setting']}"]
+    for dataset in found["datasets"]:
+        parts += [f"### {dataset['title']}", dataset["answers"]]
+        if dataset["table"]:
+            parts.append(f"<details><summary>Table</summary>\n\n{dataset['table']}\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def read(run: Path) -> tuple[str, dict[str, Any]]:
+    """The name of a run's suite, and what its report says."""
+    text = (run / "report.md").read_text(encoding="utf-8")
+    last = json.loads((run / "run.json").read_text(encoding="utf-8"))["runs"][-1]
+    name, versions = last["suite"]["name"], last["environment"]["versions"]
+    glance, tables = _parts(text, "At a glance"), _parts(text, "Comparison")
+    datasets = [
+        {
+            "title": title,
+            "answers": "\n".join(line for line in answer.splitlines() if line.startswith("- ")),
+            "table": "\n".join(line for line in _before(tables.get(title, ""), "<details>") if line.startswith("|")),
+        }
+        for title, answer in glance.items()
+        if title
+    ]
+    return name, {
+        "command": f"trilemma run {name}",
+        "version": versions["trilemma"],
+        "setting": glance[""],
+        "datasets": datasets,
+    }
+
+
+def _parts(text: str, heading: str) -> dict[str, str]:
+    """The texts below the headings of a section of a report; at \"\" what comes before the first."""
+    (_, _, rest) = text.partition(f"\n## {heading}\n")
+    first, *others = re.split(r"^### ", rest.partition("\n## ")[0], flags=re.MULTILINE)
+    named = (part.partition("\n") for part in others)
+    return {"": first.strip(), **{title.strip(): body.strip() for title, _, body in named}}
+
+
+def _before(text: str, mark: str) -> list[str]:
+    return text.partition(mark)[0].splitlines()
+
+
+def main() -> None:
+    """Read the command line and write the file."""
+    parser = argparse.ArgumentParser(description="Store what the reports of suites say for the page of results.")
+    parser.add_argument("runs", nargs="+", type=Path, help="finished run directories, with reports")
+    found = stored()
+    found.update(read(run) for run in parser.parse_args().runs)
+    FILE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
