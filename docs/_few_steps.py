@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _few_steps_figure import Line, Panel, figure
+from _line_figure import Line, Panel, figure
 from _markdown import table
 
 import trilemma
@@ -116,7 +116,7 @@ def lines_of(values: list[Value], quantity: str) -> list[Line]:
             own = [value for value in values if (value.kind, value.penalty) == (kind, penalty)]
             if not own:
                 continue
-            found: dict[int | None, list[float]] = {}
+            found: dict[float | None, list[float]] = {}
             for value in own:
                 if value.quantity == quantity:
                     found.setdefault(None if kind == "ode" else value.steps, []).append(value.value)

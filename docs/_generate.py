@@ -13,6 +13,7 @@ import _choose
 import _claims
 import _few_steps
 import _gallery
+import _guidance
 import _methods
 from _reference import pages, pictures
 from _results import RUNS, Report, add_to_navigation, fill, index, reports
@@ -31,6 +32,7 @@ FILLED = {
     "choose-a-model.md": _choose.fill,
     "gallery.md": _gallery.fill,
     "results.md": fill,
+    "suites.md": _guidance.fill,
 }
 """Pages with a mark that is replaced by what the code or a file of figures says."""
 

@@ -81,7 +81,7 @@ def test_a_table_has_the_median_of_the_seeds_and_lines_of_both_kinds_of_maps() -
 
 
 def test_a_larger_value_stands_higher_in_the_figure_and_what_is_not_finite_is_left_out() -> None:
-    made, drawing = load("_few_steps"), load("_few_steps_figure")
+    made, drawing = load("_few_steps"), load("_line_figure")
     shown = made.lines_of(values(made, "mass", {1: 2.0, 2: 17.0, 4: math.inf, 8: 1.0}), "mass")
     picture = str(drawing.figure("ring8", [drawing.Panel("Mass", shown, 1.0)]))
     heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', picture)]

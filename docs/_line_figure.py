@@ -1,4 +1,4 @@
-"""The figure of the page on likelihoods by few steps: numbers against the number of steps, as SVG."""
+"""Figures of pages: numbers of several trainings against a number that was set, such as steps, as SVG."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ LOGARITHMIC = 4.0
 
 @dataclass(frozen=True)
 class Line:
-    """Values of the training seeds by the number of steps. A line without steps holds for all of them."""
+    """Values of the training seeds by the number that was set. The values at None hold for all such numbers."""
 
     label: str
     color: str
     dashed: bool
-    values: dict[int | None, list[float]]
+    values: dict[float | None, list[float]]
 
-    def finite(self) -> dict[int | None, list[float]]:
-        """The finite values by the number of steps."""
-        kept = {steps: [v for v in values if math.isfinite(v)] for steps, values in self.values.items()}
-        return {steps: values for steps, values in kept.items() if values}
+    def finite(self) -> dict[float | None, list[float]]:
+        """The finite values by the number that was set."""
+        kept = {at: [v for v in values if math.isfinite(v)] for at, values in self.values.items()}
+        return {at: values for at, values in kept.items() if values}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: the lines, and the value that is right or least, if it is known."""
+    """One pair of axes: the lines, the value that is right or least, if it is known, and the name of what was set."""
 
     title: str
     lines: Sequence[Line]
     right: float | None = None
+    across: str = "steps"
 
 
 def figure(name: str, panels: Sequence[Panel]) -> Markup:
@@ -49,9 +50,11 @@ def figure(name: str, panels: Sequence[Panel]) -> Markup:
     legend = list(_legend(panels[0].lines))
     parts = [part for number, panel in enumerate(panels) for part in _panel(panel, number * WIDTH, 44)]
     head = Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" class="few-steps" viewBox="0 0 {} {}" width="{}" role="img" '
+        '<svg xmlns="http://www.w3.org/2000/svg" class="lines" viewBox="0 0 {} {}" width="{}" role="img" '
         'style="max-width:100%;height:auto;font:11px system-ui,sans-serif" aria-label="{}">'
-    ).format(width, HEIGHT + 44, width, f"{', '.join(panel.title for panel in panels)} against steps: {name}")
+    ).format(
+        width, HEIGHT + 44, width, f"{', '.join(panel.title for panel in panels)} against {panels[0].across}: {name}"
+    )
     return head + Markup("").join([*legend, *parts]) + Markup("</svg>")
 
 
@@ -66,16 +69,16 @@ def _panel(panel: Panel, left: float, top: float) -> Iterator[Markup]:
     finite = [line.finite() for line in panel.lines]
     values = [v for line in finite for group in line.values() for v in group]
     values += [] if panel.right is None else [panel.right]
-    steps = sorted({s for line in finite for s in line if s is not None}) or [1]
+    places = sorted({at for line in finite for at in line if at is not None}) or [1.0]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     log = low > 0 and high / low >= LOGARITHMIC
     margin = 0.06 * ((math.log(high / low) if log else high - low) or 1.0)
     low, high = (low / math.exp(margin), high * math.exp(margin)) if log else (low - margin, high + margin)
     x0, x1, y0, y1 = left + LEFT, left + WIDTH - RIGHT, top + HEIGHT - BOTTOM, top + TOP
 
-    def across(count: int) -> float:
-        share = math.log2(count / steps[0]) / (math.log2(steps[-1] / steps[0]) or 1.0)
-        return x0 + 12 + share * (x1 - x0 - 24)
+    def across(at: float) -> float:
+        first, last, here = (math.log2(x) if places[0] > 0 else x for x in (places[0], places[-1], at))
+        return x0 + 12 + (here - first) / (last - first or 1.0) * (x1 - x0 - 24)
 
     def up(value: float) -> float:
         share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
@@ -85,9 +88,9 @@ def _panel(panel: Panel, left: float, top: float) -> Iterator[Markup]:
     for tick in (log_ticks if log else even_ticks)(low, high):
         yield _stroke(x0, up(tick), x1, up(tick), "currentColor", opacity=0.15)
         yield _text(x0 - 6, up(tick) + 4, f"{tick:g}".replace("-", numbers.MINUS), anchor="end")
-    for count in steps:
-        yield _text(across(count), y0 + 14, str(count), anchor="middle")
-    yield _text((x0 + x1) / 2, y0 + 28, "steps", anchor="middle")
+    for at in places:
+        yield _text(across(at), y0 + 14, f"{at:g}", anchor="middle")
+    yield _text((x0 + x1) / 2, y0 + 28, panel.across, anchor="middle")
     if panel.right is not None:
         yield _stroke(x0, up(panel.right), x1, up(panel.right), "currentColor", opacity=0.7)
     for line, groups in zip(panel.lines, finite, strict=True):
@@ -95,12 +98,12 @@ def _panel(panel: Panel, left: float, top: float) -> Iterator[Markup]:
             y = up(median(groups[None]))
             yield _stroke(x0, y, x1, y, line.color, dashed=line.dashed, width=2)
             continue
-        middles = [(across(s), up(median(groups[s]))) for s in steps if s in groups]
+        middles = [(across(at), up(median(groups[at]))) for at in places if at in groups]
         for (a, b), (c, d) in pairwise(middles):
             yield _stroke(a, b, c, d, line.color, dashed=line.dashed, width=2)
-        for s, group in groups.items():
-            assert s is not None
-            yield from (_dot(across(s), up(value), line.color, hollow=line.dashed) for value in group)
+        for at, group in groups.items():
+            assert at is not None
+            yield from (_dot(across(at), up(value), line.color, hollow=line.dashed) for value in group)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: int = 400) -> Markup:
