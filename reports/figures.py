@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -75,10 +76,15 @@ def inks(families: Mapping[str, str]) -> dict[str, Ink]:
     groups = {label: family or label for label, family in families.items()}
     known = [family for family in FAMILIES if family in groups.values()]
     order = [*known, *dict.fromkeys(family for family in groups.values() if family not in known)]
+    colors = {family: FAMILIES.index(family) for family in known}
+    # Other families get the colors that no known one has, beginning with those that none ever has.
+    free = [
+        color for color in (*range(len(FAMILIES), len(SERIES)), *range(len(FAMILIES))) if color not in colors.values()
+    ]
+    colors |= dict(zip(order[len(known) :], cycle(free), strict=False))
     styles = {}
     for place, label in enumerate(sorted(groups, key=lambda label: order.index(groups[label]))):
-        family = groups[label]
-        color = (order.index(family) if family not in FAMILIES else FAMILIES.index(family)) % len(SERIES)
+        color = colors[groups[label]]
         styles[label] = Ink(SERIES[color], f"s{color}", MARKERS[place % len(MARKERS)])
     return {label: styles[label] for label in families}
 

@@ -173,6 +173,9 @@ def test_color_says_the_family_and_the_marker_the_model() -> None:
     assert len({styles[label].color for label in "abde"}) == 4
     assert styles["b"].color == inks({"x": "diffusion"})["x"].color
     assert list(styles) == list("abcde")
+    others = inks({family: family for family in ("new", "diffusion", "newer", "adversarial", "newest", "a", "b", "c")})
+    assert len({style.color for style in others.values()}) == 8, "each family has a color of its own"
+    assert len(inks({f"family {i}": f"family {i}" for i in range(20)})) == 20
     crowd = {f"{family}{i}": family for i in range(8) for family in ("flow", "diffusion")}
     assert len({style.marker for style in inks(dict(list(crowd.items())[:8])).values()}) == 8, "told apart in gray"
     both = inks(crowd)
