@@ -50,6 +50,12 @@ class InverseHeat(trilemma.NeuralModel):
     variational bound. Samples start from blurred *training* images with noise, as in the paper, so they are not
     independent of the training split.
 
+    The bound is far below the density, and no training changes that. The noise of each latent image is drawn anew, so a
+    step has to predict an image without noise from one with noise. A coordinate that the noise does not hide costs at
+    least .5 bits in each step (with `delta` = 1.41), and .52 with 1.25. For normal data with the covariance of digits
+    and the best means, the bound is 11.9 bits/dim with 40 steps and 48.1 with 200, while the density of the model is
+    2.95 and 2.93 bits/dim. Uniform intensities take 4.09.
+
     Deviations from the paper: K = 40 instead of 200 steps, and a smaller U-Net. The widths go from .5 to 4 pixels, half
     the side of images of 8 pixels, as in the paper. The standard deviation of the training noise is the paper's, .01 on
     images with intensities in [0, 1], and that of the sampling noise is 1.25 times as large. The start from a Gaussian

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import trilemma
+from trilemma.datasets.digits import Digits
 from trilemma.plugins.cold_diffusion.end_state import PriorAlone
 from trilemma.plugins.cold_diffusion.heat import HeatBlur, dct_matrix
 from trilemma.plugins.cold_diffusion.inverse_heat import InverseHeat, ReverseHeat, ReverseOptions
@@ -133,6 +134,55 @@ def test_bound_misses_the_density_of_the_model_by_the_divergence_of_its_posterio
     assert float(values.mean()) == pytest.approx(float((exact - divergence).mean()), abs=0.15)
     assert ctx.details["start"] == "mixture"
     assert sum(ctx.details["terms"].values()) == pytest.approx(-float(values.mean()), rel=1e-6)
+
+
+def test_more_steps_loosen_the_bound_and_not_the_density_of_the_model() -> None:
+    # The noise of latent images is drawn anew at each level. If it hides nothing, the best mean misses by the noise.
+    delta, per_step = 1.25, math.log(1.25) + (1 + 1) / (2 * 1.25**2) - 0.5
+    bounds: list[float] = []
+    densities: list[float] = []
+    for steps in (20, 40):
+        model = Linear(Linear.Config(steps=steps, components=1, sigma_min=0.1, sigma_max=0.3))
+        model.prepare(context().info)
+        c = model.variances.sqrt() * torch.randn((4_000, SIDE * SIDE), generator=generator(1), dtype=torch.float64)
+        matrix = dct_matrix(SIDE)
+        x = matrix.T @ c.reshape(-1, *SHAPE) @ matrix
+        bounds.append(float(model.bound(x, ReverseOptions(start="mixture", delta=delta), generator(2)).total.mean()))
+        variance = marginal(model, 0.1 * delta) + (0.1 * delta) ** 2  # the last step has noise in the likelihood
+        densities.append(float(torch.distributions.Normal(0.0, variance.sqrt()).log_prob(c).sum(1).mean()))
+    assert densities[1] == pytest.approx(densities[0], abs=0.1)
+    assert min(densities) > bounds[0] + 50
+    assert (bounds[0] - bounds[1]) / (20 * SIDE * SIDE) == pytest.approx(per_step, rel=0.08)
+    assert per_step > 0.5 * math.log(2)  # the least over all deviations of the generative noise
+
+
+@pytest.mark.parametrize(("steps", "bound", "density"), [(40, 11.90, 2.95), (200, 48.06, 2.93)])
+def test_bound_and_density_of_normal_data_with_the_covariance_of_digits(
+    steps: int, bound: float, density: float
+) -> None:
+    # The figures of the docstring, by matrices of all pixels: the best linear means, and the chain of the model.
+    noise, delta, d, eye = 0.01, 0.0125, 64, torch.eye(64, dtype=torch.float64)
+    images = Digits().splits.train.double().flatten(1) / 17
+    data = images.T.cov() + eye / 12 / 17**2  # with uniform noise within the levels
+    model = InverseHeat(InverseHeat.Config(steps=steps))
+    square = eye.reshape(d, 1, 8, 8)
+    blurs = [HeatBlur(8, 8)(square, width).reshape(d, d) for width in model.widths()]
+    variance = blurs[-1] @ data @ blurs[-1] + noise**2 * eye
+
+    def cross_entropy(model: Tensor, data: Tensor) -> float:
+        return 0.5 * float(d * math.log(2 * math.pi) + torch.logdet(model) + torch.linalg.solve(model, data).trace())
+
+    total = cross_entropy(variance, variance) - d / 2 * math.log(2 * math.pi * math.e * noise**2)
+    for k in range(steps, 0, -1):
+        less, more = blurs[k - 1], blurs[k]
+        gain = torch.linalg.solve(more @ data @ more + noise**2 * eye, more @ data @ less).T
+        residual = float((less @ data @ less - gain @ more @ data @ less).trace())
+        of_noise = math.log(delta / noise) + noise**2 / (2 * delta**2) - 0.5
+        total += residual / (2 * delta**2) + d * (of_noise if k > 1 else math.log(delta * math.sqrt(2 * math.pi)))
+        variance = gain @ variance @ gain.T + delta**2 * eye
+    per_bit = d * math.log(2)
+    assert total / per_bit + math.log2(17) == pytest.approx(bound, abs=0.03)
+    assert cross_entropy(variance, data) / per_bit + math.log2(17) == pytest.approx(density, abs=0.02)
 
 
 def test_reverse_process_has_the_marginals_of_its_steps(linear: Linear) -> None:
