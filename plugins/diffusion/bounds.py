@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks.points import standard_normal, stratified
+from ..networks.points import per_point, standard_normal, stratified
 from .denoiser import Denoiser, noise_residual
-from .reverse_chain import ReverseChain, Variance, prediction
+from .reverse_chain import Prediction, ReverseChain, Variance, prediction
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,56 @@ def reconstruction_term(denoise: Denoiser, x: Tensor, sigma_min: float, generato
     return 0.5 * residual + x[0].numel() * math.log(sigma_min * math.sqrt(2 * math.pi))
 
 
+def step_term(
+    predict: Prediction, chain: ReverseChain, x: Tensor, step: Tensor | int, generator: torch.Generator
+) -> Tensor:
+    """The term of a step of the chain in the bound of DDPM, in nats, at one draw of the noise, shape `(n,)`.
+
+    `step` is one step, or has shape `(n,)`. As in `expected_residual`, there is a control variate of mean 0.
+    """
+    sigma, noise = chain.sigmas[step].to(x), standard_normal(x, generator)
+    s = per_point(sigma, x)
+    at = step.reshape(s.shape) if isinstance(step, Tensor) else step
+    clean, exponent = predict(x + s * noise, sigma)
+    terms = chain.terms(((clean - x) / s).square(), at, exponent)
+    # A learned exponent depends on the noise, and the factor of the control variate must not.
+    factor = chain.weight(at, torch.ones_like(exponent) if exponent.ndim else exponent)
+    return (terms - factor * (noise.square() - 1) / (1 + s**2)).flatten(1).sum(1)
+
+
 @torch.no_grad()
 def discrete_bound(
-    denoise: Denoiser, x: Tensor, sigmas: Tensor, generator: torch.Generator, variance: Variance
+    denoise: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    generator: torch.Generator,
+    variance: Variance,
+    sampled_steps: int | None = None,
 ) -> Bound:
-    """The bound of DDPM over falling noise levels, with all terms, from one draw of the noise for each level.
+    """The bound of DDPM over falling noise levels, with one draw of the noise for each term.
 
     Source: Ho et al. 2020, eq. 5, with the steps of `ReverseChain`. The posterior's variance (`small`) is the best one
-    for data that is a single point, and that of the forward step (`large`) for standard normal data (section 3.2). As
-    in `expected_residual`, a control variate of mean 0 reduces the variance of the estimate.
+    for data that is a single point, and that of the forward step (`large`) for standard normal data (section 3.2). The
+    diffusion term is the sum over all steps before the last. With `sampled_steps` it is estimated without bias from so
+    many steps for each point, one drawn in each of so many equal parts of the chain.
     """
-    predict, chain, sums = prediction(denoise, variance), ReverseChain(sigmas), []
-    for step, sigma in enumerate(sigmas.to(x)):
-        noise = standard_normal(x, generator)
-        clean, exponent = predict(x + sigma * noise, sigma)
-        terms = chain.terms(((clean - x) / sigma).square(), step, exponent)
-        # A learned exponent depends on the noise, and the factor of the control variate must not.
-        factor = chain.weight(step, torch.ones_like(exponent) if exponent.ndim else exponent)
-        sums.append((terms - factor * (noise.square() - 1) / (1 + sigma**2)).flatten(1).sum(1))
-    return Bound(prior_term(x, sigmas[0]), torch.stack(sums[:-1]).sum(0), sums[-1])
+    predict, chain, n = prediction(denoise, variance), ReverseChain(sigmas.to(x.device)), len(x)
+    last = len(sigmas) - 1
+    diffusion = x.new_zeros(n)
+    if sampled_steps is None or sampled_steps >= last:
+        for step in range(last):
+            diffusion = diffusion + step_term(predict, chain, x, step, generator)
+    else:
+        for part in range(sampled_steps):
+            share = (part + stratified(n, generator)[permutation(n, generator)]) / sampled_steps
+            steps = (share.double() * last).long().clamp(max=last - 1)
+            diffusion = diffusion + step_term(predict, chain, x, steps, generator) * (last / sampled_steps)
+    return Bound(prior_term(x, sigmas[0]), diffusion, step_term(predict, chain, x, last, generator))
+
+
+def permutation(n: int, generator: torch.Generator) -> Tensor:
+    """The numbers from 0 to n - 1 in random order."""
+    return torch.randperm(n, generator=generator, device=generator.device)
 
 
 @torch.no_grad()
@@ -94,8 +125,7 @@ def diffusion_term(
     low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
     total = x.new_zeros(len(x))
     for draw in range(draws):
-        order = torch.randperm(len(x), generator=generator, device=generator.device)
-        share = (draw + stratified(len(x), generator)[order]) / draws
+        share = (draw + stratified(len(x), generator)[permutation(len(x), generator)]) / draws
         sigma = (low + span * share).exp().to(x)
         total = total + span * expected_residual(denoise, x, sigma, generator) / draws
     return total

@@ -31,6 +31,12 @@ class BoundLikelihood(trilemma.Config):
         "large that of the forward step",
     )
     draws: int = Field(1, ge=1, description="draws of the noise at every noise level; the bound is averaged over them")
+    sampled_steps: int | None = Field(
+        None,
+        ge=1,
+        description="number of steps of the chain, drawn for each point, by whose terms the bound is estimated without "
+        "bias; by default all",
+    )
 
 
 class ChainOptions(trilemma.Config):
@@ -151,7 +157,9 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
         parts = []
         for part in torch.split(x, ROWS):
             bounds = [
-                discrete_bound(self.denoiser, part, sigmas, ctx.generator, options.variance)
+                discrete_bound(
+                    self.denoiser, part, sigmas, ctx.generator, options.variance, sampled_steps=options.sampled_steps
+                )
                 for _ in range(options.draws)
             ]
             parts.append(torch.stack([torch.stack([b.prior, b.diffusion, b.reconstruction]) for b in bounds]).mean(0))

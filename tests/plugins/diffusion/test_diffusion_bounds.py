@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from trilemma.plugins.diffusion.bounds import continuous_bound, discrete_bound
-from trilemma.plugins.diffusion.schedules import geometric_grid
+from trilemma.plugins.diffusion.reverse_chain import Variance
+from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, geometric_grid
 
 
 def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density(
@@ -52,3 +54,26 @@ def test_bound_of_a_worse_denoiser_is_lower(gaussian: Any, generator: Callable[.
     # The excess is the KL divergence from the data to N(0, I), for which the poor denoiser is exact.
     kl = 0.5 * (gaussian.covariance.trace() - 3 - gaussian.covariance.logdet())
     assert float(good.total.mean() - poor.total.mean()) == pytest.approx(float(kl), abs=0.06)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_bound_from_a_few_steps_for_each_point_has_the_mean_of_the_whole_bound(
+    ring8: Any, generator: Callable[..., torch.Generator], variance: Variance
+) -> None:
+    x, sigmas, calls = ring8.points(8_000), DiscreteVariancePreserving(steps=100).noise_levels(), 0
+
+    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        clean: Tensor = ring8.denoise(y, sigma)
+        return 0.9 * clean  # a wrong denoiser, whose terms differ from step to step
+
+    whole = discrete_bound(denoise, x, sigmas, generator(), variance)
+    assert calls == 100
+    few = discrete_bound(denoise, x, sigmas, generator(1), variance, sampled_steps=9)
+    assert calls == 110
+    for one, other in ((few.diffusion, whole.diffusion), (few.reconstruction, whole.reconstruction)):
+        error = float((one.var() + other.var()) / len(x)) ** 0.5
+        assert error < 0.05 * float(other.mean())
+        assert float(one.mean()) == pytest.approx(float(other.mean()), abs=4 * error)
+    torch.testing.assert_close(few.prior, whole.prior)
