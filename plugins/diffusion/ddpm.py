@@ -19,7 +19,7 @@ from .ddpm_samplers import StridedAncestral, StridedDdim
 from .denoiser import PARAMETRIZATIONS
 from .model import Denoising
 from .reverse_chain import ReverseChain, ReverseModel, Variance
-from .schedules import DiscreteVariancePreserving
+from .schedules import DiscreteCosine, DiscreteDiffusion, DiscreteVariancePreserving
 
 
 class BoundLikelihood(trilemma.Config):
@@ -43,8 +43,13 @@ class ChainOptions(trilemma.Config):
     """Options of the chain of noise levels, of the reverse chain and of the loss."""
 
     steps: int = Field(100, ge=2, description="number of steps T of the chain")
-    beta_min: float = Field(0.1, gt=0, description="beta of the first step, times T")
-    beta_max: float = Field(20.0, gt=0, description="beta of the last step, times T")
+    schedule: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="noise schedule: linear has betas that rise linearly, as in DDPM; cosine has more low noise levels "
+        "(Improved DDPM)",
+    )
+    beta_min: float = Field(0.1, gt=0, description="for linear: beta of the first step, times T")
+    beta_max: float = Field(20.0, gt=0, description="for linear: beta of the last step, times T")
     parametrization: Literal["karras", "noise"] = Field(
         "noise",
         description="what the network predicts: noise is the noise, as in the paper; karras is the preconditioned "
@@ -62,9 +67,15 @@ class ChainOptions(trilemma.Config):
     )
     vlb_weight: float = Field(1e-3, gt=0, description="weight of the bound in the objective hybrid")
 
+    def chain(self) -> DiscreteDiffusion:
+        """The chain of noise levels."""
+        if self.schedule == "cosine":
+            return DiscreteCosine(self.steps)
+        return DiscreteVariancePreserving(self.beta_min, self.beta_max, self.steps)
+
     @model_validator(mode="after")
     def _is_a_chain(self) -> ChainOptions:
-        if not self.beta_min <= self.beta_max < self.steps:
+        if self.schedule == "linear" and not self.beta_min <= self.beta_max < self.steps:
             raise ValueError("beta rises from beta_min / steps to beta_max / steps, which must be below 1")
         return self
 
@@ -109,20 +120,21 @@ def chain_loss(
 class Ddpm(Denoising, Guided, trilemma.NeuralModel):
     """Denoising diffusion probabilistic model, DDPM (Ho et al. 2020), with an MLP on vectors.
 
-    The objective `simple` with the variance `large` is that of the paper, and `hybrid` with `learned` that of Improved
-    DDPM (Nichol & Dhariwal 2021). The likelihood is the variational bound, with the variance of the model.
+    The objective `simple` with the variance `large` and the schedule `linear` is that of the paper. `hybrid` with
+    `learned` and `cosine` is Improved DDPM (Nichol & Dhariwal 2021). The likelihood is the variational bound, with the
+    variance of the model.
 
     Deviations: T is 100 instead of 1,000. The estimate of x_0 is not clipped, because standardized vectors have no
     bounds. The data is continuous, so that the last step is a normal density, not one that is integrated over
     intensity levels (Ho et al. 2020, eq. 13). Its variance is beta_1 if variances are `large`, where the public code
-    has the posterior's variance of the second step. Of Improved DDPM, the cosine schedule and the importance sampling
-    of noise levels are not there, and the bound in `hybrid` is in nats as in the paper, not in bits as in its code.
+    has the posterior's variance of the second step. Of Improved DDPM, the importance sampling of noise levels is not
+    there, and the bound in `hybrid` is in nats as in the paper, not in bits as in its code.
     """
 
     name = "ddpm"
     likelihood = "bound"
     samplers = (StridedAncestral, StridedDdim)
-    diffusion: DiscreteVariancePreserving
+    diffusion: DiscreteDiffusion
     denoiser: ReverseModel
 
     class Config(ChainOptions, MLPConfig):
@@ -133,7 +145,7 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
-        self.diffusion = DiscreteVariancePreserving(config.beta_min, config.beta_max, config.steps)
+        self.diffusion = config.chain()
         outputs = info.shape[0] * (2 if config.variance == "learned" else 1)
         mean = PARAMETRIZATIONS[config.parametrization](config.network(info, outputs))
         self.denoiser = ReverseModel(mean, config.variance)
@@ -164,5 +176,5 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
             ]
             parts.append(torch.stack([torch.stack([b.prior, b.diffusion, b.reconstruction]) for b in bounds]).mean(0))
         bound = Bound(*torch.cat(parts, dim=1))
-        ctx.details.update({"steps": self.diffusion.steps, "terms": bound.means()})
+        ctx.details.update({"steps": self.config.steps, "terms": bound.means()})
         return bound.total

@@ -154,6 +154,52 @@ class DiscreteVariancePreserving(VariancePreserving, DiscreteDiffusion):
 
 
 @dataclass(frozen=True)
+class DiscreteCosine(DiscreteDiffusion):
+    """The cosine schedule of Improved DDPM, with `steps` steps and beta at most .999.
+
+    alpha(t) = cos(a(t)) / cos(a(0)) with the angle a(t) = pi/2 (t + .008) / 1.008, except for the limit of beta in the
+    last step. Source: Nichol & Dhariwal 2021, eq. 17.
+    """
+
+    steps: int = 1000
+    offset: float = 0.008
+    largest_beta: float = 0.999
+
+    def _angle(self, t: Tensor) -> Tensor:
+        return math.pi / 2 * (t + self.offset) / (1 + self.offset)
+
+    @property
+    def _first(self) -> float:
+        """The cosine of the angle at time 0."""
+        return math.cos(math.pi / 2 * self.offset / (1 + self.offset))
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -math.pi / 2 / (1 + self.offset) * self._angle(t).tan()
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        return -2 * self.drift(t)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._angle(t).cos() / self._first
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return (self.alpha(t) ** -2 - 1).clamp(min=0).sqrt()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        angle = (self._first * (1 + sigma**2).rsqrt()).acos()
+        return angle / (math.pi / 2) * (1 + self.offset) - self.offset
+
+    @property
+    def sigma_max(self) -> float:
+        return float(self.noise_levels()[0])
+
+    def noise_levels(self) -> Tensor:
+        kept = self.alpha(torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)).square()
+        beta = (1 - kept[1:] / kept[:-1]).clamp(max=self.largest_beta)
+        return (-(-beta).log1p().cumsum(0)).expm1().sqrt().flip(0)
+
+
+@dataclass(frozen=True)
 class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
     """The `steps` noise levels of NCSN, in a constant ratio (Song & Ermon 2019, section 4)."""
 

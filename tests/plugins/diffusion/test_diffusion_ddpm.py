@@ -16,7 +16,7 @@ from trilemma.plugins.diffusion.ddpm import Ddpm, chain_loss
 from trilemma.plugins.diffusion.ddpm_samplers import StridedAncestral, StridedDdim, strided
 from trilemma.plugins.diffusion.denoiser import NoisePrediction
 from trilemma.plugins.diffusion.reverse_chain import ReverseModel
-from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, VariancePreserving
+from trilemma.plugins.diffusion.schedules import DiscreteCosine, DiscreteVariancePreserving, VariancePreserving
 from trilemma.plugins.networks.points import stratified
 
 
@@ -30,6 +30,35 @@ def test_chain_agrees_with_the_paper() -> None:
     # The chain is a discretization of the VP diffusion.
     t = torch.tensor(0.5, dtype=torch.float64)
     assert float(sigmas.flip(0)[499]) == pytest.approx(float(VariancePreserving(0.1, 20.0).sigma(t)), rel=0.02)
+
+
+@pytest.mark.parametrize("steps", [10, 4000])
+def test_cosine_schedule_agrees_with_the_paper(steps: int) -> None:
+    # Nichol & Dhariwal 2021, eq. 17 in plain numbers: f(t), beta_t <= .999, and the products of the alphas.
+    f = [math.cos((t / steps + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(steps + 1)]
+    kept, found = 1.0, []
+    for t in range(1, steps + 1):
+        kept *= 1 - min(1 - f[t] / f[t - 1], 0.999)
+        found.append(math.sqrt((1 - kept) / kept))
+    chain = DiscreteCosine(steps)
+    torch.testing.assert_close(
+        chain.noise_levels().flip(0), torch.tensor(found, dtype=torch.float64), rtol=1e-7, atol=0
+    )
+    # All levels but the last are those of the marginals in continuous time.
+    t = torch.arange(1, steps, dtype=torch.float64) / steps
+    torch.testing.assert_close(chain.noise_levels()[1:].flip(0), chain.sigma(t), rtol=1e-7, atol=0)
+    torch.testing.assert_close(chain.time(chain.sigma(t)), t)
+    assert chain.sigma_max == pytest.approx(found[-1])
+
+
+def test_marginals_of_the_cosine_schedule_solve_the_equations_of_its_diffusion() -> None:
+    chain, t = DiscreteCosine(), torch.linspace(0.01, 0.95, 20, dtype=torch.float64).requires_grad_()
+    alpha = chain.alpha(t)
+    slope = torch.autograd.grad(alpha.sum(), t, retain_graph=True)[0]
+    torch.testing.assert_close(slope, chain.drift(t) * alpha)
+    variance = (alpha * chain.sigma(t)) ** 2
+    slope = torch.autograd.grad(variance.sum(), t)[0]
+    torch.testing.assert_close(slope, 2 * chain.drift(t) * variance + chain.squared_diffusion(t))
 
 
 def test_no_draw_is_beyond_the_last_noise_level(generator: Callable[..., torch.Generator]) -> None:
@@ -51,6 +80,7 @@ def test_strided_noise_levels_keep_both_ends() -> None:
 def test_variance_is_learned_exactly_if_the_objective_trains_it() -> None:
     assert Ddpm.Config(objective="vlb").variance == "large"
     assert Ddpm.Config(objective="hybrid", variance="learned").vlb_weight == 1e-3
+    assert Ddpm.Config(schedule="cosine", steps=10).chain() == DiscreteCosine(10)  # too few steps for linear betas
     with pytest.raises(ValueError, match="use variance = 'learned'"):
         Ddpm.Config(objective="hybrid")
     with pytest.raises(ValueError, match="use 'vlb' or 'hybrid'"):
