@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ PLACE = ["dataset_id", "budget", "device", "trained_on"]
 ARENA = [*PLACE, "metric", "likelihood", "base", "machine"]
 """The columns in which two values must agree to be ranked against each other."""
 
+Record = dict[str, Any]
+"""A row of a summary."""
+
 CONTENDED = "a time was measured while other work ran on the machine: no comparison"
 
 
@@ -30,6 +35,7 @@ CONTENDED = "a time was measured while other work ran on the machine: no compari
 class Arena:
     """The comparable rows of one metric: `rows` are their labels in the summary, `arms` holds their numbers.
 
+    `records` holds them and those that stand apart, by label in the summary.
     `contenders` are the positions in `arms` of what is ranked: rows that are no control, are not marked and have enough
     seeds; `compared` are those that are compared with the leader. `leader` and `best` are labels of the summary.
     `apart` are rows of the same metric with another n, and `few` are contenders with too few seeds. `note` says why
@@ -37,7 +43,7 @@ class Arena:
     """
 
     key: dict[str, Any]
-    table: pd.DataFrame
+    records: dict[int, Record]
     rows: list[int]
     arms: Arms
     apart: list[int]
@@ -64,7 +70,7 @@ class Arena:
         if not ranked:
             self.note = self.note or ("nothing to rank" if among is None else "no row is best in quality")
             return
-        if self.table.loc[[self.rows[i] for i in ranked], "contended"].any():
+        if any(self.records[self.rows[i]]["contended"] for i in ranked):
             self.note = CONTENDED
             return
         if among is not None:
@@ -83,7 +89,7 @@ class Arena:
         self.compared = first
         leader, models = self.arms.not_worse(first)
         best = []
-        seeds: Any = self.table.loc[self.rows, "value_seeds"].tolist()
+        seeds = [self.records[row]["value_seeds"] for row in self.rows]
         for lines in of_model.values():
             if set(lines) & set(models):
                 best += paired(self.arms, lines, seeds)[1]
@@ -92,9 +98,14 @@ class Arena:
     @cached_property
     def lines(self) -> list[tuple[Any, ...]]:
         """The label, model and sampler setting of each row."""
-        return list(self.table.loc[self.rows, ["label", "model", "sampler"]].itertuples(index=False, name=None))
+        return [tuple(self.records[row][name] for name in ("label", "model", "sampler")) for row in self.rows]
 
     @property
+    def first(self) -> Record:
+        """The first row, of which all have the title, unit, group and direction."""
+        return next(iter(self.records.values()))
+
+    @cached_property
     def position(self) -> dict[int, int]:
         """The position in `arms` of each row of the summary."""
         return {row: i for i, row in enumerate(self.rows)}
@@ -115,23 +126,33 @@ class Arena:
         return self.arms.resolution(self.compared) if self.leader is not None else None
 
 
-def arenas(table: pd.DataFrame) -> list[Arena]:
-    """The arenas of a summary table, each judged: first those of quality, because costs depend on them."""
-    numbers = table[(table["metric"] != "") & np.isfinite(table["value"])]
-    found = [_arena(dict(zip(ARENA, key, strict=True)), rows) for key, rows in numbers.groupby(ARENA, sort=False)]
+def arenas(records: Sequence[Record]) -> list[Arena]:
+    """The arenas of the rows of a summary, each judged: first those of quality, because costs depend on them."""
+    groups: dict[tuple[Any, ...], dict[int, Record]] = {}
+    places: dict[tuple[Any, ...], list[Record]] = {}
+    for row, record in enumerate(records):
+        if record.get("metric") and math.isfinite(record["value"]):
+            groups.setdefault(tuple(record[key] for key in ARENA), {})[row] = record
+            places.setdefault(place_of(record), []).append(record)
+    found = [_arena(dict(zip(ARENA, key, strict=True)), own) for key, own in groups.items()]
     deciding: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}
     for arena in found:
         if not _is_cost(arena):
             arena.judge(None)
-    for place, rows in numbers.groupby(PLACE, sort=False):
-        metric = deciding_metric(rows, "quality")
+    for place, rows in places.items():
+        metric = deciding_among(rows, "quality")
         for arena in found:
-            if arena.key["metric"] == metric and tuple(arena.key[key] for key in PLACE) == place:
+            if arena.key["metric"] == metric and place_of(arena.key) == place:
                 deciding[place] = {arena.lines[arena.position[row]] for row in arena.best}
     for arena in found:
         if _is_cost(arena):
-            arena.judge(deciding.get(tuple(arena.key[key] for key in PLACE), set()))
+            arena.judge(deciding.get(place_of(arena.key), set()))
     return found
+
+
+def place_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The dataset, budget, device and machine of training of a record."""
+    return tuple(record[key] for key in PLACE)
 
 
 def deciding_metric(rows: pd.DataFrame, group: str) -> str | None:
@@ -139,63 +160,81 @@ def deciding_metric(rows: pd.DataFrame, group: str) -> str | None:
 
     `rows` are summary rows of one dataset.
     """
-    ranked = rows[(rows["group"] == group) & rows["ranks"] & rows["better"].isin(["lower", "higher"])]
-    for part in (ranked[ranked["place"] == "first"], ranked):
-        if len(part):
-            return str(part.sort_values("order", kind="stable")["metric"].iloc[0])
-    return None
+    names = ("metric", "group", "ranks", "better", "place", "order")
+    columns = zip(*(rows[name].tolist() for name in names), strict=True)
+    return deciding_among([dict(zip(names, values, strict=True)) for values in columns], group)
 
 
-def _arena(key: dict[str, Any], rows: pd.DataFrame) -> Arena:
-    usual = rows[~rows["apart"]]
-    if not rows["unbiased"].all() and usual["n"].nunique() > 1:
-        count = (usual[~usual["control"]] if (~usual["control"]).any() else usual)["n"].value_counts()
-        most = max(count.index, key=lambda n: (count[n], n))
-        usual = usual[(usual["n"] == most) | usual["n"].isna()]
-    apart = rows.drop(usual.index)
-    contends = ~usual["control"] & (usual["marked"].map(len) == 0) & (usual["ranks"] | (not rows["ranks"].any()))
-    enough = usual["value_seeds"].map(len) >= LEAST_SEEDS
-    ranks = bool(rows["ranks"].any()) and rows["better"].iloc[0] in ("lower", "higher")
-    cost = rows["group"].iloc[0] in COSTS
+def deciding_among(records: Iterable[Record], group: str) -> str | None:
+    """The metric of a group that decides, as `deciding_metric` says, among records of summary rows of one dataset."""
+    ranked = [
+        record
+        for record in records
+        if record["group"] == group and record["ranks"] and record["better"] in ("lower", "higher")
+    ]
+    first = [record for record in ranked if record["place"] == "first"] or ranked
+    decides = min(first, key=lambda record: (math.isnan(record["order"]), record["order"]), default=None)
+    return None if decides is None else str(decides["metric"])
+
+
+def _arena(key: dict[str, Any], records: dict[int, Record]) -> Arena:
+    first, everything = next(iter(records.values())), list(records.values())
+    usual = {row: record for row, record in records.items() if not record["apart"]}
+    sizes = {record["n"] for record in usual.values() if not math.isnan(record["n"])}
+    if len(sizes) > 1 and not all(record["unbiased"] for record in everything):
+        models = [record for record in usual.values() if not record["control"]] or usual.values()
+        count = Counter(record["n"] for record in models if not math.isnan(record["n"]))
+        most = max(count, key=lambda n: (count[n], n))
+        usual = {row: record for row, record in usual.items() if record["n"] == most or math.isnan(record["n"])}
+    ranking = any(record["ranks"] for record in everything)
+    contends = [
+        not record["control"] and not record["marked"] and (record["ranks"] or not ranking) for record in usual.values()
+    ]
+    cost = first["group"] in COSTS
     arms = Arms(
-        [np.array(values, dtype=np.float64) for values in usual["values"]],
-        usual["error"].to_numpy(np.float64),
-        lower=rows["better"].iloc[0] != "higher",
-        offset=_offset(usual, cost),
-        pooled=contends.to_numpy(bool),
+        [np.array(record["values"], dtype=np.float64) for record in usual.values()],
+        np.array([record["error"] for record in usual.values()], dtype=np.float64),
+        lower=first["better"] != "higher",
+        offset=_offset(list(usual.values()), cost),
+        pooled=np.array(contends, dtype=bool),
     )
-    arena = Arena(key, rows, list(usual.index), arms, list(apart.index), list(usual.index[contends & ~enough]))
-    if ranks:
-        arena.contenders = list(np.flatnonzero(contends & (enough | cost)))
-        if not arena.contenders and arena.few:
-            seeds = int(usual.loc[arena.few, "value_seeds"].map(len).max())
-            arena.note = f"{'one seed' if seeds == 1 else f'{seeds} seeds'}: no comparison of models"
+    contending = [(i, row) for i, row in enumerate(usual) if contends[i]]
+    seeds = {row: len(record["value_seeds"]) for row, record in usual.items()}
+    few = [row for _, row in contending if seeds[row] < LEAST_SEEDS]
+    arena = Arena(key, records, list(usual), arms, [row for row in records if row not in usual], few)
+    if ranking and first["better"] in ("lower", "higher"):
+        arena.contenders = [i for i, row in contending if cost or seeds[row] >= LEAST_SEEDS]
+        if not arena.contenders and few:
+            most_seeds = max(seeds[row] for row in few)
+            arena.note = f"{'one seed' if most_seeds == 1 else f'{most_seeds} seeds'}: no comparison of models"
     return arena
 
 
-def _offset(rows: pd.DataFrame, cost: bool) -> float | None:
+def _offset(rows: list[Record], cost: bool) -> float | None:
     """The c of the scale log(value + c); None for numbers that may be of either sign, or that are better if higher."""
-    if rows["better"].iloc[0] == "higher":
+    if not rows or rows[0]["better"] == "higher":
         return None
+    largest = max(abs(row["value"]) for row in rows)
     if cost:
-        return float(max(1e-12, 1e-6 * rows["value"].abs().max()))
-    if not (rows["least"] == 0).all():
+        return float(max(1e-12, 1e-6 * largest))
+    if not all(row["least"] == 0 for row in rows):
         return None
-    noise, halves = rows["noise"][np.isfinite(rows["noise"])], rows["error"][rows["error"] > 0]
+    noise = sorted(row["noise"] for row in rows if math.isfinite(row["noise"]))
+    halves = [row["error"] for row in rows if row["error"] > 0]
     # The lower of two middle values: one row with a huge noise must not hide the differences of the others.
-    middle = noise.quantile(interpolation="lower") if len(noise) else math.nan
-    for candidate in (middle, 2 * halves.min() if len(halves) else math.nan):
+    middle = noise[(len(noise) - 1) // 2] if noise else math.nan
+    for candidate in (middle, 2 * min(halves) if halves else math.nan):
         if candidate > 0:
             return float(candidate)
-    floor = rows["floor"].median()
-    return float(floor) if floor > 0 else float(max(1e-12, 1e-3 * rows["value"].abs().max()))
+    floors = [row["floor"] for row in rows if not math.isnan(row["floor"])]
+    floor = median(floors) if floors else math.nan
+    return float(floor) if floor > 0 else float(max(1e-12, 1e-3 * largest))
 
 
 def _is_cost(arena: Arena) -> bool:
-    return bool(arena.table["group"].iloc[0] in COSTS)
+    return arena.first["group"] in COSTS
 
 
-def names(table: pd.DataFrame, rows: Iterable[int]) -> list[dict[str, str]]:
-    """Rows of a summary as records of label and sampler setting."""
-    chosen = table.loc[list(rows), ["label", "sampler"]].itertuples(index=False, name=None)
-    return [{"label": str(label), "sampler": str(sampler)} for label, sampler in chosen]
+def names(arena: Arena, rows: Iterable[int]) -> list[dict[str, str]]:
+    """Rows of an arena as records of label and sampler setting."""
+    return [{name: str(arena.records[row][name]) for name in ("label", "sampler")} for row in rows]

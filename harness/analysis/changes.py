@@ -14,9 +14,10 @@ from ..store.machines import is_time
 from .arenas import PLACE, Arena
 from .frames import uniform_frame
 from .moderated import LEAST_SEEDS, Arms, holm
+from .records import NOTHING
 from .statistics import t_quantile, t_tail
-from .summary import NOTHING, judge
-from .verdicts import criteria, lines_of
+from .summary import judge
+from .verdicts import by_place, lines_of
 
 Change = dict[str, Any]
 
@@ -62,11 +63,9 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> list[Change]:
     # What is equal is no second sample, so that it must not count twice in the variance that all lines share.
     changed = b[~keys.isin(equal)].assign(label=lambda rows: rows["label"] + _AFTER)
     judged = judge(pd.concat([a, changed], ignore_index=True))
-    table = judged.summary
     found: list[Change] = []
-    for place, rows in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
-        for name, arena in criteria(rows, here):
+    for _, criteria in by_place(judged):
+        for name, arena in criteria:
             found += _of_arena(name, arena, equal)
     _decide(found)
     return found
@@ -87,11 +86,11 @@ def _equal(a: pd.DataFrame, b: pd.DataFrame) -> set[tuple[Any, ...]]:
 
 def _of_arena(name: str, arena: Arena, equal: set[tuple[Any, ...]]) -> list[Change]:
     """The changes by one criterion."""
-    at = {(str(arena.table.at[row, "label"]), str(arena.table.at[row, "sampler"])): row for row in arena.table.index}
+    at = {(str(record["label"]), str(record["sampler"])): row for row, record in arena.records.items()}
     pairs = [(row, at.get((label + _AFTER, sampler))) for (label, sampler), row in at.items() if _AFTER not in label]
     found, tested = [], []
     for one, two in pairs:
-        key = (*(arena.key[key] for key in PLACE), *(arena.table.at[one, key] for key in ("label", "sampler")))
+        key = (*(arena.key[key] for key in PLACE), *(arena.records[one][key] for key in ("label", "sampler")))
         if (*key, arena.key["metric"], arena.key["likelihood"]) in equal:
             found.append(_record(name, arena, one, one) | {"status": "equal"})
         elif two is not None:
@@ -104,12 +103,12 @@ def _of_arena(name: str, arena: Arena, equal: set[tuple[Any, ...]]) -> list[Chan
 
 def _untested(arena: Arena, one: int, two: int) -> str:
     """Why two rows are not tested; "" if they are."""
-    table = arena.table
-    if is_time(table.at[one, "unit"]):
+    before, after = arena.records[one], arena.records[two]
+    if is_time(before["unit"]):
         return TIME
     if one not in arena.position or two not in arena.position:
         return OTHER_N
-    if table.at[one, "marked"] or table.at[two, "marked"]:
+    if before["marked"] or after["marked"]:
         return MARKED
     arms, i, j = arena.arms, arena.position[one], arena.position[two]
     few = min(arms.seeds[i], arms.seeds[j]) < LEAST_SEEDS
@@ -119,11 +118,11 @@ def _untested(arena: Arena, one: int, two: int) -> str:
 def _counted(arena: Arena, i: int, j: int) -> bool:
     """Whether two rows are costs that do not vary: facts, for which one seed is enough."""
     arms = arena.arms
-    return bool(arena.table["group"].iloc[0] == "sampling" and arms.constant[i] and arms.constant[j])
+    return bool(arena.first["group"] == "sampling" and arms.constant[i] and arms.constant[j])
 
 
 def _record(name: str, arena: Arena, one: int, two: int) -> Change:
-    first: Any = arena.table.loc[one]
+    first = arena.records[one]
     sides = lines_of(arena, [one, two])
     return {
         **{"dataset": arena.key["dataset_id"], "budget": arena.key["budget"], "device": arena.key["device"]},
@@ -141,7 +140,7 @@ def _record(name: str, arena: Arena, one: int, two: int) -> Change:
 def _test(arena: Arena, tested: Sequence[tuple[Change, int, int]]) -> None:
     """Add the differences of pairs of rows to their records, with intervals on the scale of the values."""
     arms = arena.arms
-    seeds: list[Any] = arena.table.loc[arena.rows, "value_seeds"].tolist()
+    seeds = [arena.records[row]["value_seeds"] for row in arena.rows]
     found = differences(
         arms, seeds, [(i, j) for _, i, j in tested], [bool(record["control"]) for record, _, _ in tested]
     )

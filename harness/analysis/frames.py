@@ -23,25 +23,37 @@ def uniform_frame(frame: pd.DataFrame) -> pd.DataFrame:
     Extra columns stay as they are. A row without an outcome counts as `ok` if it has a metric.
     """
     out = frame.reset_index(drop=True).copy()
+    # What is uniform already stays as it is, because each change of a column takes long.
     for name in TEXT:
-        text = out[name] if name in out else pd.Series("", index=out.index)
-        out[name] = text.astype(object).where(text.notna(), "").map(str)
+        if name in out and str(out[name].dtype) == "str":
+            if out[name].hasnans:
+                out[name] = out[name].fillna("")
+        else:
+            text = out[name] if name in out else pd.Series("", index=out.index)
+            out[name] = text.astype(object).where(text.notna(), "").map(str)
     for name in NUMBERS:
-        number = out[name] if name in out else pd.Series(float("nan"), index=out.index)
-        out[name] = pd.to_numeric(number, errors="coerce").astype(float)
-    seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
-    out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
+        if name not in out or out[name].dtype != "float64":
+            number = out[name] if name in out else pd.Series(float("nan"), index=out.index)
+            out[name] = pd.to_numeric(number, errors="coerce").astype(float)
+    if "seed" not in out or out["seed"].dtype != "int64":
+        seed = out["seed"] if "seed" in out else pd.Series(0, index=out.index)
+        out["seed"] = pd.to_numeric(seed, errors="coerce").fillna(0).astype(int)
     true = {"selected", "ranks", "pictured"}
     for name in (*sorted(true), "control", "superseded", "unbiased", "truth"):
-        default = name in true
-        flag = out[name] if name in out else pd.Series(default, index=out.index)
-        out[name] = flag if flag.dtype == bool else flag.astype(object).where(flag.notna(), default).astype(bool)
-    out.loc[(out["outcome"] == "") & (out["metric"] != ""), "outcome"] = "ok"
-    out.loc[out["dataset_id"] == "", "dataset_id"] = out["dataset"]
-    out.loc[out["label"] == "", "label"] = out["model"]
-    out.loc[out["title"] == "", "title"] = out["metric"].str.replace("_", " ")
-    out.loc[out["group"] == "", "group"] = "further"
-    out.loc[out["place"] == "", "place"] = "main"
+        if name not in out or out[name].dtype != bool:
+            flag = out[name] if name in out else pd.Series(name in true, index=out.index)
+            out[name] = flag.astype(object).where(flag.notna(), name in true).astype(bool)
+    unsaid = out["outcome"].eq("") & out["metric"].ne("")
+    if unsaid.any():
+        out["outcome"] = out["outcome"].mask(unsaid, "ok")
+    for name, other in (("dataset_id", "dataset"), ("label", "model")):
+        if (blank := out[name].eq("")).any():
+            out[name] = out[name].mask(blank, out[other])
+    if (blank := out["title"].eq("")).any():
+        out["title"] = out["title"].mask(blank, out["metric"].str.replace("_", " "))
+    for name, usual in (("group", "further"), ("place", "main")):
+        if (blank := out[name].eq("")).any():
+            out[name] = out[name].mask(blank, usual)
     return out
 
 

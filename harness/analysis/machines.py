@@ -29,7 +29,7 @@ def elsewhere(arena: Arena, judged: Sequence[Arena]) -> list[dict[str, str]]:
         {**line, "machine": other.key["machine"], "trained_on": other.key["trained_on"]}
         for other in judged
         if other is not arena and alike(other) == alike(arena)
-        for line in names(other.table, other.rows)
+        for line in names(other, other.rows)
     ]
 
 

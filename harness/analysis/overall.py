@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .aggregates import interquartile_mean, probability_of_improvement, stratified_interval
-from .arenas import Arena, deciding_metric
+from .arenas import Arena, Record, deciding_among
 from .moderated import LEAST_SEEDS
 from .summary import Judged, judge
 
@@ -41,15 +41,18 @@ def overall(frame: pd.DataFrame | Judged) -> list[dict[str, Any]]:
     Marked rows and controls that get the true distribution are left out.
     """
     judged = judge(frame)
-    numbers = judged.summary[judged.summary["metric"] != ""]
+    keys = ("budget", "device", "trained_on")
+    groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    for record in judged.records:
+        if record.get("metric"):
+            own = groups.setdefault(tuple(record[key] for key in keys), {})
+            own.setdefault(record["dataset_id"], []).append(record)
     found = []
-    keys = ["budget", "device", "trained_on"]
-    for place, rows in numbers.groupby(keys, sort=False):
+    for place, datasets in groups.items():
         where = dict(zip(keys, place, strict=True))
         deciding = []
-        for dataset, own in rows.groupby("dataset_id", sort=False):
-            metric = deciding_metric(own, "quality")
-            key = {"dataset_id": dataset, **where, "metric": metric}
+        for dataset, rows in datasets.items():
+            key = {"dataset_id": dataset, **where, "metric": deciding_among(rows, "quality")}
             deciding += [arena for arena in judged.arenas if key.items() <= arena.key.items()]
         record = _record(deciding)
         if record is not None:
@@ -123,17 +126,18 @@ def _record(deciding: Sequence[Arena]) -> dict[str, Any] | None:
 
 def _column(arena: Arena) -> dict[str, tuple[Array, float, bool]]:
     """For each model: its scores over seeds, its value in units of c, and whether it is a control."""
-    table, arms = arena.table, arena.arms
+    arms = arena.arms
     found: dict[str, tuple[Array, float, bool]] = {}
     best: dict[str, float] = {}
     for i, row in enumerate(arena.rows):
-        label = str(table.at[row, "label"])
-        if table.at[row, "marked"] or table.at[row, "truth"] or arms.seeds[i] < LEAST_SEEDS:
+        record = arena.records[row]
+        label = str(record["label"])
+        if record["marked"] or record["truth"] or arms.seeds[i] < LEAST_SEEDS:
             continue
         if arms.means[i] < best.get(label, math.inf):
             best[label] = float(arms.means[i])
             offset = arms.offset or 1.0
             score = arms.on_scale(arms.values[i]) - (math.log(offset) if arms.offset else 0.0)
             value = float(arms.raw[i]) if arms.lower else -float(arms.raw[i])
-            found[label] = (score, value / offset, bool(table.at[row, "control"]))
+            found[label] = (score, value / offset, bool(record["control"]))
     return found

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..contracts.result import COSTS
 from ..errors import DataError
-from .arenas import CONTENDED, PLACE, Arena, deciding_metric, names
+from .arenas import CONTENDED, PLACE, Arena, Record, deciding_among, names, place_of
 from .machines import TIMED, TRAINED, alike, elsewhere
 from .moderated import LEAST_SEEDS, holm
 from .pareto import front_membership
@@ -54,15 +54,15 @@ def verdicts(frame: pd.DataFrame | Judged) -> list[Verdict]:
     Holm's test at a level that allows for the choice of the leader.
     """
     judged = judge(frame)
-    rows, table = judged.rows, judged.summary
+    rows = judged.rows
     older: dict[Any, list[str]] = {}
-    for key, group in rows[rows["superseded"] & (rows["metric"] != "")].groupby(PLACE, sort=False):
-        older[key] = sorted(set(group["label"]))
+    if rows["superseded"].any():
+        for key, group in rows[rows["superseded"] & (rows["metric"] != "")].groupby(PLACE, sort=False):
+            older[key] = sorted(set(group["label"]))
     found = []
-    for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
-        quality = next((arena for name, arena in criteria(group, here) if name == "quality"), None)
-        for name, arena in criteria(group, here):
+    for place, criteria in by_place(judged):
+        quality = next((arena for name, arena in criteria if name == "quality"), None)
+        for name, arena in criteria:
             about = {"superseded": older.get(place, []), "elsewhere": elsewhere(arena, judged.arenas)}
             record = {**_record(name, arena), **about}
             if name.startswith("cost:") and quality is not None:
@@ -93,15 +93,14 @@ def compare(frame: pd.DataFrame, a: str, b: str) -> list[Verdict]:
             raise DataError(f"the results hold no model '{label}'; they hold {known}")
     found = []
     alone: dict[tuple[Any, ...], list[tuple[str, Arena, list[int | None]]]] = {}
-    for place, group in table[table["metric"] != ""].groupby(PLACE, sort=False):
-        here = [arena for arena in judged.arenas if tuple(arena.key[key] for key in PLACE) == place]
+    for _, criteria in by_place(judged):
         shown: dict[str, str] = {}
-        for name, arena in criteria(group, here):
+        for name, arena in criteria:
             cost = name.startswith("cost:")
             pair = [_best_line(arena, label, shown.get(label) if cost else None) for label in (a, b)]
             if name == "quality":
                 shown = {
-                    label: str(arena.table.at[arena.rows[i], "sampler"])
+                    label: str(arena.records[arena.rows[i]]["sampler"])
                     for label, i in zip((a, b), pair, strict=True)
                     if i is not None
                 }
@@ -137,29 +136,39 @@ def _side(arena: Arena, i: int) -> dict[str, Any]:
     return lines_of(arena, [arena.rows[i]])[0] | {key: arena.key[key] for key in ("machine", "trained_on")}
 
 
-def criteria(rows: pd.DataFrame, here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
-    """The criteria of one dataset, budget and device, with their arenas."""
+def by_place(judged: Judged) -> Iterator[tuple[tuple[Any, ...], list[tuple[str, Arena]]]]:
+    """For each dataset, budget, device and machine of training: the criteria that have numbers, with their arenas."""
+    places: dict[tuple[Any, ...], list[Record]] = {}
+    for record in judged.records:
+        if record.get("metric"):
+            places.setdefault(place_of(record), []).append(record)
+    for place, records in places.items():
+        here = [arena for arena in judged.arenas if place_of(arena.key) == place]
+        yield place, list(_criteria(records, here))
+
+
+def _criteria(records: Sequence[Record], here: Sequence[Arena]) -> Iterator[tuple[str, Arena]]:
     for group in ("quality", "coverage"):
-        metric = deciding_metric(rows, group)
+        metric = deciding_among(records, group)
         yield from ((group, arena) for arena in here if arena.key["metric"] == metric)
-    likelihoods = rows[(rows["group"] == "likelihood") & rows["ranks"] & (rows["place"] == "first")]
+    first = [record for record in records if record["ranks"] and record["place"] == "first"]
+    likelihoods = {record["metric"] for record in first if record["group"] == "likelihood"}
     for arena in here:
-        if arena.key["metric"] in set(likelihoods["metric"]):
+        if arena.key["metric"] in likelihoods:
             base = arena.key["base"]
             about = f" ({base})" if base not in ("", "continuous") else ""
             yield f"likelihood:{arena.key['likelihood']}{about}", arena
-    costs = rows[(rows["group"] == "sampling") & rows["ranks"] & (rows["place"] == "first")]
+    costs = {record["metric"] for record in first if record["group"] == "sampling"}
     for arena in here:
-        if arena.key["metric"] in set(costs["metric"]):
+        if arena.key["metric"] in costs:
             yield f"cost:{arena.key['metric']}", arena
 
 
 def _record(name: str, arena: Arena) -> Verdict:
-    table: Any = arena.table
-    first: Any = table.iloc[0]
+    first, records = arena.first, arena.records.values()
     ahead, level = _controls(arena)
     log = arena.arms.offset is not None
-    marked = {row: reasons for row, reasons in table["marked"].items() if reasons}
+    n = [arena.records[row]["n"] for row in arena.rows]
     return {
         "dataset": arena.key["dataset_id"],
         "criterion": name,
@@ -167,20 +176,20 @@ def _record(name: str, arena: Arena) -> Verdict:
         "title": first["title"],
         "unit": first["unit"],
         "better": first["better"],
-        "leader": None if arena.leader is None else names(table, [arena.leader])[0],
-        "best": names(table, arena.best),
-        "unsure": names(table, arena.unsure),
+        "leader": None if arena.leader is None else names(arena, [arena.leader])[0],
+        "best": names(arena, arena.best),
+        "unsure": names(arena, arena.unsure),
         "controls_ahead": ahead,
         "controls_level": level,
-        "marked": {_label(table, row): list(reasons) for row, reasons in marked.items()},
+        "marked": {_label(record): list(record["marked"]) for record in records if record["marked"]},
         "note": arena.note,
         "resolution": arena.resolution,
         "scale": "ratio" if log else "difference",
         "lines": lines_of(arena, arena.rows),
-        "apart": names(table, arena.apart),
-        "few_seeds": names(table, arena.few),
-        "seeds": int(table["seeds"].map(len).max()),
-        "n": _whole(table.loc[arena.rows, "n"].min()),
+        "apart": names(arena, arena.apart),
+        "few_seeds": names(arena, arena.few),
+        "seeds": max(len(record["seeds"]) for record in records),
+        "n": _whole(min((value for value in n if not math.isnan(value)), default=math.nan)),
         "budget": arena.key["budget"],
         **{key: arena.key[key] for key in ("device", "trained_on", "machine")},
     }
@@ -188,9 +197,7 @@ def _record(name: str, arena: Arena) -> Verdict:
 
 def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     """The Pareto front of quality and a cost among the contenders for quality, by rising cost."""
-    table = quality.table
-    rows: Any = cost.table.itertuples()
-    costs = {(row.label, row.sampler): float(row.value) for row in rows}
+    costs = {(record["label"], record["sampler"]): float(record["value"]) for record in cost.records.values()}
     lines = [(i, costs.get(quality.lines[i][::2])) for i in quality.contenders]
     lines = sorted([line for line in lines if line[1] is not None], key=lambda line: (line[1] or 0.0, line[0]))
     if not lines:
@@ -199,7 +206,7 @@ def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
     samples = [np.column_stack([arms.on_scale(arms.values[i]), np.full(arms.seeds[i], value)]) for i, value in lines]
     shares = front_membership(samples, ["lower", "lower"])
     return [
-        {**names(table, [quality.rows[i]])[0], "share": float(share)}
+        {**names(quality, [quality.rows[i]])[0], "share": float(share)}
         for (i, _), share in zip(lines, shares, strict=True)
         if share >= LEAST_SHARE
     ]
@@ -207,44 +214,44 @@ def _front(quality: Arena, cost: Arena) -> list[dict[str, Any]]:
 
 def lines_of(arena: Arena, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Rows of an arena as records: label, sampler setting, value, interval, number of seeds, and what they are."""
-    lines: Any = arena.table.loc[list(rows)].itertuples()
     return [
         {
-            "label": str(line.label),
-            "sampler": str(line.sampler),
-            "value": float(line.value),
-            "low": float(line.low) if math.isfinite(line.low) else None,
-            "high": float(line.high) if math.isfinite(line.high) else None,
-            "interval": line.interval,
-            "seeds": len(line.seeds),
-            "control": bool(line.control),
-            "marked": bool(line.marked),
-            "best": line.Index in arena.best,
-            "conditions": line.conditions,
+            "label": str(line["label"]),
+            "sampler": str(line["sampler"]),
+            "value": float(line["value"]),
+            "low": float(line["low"]) if math.isfinite(line["low"]) else None,
+            "high": float(line["high"]) if math.isfinite(line["high"]) else None,
+            "interval": line["interval"],
+            "seeds": len(line["seeds"]),
+            "control": bool(line["control"]),
+            "marked": bool(line["marked"]),
+            "best": row in arena.best,
+            "conditions": line["conditions"],
         }
-        for line in lines
+        for row in rows
+        for line in [arena.records[row]]
     ]
 
 
 def _controls(arena: Arena) -> tuple[list[str], list[str]]:
     """The labels of controls that are ahead of the leader beyond chance, and of those level with it."""
-    table, position = arena.table, arena.position
-    if arena.leader is None or table["group"].iloc[0] in COSTS:
+    records, position = arena.records, arena.position
+    if arena.leader is None or arena.first["group"] in COSTS:
         return [], []
     leader = position[arena.leader]
     rows = [
         row
         for row in arena.rows
-        if table.at[row, "control"] and not table.at[row, "truth"] and not table.at[row, "marked"]
+        if records[row]["control"] and not records[row]["truth"] and not records[row]["marked"]
     ]
     if not rows:
         return [], []
     behind = holm(np.array([arena.arms.p_worse(leader, position[row]) for row in rows]), CONTROL_LEVEL)
     # The leader has been chosen among the models, so that each of them has to be ahead beyond chance.
-    models = len({_label(table, arena.rows[i]) for i in arena.contenders})
+    models = len({_label(records[arena.rows[i]]) for i in arena.contenders})
     beaten = holm(models * np.array([arena.arms.p_worse(position[row], leader) for row in rows]), CONTROL_LEVEL)
-    ahead = [str(table.at[row, "label"]) for row, out in zip(rows, behind, strict=True) if out]
-    level = [str(table.at[row, "label"]) for row, o, i in zip(rows, behind, beaten, strict=True) if not (o or i)]
+    ahead = [str(records[row]["label"]) for row, out in zip(rows, behind, strict=True) if out]
+    level = [str(records[row]["label"]) for row, o, i in zip(rows, behind, beaten, strict=True) if not (o or i)]
     return list(dict.fromkeys(ahead)), list(dict.fromkeys(label for label in level if label not in ahead))
 
 
@@ -253,21 +260,20 @@ def _best_line(arena: Arena, label: str, sampler: str | None = None) -> int | No
 
     Marked settings come last.
     """
-    table = arena.table
-    lines = [i for i, row in enumerate(arena.rows) if table.at[row, "label"] == label]
-    lines = [i for i in lines if sampler in (None, table.at[arena.rows[i], "sampler"])]
-    lines = [i for i in lines if table.at[arena.rows[i], "ranks"]] or lines
-    lines = [i for i in lines if not table.at[arena.rows[i], "marked"]] or lines
+    of = [arena.records[row] for row in arena.rows]
+    lines = [i for i, record in enumerate(of) if record["label"] == label and sampler in (None, record["sampler"])]
+    lines = [i for i in lines if of[i]["ranks"]] or lines
+    lines = [i for i in lines if not of[i]["marked"]] or lines
     return min(lines, key=lambda i: (arena.arms.means[i], i)) if lines else None
 
 
 def _comparison(name: str, arena: Arena, labels: tuple[str, str], pair: Sequence[int]) -> Verdict:
     one, two = pair
-    arms = arena.arms
-    marked = [label for label, i in zip(labels, pair, strict=True) if arena.table.at[arena.rows[i], "marked"]]
-    cost = arena.table["group"].iloc[0] == "sampling"
+    arms, records = arena.arms, [arena.records[arena.rows[i]] for i in pair]
+    marked = [label for label, record in zip(labels, records, strict=True) if record["marked"]]
+    cost = arena.first["group"] == "sampling"
     few = min(int(arms.seeds[i]) for i in pair) < LEAST_SEEDS and not cost
-    contended = any(arena.table.at[arena.rows[i], "contended"] for i in pair)
+    contended = any(record["contended"] for record in records)
     note = f"{' and '.join(marked)} must not be ranked" if marked else CONTENDED if contended else ""
     note = note or (f"fewer than {LEAST_SEEDS} seeds: no comparison of models" if few else "")
     p = 2 * min(arms.p_worse(one, two), arms.p_worse(two, one))
@@ -286,8 +292,8 @@ def _comparison(name: str, arena: Arena, labels: tuple[str, str], pair: Sequence
     }
 
 
-def _label(table: pd.DataFrame, row: int) -> str:
-    label, sampler = str(table.at[row, "label"]), str(table.at[row, "sampler"])
+def _label(record: Record) -> str:
+    label, sampler = str(record["label"]), str(record["sampler"])
     return f"{label}, {sampler}" if sampler else label
 
 

@@ -5,27 +5,24 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any, get_args
 
 from ..errors import PluginError, did_you_mean
 from ..text import LONGEST_NAME, brief, unfit
 from .config import Config
-from .dataset import Dataset
-from .metric import Metric
-from .model import Model, Sampler
-from .observer import Observer
 from .options import check_options
 from .recipe import Recipe
 from .result import LikelihoodKind, Quantity
-from .section import ReportSection
 
-BASES: dict[str, type[Any]] = {
-    "models": Model,
-    "datasets": Dataset,
-    "metrics": Metric,
-    "report_sections": ReportSection,
-    "observers": Observer,
+BASES = {
+    "models": "model:Model",
+    "datasets": "dataset:Dataset",
+    "metrics": "metric:Metric",
+    "report_sections": "section:ReportSection",
+    "observers": "observer:Observer",
 }
+"""The module and name of the base class of each kind. Those of models and datasets load torch, so a report does not."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 LONGEST_TITLE = 40
 _KINDS = ("vector", "image")
@@ -37,7 +34,8 @@ def check_class(cls: Any, kind: str) -> str:
     Returns its name. Raises PluginError if the class is of another kind or abstract, or if a class attribute has a
     value that the contract does not allow.
     """
-    base, made = BASES[kind], cls
+    module, _, name = BASES[kind].partition(":")
+    base, made = getattr(import_module(f".{module}", __package__), name), cls
     if not inspect.isclass(cls) or not issubclass(cls, base):
         raise PluginError(f"{cls!r} is not a subclass of trilemma.{base.__name__}")
     try:
@@ -51,6 +49,8 @@ def check_class(cls: Any, kind: str) -> str:
 
 
 def _check_model(cls: Any) -> None:
+    from .model import Model, Sampler
+
     _one_of("likelihood", cls.likelihood, get_args(LikelihoodKind))
     _some_of("accepts", cls.accepts, _KINDS)
     _one_of("image_space", cls.image_space, ("affine", "logit"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from .progress import Todo
 
 THREADS = 4
 """Checksums of large files are computed at the same time."""
+BLOCK = 500
+"""Cells that are handed to these threads at a time."""
 
 
 def missing(
@@ -28,16 +30,23 @@ def missing(
     `message` is told of it; if this process holds the store for a run, it is set aside too.
     """
     found = []
-    stored = _Stored(store)
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
-        check = partial(_missing, stored, rerun=rerun)
-        # With nothing to check, tasks of threads would only take memory.
-        for todo, damaged in pool.map(check, list(cells)) if stored.holds_any else map(check, cells):
-            for kind, id, examined in damaged:
-                message(_set_aside(store, kind, id, examined))
-            if todo is not None:
-                found.append(todo)
+    for todo, damaged in _checked(_Stored(store), list(cells), rerun):
+        for kind, id, examined in damaged:
+            message(_set_aside(store, kind, id, examined))
+        if todo is not None:
+            found.append(todo)
     return found
+
+
+def _checked(store: _Stored, cells: list[Cell], rerun: bool) -> Iterator[tuple[Todo | None, _Damaged]]:
+    """What is missing and damaged of each cell. A task for each of thousands at once would take much memory."""
+    check = partial(_missing, store, rerun=rerun)
+    if not store.holds_any:
+        yield from map(check, cells)
+        return
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
+        for start in range(0, len(cells), BLOCK):
+            yield from pool.map(check, cells[start : start + BLOCK])
 
 
 class _Stored:

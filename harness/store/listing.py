@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,11 @@ def read_list(file: Path) -> dict[str, Any]:
     return expanded
 
 
-def write_list(path: Path, runs: list[dict[str, Any]], cells: list[dict[str, Any]]) -> None:
-    """Write run.json in the directory `path`, then its copy. Raises WriteError if run.json cannot be written."""
+def write_list(path: Path, runs: list[dict[str, Any]], cells: Iterable[dict[str, Any]]) -> None:
+    """Write run.json in the directory `path`, then its copy. Raises WriteError if run.json cannot be written.
+
+    Of cells with one id, the last is listed in the place of the first, with the evaluations of all of them.
+    """
     content = sealed(_compact(runs, cells))
     write_whole(path / LIST, content)
     with contextlib.suppress(WriteError):  # the list itself is written, and `trilemma doctor` names an old copy
@@ -75,44 +79,40 @@ class _Table:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._by_text: dict[str, int] = {}
-        self._by_identity: dict[Any, int] = {}
+        self._by_identity: dict[Any, tuple[int, Any]] = {}
 
     def place(self, value: Any) -> int:
         """The place of a value. Values that were seen as objects are found without a look at their content."""
         identity = _identity(value)
-        place = self._by_identity.get(identity)
-        if place is None:
+        if identity not in self._by_identity:
             text = json.dumps(value, sort_keys=True)
             place = self._by_text.setdefault(text, len(self.values))
             if place == len(self.values):
                 self.values.append(value)
-            self._by_identity[identity] = place
-        return place
+            self._by_identity[identity] = place, value  # kept, so that no other object gets its identity
+        return self._by_identity[identity][0]
 
 
 def _identity(value: dict[str, Any]) -> Any:
-    """What two records have in common if all their parts are the same objects (which stay alive meanwhile)."""
+    """What two records have in common if all their parts are the same objects."""
     return tuple(
         (key, tuple(map(id, part)) if isinstance(part, list | tuple) else id(part)) for key, part in value.items()
     )
 
 
-def _compact(runs: list[dict[str, Any]], cells: list[dict[str, Any]]) -> dict[str, Any]:
+def _compact(runs: list[dict[str, Any]], cells: Iterable[dict[str, Any]]) -> dict[str, Any]:
     models, datasets, templates = _Table(), _Table(), _Table()
-    listed = []
+    listed: dict[str, dict[str, Any]] = {}
     for cell in cells:
-        evaluations = [
-            [
-                planned["id"],
-                templates.place({key: part for key, part in planned.items() if key not in ("id", "run")}),
-                planned["run"],
-            ]
-            for planned in cell["evaluations"]
-        ]
+        earlier = listed[cell["id"]]["evaluations"] if cell["id"] in listed else []
+        evaluations = {evaluation[0]: evaluation for evaluation in earlier}
+        for planned in cell["evaluations"]:
+            template = {key: part for key, part in planned.items() if key not in ("id", "run")}
+            evaluations[planned["id"]] = [planned["id"], templates.place(template), planned["run"]]
         places = {"model": models.place(cell["model"]), "dataset": datasets.place(cell["dataset"])}
-        listed.append({**cell, **places, "evaluations": evaluations})
+        listed[cell["id"]] = {**cell, **places, "evaluations": list(evaluations.values())}
     tables = {"models": models.values, "datasets": datasets.values, "evaluations": templates.values}
-    return {"format": FORMAT, "runs": runs, **tables, "cells": listed}
+    return {"format": FORMAT, "runs": runs, **tables, "cells": list(listed.values())}
 
 
 def _expanded(record: dict[str, Any]) -> dict[str, Any]:

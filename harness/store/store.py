@@ -23,6 +23,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,9 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Hold the directory for one run: create it, lock it, and remove temporary files of a killed run.
 
-        Only temporary names of trilemma are removed, and links are not followed. Raises StoreError if another run uses
-        the directory, if it does not belong to trilemma, or if it cannot be written.
+        At the end, the names of what was committed are flushed to disk. Only temporary names of trilemma are removed,
+        and links are not followed. Raises StoreError if another run uses the directory, if it does not belong to
+        trilemma, or if it cannot be written.
         """
         claim_directory(self.path)
         try:
@@ -67,7 +69,12 @@ class Store:
             ) from None
         with self.locked():
             clear_leftovers(self.path)
-            yield
+            try:
+                yield
+            finally:
+                for name in FOLDERS:
+                    with contextlib.suppress(OSError):
+                        flush(self.path / name)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -104,8 +111,9 @@ class Store:
 
         The folder has a temporary name until it is whole. A kill at any moment leaves the old folder, the new folder or
         none, but never an incomplete one; the next run brings an old folder back that a kill has left under another
-        name. An older folder that is damaged, or that holds files of somebody else, is set aside. Raises WriteError,
-        which is an OSError (full disk, read-only), with nothing changed.
+        name. An older folder that is damaged, or that holds files of somebody else, is set aside. A new name is not
+        flushed, which takes as long as a small cell: after a power cut, the next run may have to compute the latest
+        results again. Raises WriteError, which is an OSError (full disk, read-only), with nothing changed.
         """
         target = self.path / kind / id
         staging = self.path / "tmp" / f"{kind}-{id}-{os.getpid()}"
@@ -114,7 +122,6 @@ class Store:
         try:
             staging.mkdir(parents=True)
             yield staging
-            flush(staging)
             self.keep_evidence(kind, id)
             replaces = os.path.lexists(target)
             if replaces:
@@ -125,7 +132,8 @@ class Store:
                 if replaces:
                     os.rename(old, target)
                 raise
-            flush(target.parent)
+            if replaces:
+                flush(target.parent)  # before the old one is deleted
         except WriteError:
             raise
         except OSError as error:
@@ -160,12 +168,12 @@ class Store:
         """
         before = read_run(self.path) or {"runs": [], "cells": []}
         number = len(before["runs"])
-        known: dict[str, dict[str, Any]] = {cell["id"]: cell for cell in before["cells"]}
-        for cell in cells:
-            chosen = {planned["id"]: {**planned, "run": number} for planned in cell["evaluations"]}
-            earlier = {planned["id"]: planned for planned in known.get(cell["id"], {}).get("evaluations", ())}
-            known[cell["id"]] = {**cell, "run": number, "evaluations": list({**earlier, **chosen}.values())}
-        write_list(self.path, [*before["runs"], dict(run)], [*known.values()])
+        # One at a time, because a run may select tens of thousands.
+        chosen = (
+            {**cell, "run": number, "evaluations": [{**planned, "run": number} for planned in cell["evaluations"]]}
+            for cell in cells
+        )
+        write_list(self.path, [*before["runs"], dict(run)], chain(before["cells"], chosen))
         return number + 1
 
     # Reading
@@ -207,25 +215,42 @@ class Store:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
+        content = self._content(kind, id, name)
+        try:
+            return None if content is None else load(content)
+        except SafetensorError:
+            return None
+
+    def _content(self, kind: str, id: str, name: str) -> bytes | None:
+        """The bytes of one safetensors file of a folder; None if it is absent, damaged or unreadable."""
         file = self.path / kind / id / f"{name}.safetensors"
         record = self.examine(kind, id).record or {}
         try:
             content = read_file(file)
             if hashlib.sha256(content).hexdigest() == record["files"][file.name]["sha256"]:
-                return load(content)
-        except (OSError, DamagedError, SafetensorError, LookupError):
+                return content
+        except (OSError, DamagedError, LookupError):
             pass
         return None
 
     def samples(self, evaluation: str) -> np.ndarray | None:
         """The stored samples of one evaluation in data space, `(n, *shape)`; None if there are none."""
-        tensors = self.tensors("evaluations", evaluation, "samples")
-        return None if tensors is None else tensors["samples"].numpy()
+        return self._array("evaluations", evaluation, "samples")
 
     def data(self, data_id: str) -> np.ndarray | None:
         """The stored test points of one dataset in data space, `(n, *shape)`; None if there are none."""
-        tensors = self.tensors("data", data_id, "test")
-        return None if tensors is None else tensors["test"].numpy()
+        return self._array("data", data_id, "test")
+
+    def _array(self, kind: str, id: str, name: str) -> np.ndarray | None:
+        """The array of that name in a file of a folder. It is read without torch, which takes a second to load."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        content = self._content(kind, id, name)
+        try:
+            return None if content is None else load(content)[name].copy()
+        except SafetensorError:
+            return None
 
     def log_tail(self, cell: str, lines: int = 20) -> str:
         """The last lines that the process of a cell printed."""

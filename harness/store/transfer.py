@@ -22,6 +22,8 @@ def transfer(source: Store, target: Store, kind: str, id: str, *, link: bool = T
         for file in sorted((source.path / kind / id).iterdir()):
             if file.is_file() and not file.is_symlink():
                 _copy(file, staging / file.name, link)
+        flush(staging)
+    flush(target.path / kind)  # what it was copied from may be deleted next
     return True
 
 

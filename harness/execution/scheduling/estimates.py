@@ -25,7 +25,8 @@ class Estimates:
 
     def __init__(self) -> None:
         self._seconds: defaultdict[Group, list[float]] = defaultdict(list)
-        self._memory: defaultdict[Group, list[float]] = defaultdict(list)
+        self._typical: dict[Group, float] = {}  # medians, which thousands of waiting cells ask for every second
+        self._memory: dict[Group, float] = {}
 
     @classmethod
     def from_store(cls, store: Store, cells: Iterable[Cell]) -> Estimates:
@@ -52,16 +53,17 @@ class Estimates:
         first = groups[0] not in self._seconds
         for group in groups:
             self._seconds[group].append(seconds)
+            self._typical.pop(group, None)
             if memory:
-                self._memory[group].append(memory)
+                self._memory[group] = max(memory, self._memory.get(group, 0.0))
         return first
 
     def seconds(self, todo: Todo) -> float:
         """The seconds that a cell is expected to take, with what remains to be done for it."""
         cell = todo.cell
         for group in _groups(cell):
-            if found := self._seconds.get(group):
-                whole = median(found)
+            if group in self._seconds:
+                whole = self._median(group)
                 break
         else:
             whole = cell.budget.get("seconds", SECONDS_OF_STEPS) + SECONDS_OF_EVALUATION * len(cell.evaluated)
@@ -71,7 +73,12 @@ class Estimates:
     def memory(self, cell: Cell) -> float:
         """The bytes of memory that a cell is expected to need at most."""
         same_model = _groups(cell)[:2]
-        return next((MARGIN * max(found) for group in same_model if (found := self._memory.get(group))), MEMORY)
+        return next((MARGIN * self._memory[group] for group in same_model if group in self._memory), MEMORY)
+
+    def _median(self, group: Group) -> float:
+        if group not in self._typical:
+            self._typical[group] = median(self._seconds[group])
+        return self._typical[group]
 
     def remaining(self, waiting: Sequence[Todo], running: Iterable[tuple[Todo, float]], slots: int) -> float:
         """The seconds until all cells have ended. `running` are cells with the seconds that they have run for."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from trilemma.harness.analysis.summary import COLUMNS, summary_rows
+from trilemma.harness.analysis.verdicts import verdicts
 
 
 def row(label: str, value: float, *, half: float | None = 0.1, **more: Any) -> dict[str, Any]:
@@ -48,6 +49,17 @@ def test_mean_and_spread_over_seeds() -> None:
     assert one["value"] == pytest.approx(1.2)
     assert one["seed_sd"] == pytest.approx(np.std([1.0, 1.4, 1.2], ddof=1))
     assert one["seeds"] == (0, 1, 2)
+
+
+def test_numbers_that_all_mix_numbers_of_points_stand_apart_and_nothing_is_ranked() -> None:
+    rows = [row("edm", 1.0, seed=seed, n=100 + seed, group="quality") for seed in range(3)]
+    mixed = summary(*rows)
+    assert mixed.loc["edm", "apart"]
+    assert not mixed.loc["edm", "best"]
+    assert mixed.loc["edm", "value"] == 1.0
+    (verdict,) = verdicts(pd.DataFrame(rows))
+    assert (verdict["leader"], verdict["lines"], verdict["n"]) == (None, [], None)
+    assert verdict["apart"] == [{"label": "edm", "sampler": "heun"}]
 
 
 def test_the_interval_is_over_seeds_and_as_students_where_there_is_nothing_to_pool() -> None:

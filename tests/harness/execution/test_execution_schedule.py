@@ -16,6 +16,7 @@ from trilemma.harness.api import make_runner
 from trilemma.harness.cli import main
 from trilemma.harness.execution.processes.supervisor import Ending
 from trilemma.harness.execution.progress import Silent, Todo
+from trilemma.harness.execution.scheduling import estimates as estimates_module
 from trilemma.harness.execution.scheduling import schedule
 from trilemma.harness.execution.scheduling.estimates import Estimates
 from trilemma.harness.execution.scheduling.executors import Work
@@ -150,6 +151,26 @@ def test_the_limit_of_a_control_group_counts(tmp_path: Path) -> None:
 def test_no_cell_starts_once_a_run_is_stopped(todo: list[Todo]) -> None:
     fake = Fake()
     assert len(run(fake, todo, stopped=lambda: len(fake.started) >= 2)) == 2
+
+
+def test_thousands_of_waiting_cells_ask_for_one_median(todo: list[Todo], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, *_ = todo
+    assert one.cell.model == two.cell.model
+    asked: list[int] = []
+
+    def counted(values: list[float]) -> float:
+        asked.append(len(values))
+        return sorted(values)[(len(values) - 1) // 2]
+
+    monkeypatch.setattr(estimates_module, "median", counted)
+    known = Estimates()
+    for ended in (3.0, 5.0, 9.0):
+        known.learn(one.cell, ended, None)
+    assert known.remaining([one, two] * 1000, [], slots=1) == 5.0 * 2000
+    assert asked == [3]
+    known.learn(two.cell, 1.0, None)
+    assert known.remaining([one, two], [], slots=1) == 3.0 * 2
+    assert asked == [3, 4]
 
 
 @pytest.mark.parametrize(
