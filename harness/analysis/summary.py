@@ -114,11 +114,13 @@ def _table(records: list[Record]) -> pd.DataFrame:
 
 def metrics_in_order(rows: pd.DataFrame) -> list[str]:
     """The metrics of summary rows in the order of tables: by group, and within a group as the registry lists them."""
-    metrics = rows.loc[rows["metric"] != ""].groupby("metric", sort=False)
-    about = metrics.agg(group=("group", "first"), order=("order", "min"))
-    known = list(GROUPS)
-    about["group"] = [known.index(group if group in known else "further") for group in about["group"]]
-    return [str(name) for name in about.sort_values(["group", "order"], kind="stable").index]
+    known, found = list(GROUPS), rows[rows["metric"] != ""]
+    places: dict[str, tuple[int, float]] = {}
+    for metric, group, order in zip(*(found[name].tolist() for name in ("metric", "group", "order")), strict=True):
+        own = known.index(group if group in known else "further"), math.inf if math.isnan(order) else order
+        first = places.setdefault(str(metric), own)
+        places[str(metric)] = first[0], min(first[1], own[1])
+    return sorted(places, key=places.__getitem__)
 
 
 def usual_first(rows: pd.DataFrame) -> pd.DataFrame:

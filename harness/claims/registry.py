@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,13 +52,19 @@ def registered_claims(registry: Registry) -> list[Registered]:
 def read_claims(file: Path) -> list[Claim]:
     """The claims in a file. Raises SuiteError with every mistake."""
     try:
-        text = file.read_text(encoding="utf-8")
-        document = Document(tomllib.loads(text), str(file), toml_lines.line_numbers(text))
+        return list(_claims_in(file.read_text(encoding="utf-8"), str(file)))
     except (OSError, ValueError) as error:
         raise SuiteError([Problem(f"the file of claims cannot be read: {error}", str(file))]) from None
+
+
+@functools.lru_cache(maxsize=64)  # a report asks for all claims twice
+def _claims_in(text: str, file: str) -> tuple[Claim, ...]:
+    """The claims in the text of a file. Raises SuiteError, and ValueError if it is no TOML."""
+    values = tomllib.loads(text)
     try:
-        return ClaimFile.model_validate(document.values).claims
+        return tuple(ClaimFile.model_validate(values).claims)
     except ValidationError as error:
+        document = Document(values, file, toml_lines.line_numbers(text))
         raise SuiteError(config_problems(document, (), error, ClaimFile)) from None
 
 
