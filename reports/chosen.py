@@ -58,7 +58,8 @@ def chosen(run: Digest, dataset: str) -> list[Chosen]:
 
 def _best(own: pd.DataFrame, metric: str | None) -> tuple[Any, float]:
     """The row of the first seed at the best sampler setting, and its mean quality, turned so that lower is better."""
-    quality = own[(own["metric"] == metric) & own["value"].notna()]
+    columns = ["sampler", "seed", "value", "better"]  # of all, each choice of rows would take long
+    quality = own.loc[(own["metric"] == metric) & own["value"].notna(), columns]
     if quality.empty:
         own = own[own["group"] != "likelihood"] if (own["group"] != "likelihood").any() else own
         own = own[own["sampler"] != ""] if (own["sampler"] != "").any() else own
@@ -67,7 +68,7 @@ def _best(own: pd.DataFrame, metric: str | None) -> tuple[Any, float]:
     means = -means if quality["better"].iloc[0] == "higher" else means
     sampler = means.idxmin()
     best = quality[quality["sampler"] == sampler].sort_values("seed", kind="stable")
-    return first_row(best), float(means.min())
+    return first_row(own.loc[best.index[:1]]), float(means.min())
 
 
 def allowance(total: int, groups: int, most: int, least: int = 1) -> int:

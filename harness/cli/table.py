@@ -69,8 +69,7 @@ def _reading(summary: pd.DataFrame) -> str:
 def _marked(rows: pd.DataFrame) -> list[str]:
     """A line for each row that must not be ranked, with its reasons."""
     found: dict[str, dict[str, None]] = {}
-    row: Any
-    for row in rows[rows["marked"].map(len) > 0].itertuples():
+    for row in _records(rows[rows["marked"].map(len) > 0]):
         what = f"{row.label}, {row.sampler or 'likelihood and training'}"
         found.setdefault(what, {}).update(dict.fromkeys(row.marked))
     return [f"! {what}: {'; '.join(reasons)}" for what, reasons in found.items()]
@@ -110,8 +109,13 @@ def _fitting(dataset: str, rows: pd.DataFrame, console: Console) -> Iterator[Tab
 
 def _failures(rows: pd.DataFrame) -> list[str]:
     """A line for each failure."""
-    failed: Any = rows[~rows["outcome"].isin(["ok", "unsupported"])].itertuples()
+    failed = _records(rows[~rows["outcome"].isin(["ok", "unsupported"])])
     return [f"{row.label}, {row.sampler or row.phase}: {row.outcome}: {row.message}".split("\n")[0] for row in failed]
+
+
+def _records(rows: pd.DataFrame) -> Iterator[Any]:
+    """The rows with their columns as attributes; of no rows, `itertuples` would make a class for nothing."""
+    return iter(rows.itertuples() if len(rows) else ())
 
 
 def _widths(table: Table) -> list[int]:
@@ -227,8 +231,7 @@ def _scaled(unit: str, values: pd.Series) -> tuple[str, float]:
 def _by_line(rows: pd.DataFrame) -> dict[Any, dict[str, dict[str, list[Any]]]]:
     """The numbers of each model (its values in the columns `RUN`), by sampler setting and metric."""
     found: dict[Any, dict[str, dict[str, list[Any]]]] = {}
-    row: Any
-    for row in rows[rows["metric"] != ""].itertuples():
+    for row in _records(rows[rows["metric"] != ""]):
         own = found.setdefault(tuple(getattr(row, name) for name in RUN), {})
         own.setdefault(row.sampler, {}).setdefault(row.metric, []).append(row)
     return found
@@ -244,7 +247,7 @@ def _lines(
 ) -> list[list[Text]]:
     """The lines of one model. Its likelihood has a line of its own if there are several sampler settings."""
     once = found.get("", {})
-    failures: Any = runs[~runs["outcome"].isin(["ok", "unsupported"])]
+    failures = runs[~runs["outcome"].isin(["ok", "unsupported"])]
     samplers = [sampler for sampler in runs["sampler"].unique() if sampler]
     parts = [(sampler, (once if len(samplers) == 1 else {}) | found.get(sampler, {})) for sampler in samplers]
     if len(samplers) != 1:
@@ -257,7 +260,7 @@ def _lines(
             mark = " !" if any(row.marked for same in own.values() for row in same) else ""
             name = Text(label if not lines else "", style)
             lines.append([name, Text(f"{sampler}{mark}", style), *(Text(cell, style) for cell in cells)])
-    for failure in failures.itertuples() if room is not None else ():
+    for failure in _records(failures) if room is not None else ():
         what = f"{failure.outcome}: {failure.message}".split("\n")[0]
         lines.append([Text(label, style), Text(str(failure.sampler or failure.phase), style), Text(what[:room], "red")])
     return [line + [Text("")] * (len(columns) + 2 - len(line)) for line in lines]
