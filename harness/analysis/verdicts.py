@@ -239,11 +239,8 @@ def _controls(arena: Arena) -> tuple[list[str], list[str]]:
     if arena.leader is None or arena.first["group"] in COSTS:
         return [], []
     leader = position[arena.leader]
-    rows = [
-        row
-        for row in arena.rows
-        if records[row]["control"] and not records[row]["truth"] and not records[row]["marked"]
-    ]
+    controls = [row for row in arena.rows if records[row]["control"] and not records[row]["truth"]]
+    rows = [row for row in controls if not records[row]["marked"]]
     if not rows:
         return [], []
     behind = holm(np.array([arena.arms.p_worse(leader, position[row]) for row in rows]), CONTROL_LEVEL)
