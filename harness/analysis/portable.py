@@ -50,5 +50,7 @@ def shortened_frame(frame: pd.DataFrame) -> pd.DataFrame:
         column = frame[name].astype(object)
         texts = {value for value in column if isinstance(value, str)}
         short = short_labels(frame[name]) if name in LABELS else {text: short_paths(text) for text in texts}
+        if str(frame[name].dtype) == "str" and all(text == own for text, own in short.items()):
+            continue  # most columns hold no path, and each change of a column takes long
         out[name] = column.map(lambda value, short=short: short[value] if isinstance(value, str) else shortened(value))
     return out
