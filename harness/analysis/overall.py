@@ -43,10 +43,10 @@ def overall(frame: pd.DataFrame | Judged) -> list[dict[str, Any]]:
     judged = judge(frame)
     keys = ("budget", "device", "trained_on")
     groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
-    for record in judged.records:
-        if record.get("metric"):
-            own = groups.setdefault(tuple(record[key] for key in keys), {})
-            own.setdefault(record["dataset_id"], []).append(record)
+    for row in judged.records:
+        if row.get("metric"):
+            own = groups.setdefault(tuple(row[key] for key in keys), {})
+            own.setdefault(row["dataset_id"], []).append(row)
     found = []
     for place, datasets in groups.items():
         where = dict(zip(keys, place, strict=True))

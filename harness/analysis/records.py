@@ -78,7 +78,7 @@ def _means(
         codes[places] = number
     grouped = numeric.groupby(codes)
     means = grouped.mean()
-    return {name: means[name].tolist() for name in numeric}, grouped["value"].std().tolist()
+    return {str(name): means[name].tolist() for name in numeric}, grouped["value"].std().tolist()
 
 
 def _number(own: dict[str, list[Any]], mean: dict[str, float], deviation: float) -> Record:
