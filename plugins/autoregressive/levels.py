@@ -21,9 +21,6 @@ SHIFTS = tuple((dy, dx) for dy in (0, -1, 1) for dx in (0, -1, 1))
 ROWS = 500
 """Number of images that the network evaluates at once without gradients."""
 
-INSIDE = 1e-3
-"""Samples keep this distance from the ends of their level, in levels, so that rounding does not change the level."""
-
 
 def orders(height: int, width: int) -> Tensor:
     """The raster orders of an image that start at each of its corners, row by row and, if it is square, by columns.
@@ -163,8 +160,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         parts = [self._levels(len(rows), ctx) for rows in torch.split(torch.arange(n), 4 * ROWS)]
         channels, height, width = self.shape
         levels = torch.cat(parts).reshape(n, height, width, channels).movedim(-1, 1)
-        noise = torch.rand(levels.shape, generator=ctx.generator, device=ctx.device)
-        return self.bins.low + self.bins.width * (levels + noise.clamp(INSIDE, 1 - INSIDE))
+        return self.bins.spread(levels, ctx.generator)
 
     def _levels(self, n: int, ctx: trilemma.Context) -> Tensor:
         """Levels of `n` images, `(n, pixels)`."""

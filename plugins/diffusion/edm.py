@@ -41,13 +41,12 @@ Weight = Literal["edm", "vp", "flow"]
 """The weight of the noise levels in the loss, by the method that uses it."""
 
 
-def training_noise(n: int, options: EdmOptions, generator: torch.Generator) -> Tensor:
-    """The noise levels of a batch of `n` points, `(n,)`, float64, one in each of n equal parts of their distribution.
+def noise_quantiles(share: Tensor, options: EdmOptions) -> Tensor:
+    """The quantiles of the noise level in training, for shares from 0 to 1, float64.
 
     Source: Karras et al. 2022, table 1, "noise distribution". `flow` has s = 1/(1 + sigma) uniform, as in flow matching
-    (Lipman et al. 2023).
+    (Lipman et al. 2023). Normal deviates end at 4.75.
     """
-    share = stratified(n, generator).double()
     if options.training_noise == "edm":
         deviate = torch.special.ndtri(share.clamp(1e-6, 1 - 1e-6))
         sigma: Tensor = (options.log_sigma_mean + options.log_sigma_std * deviate).exp()
@@ -56,7 +55,12 @@ def training_noise(n: int, options: EdmOptions, generator: torch.Generator) -> T
         return VariancePreserving().sigma(1e-5 + (1 - 1e-5) * share)
     if options.training_noise == "ve":
         return VarianceExploding(options.sigma_min, options.sigma_max).sigma(share)
-    return 1 / (1e-3 + (1 - 2e-3) * share) - 1
+    return 1 / (1 - 1e-3 - (1 - 2e-3) * share) - 1
+
+
+def training_noise(n: int, options: EdmOptions, generator: torch.Generator) -> Tensor:
+    """The noise levels of a batch of `n` points, `(n,)`, float64: one in each of n equal parts of the distribution."""
+    return noise_quantiles(stratified(n, generator).double(), options)
 
 
 def edm_loss(
@@ -100,6 +104,10 @@ class EdmOptions(trilemma.Config):
     sigma_min: float = Field(0.002, gt=0, description="lowest noise level in training, with the noise of ve")
     sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
+    def diffusion(self) -> VarianceExploding:
+        """The diffusion from the lowest noise level in training to the one at which sampling starts."""
+        return VarianceExploding(float(noise_quantiles(torch.zeros((), dtype=torch.float64), self)), self.sigma_max)
+
 
 class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images.
@@ -125,7 +133,7 @@ class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
-        self.diffusion = VarianceExploding(highest=config.sigma_max)
+        self.diffusion = config.diffusion()
         self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))
         chosen: bool | None = config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
@@ -172,7 +180,7 @@ class EdmUnet(OdeDensityOnImages, Denoising, Guided, trilemma.NeuralModel):
 
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
-        self.diffusion = VarianceExploding(highest=config.sigma_max)
+        self.diffusion = config.diffusion()
         self.denoiser: nn.Module
         if config.head == "plain":
             self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))

@@ -79,10 +79,15 @@ def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
 FLOW_SAMPLERS: tuple[type[DenoiserSampler], ...] = (FlowEuler, FlowMultistep, *ODE_SAMPLERS)
 
 
+def shuffled(n: int, generator: torch.Generator) -> Tensor:
+    """`n` numbers in [0, 1) in random order, one drawn uniformly from each of n equal parts."""
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    return stratified(n, generator)[order]
+
+
 def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
     """`n` times in [edge, 1 - edge] in random order, one drawn uniformly from each of n equal parts."""
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    return edge + (1 - 2 * edge) * stratified(n, generator)[order]
+    return edge + (1 - 2 * edge) * shuffled(n, generator)
 
 
 def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tensor) -> Tensor:
@@ -94,25 +99,25 @@ def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tenso
     return ((1 + sigma) ** 2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
 
 
-def interpolant_loss(denoise: Denoiser, x: Tensor, noise: Tensor, t: Tensor, path: Diffusion) -> Tensor:
+def interpolant_loss(
+    denoise: Denoiser, x: Tensor, noise: Tensor, t: Tensor, path: Diffusion, weight: Tensor | float = 1.0
+) -> Tensor:
     """E|v(x_t, t) - dx_t/dt|^2 along a path x_t = alpha (x + sigma z), per coordinate, at times `t` of `path`.
 
     The squared error of the velocity is (alpha dsigma/dt)^2 = (g^2 / (2 alpha sigma))^2 times the `noise_residual`.
+    `weight` is that of each point, by how the times were drawn.
     """
     alpha, sigma = path.alpha(t), path.sigma(t)
     rate = path.squared_diffusion(t) / (2 * alpha * sigma)
-    return (rate**2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
+    return (weight * rate**2 * noise_residual(denoise, x, noise, sigma)).mean() / x[0].numel()
 
 
 class PathConfig(trilemma.Config):
     """Options of the path between noise and data."""
 
-    edge: float = Field(1e-3, gt=0, lt=0.5, description="share of the time at each end that training leaves out")
-
-    @property
-    def highest(self) -> float:
-        """The noise level at which sampling starts, which is about the largest in training."""
-        return 1 / self.edge
+    edge: float = Field(
+        1e-3, gt=0, lt=0.5, description="share of the time at each end that training and sampling leave out"
+    )
 
 
 class InterpolantOptions(PathConfig):
@@ -128,8 +133,17 @@ class InterpolantOptions(PathConfig):
     def interpolant(self) -> Diffusion:
         """The diffusion with the marginals of the path."""
         if self.path == "trigonometric":
-            return TrigonometricPath(self.highest)
-        return StraightPath(self.highest, self.latent)
+            return TrigonometricPath(self.edge)
+        return StraightPath(self.edge, self.latent)
+
+    def times(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | float]:
+        """`n` times from 0 to 1 along the path, and the weights of their losses.
+
+        With `latent` noise, the squared velocity is infinite at the data, as 1/(1 - s). Times are then squares of even
+        draws, with twice their root as the weight, which is the inverse of their density.
+        """
+        share = shuffled(n, generator)
+        return (share**2, 2 * share) if self.latent else (share, 1.0)
 
     @model_validator(mode="after")
     def _noise_of_linear(self) -> Self:
@@ -144,7 +158,8 @@ class FlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     With the options `path` and `latent` and the sampler `flow-sde` it is a stochastic interpolant from noise to data
     (Albergo, Boffi & Vanden-Eijnden 2023, one-sided interpolants).
 
-    Deviations from the papers: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends.
+    Deviations from the papers: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends
+    (with `latent`, the square of it at the data, and times near the data are drawn more often, with weights).
     The network sees ln(sigma)/4 in place of the time. Times are stratified over a batch. Interpolants between two data
     distributions are not there, and with `latent` both noises are one in the loss, which has the same minimum.
     """
@@ -163,7 +178,9 @@ class FlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
 
     def loss(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """The flow matching loss of points and independent noise."""
-        noise, share = standard_normal(x, ctx.generator), path_times(len(x), self.config.edge, ctx.generator)
+        noise = standard_normal(x, ctx.generator)
         if self.config.path == "linear" and not self.config.latent:
+            share = path_times(len(x), self.config.edge, ctx.generator)
             return flow_matching_loss(self.denoiser, x, noise, share)
-        return interpolant_loss(self.denoiser, x, noise, 1 - share, self.diffusion)
+        t, weight = self.config.times(len(x), ctx.generator)
+        return interpolant_loss(self.denoiser, x, noise, t, self.diffusion, weight)

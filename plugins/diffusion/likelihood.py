@@ -32,7 +32,10 @@ class OdeLikelihood(trilemma.Model.Likelihood):
     )
     steps: int = Field(40, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
     sigma_min: float = Field(
-        0.002, gt=0, description="lowest noise level of the ODE, which data points are taken to have (early stopping)"
+        0.002,
+        gt=0,
+        description="lowest noise level of the ODE, which data points are taken to have (early stopping), not below "
+        "that of the diffusion",
     )
     divergence: Literal["auto", "exact", "hutchinson"] = Field(
         "auto", description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions"
@@ -141,6 +144,7 @@ class OdeDensity:
             levels = Levels.of(ctx.info)
             x, logdet = truncated_normal(x, levels)
             options = options.model_copy(update={"sigma_min": levels.width / (2 * TRUNCATION)})
+        options = options.model_copy(update={"sigma_min": self.diffusion.lowest_of(options.sigma_min)})
         if options.method == "bound":
             draws = max(1, options.bound_draws)
             bound = self.bound(x, draws, options.sigma_min, ctx)

@@ -30,15 +30,16 @@ class RhoGrid(trilemma.Config):
     """Options of a sampler over the rho grid of noise levels (Karras et al. 2022, eq. 5)."""
 
     steps: int = Field(18, ge=1, description="number of noise levels in the grid")
-    sigma_min: float = Field(0.002, gt=0, description="lowest noise level")
+    sigma_min: float = Field(0.002, gt=0, description="lowest noise level, not below that of the diffusion")
     rho: float = Field(
         7.0, gt=0, description="exponent of the grid: a larger one puts more noise levels near sigma_min"
     )
 
     def grid(self, diffusion: Diffusion) -> Tensor:
         """The noise levels, falling from the largest noise level of the diffusion."""
+        lowest = diffusion.lowest_of(self.sigma_min)
         return below_pure_noise(
-            lambda steps, highest: rho_grid(steps, self.sigma_min, highest, self.rho), self.steps, diffusion.sigma_max
+            lambda steps, highest: rho_grid(steps, lowest, highest, self.rho), self.steps, diffusion.sigma_max
         )
 
 
@@ -131,12 +132,13 @@ class DpmSolver2M(DenoiserSampler):
 
     name = "dpm-solver++2m"
     steps: int = Field(18, ge=1, description="number of noise levels in the grid")
-    sigma_min: float = Field(0.015, gt=0, description="lowest noise level")
+    sigma_min: float = Field(0.015, gt=0, description="lowest noise level, not below that of the diffusion")
 
     def grid(self, diffusion: Diffusion) -> Tensor:
         """The noise levels, falling in a constant ratio from the largest noise level of the diffusion."""
+        lowest = diffusion.lowest_of(self.sigma_min)
         return below_pure_noise(
-            lambda steps, highest: geometric_grid(steps, self.sigma_min, highest), self.steps, diffusion.sigma_max
+            lambda steps, highest: geometric_grid(steps, lowest, highest), self.steps, diffusion.sigma_max
         )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
@@ -156,11 +158,15 @@ class DormandPrince(DenoiserSampler):
     rtol: float = Field(1e-3, gt=0, description="relative tolerance")
     atol: float = Field(1e-3, gt=0, description="absolute tolerance")
     sigma_min: float = Field(
-        0.002, gt=0, description="noise level at which the solver stops, before a last step that denoises"
+        0.002,
+        gt=0,
+        description="noise level at which the solver stops, not below that of the diffusion, before a last step that "
+        "denoises",
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        angles = torch.tensor([diffusion.sigma_max, self.sigma_min], dtype=torch.float64).atan().tolist()
+        lowest = diffusion.lowest_of(self.sigma_min)
+        angles = torch.tensor([diffusion.sigma_max, lowest], dtype=torch.float64).atan().tolist()
         end, evaluations = dormand_prince(
             lambda u, angle: probability_flow(denoise, u, angle.tan().to(u)),
             noise,
@@ -169,7 +175,7 @@ class DormandPrince(DenoiserSampler):
             atol=self.atol,
         )
         record_evaluations(ctx, evaluations + 1)
-        sigma = torch.tensor(self.sigma_min).to(noise)
+        sigma = torch.tensor(lowest).to(noise)
         return denoise(to_variance_exploding(end, sigma), sigma)
 
 

@@ -124,7 +124,7 @@ class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """Options of the network, of the path and of the pairing."""
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.diffusion = StraightPath(self.config.highest)
+        self.diffusion = StraightPath(self.config.edge)
         self.denoiser = VelocityPrediction(self.config.network(info))
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
@@ -179,7 +179,7 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         """Options of the network, of the path and of the reflow."""
 
     def build(self, info: trilemma.DataInfo) -> None:
-        self.diffusion = StraightPath(self.config.highest)
+        self.diffusion = StraightPath(self.config.edge)
         self.denoiser = VelocityPrediction(self.config.network(info))
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:

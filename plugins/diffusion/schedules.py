@@ -39,9 +39,18 @@ class Diffusion(ABC):
         """The time at which the noise level is `sigma`, the inverse of `sigma(t)`."""
 
     @property
+    def sigma_min(self) -> float:
+        """The noise level at time 0, below which denoisers are not trained. Samplers and likelihoods end above it."""
+        return float(self.sigma(torch.zeros((), dtype=torch.float64)))
+
+    @property
     def sigma_max(self) -> float:
-        """The noise level at time 1."""
+        """The noise level at time 1, above which denoisers are not trained. Samplers start there."""
         return float(self.sigma(torch.ones((), dtype=torch.float64)))
+
+    def lowest_of(self, sigma_min: float) -> float:
+        """The noise level at which a sampler or a likelihood with the option `sigma_min` ends: not below time 0."""
+        return max(sigma_min, self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -211,30 +220,39 @@ class DiscreteVarianceExploding(VarianceExploding, DiscreteDiffusion):
 
 @dataclass(frozen=True)
 class StraightPath(Diffusion):
-    """The path x_t = (1 - s) z + s x_0 of flow matching with s = 1 - t, so that time 1 is noise as in other diffusions.
+    """The path x_t = (1 - s) z + s x_0 of flow matching, with s from 1 - edge at time 0 down to edge at time 1.
 
-    With `latent` = a it is the path (1 - s) z + s x_0 + sqrt(a s (1 - s)) z' with more noise z' (Albergo, Boffi &
-    Vanden-Eijnden 2023). z and z' together are one noise of the variance (1 - s)^2 + a s (1 - s). The noise level would
-    be infinite at time 1. Time is rescaled slightly, so that (1 - s)/s is `highest` instead.
+    Time 1 is noise, as in other diffusions. The noise level (1 - s)/s would be infinite at s = 0, and 0 at s = 1. With
+    `latent` = a it is the path (1 - s) z + s x_0 + sqrt(a s (1 - s)) z' with more noise z' (Albergo, Boffi &
+    Vanden-Eijnden 2023). z and z' together are one noise of the variance (1 - s)^2 + a s (1 - s). Near the data it
+    falls as the root of 1 - s, so that s starts at 1 - edge^2 to get to noise levels as low as without z'.
     """
 
-    highest: float = 1e3
+    edge: float = 1e-3
     latent: float = 0.0
 
-    def _share(self, t: Tensor) -> Tensor:
-        return 1 - t * self.highest / (1 + self.highest)
+    @property
+    def _first(self) -> float:
+        return self.edge**2 if self.latent else self.edge
+
+    @property
+    def _rate(self) -> float:
+        return 1 - self.edge - self._first
+
+    def _noise_share(self, t: Tensor) -> Tensor:
+        return self._first + self._rate * t
 
     def _ratio(self, t: Tensor) -> Tensor:
-        return (1 - self._share(t)) / self._share(t)
+        return self._noise_share(t) / (1 - self._noise_share(t))
 
     def drift(self, t: Tensor) -> Tensor:
-        return -self.highest / (1 + self.highest) / self._share(t)
+        return -self._rate / self.alpha(t)
 
     def squared_diffusion(self, t: Tensor) -> Tensor:
-        return self.highest / (1 + self.highest) * (2 * self._ratio(t) + self.latent)
+        return self._rate * (2 * self._ratio(t) + self.latent)
 
     def alpha(self, t: Tensor) -> Tensor:
-        return self._share(t)
+        return 1 - self._noise_share(t)
 
     def sigma(self, t: Tensor) -> Tensor:
         ratio = self._ratio(t)
@@ -243,37 +261,40 @@ class StraightPath(Diffusion):
     def time(self, sigma: Tensor) -> Tensor:
         half = self.latent / 2  # the form without a difference keeps small noise levels in float32
         ratio = sigma**2 / ((sigma**2 + half**2).sqrt() + half) if self.latent else sigma
-        return ratio / (1 + ratio) * (1 + self.highest) / self.highest
+        return (ratio / (1 + ratio) - self._first) / self._rate
 
 
 @dataclass(frozen=True)
 class TrigonometricPath(Diffusion):
-    """The path x_t = sin(a) z + cos(a) x_0 with an angle a = t arctan(`highest`), which is nearly pi t / 2.
+    """The path x_t = sin(a) z + cos(a) x_0, whose angle a runs over a quarter arc without a share `edge` at each end.
 
     It is one of the interpolants of Albergo, Boffi & Vanden-Eijnden 2023, and has unit variance if the data has.
     """
 
-    highest: float = 1e3
+    edge: float = 1e-3
 
     @property
-    def angle(self) -> float:
-        """The angle at time 1, at which the noise level is `highest`."""
-        return math.atan(self.highest)
+    def _rate(self) -> float:
+        return math.pi / 2 * (1 - 2 * self.edge)
+
+    def angle(self, t: Tensor) -> Tensor:
+        """The angle a from the data."""
+        return math.pi / 2 * self.edge + self._rate * t
 
     def drift(self, t: Tensor) -> Tensor:
-        return -self.angle * (self.angle * t).tan()
+        return -self._rate * self.angle(t).tan()
 
     def squared_diffusion(self, t: Tensor) -> Tensor:
-        return 2 * self.angle * (self.angle * t).tan()
+        return 2 * self._rate * self.angle(t).tan()
 
     def alpha(self, t: Tensor) -> Tensor:
-        return (self.angle * t).cos()
+        return self.angle(t).cos()
 
     def sigma(self, t: Tensor) -> Tensor:
-        return (self.angle * t).tan()
+        return self.angle(t).tan()
 
     def time(self, sigma: Tensor) -> Tensor:
-        return sigma.atan() / self.angle
+        return (sigma.atan() - math.pi / 2 * self.edge) / self._rate
 
 
 def rho_grid(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:

@@ -13,6 +13,9 @@ import trilemma
 ROUNDING = 1e-5
 """How far outside the support a point may be by rounding to single precision, as a share of the support."""
 
+INSIDE = 1e-3
+"""Random points keep this distance from the ends of their level, in levels, so that rounding keeps the level."""
+
 TRUNCATION = 3.0
 """tau, the half width of a level in standard deviations of the normal that is truncated to it (Zheng et al. 2023)."""
 
@@ -45,6 +48,11 @@ class Levels:
     def centered(self, x: Tensor) -> Tensor:
         """The points `x` with each coordinate moved to the middle of its level."""
         return (self.low + self.width * (self.index(x) + 0.5)).to(x)
+
+    def spread(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Points that are uniform within the levels of the numbers `index`, of its shape, float32."""
+        noise = torch.rand(index.shape, generator=generator, device=index.device)
+        return self.low + self.width * (index + noise.clamp(INSIDE, 1 - INSIDE))
 
     def inside(self, x: Tensor) -> Tensor:
         """Whether all coordinates of the points `(n, *shape)` are in the support, `(n,)`."""

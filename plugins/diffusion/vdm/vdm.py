@@ -93,7 +93,8 @@ class Vdm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     the paper's distribution for fine levels; `vdm-unet` has that of the paper. Its term is computed in closed form. The
     network is an MLP, scaled as in EDM unless `parametrization` is `noise` as in the paper. It sees ln(sigma)/4 in
     place of a normalized gamma, and has Fourier features of the frequencies 1 to 2^(octaves - 1). The network of the
-    schedule has 128 units (paper: 1,024). Times are stratified over a batch.
+    schedule has 128 units (paper: 1,024). Times are stratified over a batch. Samplers end at z_0 with the denoised
+    point (paper: a draw from p(x | z_0)).
     """
 
     name = "vdm"
@@ -182,8 +183,13 @@ class VdmUnet(OnImages, Vdm):
     proportional to q(z_0 | x), as in the paper (eq. 8). The bound is therefore one on the probability of the levels
     (base `discrete`), without dequantization. The Fourier features are those of the paper for the number of levels.
 
-    Deviations from the paper: a small U-Net of two levels instead of a deep one that keeps the resolution; the last
-    step of a sampler is the denoised image (paper: the most likely level given z_0); those of `vdm` in the schedule.
+    Samplers end at z_0, the lowest noise level of the schedule, and a sample has the level nearest to the denoised z_0,
+    with uniform noise within it, as in the density of the levels. With sigma_0 of a sixth of a level these are hardly
+    ever other levels than those of p(x | z_0).
+
+    Deviations from the paper: a small U-Net of two levels instead of a deep one that keeps the resolution; the level of
+    a sample is that of the denoised z_0 (paper: drawn from p(x | z_0), in its code the most likely one); those of `vdm`
+    in the schedule.
 
     The likelihood method `ode` suits the model with truncated-normal dequantization, since it sees no other noise.
     """
@@ -209,23 +215,30 @@ class VdmUnet(OnImages, Vdm):
         )
         probes: int = Field(2, ge=1, description="number of Rademacher probes in Hutchinson's estimate")
 
+    def build(self, info: trilemma.DataInfo) -> None:
+        self.levels = Levels.of(info)
+        super().build(info)
+
     def ends(self, info: trilemma.DataInfo) -> tuple[float, float]:
         """As in the paper sigma_0 is 1/6 of the width of a level, with which the levels hardly overlap."""
-        return 2 * math.log(Levels.of(info).width / (2 * TRUNCATION)), PAPER_ENDS[1]
+        return 2 * math.log(self.levels.width / (2 * TRUNCATION)), PAPER_ENDS[1]
 
     def network(self, info: trilemma.DataInfo) -> nn.Module:
-        levels, channels = Levels.of(info), info.shape[0]
+        channels = info.shape[0]
         if not self.config.fourier:
             return super().network(info)
         wide = replace(info, shape=(5 * channels, *info.shape[1:]))
-        return LevelFeatures(self.config.network(wide, channels), levels)
+        return LevelFeatures(self.config.network(wide, channels), self.levels)
 
     def encoded(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        return Levels.of(ctx.info).centered(x)
+        return self.levels.centered(x)
+
+    def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
+        return self.levels.spread(self.levels.index(super().sample(n, ctx)), ctx.generator)
 
     def reconstruction(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         """-log p(x | z_0) at one draw of z_0, `(n,)`: p is proportional to N(z_0 / alpha_0; level, sigma_0^2)."""
-        levels, sigma = Levels.of(ctx.info), (self.schedule.ends[0] / 2).exp()
+        levels, sigma = self.levels, (self.schedule.ends[0] / 2).exp()
         noisy = x + sigma * standard_normal(x, ctx.generator)
         logits = -0.5 * ((noisy.unsqueeze(-1) - levels.centers.to(x)) / sigma).square()
         chosen = logits.log_softmax(-1).gather(-1, levels.index(x).unsqueeze(-1))
@@ -236,7 +249,7 @@ class VdmUnet(OnImages, Vdm):
 
         With the method `ode`, the log-density of `OdeDensity`.
         """
-        values, options, levels = super().log_prob(x, ctx), ctx.likelihood, Levels.of(ctx.info)
+        values, options, levels = super().log_prob(x, ctx), ctx.likelihood, self.levels
         assert isinstance(options, OdeLikelihood)
         if options.method == "ode":
             return values

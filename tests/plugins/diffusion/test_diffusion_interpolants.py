@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy import integrate
 from torch import Tensor, nn
 
 import trilemma
@@ -49,7 +50,7 @@ class Field(nn.Module):
 
 def test_loss_along_an_arc_is_the_squared_error_of_the_velocity(generator: Generator) -> None:
     x, z = (torch.randn((50, 2), generator=generator(k), dtype=torch.float64) for k in (1, 2))
-    path, t = TrigonometricPath(1e6), torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    path, t = TrigonometricPath(1e-6), torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
     angle = (math.pi / 2 * t).unsqueeze(1)
     point, velocity = angle.cos() * x + angle.sin() * z, math.pi / 2 * (angle.cos() * z - angle.sin() * x)
     # The preconditioned network is the velocity towards the data per angle.
@@ -61,7 +62,7 @@ def test_loss_along_an_arc_is_the_squared_error_of_the_velocity(generator: Gener
 def test_the_loss_with_latent_noise_is_least_for_the_velocity_of_the_path(gaussian: Any, generator: Generator) -> None:
     # In a linear Gaussian model the regression of the velocity x - z + d gamma / ds z' on the point is known. With both
     # noises as one, the velocity varies less, and by the regression the same is explained.
-    path, a, s = StraightPath(1e6, latent=2.0), 2.0, 0.7
+    path, a, s = StraightPath(1e-6, latent=2.0), 2.0, 0.7
     gamma = math.sqrt(a * s * (1 - s))
     covariance, identity = gaussian.covariance, torch.eye(3, dtype=torch.float64)
     point = s**2 * covariance + ((1 - s) ** 2 + gamma**2) * identity
@@ -103,8 +104,89 @@ def test_euler_steps_along_an_arc_are_those_of_the_angle(generator: Generator, c
         x = x + angle * Field()(x, z[:, 0])
     x = math.cos(angle) * x + math.sin(angle) * Field()(x, z[:, 0])  # the last step ends at the denoised point
     sampler = FlowEuler(steps=steps)
-    found = sampler.draw(Preconditioned(Field()), z, TrigonometricPath(1e6), context(FlowMatching, sampler=sampler))
+    found = sampler.draw(Preconditioned(Field()), z, TrigonometricPath(1e-6), context(FlowMatching, sampler=sampler))
     torch.testing.assert_close(found, x, atol=1e-4, rtol=0)
+
+
+class Noted(nn.Module):
+    """The exact denoiser of the Gaussian data. It notes the noise levels at which it is evaluated."""
+
+    def __init__(self, gaussian: Any) -> None:
+        super().__init__()
+        self.denoise = gaussian.denoiser()
+        self.levels: list[Tensor] = []
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.levels.append(sigma.detach().double().flatten())
+        value: Tensor = self.denoise(x, sigma)
+        return value
+
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the largest noise level since the last call."""
+        found = torch.cat(self.levels)
+        self.levels.clear()
+        return float(found.min()), float(found.max())
+
+
+EDGE, A = 0.01, 0.5
+COVERED = {
+    "linear": ({}, EDGE / (1 - EDGE), (1 - EDGE) / EDGE),
+    "trigonometric": ({"path": "trigonometric"}, math.tan(math.pi / 2 * EDGE), 1 / math.tan(math.pi / 2 * EDGE)),
+    # (1 - s)^2 + a s (1 - s) is the variance of the noise, here at 1 - s = edge^2 and at s = edge.
+    "latent": (
+        {"latent": A},
+        math.sqrt(EDGE**4 + A * EDGE**2 * (1 - EDGE**2)) / (1 - EDGE**2),
+        math.sqrt((1 - EDGE) ** 2 + A * EDGE * (1 - EDGE)) / EDGE,
+    ),
+}
+"""For each path its options, and the noise levels at the ends of the time that training covers."""
+
+
+@pytest.mark.parametrize("path", COVERED)
+def test_sampling_and_likelihood_stay_within_the_noise_levels_of_training(
+    path: str, gaussian: Any, context: Context
+) -> None:
+    options, lowest, highest = COVERED[path]
+    model = FlowMatching(FlowMatching.Config(hidden=(4,), edge=EDGE, **options))
+    model.prepare(context(FlowMatching, shape=(3,)).info)
+    noted = model.denoiser = Noted(gaussian)
+    x = gaussian.points(20_000, 1)
+    model.loss(x, context(FlowMatching, shape=(3,)))
+    low, high = noted.ends()
+    assert lowest <= low <= 1.02 * lowest, "the lowest noise levels of the path are drawn in training"
+    assert 0.98 * highest <= high <= highest * (1 + 1e-5), "and so are the largest"
+    for sampler in FlowMatching.samplers:
+        model.sample(4, context(FlowMatching, shape=(3,), sampler=sampler()))
+        low, high = noted.ends()
+        assert lowest * (1 - 1e-5) <= low, sampler.name
+        assert high <= highest * (1 + 1e-5), sampler.name
+    ctx = context(FlowMatching, shape=(3,))
+    ctx.likelihood = FlowMatching.Likelihood(steps=80)
+    values = model.log_prob(x[:50], ctx)
+    low, high = noted.ends()
+    assert ctx.details["eps"] == pytest.approx(lowest), "the density is that at the lowest noise level of training"
+    assert (low, high) == pytest.approx((lowest, highest), rel=1e-5)
+    torch.testing.assert_close(values, gaussian.log_prob(x[:50], lowest), atol=5e-3, rtol=0)
+
+
+def test_the_loss_with_latent_noise_is_the_mean_over_even_times(gaussian: Any, generator: Generator) -> None:
+    """Times near the data are drawn more often, and the weights undo it."""
+    a, edge, count = 1.0, 0.01, 200_000
+    options, x = FlowMatching.Config(latent=a, edge=edge), gaussian.points(count, 1)
+    z = torch.randn(x.shape, generator=generator(2), dtype=torch.float64)
+    t, weight = options.times(count, generator(3))
+    found = interpolant_loss(gaussian.denoiser(), x, z, t, options.interpolant(), weight)
+    variances = torch.linalg.eigvalsh(gaussian.covariance).numpy()
+
+    def error(s: float) -> float:
+        """The mean squared error of the velocity per coordinate: (s dsigma/ds)^2 times the variance that is left."""
+        variance = (1 - s) ** 2 + a * s * (1 - s)
+        slope = (-2 * (1 - s) + a * (1 - 2 * s)) / (2 * math.sqrt(variance)) - math.sqrt(variance) / s
+        return slope**2 * float((variances / (variances + variance / s**2)).mean())
+
+    width = 1 - edge - edge**2
+    expected = width * integrate.quad(error, edge, 1 - edge**2, limit=200)[0]
+    assert float(found) == pytest.approx(expected, rel=0.015)
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from scipy import integrate, stats
 from torch import Tensor
 
 import trilemma
+from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS
+from trilemma.plugins.diffusion.sde_samplers import Ancestral
 from trilemma.plugins.diffusion.vdm.schedule import LearnedDiffusion, LearnedSchedule
 from trilemma.plugins.diffusion.vdm.vdm import LevelFeatures, Vdm, VdmUnet, diffusion_loss
 from trilemma.plugins.networks.levels import Levels
@@ -144,12 +146,52 @@ def test_training_finds_the_schedule_of_least_variance(generator: Generator) -> 
     assert found == pytest.approx([0.25, 0.5, 0.75, 0.9], abs=0.03)
 
 
-def test_the_bound_on_levels_is_below_the_probability_of_the_levels_and_close(context: Context) -> None:
-    # One pixel with four levels of known probabilities, whose exact denoiser is a posterior mean over the levels.
+class Noted(torch.nn.Module):
+    """A denoiser that notes the noise levels at which it is evaluated."""
+
+    def __init__(self, denoise: Any) -> None:
+        super().__init__()
+        self.denoise = denoise
+        self.levels: list[Tensor] = []
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.levels.append(sigma.double().flatten())
+        value: Tensor = self.denoise(x, sigma)
+        return value
+
+
+def test_samplers_and_the_ode_end_at_the_lowest_noise_level_of_the_learned_schedule(
+    context: Context, gaussian: Any
+) -> None:
+    model, ctx = Vdm(Vdm.Config(gamma=(-6.0, 10.0), hidden=(4,))), context(Vdm, shape=(3,))
+    model.prepare(ctx.info)
+    with torch.no_grad():
+        model.schedule.moved[0] = 2.0  # as if training had moved gamma_0 to -4
+    noted = model.denoiser = Noted(gaussian.denoiser())
+    lowest, highest = math.exp(-4 / 2), math.exp(10 / 2)
+    for sampler in (*ODE_SAMPLERS, Ancestral):
+        model.sample(4, context(Vdm, shape=(3,), sampler=sampler()))
+        found = torch.cat(noted.levels)
+        noted.levels.clear()
+        assert lowest * (1 - 1e-5) <= float(found.min()), sampler.name
+        assert float(found.max()) <= highest * (1 + 1e-5), sampler.name
+    x = gaussian.points(50, 1)
+    ctx.likelihood = Vdm.Likelihood(method="ode")
+    values = model.log_prob(x, ctx)
+    assert ctx.details["eps"] == pytest.approx(lowest)
+    assert float(torch.cat(noted.levels).min()) == pytest.approx(lowest, rel=1e-5)
+    torch.testing.assert_close(values, gaussian.log_prob(x, lowest), atol=5e-3, rtol=0)
+
+
+@pytest.fixture
+def one_pixel(context: Context) -> tuple[VdmUnet, trilemma.Context, Tensor]:
+    """A model of one pixel with four levels, its exact denoiser, a context, and the probabilities of the levels."""
     ctx = context(VdmUnet, shape=(1, 1, 1))
     levels, probabilities = Levels.of(ctx.info), torch.tensor([0.1, 0.4, 0.2, 0.3])
 
     class Exact(torch.nn.Module):
+        """The posterior mean over the levels."""
+
         def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
             s = sigma.to(x).reshape(-1, 1, 1, 1, 1) if sigma.ndim else sigma.to(x)
             weights = probabilities.log() - 0.5 * ((x.unsqueeze(-1) - levels.centers.to(x)) / s).square()
@@ -158,6 +200,14 @@ def test_the_bound_on_levels_is_below_the_probability_of_the_levels_and_close(co
     model = VdmUnet(VdmUnet.Config(gamma=(-4.0, 6.0), widths=(4,)))
     model.prepare(ctx.info)
     model.denoiser = Exact()
+    return model, ctx, probabilities
+
+
+def test_the_bound_on_levels_is_below_the_probability_of_the_levels_and_close(
+    one_pixel: tuple[VdmUnet, trilemma.Context, Tensor],
+) -> None:
+    model, ctx, probabilities = one_pixel
+    levels = Levels.of(ctx.info)
     ctx.likelihood = VdmUnet.Likelihood(bound_draws=40)
     each = torch.arange(4).repeat_interleave(3_000)
     x = levels.centers[each].reshape(-1, 1, 1, 1).float()
@@ -168,6 +218,20 @@ def test_the_bound_on_levels_is_below_the_probability_of_the_levels_and_close(co
     assert -0.01 < float(gap) < 0.03
     outside = levels.low - 0.5 * torch.ones(1, 1, 1, 1)
     assert float(model.log_prob(outside, ctx)) == -math.inf
+
+
+@pytest.mark.parametrize("name", ["ancestral", "heun", "dpm-solver++2m"])
+def test_samples_of_levels_have_their_probabilities_and_are_uniform_within_each(
+    name: str, one_pixel: tuple[VdmUnet, trilemma.Context, Tensor]
+) -> None:
+    model, ctx, probabilities = one_pixel
+    sampler = next(sampler for sampler in VdmUnet.samplers if sampler.name == name)
+    ctx.sampler, n = sampler(steps=60), 4_000
+    place = (model.sample(n, ctx).flatten().double() - Levels.of(ctx.info).low) / Levels.of(ctx.info).width
+    counts = torch.bincount(place.floor().long(), minlength=4)
+    assert len(counts) == 4
+    assert (counts / n).tolist() == pytest.approx(probabilities.tolist(), abs=0.03)
+    assert stats.kstest((place % 1).numpy(), "uniform").pvalue > 1e-3
 
 
 def test_fourier_features_have_periods_of_one_and_two_levels() -> None:
