@@ -13,7 +13,7 @@ import trilemma
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal
 from .model import FewSteps, MapOctaves, MapOptions
-from .networks import GatedMap, MapNetwork
+from .networks import GatedMap, MapNetwork, as_evaluated
 from .objectives import trajectory_error
 from .times import QUARTER, TimeOptions, solver_times
 
@@ -60,10 +60,8 @@ class Trajectories:
         if n <= 0:
             return
         x = torch.randn((n, *shape), generator=generator, device=generator.device)
-        training = v.training
-        v.eval()  # without dropout, which would make each trajectory one of another velocity
-        points, velocities = zip(*self._solve(v, x), strict=True)
-        v.train(training)
+        with as_evaluated(v):  # dropout would make each trajectory one of another velocity
+            points, velocities = zip(*self._solve(v, x), strict=True)
         self.points = _joined(self.points, torch.stack(points))
         self.velocities = _joined(self.velocities, torch.stack(velocities))
 

@@ -13,6 +13,7 @@ import trilemma
 from ..networks.mlp import MLPConfig
 from ..networks.points import standard_normal
 from .model import FewSteps, MapOctaves, MapOptions
+from .networks import as_evaluated
 from .objectives import eulerian_error, lagrangian_error, progressive_error
 from .times import QUARTER, TimeOptions, on_path
 
@@ -27,6 +28,11 @@ class FlowMapOptions(trilemma.Config):
     tangent: Literal["learned", "path"] = Field(
         "learned",
         description="for eulerian: the learned velocity at a point, or as in MeanFlow that of the path through it",
+    )
+    normalization: float = Field(
+        0.0,
+        ge=0,
+        description="for eulerian: c of the normalized tangents g / (|g| + c), .1 in sCM; 0 leaves them as they are",
     )
     split: Literal["random", "middle"] = Field(
         "random", description="for progressive: where one step is split into two, as in shortcut models in the middle"
@@ -55,7 +61,7 @@ class FlowMap(FewSteps, trilemma.NeuralModel):
     paper allows any, and mostly uses a straight one); times are drawn by their noise levels, as in EDM, and a share of
     the steps starts at an end of the path; a share of the steps goes back from data to noise, for likelihoods;
     velocities have stable targets; errors have no learned weights over the two times; the same weights are learned and
-    give the targets.
+    give the targets, without dropout.
 
     With `head`, a network of its own learns divergences (F2D2, Ai et al. 2026; the paper adds an output to the map).
     `invertibility` is the weight of FALCON's penalty (Rehman et al. 2026), on steps between all times and not on the
@@ -99,6 +105,6 @@ class FlowMap(FewSteps, trilemma.NeuralModel):
             share = 0.5 if middle else torch.rand(len(s), generator=generator, device=s.device)
             return progressive_error(self.map, x, s, s + share * (t - s), t)
         if self.config.tangent == "learned":
-            with torch.no_grad():
+            with torch.no_grad(), as_evaluated(self.map):
                 velocity = self.map.instant(x, s)
-        return eulerian_error(self.map, x, s, t, velocity)
+        return eulerian_error(self.map, x, s, t, velocity, normalization=self.config.normalization)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,19 @@ class MapNetwork(nn.Module, ABC):
         return value
 
 
+@contextmanager
+def as_evaluated(*networks: nn.Module) -> Iterator[None]:
+    """Within it the networks are as in evaluation, without dropout: for targets, to which it would add noise."""
+    training = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, mode in zip(networks, training, strict=True):
+            network.train(mode)
+
+
 def gate(s: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """tanh(ln sigma(s) - ln sigma(t)), 0 for equal times, and its derivatives in `s` and in `t`, all `(n,)`."""
     value = (4 * (time_label(s) - time_label(t))).tanh()
@@ -70,9 +84,10 @@ class GatedMap(MapNetwork):
         return value
 
     def _start(self, x: Tensor, s: Tensor) -> Tensor:
-        """The velocity at the start of a step, with constant weights."""
+        """The velocity at the start of a step, with constant weights and without dropout."""
         weights = {name: parameter.detach() for name, parameter in self.velocity.named_parameters()}
-        value: Tensor = torch.func.functional_call(self.velocity, weights, (x, s, s))
+        with as_evaluated(self.velocity):
+            value: Tensor = torch.func.functional_call(self.velocity, weights, (x, s, s))
         return value
 
     def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:

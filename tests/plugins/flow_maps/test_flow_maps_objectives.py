@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trilemma.plugins.flow_maps.networks import GatedMap, MapMLP, MapNetwork, gate
+from trilemma.plugins.flow_maps.networks import GatedMap, MapMLP, MapNetwork, as_evaluated, gate
 from trilemma.plugins.flow_maps.objectives import (
     divergence_error,
     eulerian_error,
@@ -22,12 +22,18 @@ from trilemma.plugins.flow_maps.times import TimeOptions, label_rate, on_path, s
 Draws = Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
+def velocity_of(v: MapNetwork, x: Tensor, t: Tensor) -> Tensor:
+    """v(x, t, t) without dropout."""
+    with as_evaluated(v):
+        return v.instant(x, t)
+
+
 def errors(v: MapNetwork, draws: Draws) -> dict[str, Tensor]:
     x, z, s, t = draws(200)
     points, _ = on_path(x, z, s)
     return {
         "lagrangian": lagrangian_error(v, points, s, t),
-        "eulerian": eulerian_error(v, points, s, t, v(points, s, s)),
+        "eulerian": eulerian_error(v, points, s, t, velocity_of(v, points, s)),
         "progressive": progressive_error(v, points, s, s + 0.3 * (t - s), t),
         "return": return_error(v, points, s, t),
     }
@@ -40,6 +46,21 @@ def test_all_errors_of_steps_are_zero_at_the_exact_map_and_at_no_other(
     for name, error in errors(gaussian_map(), draws).items():
         assert float(error.max()) < 1e-16, name
         assert float(wrong[name].median()) > 1e-6, name
+
+
+def test_normalized_tangents_are_those_of_the_end_along_a_trajectory_divided_by_their_length(
+    gaussian_map: Callable[..., MapNetwork], draws: Draws
+) -> None:
+    v, (x, z, s, t), h, c = gaussian_map(0.9), draws(200), 1e-5, 0.1
+    points, _ = on_path(x, z, s)
+    velocity = v(points, s, s)
+    ends = [
+        moved + (t - time).unsqueeze(1) * v(moved, time, t)
+        for moved, time in ((points + h * velocity, s + h), (points - h * velocity, s - h))
+    ]
+    length = ((ends[0] - ends[1]) / (2 * h)).norm(dim=1)
+    found = eulerian_error(v, points, s, t, velocity, normalization=c)
+    torch.testing.assert_close(found.sqrt(), length / (length + c), atol=1e-4, rtol=1e-3)
 
 
 def test_the_velocity_of_the_exact_map_is_the_regression_of_path_velocities(
@@ -149,3 +170,31 @@ def test_steps_train_the_correction_and_the_velocity_is_trained_where_times_are_
     assert bool((value > 0).all())
     moved = torch.func.jvp(lambda a, b: gate(a, b)[0], (s.double(), t.double()), (torch.ones(4).double(),) * 2)[1]
     torch.testing.assert_close(in_s + in_t, moved)
+
+
+@pytest.mark.parametrize("name", ["lagrangian", "eulerian", "progressive"])
+def test_targets_are_without_dropout(name: str, draws: Draws) -> None:
+    """Where the correction is 0, what is random in an error of a step can only come from its target."""
+    torch.manual_seed(0)
+    v = GatedMap(*(MapMLP(3, (32, 32), octaves=1, outputs=3, times=n, dropout=0.5) for n in (1, 2))).double()
+    last = v.correction.body[-1]
+    for parameter in last.parameters():
+        torch.nn.init.zeros_(parameter)
+    v.train()
+    first, second = (errors(v, draws)[name] for _ in range(2))
+    assert torch.equal(first, second)
+    assert all(module.training for module in v.modules()), "and training goes on with dropout"
+    torch.testing.assert_close(first, errors(v.eval(), draws)[name])
+
+
+def test_the_target_of_the_divergence_head_is_without_dropout(draws: Draws) -> None:
+    torch.manual_seed(0)
+    v = GatedMap(*(MapMLP(3, (32, 32), octaves=1, outputs=3, times=n, dropout=0.5) for n in (1, 2))).double()
+    head = MapMLP(3, (32,), octaves=1, outputs=1, dropout=0.5).double()
+    with torch.no_grad():
+        head.body[-1].weight.zero_()  # the head itself is a constant
+    x, _, s, t = draws(50)
+    first, second = (
+        divergence_error(head.train(), v.train(), x, s, t, torch.Generator().manual_seed(1)) for _ in range(2)
+    )
+    assert torch.equal(first, second)
