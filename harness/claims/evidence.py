@@ -41,13 +41,14 @@ MOST_SEEDS = 10_000
 class Difference:
     """The difference of two arms on the scale of their comparison: estimate, standard error, degrees of freedom.
 
-    `seeds` is the smaller number of seeds of the two.
+    `seeds` is the smaller number of seeds of the two. `fixed` is the part of the error that more seeds do not reduce.
     """
 
     estimate: float
     error: float
     df: float
     seeds: int
+    fixed: float = 0.0
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The interval of the difference."""
@@ -119,6 +120,18 @@ def paired_difference(
     return Difference(float(pairs.means[0]), pairs.error(0), pairs.df(0), int(pairs.seeds[0]))
 
 
+def at_same_points(found: Difference, blocks: Array) -> Difference:
+    """The difference with the error of the test points, which both arms and all seeds share.
+
+    `found` has the error of the seeds alone. `blocks` `(k,)` are differences of the means over blocks of the points.
+    Degrees of freedom are those of Welch and Satterthwaite.
+    """
+    fixed = float(blocks.std(ddof=1)) / math.sqrt(len(blocks))
+    error = math.hypot(found.error, fixed)
+    parts = found.error**4 / found.df + fixed**4 / (len(blocks) - 1)
+    return Difference(found.estimate, error, error**4 / parts if parts > 0 else found.df, found.seeds, fixed)
+
+
 def weigh(found: Difference, expect: Expect, interest: float, level: float) -> Evidence:
     """The evidence of one comparison, whose smallest difference of interest is `interest`, on the same scale.
 
@@ -144,12 +157,13 @@ def seeds_needed(found: Difference, size: float, level: float) -> int | None:
     """
     if size <= 0 or not math.isfinite(found.error) or not math.isfinite(size):
         return None
-    one = found.error * math.sqrt(found.seeds)  # of one seed
+    one = math.sqrt(max(found.error**2 - found.fixed**2, 0.0) * found.seeds)  # of one seed
     per_seed = found.df / max(found.seeds - 1, 1)
 
     def enough(seeds: int) -> bool:
         df = per_seed * (seeds - 1)
-        return (t_quantile(1 - level, df) + t_quantile(POWER, df)) * one / math.sqrt(seeds) <= size
+        error = math.hypot(one / math.sqrt(seeds), found.fixed)
+        return (t_quantile(1 - level, df) + t_quantile(POWER, df)) * error <= size
 
     low, high = LEAST_SEEDS - 1, MOST_SEEDS
     if not enough(high):

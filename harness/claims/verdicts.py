@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
-from ..analysis.frames import uniform_frame
 from ..analysis.moderated import Arms
 from ..planning.grids import label
 from ..plugins import Registry
 from .evidence import (
     LEAST_SEEDS,
     NOMINAL,
+    Array,
     Difference,
     Evidence,
     adjusted,
+    at_same_points,
     conjunction,
     decide,
     difference,
@@ -28,54 +28,9 @@ from .evidence import (
     weigh,
 )
 from .evidence import paired_difference as paired
+from .numbers import Key, Numbers, Results, Table
 from .record import Arm, Claim, Comparison, Effort
 from .registry import Registered, registered_claims
-
-Key = tuple[str, str, str, str]
-"""Label of the model, sampler setting, dataset and quantity."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The numbers of an arm over its seeds, with the standard error of one value that the metric gives."""
-
-    values: dict[int, float]
-    error: float
-    noise: float
-    better: str
-    unit: str
-    marks: tuple[str, ...]
-
-
-NOTHING = Numbers({}, 0.0, math.nan, "", "", ())
-Results = Mapping[Key, Numbers]
-
-
-class Table:
-    """The rows of a frame that may count, by training steps and arm."""
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        rows = uniform_frame(frame)
-        rows = rows[~rows["superseded"] & rows["budget"].str.endswith(" steps")]
-        self._good = rows[rows["outcome"] == "ok"]
-        arm = ["budget", "label", "sampler", "dataset_id", "metric"]
-        self._arms = self._good.groupby(arm, sort=False).indices if len(self._good) else {}
-        self._failed: dict[tuple[str, str, str], set[str]] = {}
-        failed = rows[~rows["outcome"].isin(["ok", "", "unsupported", "interrupted"])]
-        for row in failed.itertuples():
-            self._failed.setdefault((str(row.budget), str(row.label), str(row.dataset_id)), set()).add(str(row.outcome))
-
-    def numbers(self, steps: int, key: Key, seeds: Sequence[int]) -> Numbers:
-        """The numbers of an arm."""
-        places = self._arms.get((f"{steps} steps", *key))
-        if places is None:
-            return NOTHING
-        found = self._good.iloc[places]
-        return _numbers(found[found["seed"].isin(list(seeds))])
-
-    def failures(self, steps: int, key: Key) -> list[str]:
-        """The outcomes of the cells and evaluations of an arm that failed."""
-        return sorted(self._failed.get((f"{steps} steps", key[0], key[2]), ()))
 
 
 def claims(frame: pd.DataFrame, effort: Effort = "quick") -> list[dict[str, Any]]:
@@ -168,19 +123,12 @@ def _only_dataset(claim: Claim) -> str:
     return label(str(entry["name"]), entry.get("config", {}))
 
 
-def _numbers(found: pd.DataFrame) -> Numbers:
-    half = (found["ci_high"] - found["ci_low"]) / 2
-    half = half[np.isfinite(half)]
-    first = found.iloc[0] if len(found) else None
-    pairs = zip(found["seed"].tolist(), found["value"].astype(float).tolist(), strict=True)
-    return Numbers(
-        values={int(seed): value for seed, value in pairs if not math.isnan(value)},
-        error=float(half.mean() / ndtri(0.975)) if len(half) else 0.0,
-        noise=float(found["noise"].median()) if len(found) else math.nan,
-        better="" if first is None else str(first["better"]),
-        unit="" if first is None else str(first["unit"]),
-        marks=tuple(dict.fromkeys(mark for text in found["marks"] for mark in text.split("\n") if mark)),
-    )
+def _at_same_points(results: Results, a: Key, b: Key, scale: str) -> Array | None:
+    """The differences of two arms over blocks of the test points that they share; None if they are not known."""
+    one, other = results[a].blocks, results[b].blocks
+    if scale != "difference" or a[2:] != b[2:] or one is None or other is None or len(one) != len(other):
+        return None
+    return one - other
 
 
 def _marks(results: Results) -> dict[str, list[str]]:
@@ -221,12 +169,16 @@ def _compare(claim: Claim, comparison: Comparison, results: Results, level: floa
     quantities = {a[2:], b[2:]}
     keys = [a, b, *(key for key in results if key[2:] in quantities and key not in (a, b))]
     arms = _table(results, keys, comparison.scale)
+    blocks = _at_same_points(results, a, b, comparison.scale)
+    if blocks is not None:  # what the metric says about a value is about the same points for all
+        arms = replace(arms, errors=np.zeros(len(keys)))
     seeds = [tuple(sorted(results[key].values)) for key in keys]
     of_one_model = a[0] == b[0] and a[2] == b[2]
     found = Difference(math.inf, 0.0, 1.0, 0)
     if all(np.isfinite(arms.values[i]).all() for i in (0, 1)):
         others = [i for i, key in enumerate(keys) if (key[0], *key[2:]) == (a[0], *a[2:])]
         found = paired(arms, 0, 1, seeds, others) if of_one_model else difference(arms, 0, 1)
+        found = found if blocks is None else at_same_points(found, blocks)
     ratio = comparison.scale == "ratio"
     interest = math.log(comparison.interest) if ratio else comparison.interest
     weighed = weigh(found, comparison.expect, interest, level) if math.isfinite(found.estimate) else Evidence(1, 1)

@@ -37,6 +37,21 @@ def gap_to_entropy(*, log_prob: Array, true_log_prob: Array) -> Interval:
     return mean_nll(log_prob - true_log_prob)
 
 
+BLOCKS = 32
+
+
+def block_means(log_prob: Array, scale: float = 1.0) -> dict[str, list[float]]:
+    """The means of `-scale log_prob` over up to `BLOCKS` consecutive blocks of the points, for the details of a result.
+
+    From them, two likelihoods at the same points have a paired interval (the method of batch means). There are none for
+    fewer than 8 points, or if the density is 0 at a point.
+    """
+    blocks = min(BLOCKS, len(log_prob) // 2)
+    if blocks < 4 or np.isneginf(log_prob).any():
+        return {}
+    return {"block_means": [round(-scale * float(part.mean()), 7) for part in np.array_split(log_prob, blocks)]}
+
+
 ROUNDING = 1e-4  # nats: the error of a mean log-density in single precision
 MEMORIZES = "memorizes: training points are far more likely than test points"
 GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is noted in the details
@@ -62,7 +77,8 @@ class Nll(trilemma.Metric):
     `nll_gap` is the NLL minus the entropy, as a paired difference, where the true density is known. `mass` is the
     integral of the density, for vectors of few coordinates. `generalization_gap` is the NLL of test points minus the
     NLL of training points; it is large for a model that has memorized the training points. The likelihood kind is part
-    of each result. The details hold the base measure of the density (`base`) and how it was computed (`conditions`).
+    of each result. The details hold the base measure of the density (`base`), how it was computed (`conditions`), and
+    means over blocks of the test points (`block_means`), by which two models are compared at the same points.
 
     A likelihood is marked if it cannot be one of a probability density: its gap is below 0, its mass is not 1, it is
     constant, it changes from call to call or with the other points of a batch, or the NLL of images is lower than that
@@ -131,13 +147,14 @@ class Nll(trilemma.Metric):
             _, _, high = mean_nll(test)
             least = least_nll(evaluation.dataset.splits.test[:n])
             marks += (IMPOSSIBLE,) if high is not None and high < least - ROUNDING else ()
-        about = details | {"histogram": nll_histogram(test=test, train=train, true=true, scale=scale, unit=unit)}
+        about = details | block_means(test, scale)
+        about |= {"histogram": nll_histogram(test=test, train=train, true=true, scale=scale, unit=unit)}
         if self.config.side > 1 and evaluation.dataset.kind == "vector" and evaluation.dim == 2:
             about |= {"map": density_map(evaluation, self.config.side)}
         results = [result(nll, mean_nll(test), scale, unit=unit, floor=floor, place=place, details=about, marks=marks)]
         if true is not None:
             interval = gap_to_entropy(log_prob=test, true_log_prob=true)
-            about = details | {"entropy": evaluation.dataset.entropy}
+            about = details | {"entropy": evaluation.dataset.entropy} | block_means(test - true)
             impossible = gap_marks(interval) + (excess_marks(test - true) if isinstance(found, str) else ())
             results.append(result(nll_gap, interval, 1.0, floor=0.0, details=about, marks=impossible))
         if not isinstance(found, str):

@@ -15,6 +15,7 @@ from trilemma.harness.claims.evidence import (
     Difference,
     Evidence,
     adjusted,
+    at_same_points,
     conjunction,
     decide,
     difference,
@@ -149,3 +150,25 @@ def test_what_a_part_of_the_registry_decides_stays_decided(drawn: list[tuple[flo
     part = [found if run else None for found, (_, _, run) in zip(full, drawn, strict=True)]
     for early, late in zip(decide(part), decide(full), strict=True):
         assert late == early or early in ("inconclusive", "not run")
+
+
+def test_the_interval_of_a_difference_at_the_same_points_covers_that_of_the_distribution() -> None:
+    """Points, and seeds with an effect on all points, are drawn anew in each of many comparisons."""
+    rng, covered, lengths = np.random.default_rng(0), [], []
+    for _ in range(600):
+        hard, apart = rng.normal(size=320), 0.1 * rng.normal(size=320)  # the distribution has the difference 0
+        seeds = 0.004 * rng.normal(size=(2, 5))
+        arms = [hard + apart + seeds[0][:, None], hard + seeds[1][:, None]]
+        found = difference(Arms([arm.mean(1) for arm in arms], np.zeros(2)), 0, 1)
+        one, other = (arm.mean(0).reshape(32, -1).mean(1) for arm in arms)
+        low, high = at_same_points(found, one - other).interval()
+        covered.append(low < 0 < high)
+        lengths.append(high - low)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
+    assert np.median(lengths) < 0.04, "without pairing it would be .3, by the points alone"
+
+
+def test_more_seeds_do_not_reduce_the_error_of_the_points() -> None:
+    seeds = Difference(0.1, 0.05, 8, 5)
+    assert seeds_needed(seeds, 0.1, LEVEL) is not None
+    assert seeds_needed(Difference(0.1, 0.08, 20, 5, fixed=0.06), 0.1, LEVEL) is None

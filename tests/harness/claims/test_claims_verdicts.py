@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, get_args
 
 import numpy as np
@@ -191,3 +192,28 @@ def test_every_kind_of_check_has_its_words() -> None:
 def test_records_that_cannot_be_tested_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         claim(**changes)
+
+
+def at_points(shift: float, points: Any, seed: int) -> pd.DataFrame:
+    """An arm over five seeds whose value is a mean over test points, with the interval that these give."""
+    values = 2.0 + shift + 0.002 * np.random.default_rng(seed).normal(size=5)
+    half = 1.96 * points.std() / len(points) ** 0.5
+    blocks = points.reshape(32, -1).mean(1)
+    details = [json.dumps({"block_means": (blocks - blocks.mean() + value).tolist()}) for value in values]
+    frame = rows("a" if seed == 0 else "b", values)
+    return frame.assign(ci_low=values - half, ci_high=values + half, details=details, n=len(points))
+
+
+def test_differences_at_the_same_test_points_are_paired() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=320)  # how hard a point is, for both arms
+    one, other = at_points(-0.03, points, 0), at_points(0.0, points + 0.05 * rng.normal(size=320), 1)
+    sides = {"a": {"model": "a"}, "b": {"model": "b"}}
+    comparison = {"metric": "gap", **sides, "expect": "lower", "scale": "difference", "interest": 0.02}
+    of = claim(comparisons=[comparison])
+    (found,) = judge((of,), pd.concat([one, other]), "quick")
+    assert found["verdict"] == "reproduced"
+    assert found["comparisons"][0]["high"] - found["comparisons"][0]["low"] < 0.03
+    # Results without means over blocks, as older ones, are compared by their intervals.
+    assert verdict_of(pd.concat([one, other.assign(details="{}")]), of) == ["inconclusive"]
+    assert verdict_of(pd.concat([one.drop(columns="details"), other]), of) == ["inconclusive"]

@@ -23,6 +23,8 @@ def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_z
     assert nats.n == 1000
     assert nats.likelihood == "exact"
     assert nats.details["method"] == "closed form"
+    assert len(nats.details["block_means"]) == 32
+    assert np.mean(nats.details["block_means"]) == pytest.approx(nats.value, abs=0.01)  # blocks of 31 or 32 points
     assert nats.ci_low < known.Normal().entropy < nats.ci_high
     gap = found["nll_gap"]
     assert abs(gap.value) < 0.01, "only the standardization by the training split separates model and distribution"
