@@ -3,6 +3,7 @@
     python docs/_few_steps.py runs/few-step-likelihoods runs/few-step-digits
 
 writes that file from the run directories of the two suites (either may be left out) and from their trained models.
+With --keep, the stored figures of other models and datasets stay.
 """
 
 from __future__ import annotations
@@ -89,7 +90,10 @@ def made(runs: Iterable[Record]) -> str:
     for run in runs:
         seeds = ", ".join(map(str, run["seeds"]))
         steps = ", ".join(f"{count:,} on {name}" for name, count in run["steps"].items())
-        lines.append(f"- `trilemma run {run['suite']}`: {run['budget']}, seeds {seeds}; median training steps: {steps}")
+        models = ", ".join(f"`{name}`" for name in run["models"])
+        lines.append(
+            f"- `trilemma run {run['suite']}`: {models}, {run['budget']}, seeds {seeds}; median training steps: {steps}"
+        )
     if not lines:
         return "Nothing has been measured yet. The commands above make the figures."
     return "The figures below are from these runs:\n\n" + "\n".join(lines)
@@ -151,13 +155,15 @@ def _spread(found: list[float]) -> str:
 # The file
 
 
-def store(runs: list[Path], own: bool) -> None:
-    """Write the file from finished runs."""
-    record: Record = {"runs": [], "values": []}
+def store(runs: list[Path], own: bool, keep: bool) -> None:
+    """Write the file from finished runs. With `keep`, the stored figures of other models and datasets stay in it."""
+    record: Record = stored() if keep else {"runs": [], "values": []}
     for run in runs:
         about, values = read(run)
+        fresh = {(value.suite, value.model, value.dataset) for value in values}
+        old = [value for value in record["values"] if (value.suite, value.model, value.dataset) not in fresh]
         record["runs"].append(about)
-        record["values"] += values + (list(at_own_samples(run, values)) if own else [])
+        record["values"] = old + values + (list(at_own_samples(run, values)) if own else [])
     lines = [json.dumps(asdict(value)) for value in record["values"]]
     head = f'{{"runs": {json.dumps(record["runs"])},\n"values": [\n'
     FILE.write_text(head + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
@@ -178,6 +184,7 @@ def read(run: Path) -> tuple[Record, list[Value]]:
     steps = frame.groupby("dataset", sort=False)["steps"].median()
     about = {
         "suite": suite,
+        "models": [str(name) for name in frame["model"].unique()],
         "budget": ", ".join(frame["budget"].unique()),
         "seeds": sorted(int(seed) for seed in frame["seed"].unique()),
         "steps": {str(name): int(count) for name, count in steps.items()},
@@ -243,8 +250,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Store the figures of the page on likelihoods by few steps.")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of few-step-likelihoods, few-step-digits")
     parser.add_argument("--no-own", action="store_true", help="leave out the comparison at samples of the ODE")
+    parser.add_argument("--keep", action="store_true", help="keep the stored figures of other models and datasets")
     asked = parser.parse_args()
-    store(asked.runs, not asked.no_own)
+    store(asked.runs, not asked.no_own, asked.keep)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -11,11 +12,14 @@ from torch import Tensor
 import trilemma
 
 from ..networks.mlp import MLPConfig
-from ..networks.points import standard_normal
+from ..networks.points import per_point, standard_normal
 from .model import FewSteps, MapOctaves, MapOptions
 from .networks import GatedMap, MapNetwork, as_evaluated
 from .objectives import trajectory_error
 from .times import QUARTER, TimeOptions, solver_times
+
+AROUND = 0.03, 1.0
+"""The least and the largest deviation of the points around the data at which trajectories back may start."""
 
 _MOST_NUMBERS = 15_000_000  # in stored trajectories, which bounds memory and the size of a checkpoint in training
 
@@ -35,13 +39,29 @@ class DistillationOptions(trilemma.Config):
     backward: float = Field(
         0.1, ge=0, le=1, description="share of steps that go back, for likelihoods; none with `to_data`"
     )
+    around: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the steps back that are of trajectories from points around the data, where a map that is "
+        "trained at the data alone folds",
+    )
+
+
+class Steps(NamedTuple):
+    """Steps between points of trajectories: their starts, the velocities there, their ends, and the noise of each."""
+
+    x: Tensor
+    velocity: Tensor
+    end: Tensor
+    noise: Tensor
 
 
 class Trajectories:
-    """Trajectories of a velocity from noise to data, by Heun's method: their points and the velocities there.
+    """Trajectories of a velocity between noise and data, by Heun's method: their points and the velocities there.
 
-    The points are those at `intervals` + 1 times with even steps of the noise level. At most `size` trajectories are
-    drawn, in parts, so that a short budget is not passed.
+    The points are those at `intervals` + 1 times with even steps of the noise level, from noise to data. At most `size`
+    trajectories are drawn, in parts, so that a short budget is not passed.
     """
 
     PART = 2_000
@@ -54,19 +74,46 @@ class Trajectories:
 
     @torch.no_grad()
     def extend(self, v: MapNetwork, shape: tuple[int, ...], generator: torch.Generator) -> None:
-        """Draw one more part, of points of a `shape`, if there are too few trajectories."""
-        have = 0 if self.points is None else self.points.shape[1]
-        n = min(self.size - have, self.PART)
-        if n <= 0:
-            return
-        x = torch.randn((n, *shape), generator=generator, device=generator.device)
-        with as_evaluated(v):  # dropout would make each trajectory one of another velocity
-            points, velocities = zip(*self._solve(v, x), strict=True)
-        self.points = _joined(self.points, torch.stack(points))
-        self.velocities = _joined(self.velocities, torch.stack(velocities))
+        """Draw one more part from noise, of points of a `shape`, if there are too few trajectories."""
+        if (n := self._missing()) > 0:
+            points, velocities = self._solve(v, torch.randn((n, *shape), generator=generator, device=generator.device))
+            self._add(points, velocities)
 
-    def _solve(self, v: MapNetwork, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        times = self.times.to(x)
+    @torch.no_grad()
+    def extend_back(self, v: MapNetwork, data: Tensor, generator: torch.Generator) -> None:
+        """Draw one more part back from points around `data` `(n, *shape)`, if there are too few trajectories.
+
+        Points are moved by normal noise of log-uniform deviations within `AROUND`.
+        """
+        if (n := self._missing()) > 0:
+            rows = torch.randint(len(data), (n,), generator=generator, device=data.device)
+            low, high = map(math.log, AROUND)
+            width = (low + (high - low) * torch.rand(n, generator=generator, device=data.device)).exp()
+            start = data[rows] + per_point(width, data) * standard_normal(data[rows], generator)
+            points, velocities = self._solve(v, start, back=True)
+            self._add(points.flip(0), velocities.flip(0))
+
+    def steps(self, i: Tensor, j: Tensor, generator: torch.Generator) -> Steps:
+        """Steps from the times of the numbers `i` to those of `j`, both `(n,)`, each of a random trajectory."""
+        assert self.points is not None
+        assert self.velocities is not None
+        rows = torch.randint(self.points.shape[1], i.shape, generator=generator, device=i.device)
+        return Steps(self.points[i, rows], self.velocities[i, rows], self.points[j, rows], self.points[0, rows])
+
+    def _missing(self) -> int:
+        """The size of the next part, at most 0 if there are enough trajectories."""
+        return min(self.size - (0 if self.points is None else self.points.shape[1]), self.PART)
+
+    def _add(self, points: Tensor, velocities: Tensor) -> None:
+        self.points, self.velocities = _joined(self.points, points), _joined(self.velocities, velocities)
+
+    def _solve(self, v: MapNetwork, x: Tensor, *, back: bool = False) -> tuple[Tensor, Tensor]:
+        with as_evaluated(v):  # dropout would make each trajectory one of another velocity
+            points, velocities = zip(*self._followed(v, x, self.times.flip(0) if back else self.times), strict=True)
+        return torch.stack(points), torch.stack(velocities)
+
+    def _followed(self, v: MapNetwork, x: Tensor, times: Tensor) -> list[tuple[Tensor, Tensor]]:
+        times = times.to(x)
         at = [t.expand(len(x)) for t in times]
         found = [(x, v.instant(x, at[0]))]
         for k in range(len(times) - 1):
@@ -100,6 +147,8 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
     Vanden-Eijnden 2025), so steps get sharper within a short training. They cannot become better than the velocity.
 
     Each stage has a schedule of the learning rate of its own. The option `to_data` makes all steps end at the data.
+    With `around`, trajectories from points around the data train the steps back too: their Jacobian gives a density
+    only if they do not fold, and steps that are trained at the data alone fold beside it.
     """
 
     name = "distilled-flow-map"
@@ -111,17 +160,19 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
         octaves: int = Field(7, ge=0, description="number of octaves in the Fourier features of a point, in steps")
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
-        numbers = 2 * (self.config.intervals + 1) * train.x[0].numel()
+        numbers = (4 if self.config.around else 2) * (self.config.intervals + 1) * train.x[0].numel()
         size = max(1, min(self.config.trajectories, _MOST_NUMBERS // numbers))
-        self._trajectories = Trajectories(size, self.config.intervals)
+        self._trajectories, self._around = (Trajectories(size, self.config.intervals) for _ in range(2))
         super().fit(train, ctx)
-        del self._trajectories
+        del self._trajectories, self._around
 
     def training_state(self) -> dict[str, Any]:
-        return {"trajectories": self._trajectories.state()}
+        return {"trajectories": self._trajectories.state(), "around": self._around.state()}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        self._trajectories.load_state(state["trajectories"], next(self.parameters()).device)
+        device = next(self.parameters()).device
+        self._trajectories.load_state(state["trajectories"], device)
+        self._around.load_state(state["around"], device)
 
     def schedule_progress(self, progress: float) -> float:
         first: float = self.config.first
@@ -137,21 +188,31 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
         if ctx.clock is None or ctx.clock.progress < self.config.first:
             return super().training_step(x, ctx, update)
         self._trajectories.extend(self.map, ctx.info.shape, ctx.generator)
+        if self.config.around:
+            assert self._trajectories.points is not None
+            self._around.extend_back(self.map, self._trajectories.points[-1], ctx.generator)
         loss = self.distillation_loss(len(x), ctx.generator)
         update(loss)
         return {"loss": loss.detach()}
 
     def distillation_loss(self, n: int, generator: torch.Generator) -> Tensor:
-        """The mean error of `n` steps between points of stored trajectories, with those of the head and the penalty."""
-        points, velocities = self._trajectories.points, self._trajectories.velocities
-        assert points is not None
-        assert velocities is not None
+        """The mean error of `n` steps between points of stored trajectories, with those of the head and the penalty.
+
+        Points around the data may lead to noise far outside of its distribution. The errors of these steps are divided
+        by the mean square of that noise, if it is above 1.
+        """
         assert isinstance(self.map, GatedMap)
-        times = self._trajectories.times.to(points)
         i, j = self.step_ends(n, generator)
-        rows = torch.randint(points.shape[1], (n,), generator=generator, device=points.device)
-        x, end, s, t = points[i, rows], points[j, rows], times[i], times[j]
-        error = trajectory_error(self.map.average(x, s, t, velocities[i, rows]), x, end, s, t).sum()
+        steps, weight = self._trajectories.steps(i, j, generator), torch.ones(n, device=i.device)
+        if self.config.around:
+            other = (i > j) & (torch.rand(n, generator=generator, device=i.device) < self.config.around)
+            found = self._around.steps(i, j, generator)
+            steps = Steps(*(torch.where(per_point(other, a).bool(), b, a) for a, b in zip(steps, found, strict=True)))
+            weight = torch.where(other, 1 / steps.noise.flatten(1).square().mean(1).clamp_min(1), weight)
+        times = self._trajectories.times.to(steps.x)
+        x, s, t = steps.x, times[i], times[j]
+        average = self.map.average(x, s, t, steps.velocity)
+        error = (weight * trajectory_error(average, x, steps.end, s, t)).sum()
         return (error + self.further_error(x, s, t, generator)) / (x.numel() * QUARTER**2)
 
     def step_ends(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

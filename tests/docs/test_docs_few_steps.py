@@ -68,6 +68,20 @@ def test_stored_values_are_of_the_suites_and_finite() -> None:
     assert "<!--" not in made.fill(PAGE)
 
 
+def test_stored_figures_stay_until_they_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = load("_few_steps")
+    monkeypatch.setattr(made, "FILE", tmp_path / "few-steps.json")
+    about = {"suite": SUITES[0], "models": ["m"], "budget": "1 s", "seeds": [0], "steps": {"ring8": 5}}
+    for model, mass in (("one", 1.5), ("two", 1.2), ("one", 1.1)):
+        measured = values(made, "mass", {1: mass}, model=model)
+        monkeypatch.setattr(made, "read", lambda run, measured=measured: (about, measured))
+        made.store([tmp_path], own=False, keep=True)
+    assert [(value.model, value.value) for value in made.stored()["values"]] == [("two", 1.2), ("one", 1.1)]
+    assert made.fill(PAGE).count("median training steps: 5 on ring8") == 3
+    made.store([tmp_path], own=False, keep=False)
+    assert [value.model for value in made.stored()["values"]] == ["one"]
+
+
 def test_a_table_has_the_median_of_the_seeds_and_lines_of_both_kinds_of_maps() -> None:
     made = load("_few_steps")
     found = [v for seed, mass in enumerate((1.5, 1.2, 9.0)) for v in values(made, "mass", {1: mass, 8: 1.0}, seed=seed)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,44 @@ def test_trajectories_of_gaussian_data_keep_their_place_in_deviations(
     torch.testing.assert_close(found.velocities[120].double(), slope, atol=2e-2, rtol=0)
 
 
+def test_trajectories_back_start_around_the_data_and_keep_their_place_too(
+    gaussian_map: Callable[..., MapNetwork], covariance: Tensor
+) -> None:
+    data = 5.0 * torch.nn.functional.one_hot(torch.arange(300) % 3, 3)
+    found = Trajectories(3_000, intervals=200)
+    for _ in range(2):
+        found.extend_back(gaussian_map(), data, torch.Generator().manual_seed(0))
+    assert found.points is not None
+    assert found.points.shape == (201, 3_000, 3)
+    variances, axes = torch.linalg.eigh(covariance)
+    end = found.points[-1].double()
+    z = (end @ axes / variances.sqrt()) @ axes.T
+    torch.testing.assert_close(found.points[0].double(), z, atol=0.02, rtol=0.01)
+    away = torch.cdist(end, 5.0 * torch.eye(3).double()).min(1).values.square() / 3
+    # The mean of the squared deviations, whose logarithm is uniform between those of .03 and 1.
+    assert float(away.mean()) == pytest.approx((1 - 0.03**2) / (2 * math.log(1 / 0.03)), rel=0.1)
+
+
+def test_steps_around_the_data_are_those_back_alone(gaussian_map: Callable[..., MapNetwork]) -> None:
+    model = small(around=1.0, backward=0.4, head=False, invertibility=0.0)
+    velocity, seen = gaussian_map(), []
+
+    class Watched(GatedMap):
+        def average(self, x: Tensor, s: Tensor, t: Tensor, start: Tensor) -> Tensor:
+            seen.append((x, s, t))
+            return start
+
+    model.map, model.head = Watched(velocity, velocity), None
+    model._trajectories, model._around = Trajectories(50, 4), Trajectories(50, 4)
+    generator = torch.Generator().manual_seed(0)
+    model._trajectories.extend(velocity, (3,), generator)
+    model._around.extend_back(velocity, torch.full((5, 3), 30.0), generator)
+    model.distillation_loss(400, generator)
+    ((x, s, t),) = seen
+    assert float((t < s).float().mean()) == pytest.approx(0.4, abs=0.08)
+    assert bool(((x.abs().amax(1) > 10) == (t < s)).all())
+
+
 def test_the_error_is_zero_at_the_exact_map_alone(
     gaussian_map: Callable[..., MapNetwork], draws: Callable[[int], tuple[Tensor, Tensor, Tensor, Tensor]]
 ) -> None:
@@ -75,8 +114,9 @@ def test_steps_lead_from_each_time_to_a_later_one_and_a_share_back(to_data: bool
     }
 
 
-def test_a_training_ends_with_samples_and_all_likelihoods(context: Context) -> None:
-    model = small()
+@pytest.mark.parametrize("around", [0.0, 0.5])
+def test_a_training_ends_with_samples_and_all_likelihoods(around: float, context: Context) -> None:
+    model = small(around=around, backward=0.5)
     x = torch.randn((300, 2), generator=torch.Generator().manual_seed(0))
     stored: list[int] = []
     draw = Trajectories.extend
