@@ -82,7 +82,9 @@ def _numbers(found: pd.DataFrame) -> Numbers:
 
 def _blocks(found: pd.DataFrame) -> Array | None:
     """The mean over rows of the means over blocks of the test points; None if a row lacks them or has others."""
-    blocks = [told(text).get("block_means") for text in found["details"]]
-    if not blocks or None in blocks or len({len(each) for each in blocks}) > 1 or found["n"].nunique() > 1:
+    blocks = [told(text).get("block_means", []) for text in found["details"]]
+    sizes = {len(each) for each in blocks}
+    if len(sizes) != 1 or 0 in sizes:
         return None
-    return np.array(blocks).mean(0)
+    means: Array = np.array(blocks).mean(0)
+    return means if found["n"].nunique() == 1 else None

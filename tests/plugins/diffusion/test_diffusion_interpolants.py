@@ -108,67 +108,6 @@ def test_euler_steps_along_an_arc_are_those_of_the_angle(generator: Generator, c
     torch.testing.assert_close(found, x, atol=1e-4, rtol=0)
 
 
-class Noted(nn.Module):
-    """The exact denoiser of the Gaussian data. It notes the noise levels at which it is evaluated."""
-
-    def __init__(self, gaussian: Any) -> None:
-        super().__init__()
-        self.denoise = gaussian.denoiser()
-        self.levels: list[Tensor] = []
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        self.levels.append(sigma.detach().double().flatten())
-        value: Tensor = self.denoise(x, sigma)
-        return value
-
-    def ends(self) -> tuple[float, float]:
-        """The lowest and the largest noise level since the last call."""
-        found = torch.cat(self.levels)
-        self.levels.clear()
-        return float(found.min()), float(found.max())
-
-
-EDGE, A = 0.01, 0.5
-COVERED = {
-    "linear": ({}, EDGE / (1 - EDGE), (1 - EDGE) / EDGE),
-    "trigonometric": ({"path": "trigonometric"}, math.tan(math.pi / 2 * EDGE), 1 / math.tan(math.pi / 2 * EDGE)),
-    # (1 - s)^2 + a s (1 - s) is the variance of the noise, here at 1 - s = edge^2 and at s = edge.
-    "latent": (
-        {"latent": A},
-        math.sqrt(EDGE**4 + A * EDGE**2 * (1 - EDGE**2)) / (1 - EDGE**2),
-        math.sqrt((1 - EDGE) ** 2 + A * EDGE * (1 - EDGE)) / EDGE,
-    ),
-}
-"""For each path its options, and the noise levels at the ends of the time that training covers."""
-
-
-@pytest.mark.parametrize("path", COVERED)
-def test_sampling_and_likelihood_stay_within_the_noise_levels_of_training(
-    path: str, gaussian: Any, context: Context
-) -> None:
-    options, lowest, highest = COVERED[path]
-    model = FlowMatching(FlowMatching.Config(hidden=(4,), edge=EDGE, **options))
-    model.prepare(context(FlowMatching, shape=(3,)).info)
-    noted = model.denoiser = Noted(gaussian)
-    x = gaussian.points(20_000, 1)
-    model.loss(x, context(FlowMatching, shape=(3,)))
-    low, high = noted.ends()
-    assert lowest <= low <= 1.02 * lowest, "the lowest noise levels of the path are drawn in training"
-    assert 0.98 * highest <= high <= highest * (1 + 1e-5), "and so are the largest"
-    for sampler in FlowMatching.samplers:
-        model.sample(4, context(FlowMatching, shape=(3,), sampler=sampler()))
-        low, high = noted.ends()
-        assert lowest * (1 - 1e-5) <= low, sampler.name
-        assert high <= highest * (1 + 1e-5), sampler.name
-    ctx = context(FlowMatching, shape=(3,))
-    ctx.likelihood = FlowMatching.Likelihood(steps=80)
-    values = model.log_prob(x[:50], ctx)
-    low, high = noted.ends()
-    assert ctx.details["eps"] == pytest.approx(lowest), "the density is that at the lowest noise level of training"
-    assert (low, high) == pytest.approx((lowest, highest), rel=1e-5)
-    torch.testing.assert_close(values, gaussian.log_prob(x[:50], lowest), atol=5e-3, rtol=0)
-
-
 def test_the_loss_with_latent_noise_is_the_mean_over_even_times(gaussian: Any, generator: Generator) -> None:
     """Times near the data are drawn more often, and the weights undo it."""
     a, edge, count = 1.0, 0.01, 200_000

@@ -13,8 +13,6 @@ from scipy import integrate, stats
 from torch import Tensor
 
 import trilemma
-from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS
-from trilemma.plugins.diffusion.sde_samplers import Ancestral
 from trilemma.plugins.diffusion.vdm.schedule import LearnedDiffusion, LearnedSchedule
 from trilemma.plugins.diffusion.vdm.vdm import LevelFeatures, Vdm, VdmUnet, diffusion_loss
 from trilemma.plugins.networks.levels import Levels
@@ -144,43 +142,6 @@ def test_training_finds_the_schedule_of_least_variance(generator: Generator) -> 
     whole = integrate.quad(density, -5, 3)[0]
     found = [integrate.quad(density, -5, float(g))[0] / whole for g in gamma]
     assert found == pytest.approx([0.25, 0.5, 0.75, 0.9], abs=0.03)
-
-
-class Noted(torch.nn.Module):
-    """A denoiser that notes the noise levels at which it is evaluated."""
-
-    def __init__(self, denoise: Any) -> None:
-        super().__init__()
-        self.denoise = denoise
-        self.levels: list[Tensor] = []
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        self.levels.append(sigma.double().flatten())
-        value: Tensor = self.denoise(x, sigma)
-        return value
-
-
-def test_samplers_and_the_ode_end_at_the_lowest_noise_level_of_the_learned_schedule(
-    context: Context, gaussian: Any
-) -> None:
-    model, ctx = Vdm(Vdm.Config(gamma=(-6.0, 10.0), hidden=(4,))), context(Vdm, shape=(3,))
-    model.prepare(ctx.info)
-    with torch.no_grad():
-        model.schedule.moved[0] = 2.0  # as if training had moved gamma_0 to -4
-    noted = model.denoiser = Noted(gaussian.denoiser())
-    lowest, highest = math.exp(-4 / 2), math.exp(10 / 2)
-    for sampler in (*ODE_SAMPLERS, Ancestral):
-        model.sample(4, context(Vdm, shape=(3,), sampler=sampler()))
-        found = torch.cat(noted.levels)
-        noted.levels.clear()
-        assert lowest * (1 - 1e-5) <= float(found.min()), sampler.name
-        assert float(found.max()) <= highest * (1 + 1e-5), sampler.name
-    x = gaussian.points(50, 1)
-    ctx.likelihood = Vdm.Likelihood(method="ode")
-    values = model.log_prob(x, ctx)
-    assert ctx.details["eps"] == pytest.approx(lowest)
-    assert float(torch.cat(noted.levels).min()) == pytest.approx(lowest, rel=1e-5)
-    torch.testing.assert_close(values, gaussian.log_prob(x, lowest), atol=5e-3, rtol=0)
 
 
 @pytest.fixture

@@ -177,9 +177,10 @@ def test_targets_are_without_dropout(name: str, draws: Draws) -> None:
     """Where the correction is 0, what is random in an error of a step can only come from its target."""
     torch.manual_seed(0)
     v = GatedMap(*(MapMLP(3, (32, 32), octaves=1, outputs=3, times=n, dropout=0.5) for n in (1, 2))).double()
-    last = v.correction.body[-1]
-    for parameter in last.parameters():
-        torch.nn.init.zeros_(parameter)
+    assert isinstance(v.correction, MapMLP)
+    with torch.no_grad():
+        for parameter in v.correction.body[-1].parameters():
+            parameter.zero_()
     v.train()
     first, second = (errors(v, draws)[name] for _ in range(2))
     assert torch.equal(first, second)
@@ -192,7 +193,8 @@ def test_the_target_of_the_divergence_head_is_without_dropout(draws: Draws) -> N
     v = GatedMap(*(MapMLP(3, (32, 32), octaves=1, outputs=3, times=n, dropout=0.5) for n in (1, 2))).double()
     head = MapMLP(3, (32,), octaves=1, outputs=1, dropout=0.5).double()
     with torch.no_grad():
-        head.body[-1].weight.zero_()  # the head itself is a constant
+        for parameter in head.body[-1].parameters():
+            parameter.zero_()  # what is random in the error can only come from its target
     x, _, s, t = draws(50)
     first, second = (
         divergence_error(head.train(), v.train(), x, s, t, torch.Generator().manual_seed(1)) for _ in range(2)
