@@ -50,8 +50,8 @@ class Fold(nn.Module):
         """A preimage of each z, on a piece drawn from the gate, and the second output of `forward` for it."""
         edge, slope = self.log_edge.exp(), self.log_slope.exp()
         shares = self._log_shares(z)
-        # torch 2.4 draws pieces of probability 0 from a transposed matrix.
-        piece = torch.multinomial(shares.exp().T.contiguous(), 1, generator=generator).T
+        # The strides matter: torch 2.4 gathers wrong with a transposed column as index.
+        piece = torch.multinomial(shares.exp().T, 1, generator=generator).squeeze(1).unsqueeze(0)
         line, jump = z[:, self.coordinate], edge * (1 + slope)
         pieces = torch.stack([line - jump, -line / slope, line + jump])
         x = self._replace(z, pieces.gather(0, piece).squeeze(0))
