@@ -7,6 +7,7 @@ stochastic interpolants from noise to data (Albergo, Boffi & Vanden-Eijnden 2023
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal, Self
 
@@ -78,6 +79,9 @@ def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
 
 FLOW_SAMPLERS: tuple[type[DenoiserSampler], ...] = (FlowEuler, FlowMultistep, *ODE_SAMPLERS)
 
+END_WEIGHT = 4.0
+"""The rate at which u-shaped times become denser towards both ends, that of Lee, Lin & Fanti 2024."""
+
 
 def shuffled(n: int, generator: torch.Generator) -> Tensor:
     """`n` numbers in [0, 1) in random order, one drawn uniformly from each of n equal parts."""
@@ -88,6 +92,16 @@ def shuffled(n: int, generator: torch.Generator) -> Tensor:
 def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
     """`n` times in [edge, 1 - edge] in random order, one drawn uniformly from each of n equal parts."""
     return edge + (1 - 2 * edge) * shuffled(n, generator)
+
+
+def u_shaped_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
+    """`n` times in [edge, 1 - edge] in random order, more of them near both ends, one in each of n equal parts.
+
+    With u from 0 to 1 their density is proportional to exp(4 u) + exp(4 (1 - u)) (Lee, Lin & Fanti 2024, section 4.2).
+    """
+    share = (path_times(n, edge, generator) - edge) / (1 - 2 * edge)
+    u = 0.5 + ((2 * share - 1) * math.sinh(END_WEIGHT / 2)).asinh() / END_WEIGHT
+    return edge + (1 - 2 * edge) * u
 
 
 def flow_matching_loss(denoise: Denoiser, x: Tensor, noise: Tensor, share: Tensor) -> Tensor:

@@ -15,7 +15,13 @@ import trilemma
 from trilemma.harness.evaluation.flops import training_step_flops
 from trilemma.harness.training.weights import Updater
 from trilemma.plugins.diffusion.denoiser import VelocityPrediction
-from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowMultistep, flow_matching_loss
+from trilemma.plugins.diffusion.flow_matching import (
+    FlowEuler,
+    FlowMatching,
+    FlowMultistep,
+    flow_matching_loss,
+    u_shaped_times,
+)
 from trilemma.plugins.diffusion.ode import ddim
 from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.paired_flows import OtFlowMatching, RectifiedFlow, optimal_pairs
@@ -77,6 +83,20 @@ def test_multistep_has_order_two_along_the_path(
     for first, second in itertools.pairwise(euler):
         assert math.log2(first / second) == pytest.approx(1, abs=0.2)
     assert errors[2] < euler[2]
+
+
+def test_u_shaped_times_follow_their_density(generator: Callable[..., torch.Generator]) -> None:
+    times = u_shaped_times(10_000, 0.01, generator())
+    assert float((times[1:] - times[:-1]).abs().mean()) > 0.3  # in random order
+    times = times.sort().values.double()
+    assert float(times[0]) >= 0.01
+    assert float(times[-1]) <= 0.99
+    grid = torch.linspace(0, 1, 4_001, dtype=torch.float64)  # of u = (times - .01) / .98
+    density = (4 * grid).exp() + (4 * (1 - grid)).exp()
+    mass = torch.cumulative_trapezoid(density, grid)
+    for share in (0.02, 0.2, 0.5, 0.7, 0.97):
+        expected = 0.01 + 0.98 * float(grid[1:][torch.searchsorted(mass, share * mass[-1])])
+        assert float(times[int(share * 10_000)]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_optimal_pairs_have_the_least_cost_and_keep_every_noise(generator: Callable[..., torch.Generator]) -> None:
