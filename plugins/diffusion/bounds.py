@@ -92,7 +92,7 @@ def discrete_bound(
     Source: Ho et al. 2020, eq. 5, with the steps of `ReverseChain`. The posterior's variance (`small`) is the best one
     for data that is a single point, and that of the forward step (`large`) for standard normal data (section 3.2). The
     diffusion term is the sum over all steps before the last. With `sampled_steps` it is estimated without bias from so
-    many steps for each point, one drawn in each of so many equal parts of the chain.
+    many steps for each point, which are stratified and drawn with the probabilities of `step_shares`.
     """
     predict, chain, n = prediction(denoise, variance), ReverseChain(sigmas.to(x.device)), len(x)
     last = len(sigmas) - 1
@@ -101,11 +101,23 @@ def discrete_bound(
         for step in range(last):
             diffusion = diffusion + step_term(predict, chain, x, step, generator)
     else:
+        shares = step_shares(chain.sigmas)
+        ends = shares.cumsum(0)
         for part in range(sampled_steps):
-            share = (part + stratified(n, generator)[permutation(n, generator)]) / sampled_steps
-            steps = (share.double() * last).long().clamp(max=last - 1)
-            diffusion = diffusion + step_term(predict, chain, x, steps, generator) * (last / sampled_steps)
+            share = (part + stratified(n, generator)[permutation(n, generator)].double()) / sampled_steps
+            steps = torch.searchsorted(ends, share.to(ends), right=True).clamp(max=last - 1)
+            weight = (1 / (sampled_steps * shares[steps])).to(x)
+            diffusion = diffusion + weight * step_term(predict, chain, x, steps, generator)
     return Bound(prior_term(x, sigmas[0]), diffusion, step_term(predict, chain, x, last, generator))
+
+
+def step_shares(sigmas: Tensor) -> Tensor:
+    """About the share of each step before the last in the diffusion term, `(T - 1,)`, in the sum 1.
+
+    For many steps and standard normal data, the term of a step is the fall of ln(1 + 1 / sigma^2) / 2.
+    """
+    terms = sigmas.square().reciprocal().log1p().diff()
+    return terms / terms.sum()
 
 
 def permutation(n: int, generator: torch.Generator) -> Tensor:

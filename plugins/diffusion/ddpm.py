@@ -107,7 +107,7 @@ def chain_loss(
     step = (stratified(len(x), generator) * len(sigmas)).long()
     sigma = sigmas.to(x.device)[step].to(x)
     s = per_point(sigma, x)
-    clean, exponent = model.both(x + s * standard_normal(x, generator), sigma)
+    clean, exponent = model.unclipped(x + s * standard_normal(x, generator), sigma)
     error = ((clean - x) / s).square()
     if objective == "simple":
         return error.mean()
@@ -124,11 +124,12 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
     `learned` and `cosine` is Improved DDPM (Nichol & Dhariwal 2021). The likelihood is the variational bound, with the
     variance of the model.
 
-    Deviations: T is 100 instead of 1,000. The estimate of x_0 is not clipped, because standardized vectors have no
-    bounds. The data is continuous, so that the last step is a normal density, not one that is integrated over
-    intensity levels (Ho et al. 2020, eq. 13). Its variance is beta_1 if variances are `large`, where the public code
-    has the posterior's variance of the second step. Of Improved DDPM, the importance sampling of noise levels is not
-    there, and the bound in `hybrid` is in nats as in the paper, not in bits as in its code.
+    Deviations: T is 100 instead of 1,000. The estimate of x_0 is clipped to the range of intensities for images alone,
+    because standardized vectors have no bounds. The data is continuous, so that the last step is a normal density, not
+    one that is integrated over intensity levels (Ho et al. 2020, eq. 13). Its variance is beta_1 if variances are
+    `large`, where the public code has the posterior's variance of the second step. Of Improved DDPM, the importance
+    sampling of noise levels is not there, learned variances start at `large`, and the bound in `hybrid` is in nats as
+    in the paper, not in bits as in its code.
     """
 
     name = "ddpm"
@@ -148,7 +149,7 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
         self.diffusion = config.chain()
         outputs = info.shape[0] * (2 if config.variance == "learned" else 1)
         mean = PARAMETRIZATIONS[config.parametrization](config.network(info, outputs))
-        self.denoiser = ReverseModel(mean, config.variance)
+        self.denoiser = ReverseModel(mean, config.variance, info.support)
 
     def networks(self) -> Iterable[nn.Module]:
         return (self.denoiser.mean.network,)

@@ -35,7 +35,7 @@ class LevelGrid(trilemma.Config):
 class StridedAncestral(LevelGrid, DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020, algorithm 2) over evenly spaced noise levels, with `steps` evaluations.
 
-    The variances are those of the chain of these noise levels. The estimate of x_0 is not clipped.
+    The variances are those of the chain of these noise levels.
     """
 
     name = "ancestral"

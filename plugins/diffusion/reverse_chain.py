@@ -32,25 +32,38 @@ class ReverseModel(nn.Module):
     """A denoiser and the variance of a reverse step.
 
     `variance` is `small` or `large` (Ho et al. 2020, section 3.2), or `learned`: the network then has a second output
-    v, and the variance of each coordinate is exp(v ln large + (1 - v) ln small) (Nichol & Dhariwal 2021, eq. 15). As in
-    the paper v is not constrained; the public code maps an output o to v = (1 + o) / 2.
+    v - 1, and the variance of each coordinate is exp(v ln large + (1 - v) ln small) (Nichol & Dhariwal 2021, eq. 15).
+    As in the paper v is not constrained. It starts at 1, the large variance, whose bound is better than that of the
+    small one; the public code starts at 1/2.
+
+    Where the data lies between known bounds, its `support`, D is clipped to them, as in the public code of DDPM.
     """
 
-    def __init__(self, mean: Parametrized, variance: Literal["small", "large", "learned"]) -> None:
+    def __init__(
+        self,
+        mean: Parametrized,
+        variance: Literal["small", "large", "learned"],
+        support: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
-        self.mean, self.variance = mean, variance
+        self.mean, self.variance, self.support = mean, variance, support
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.both(x, sigma)[0]
 
     def both(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """D, of the shape of `x`, and the exponent of the variance, of the shape of `x` or `()`."""
+        clean, exponent = self.unclipped(x, sigma)
+        return (clean if self.support is None else clean.clamp(*self.support)), exponent
+
+    def unclipped(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """What `both` gives, before D is clipped, for the loss in training."""
         if self.variance != "learned":
             clean: Tensor = self.mean(x, sigma)
             return clean, torch.tensor(EXPONENTS[self.variance]).to(x)
         sigma = sigma.to(x).expand(len(x))
-        raw, exponent = self.mean.raw(x, sigma).chunk(2, dim=1)
-        return self.mean.denoised(x, sigma, raw), exponent
+        raw, change = self.mean.raw(x, sigma).chunk(2, dim=1)
+        return self.mean.denoised(x, sigma, raw), 1 + change
 
 
 def prediction(denoise: Denoiser, variance: Variance) -> Prediction:
@@ -111,7 +124,7 @@ def ancestral(
 ) -> Tensor:
     """Ancestral sampling (Ho et al. 2020, algorithm 2), from `u` as in the solvers of `ode`, with T evaluations.
 
-    The last step adds no noise. The estimate D of x_0 is not clipped.
+    The last step adds no noise.
     """
     show(0, u)
     chain, x = ReverseChain(sigmas), to_variance_exploding(u, sigmas[0])

@@ -15,7 +15,7 @@ from trilemma.plugins.diffusion.bounds import discrete_bound
 from trilemma.plugins.diffusion.ddpm import Ddpm, chain_loss
 from trilemma.plugins.diffusion.ddpm_samplers import StridedAncestral, StridedDdim, strided
 from trilemma.plugins.diffusion.denoiser import NoisePrediction
-from trilemma.plugins.diffusion.reverse_chain import ReverseModel
+from trilemma.plugins.diffusion.reverse_chain import ReverseChain, ReverseModel
 from trilemma.plugins.diffusion.schedules import DiscreteCosine, DiscreteVariancePreserving, VariancePreserving
 from trilemma.plugins.networks.points import stratified
 
@@ -136,6 +136,33 @@ def test_objective_vlb_is_the_bound(gaussian: Any, generator: Callable[..., torc
     loss = chain_loss(model, x, sigmas, generator(), objective="vlb")
     bound = discrete_bound(model, x, sigmas, generator(), "model")
     assert 3 * float(loss) == pytest.approx(float((bound.diffusion + bound.reconstruction).mean()), rel=0.02)
+
+
+def test_estimates_of_images_are_clipped_and_the_loss_is_not(generator: Callable[..., torch.Generator]) -> None:
+    # At a high noise level a small error of the noise is a large one of the image.
+    values = torch.zeros((30, 1, 4, 4), dtype=torch.float64)
+    x, sigmas = torch.rand((30, 1, 4, 4), generator=generator(), dtype=torch.float64), torch.tensor([600.0]).double()
+    models = [ReverseModel(NoisePrediction(Outputs(values)), "large", support) for support in (None, (0.0, 1.0))]
+    noisy = x + 600 * torch.randn(x.shape, generator=generator(1), dtype=torch.float64)
+    wide, clipped = (model(noisy, sigmas[0]).detach() for model in models)
+    assert float(wide.abs().max()) > 500
+    assert torch.equal(clipped == 1, noisy >= 1)
+    assert torch.equal(clipped == 0, noisy <= 0)
+    losses = [float(chain_loss(model, x, sigmas, generator(2)).detach()) for model in models]
+    assert losses[0] == losses[1] == pytest.approx(1, abs=0.15)  # the noise is predicted to be 0
+
+
+def test_learned_variances_start_at_the_large_ones(context: Callable[..., trilemma.Context]) -> None:
+    model = Ddpm(Ddpm.Config(objective="hybrid", variance="learned", hidden=(8,), steps=25))
+    model.prepare(context(Ddpm).info)
+    for parameter in list(model.denoiser.parameters())[-2:]:  # the last layer
+        torch.nn.init.zeros_(parameter)
+    x, sigmas = torch.randn((50, 2)), model.diffusion.noise_levels()
+    exponent = model.denoiser.both(x, sigmas[3])[1].detach()
+    variance = ReverseChain(sigmas).variance(3, exponent)
+    kept = 1 / (1 + sigmas.square())
+    beta = float(1 - kept[3] / kept[4])  # in the coordinates of x_s, which is y_s times sqrt(kept)
+    torch.testing.assert_close(variance, torch.full_like(variance, beta / float(kept[4])))
 
 
 @pytest.fixture(scope="module")
