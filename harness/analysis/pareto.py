@@ -44,10 +44,11 @@ def front_membership(
     rng = np.random.default_rng(seed)
     draws = [array[rng.integers(len(array), size=(resamples, len(array)))].mean(1) for array in arrays]
     means = _oriented(np.stack(draws, axis=1).reshape(-1, len(better)), better).reshape(resamples, -1, len(better))
-    front = ~np.isnan(means).any(2)
+    means = np.ascontiguousarray(np.moveaxis(means, 2, 0))  # a reduction over the first axis takes a tenth of the time
+    front = ~np.isnan(means).any(0)
     for other in range(len(arrays)):  # what another model beats is off the front
-        rival = means[:, other : other + 1]
-        front &= ~((rival <= means).all(2) & (rival < means).any(2))
+        rival = means[:, :, other : other + 1]
+        front &= ~((rival <= means).all(0) & (rival < means).any(0))
     share: Array = front.mean(0)
     return share
 
