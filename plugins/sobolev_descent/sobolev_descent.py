@@ -46,6 +46,11 @@ class SobolevDescent(trilemma.NeuralModel):
     the particles alone, as in the paper. Then nothing bounds the critic at data between particles, and narrow modes
     end too narrow. The constraint takes the gradient of each particle by itself, as in the
     paper; the public code of the authors uses the gradient of the mean.
+
+    On narrow modes the critic is the limit. The constraint keeps the mean squared gradient at 1 however close the
+    particles are, so that they come to rest only because the step falls. On `grid25`, after 30 seconds of training,
+    each mode has its mass within 5 %, but its particles form a cluster that is narrower than the mode, one to two
+    standard deviations beside its center. A mode whose cluster is more than three beside it counts as missing.
     """
 
     name = "sobolev-descent"
@@ -211,7 +216,8 @@ class UnbalancedSobolevDescent(SobolevDescent):
     in training. The evaluations of the whole population count as cost. Births and deaths also amplify random
     differences between a fresh population and the training particles. With `tau` of .3, fresh noise can end in a
     different distribution than the training particles. With the default, all steps together take about as much time
-    of births and deaths as in the public code of the authors.
+    of births and deaths as in the public code of the authors. Modes that are missing on `grid25` are not due to births
+    and deaths, which leave each mode its mass, but to the critic, as in `sobolev-descent`.
     """
 
     name = "unbalanced-sobolev-descent"

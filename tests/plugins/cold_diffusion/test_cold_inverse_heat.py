@@ -120,7 +120,7 @@ def test_bound_misses_the_density_of_the_model_by_the_divergence_of_its_posterio
             down[k - 1] = gains[k - 1] * down[k]
             down[k - 1, k - 1] = delta
         joint = down @ down.T
-        exact += torch.distributions.Normal(0.0, joint[0, 0].sqrt()).log_prob(c[:, j])
+        exact += torch.distributions.Normal(0.0, joint[0, 0].sqrt()).log_prob(c[:, j])  # type: ignore[no-untyped-call]
         posterior_mean = joint[1:, :1] / joint[0, 0] * c[:, j]
         posterior = joint[1:, 1:] - joint[1:, :1] @ joint[:1, 1:] / joint[0, 0]
         q_mean = linear.damping[1:, j : j + 1] * c[:, j]
@@ -149,7 +149,8 @@ def test_more_steps_loosen_the_bound_and_not_the_density_of_the_model() -> None:
         x = matrix.T @ c.reshape(-1, *SHAPE) @ matrix
         bounds.append(float(model.bound(x, ReverseOptions(start="mixture", delta=delta), generator(2)).total.mean()))
         variance = marginal(model, 0.1 * delta) + (0.1 * delta) ** 2  # the last step has noise in the likelihood
-        densities.append(float(torch.distributions.Normal(0.0, variance.sqrt()).log_prob(c).sum(1).mean()))
+        values = torch.distributions.Normal(0.0, variance.sqrt()).log_prob(c)  # type: ignore[no-untyped-call]
+        densities.append(float(values.sum(1).mean()))
     assert densities[1] == pytest.approx(densities[0], abs=0.1)
     assert min(densities) > bounds[0] + 50
     assert (bounds[0] - bounds[1]) / (20 * SIDE * SIDE) == pytest.approx(per_step, rel=0.08)

@@ -45,9 +45,9 @@ def test_cosine_schedule_agrees_with_the_paper(steps: int) -> None:
         chain.noise_levels().flip(0), torch.tensor(found, dtype=torch.float64), rtol=1e-7, atol=0
     )
     # All levels but the last are those of the marginals in continuous time.
-    t = torch.arange(1, steps, dtype=torch.float64) / steps
-    torch.testing.assert_close(chain.noise_levels()[1:].flip(0), chain.sigma(t), rtol=1e-7, atol=0)
-    torch.testing.assert_close(chain.time(chain.sigma(t)), t)
+    times = torch.arange(1, steps, dtype=torch.float64) / steps
+    torch.testing.assert_close(chain.noise_levels()[1:].flip(0), chain.sigma(times), rtol=1e-7, atol=0)
+    torch.testing.assert_close(chain.time(chain.sigma(times)), times)
     assert chain.sigma_max == pytest.approx(found[-1])
 
 
