@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -12,6 +14,10 @@ from ..text import printable
 
 class SafeConsole(Console):
     """A console whose text never holds a control character: what rich draws itself stays as it is."""
+
+    def __init__(self, **options: Any) -> None:
+        # Older versions of rich take an empty NO_COLOR for one that is set.
+        super().__init__(**{"no_color": bool(os.environ.get("NO_COLOR")), **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render an object, with all text in it printable."""

@@ -142,6 +142,7 @@ def test_a_trace_inside_sample_costs_the_rows_that_it_evaluates(sketch: Any) -> 
     assert sketch(scripted, net, net=net).nfe == 10
 
 
+@pytest.mark.skipif(torch.__version__ < "2.5", reason="torch 2.4 gives up compiling; NFE is then not computed")
 def test_compiled_networks_are_counted(sketch: Any) -> None:
     net = network()
     compiled = torch.compile(net, backend="eager")
