@@ -161,7 +161,10 @@ def test_every_step_is_taken_within_a_short_budget_and_training_can_be_measured_
 
 def test_births_and_deaths_follow_the_critic_at_the_moved_particles(monkeypatch: pytest.MonkeyPatch) -> None:
     # f(x) = |x|^2 / 2, so a step of size e takes x to (1 + e) x, where f is (1 + e)^2 times as large.
-    model, seen = UnbalancedSobolevDescent(UnbalancedSobolevDescent.Config(steps=10, step=0.5, particles=4)), []
+    model, seen = (
+        UnbalancedSobolevDescent(UnbalancedSobolevDescent.Config(steps=10, step=0.5, particles=4, decay=1)),
+        [],
+    )
     monkeypatch.setattr(model, "stored", lambda k: lambda x: x.square().sum(1) / 2)
 
     def note(x: Tensor, values: Tensor, time: float, generator: torch.Generator) -> Tensor:
