@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import TrilemmaError
 from .execution.finished import Memory
 from .execution.processes.forks import Zygote
 from .execution.processes.supervisor import Supervisor
@@ -189,8 +188,6 @@ def make_runner(
     paths = [data] if isinstance(data, str | Path) else list(data)
     document = document_of(suite, **({} if paths else changes))  # changes may be of own data, which plugins name
     files, environments = all_plugins(document, plugins)
-    if environments and executor != "local":
-        raise TrilemmaError(f"plugins with an environment of their own run on this machine only, not with {executor}")
     Zygote.shared(threads).begin()  # it loads the libraries while this process does
     registry = Registry(files)
     if paths:
@@ -205,7 +202,9 @@ def make_runner(
         **{"download": download, "plugin_files": files, "shard": part, "progress": progress or Silent()},
     }
     if executor == "slurm":
-        runner: Runner = SlurmRunner(resolved, registry, Store(path), **options, **_slurm(cluster))
+        runner: Runner = SlurmRunner(
+            resolved, registry, Store(path), **options, environments=environments, **_slurm(cluster)
+        )
     else:
         runner = Runner(resolved, registry, Store(path), **options, engine=make_engine(executor, cluster))
     if named := document.values.get("plugins"):

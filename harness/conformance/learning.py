@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ..boundary import described
 from ..contracts.budget import Budget
@@ -21,16 +17,18 @@ from ..training.neural import NeuralModel
 from .distributions import SmallImages, ThreeGaussians
 from .grid import SURE
 from .kit import failing, needs, no_global_randomness, require
-from .subject import MANY, Subject, changed
+from .subject import FEW_STEPS, Subject, changed
+from .watched import optimizer_steps
 
-_BUDGETS = (6, 18)  # steps
+_BUDGET = 18  # steps: more than few
 _SECONDS, _ALLOWED = 0.2, 1.2  # of a budget in seconds, and what it may take with all that is set up before
 _PER_STEP = 30  # most optimizer steps for one step of the clock: adversarial models take several
 _OTHER_DIM = 5
 _SHIFT = 8.0  # of the validation points that no model may learn, in standard deviations
 _NEAR, _LEARNED = 1.0, 0.1  # the distance at which a sample copies such a point, and the share of samples that may
 _COPIES = 0.25  # by how much more than half of the samples may be nearer to training points than to others
-_MORE_LIKELY = 1.0  # nats by which training points may be more likely than others
+_MORE_LIKELY = 1.0  # nats by which training points may be more likely than others, besides chance
+_COMPARED = 200  # points of which these are compared
 
 
 class LearningChecks(Subject):
@@ -39,8 +37,9 @@ class LearningChecks(Subject):
     @needs("fit", "samplers", "sample-deterministic")
     def check_fit_deterministic(self) -> str:
         """Training again with the same seed gives the same samples."""
+        again = self.train(budget=Budget(steps=FEW_STEPS, seconds=None))[0]
         require(
-            torch.equal(self.draw(self.model), self.draw(self.train()[0])),
+            torch.equal(self.drawn(self.short.model), self.drawn(again)),
             "the samples of two equal fits differ; draw from ctx.generator or the seeded global generators, and keep "
             "nothing from one fit to the next",
         )
@@ -49,22 +48,18 @@ class LearningChecks(Subject):
     @needs("fit")
     def check_budget(self) -> str:
         """Training takes the steps of its budget, and ends when the seconds of its budget are over."""
-        counts, clocks = [], []
-        for steps in _BUDGETS:
-            with _optimizer_steps() as taken:
-                trained = self.train(budget=Budget(steps=steps, seconds=None))[1]
-            counts.append(len(taken))
-            clocks.append(trained.training.steps or 0)
+        with optimizer_steps() as taken:
+            trained = self.train(budget=Budget(steps=_BUDGET, seconds=None))[1]
+        few, many = self.short.taken, len(taken)
         use = "take a step of ctx.clock for each optimizer step, and end when there is none"
-        few, many = counts
         require(
             not many or many > few,
-            f"fit takes {many} optimizer steps under a budget of {_BUDGETS[1]} steps and {few} under one of "
-            f"{_BUDGETS[0]}: it ignores the budget; {use}",
+            f"fit takes {many} optimizer steps under a budget of {_BUDGET} steps and {few} under one of "
+            f"{FEW_STEPS}: it ignores the budget; {use}",
         )
         require(
-            many <= _PER_STEP * _BUDGETS[1],
-            f"fit takes {many} optimizer steps under a budget of {_BUDGETS[1]} steps; {use}",
+            many <= _PER_STEP * _BUDGET,
+            f"fit takes {many} optimizer steps under a budget of {_BUDGET} steps; {use}",
         )
         seconds = self.train(budget=Budget(seconds=_SECONDS, steps=None))[1].training.seconds
         require(
@@ -72,7 +67,7 @@ class LearningChecks(Subject):
             f"fit takes {seconds:.1f} s of a budget of {_SECONDS:g} s; iterate over ctx.clock, or end when "
             "ctx.clock.expired",
         )
-        return f"{clocks[1]} steps, {counts[1]} of optimizers" if counts[1] else "without optimizer steps"
+        return f"{trained.training.steps or 0} steps, {many} of optimizers" if many else "without optimizer steps"
 
     @needs("fit", "samplers", "sample-deterministic")
     def check_validation_data(self) -> str:
@@ -85,7 +80,7 @@ class LearningChecks(Subject):
         other, train = watched.given["valid"][0], watched.given["train"][0]
         shares = []
         for drawn in (self.model, model):
-            x = self.draw(drawn, 200, seed=8).flatten(1)
+            x = self.drawn(drawn, 200, seed=8).flatten(1)
             to_valid, to_train = (torch.cdist(x, points.flatten(1)).min(1).values for points in (other, train))
             close = to_valid < to_train
             if continuous:
@@ -101,12 +96,10 @@ class LearningChecks(Subject):
     @needs("fit")
     def check_data_given(self) -> str:
         """`fit` makes no dataset of its own, which would show it the test points."""
-        made: list[str] = []
-        with _datasets_made(made):
-            self.train(budget=Budget(steps=_BUDGETS[0], seconds=None))
+        made = self.short.made
         require(
             not made,
-            f"fit makes the dataset {', '.join(sorted(set(made)))}; learn from `train` alone, because a dataset "
+            f"fit makes the dataset {', '.join(sorted(made))}; learn from `train` alone, because a dataset "
             "also holds the test points",
         )
         return "none is made"
@@ -115,7 +108,7 @@ class LearningChecks(Subject):
     def check_memorization(self) -> str:
         """Samples are no nearer to training points than to as many other points, nor are those more likely."""
         train, other = self.points("train"), self.points("test")
-        n = min(len(train), len(other), MANY)
+        n = min(len(train), len(other), self.size)
         x = self.many[:500].flatten(1)
         to_train, nearest = torch.cdist(x, train[:n].flatten(1)).min(1)
         to_other = torch.cdist(x, other[:n].flatten(1)).min(1).values
@@ -126,9 +119,12 @@ class LearningChecks(Subject):
         most = 0.5 + max(_COPIES, SURE * 0.5 / math.sqrt(len(points)))
         require(share <= most, f"{share:.0%} of the samples are nearer to training points than to others: {fix}")
         if self.cls.likelihood in ("exact", "ode"):
-            seen, unseen = (self.log_prob(part[:200]).median() for part in (train, other))
-            more = float(seen - unseen)
-            require(more <= _MORE_LIKELY, f"training points are {more:.2f} nats more likely than others: {fix}")
+            seen, unseen = (self.log_prob(part[:_COMPARED]) for part in (train, other))
+            more = float(seen.median() - unseen.median())
+            by_chance = SURE * math.hypot(_error_of_median(seen), _error_of_median(unseen))
+            require(
+                more <= _MORE_LIKELY + by_chance, f"training points are {more:.2f} nats more likely than others: {fix}"
+            )
         return f"{share:.0%} of the samples are nearer to training points than to others"
 
     @needs("samplers", "log-prob")
@@ -141,9 +137,9 @@ class LearningChecks(Subject):
         model = self.cls(self.config)
         shape = prepare(model, dataset).info.shape
         try:
-            model, _, watched = self.train(budget=Budget(steps=_BUDGETS[0], seconds=None), dataset=dataset)
+            model, _, watched = self.train(budget=Budget(steps=FEW_STEPS, seconds=None), dataset=dataset)
             with self.watch("sample"):
-                x = model.sample(7, self.context(prepared=watched)).detach()
+                x = model.sample(7, self.context(sampler=self.quick, prepared=watched)).detach()
             if self.cls.likelihood != "none":
                 points = watched.given["train"][0][:5]
                 values = model.log_prob(points, self.context(prepared=watched))
@@ -170,7 +166,7 @@ class LearningChecks(Subject):
         """The loss is a finite scalar with a gradient, and its randomness comes from the given generator alone."""
         if not issubclass(self.cls, NeuralModel) or self.cls.training_step is not NeuralModel.training_step:
             raise UnsupportedError("the model is not trained by a single loss")
-        model = self.train()[0]
+        model = self.short.model
         assert isinstance(model, NeuralModel)
         x = self.points("train")[:64]
         with no_global_randomness("loss"), self.watch("loss"):
@@ -182,28 +178,10 @@ class LearningChecks(Subject):
         return f"{float(loss.detach()):.4g}"
 
 
-@contextmanager
-def _optimizer_steps() -> Iterator[list[None]]:
-    """The steps that all optimizers of torch take inside the block, an entry each."""
-    taken: list[None] = []
-    handle = register_optimizer_step_post_hook(lambda *arguments: taken.append(None))
-    try:
-        yield taken
-    finally:
-        handle.remove()
+def _error_of_median(values: Tensor) -> float:
+    """The standard error of a median, if the middle half of the values (n,) is about normal.
 
-
-@contextmanager
-def _datasets_made(made: list[str]) -> Iterator[None]:
-    """Note the name of every dataset that is made or loaded inside the block."""
-    init = Dataset.__init__
-
-    def noted(self: Dataset, config: Any = None) -> None:
-        made.append(type(self).__name__)
-        init(self, config)
-
-    Dataset.__init__ = noted  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Dataset.__init__ = init  # type: ignore[method-assign]
+    The variance is pi / 2 times that of a mean, and the quartiles of a normal distribution are 1.349 deviations apart.
+    """
+    low, high = values.quantile(torch.tensor([0.25, 0.75], dtype=values.dtype))
+    return math.sqrt(math.pi / 2 / len(values)) * float(high - low) / 1.349

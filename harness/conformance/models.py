@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts.model import Model
+from ..contracts.model import Model, Sampler
 from ..errors import UnsupportedError
 from ..evaluation.evaluation import Evaluation
 from ..execution.stages import restore
@@ -16,6 +16,7 @@ from .fresh import Answer, ask
 from .kit import needs, require
 from .learning import LearningChecks
 from .sampling import SampleChecks
+from .settings import told
 from .statistics import apart
 from .subject import CPU
 
@@ -31,7 +32,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
     @needs("samplers", "sample-deterministic", "sample-size")
     def check_batch_size(self) -> str:
         """One sample at a time has the distribution of many at once."""
-        few = torch.cat([self.draw(self.model, 1, seed=100 + index) for index in range(_SINGLES)])
+        few = torch.cat([self.drawn(self.model, 1, seed=100 + index) for index in range(_SINGLES)])
         found = apart(few, self.many[:500])
         require(
             found.p >= _CHANCE,
@@ -53,7 +54,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
         with self.watch("load_state"):
             restore(copy, self.prepared, {key: value.detach().clone() for key, value in state.items()}, CPU)
         fix = "state() must return all that fit has learned, and load_state must set all of it"
-        require(torch.equal(self.draw(self.model), self.draw(copy)), f"its samples differ after load_state; {fix}")
+        require(torch.equal(self.drawn(self.model), self.drawn(copy)), f"its samples differ after load_state; {fix}")
         if self.cls.likelihood != "none":
             x = self.points("test")[:_ROWS]
             require(
@@ -67,8 +68,16 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
         """A new process that loads the state, or trains again without one, gives the same samples and densities."""
         state = self.first[1].state
         config = None if self.config is None else self.config.model_dump(mode="json")
-        there = ask(f"{__name__}:in_fresh_process", self.cls, state, config=config, restored=state is not None)
-        here = _answer(self, self.model)
+        sampler = self.cls.samplers.index(type(self.quick)), self.quick.model_dump(mode="json")
+        there = ask(
+            f"{__name__}:in_fresh_process",
+            self.cls,
+            state,
+            config=config,
+            restored=state is not None,
+            sampler=sampler,
+        )
+        here = _answer(self, self.model, self.quick)
         how = "loads the state" if state is not None else "trains again"
         for name, value in here.items():
             require(
@@ -83,6 +92,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
         """Network evaluations and FLOPs are counted as in a run, and do not contradict each other."""
         said = []
         for cls in self.cls.samplers:
+            setting = self.brief(cls())
             evaluation = Evaluation(
                 self.model,
                 self.dataset,
@@ -91,7 +101,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
                 seed=0,
                 device=CPU,
                 training=self.first[1].training,
-                sampler=cls(),
+                sampler=setting,
                 truth=self.prepared.truth(self.model),
             )
             with self.watch("sample"):
@@ -108,7 +118,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
                 found.value is not None or flops < _NO_WORK or not list(self.model.networks()),
                 f"sampler '{cls.name}' takes {flops:.3g} FLOPs per sample, but {known}; {fix}",
             )
-            said.append(f"{cls.name}: {known}")
+            said.append(f"{cls.name}{told(setting, cls())}: {known}")
         return "; ".join(said)
 
     def check_global_state(self) -> str:
@@ -119,19 +129,27 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
         return "unchanged"
 
 
-def _answer(kit: ModelKit, model: Model) -> dict[str, Tensor]:
+def _answer(kit: ModelKit, model: Model, sampler: Sampler) -> dict[str, Tensor]:
     """What is compared between processes: samples, and log-densities if there are any."""
-    found = {"samples": kit.draw(model, _ROWS, seed=9)}
+    found = {"samples": kit.draw(model, _ROWS, 9, sampler)}
     if kit.cls.likelihood != "none":
         found["log-densities"] = kit.log_prob(kit.points("test")[:_ROWS], model, seed=9)
     return found
 
 
-def in_fresh_process(cls: type[Any], state: dict[str, Tensor], config: dict[str, Any] | None, restored: bool) -> Answer:
+def in_fresh_process(
+    cls: type[Any],
+    state: dict[str, Tensor],
+    config: dict[str, Any] | None,
+    restored: bool,
+    sampler: tuple[int, dict[str, Any]],
+) -> Answer:
     """Asked in a new process: samples and log-densities of a model that loads the state, or is trained again."""
     kit = ModelKit(cls, None if config is None else cls.Config.model_validate(config))
+    index, options = sampler
+    setting: Sampler = cls.samplers[index].model_validate(options)
     if not restored:
-        return Answer(None, _answer(kit, kit.model))
+        return Answer(None, _answer(kit, kit.model, setting))
     model: Model = cls(kit.config)
     restore(model, kit.prepared, state, CPU)
-    return Answer(None, _answer(kit, model))
+    return Answer(None, _answer(kit, model, setting))

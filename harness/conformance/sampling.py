@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from ..contracts.model import Direct, Sampler
+from ..contracts.model import Sampler
 from ..errors import TrilemmaError, UnsupportedError
 from .kit import needs, no_global_randomness, require
-from .subject import MANY, Subject
+from .settings import alternatives, changed_to
+from .subject import Subject
 
 _BOUNDS = ("max_", "min_")  # the beginnings of the names of options that need not have an effect
 _REPEATED = 0.01  # the largest share of rows that may repeat
@@ -27,9 +25,9 @@ class SampleChecks(Subject):
         """Every sampler draws finite float32 points of the right shape, as does every entry of `always_samplers`."""
         for sampler in (*(cls() for cls in self.cls.samplers), *self.cls.always_samplers):
             require(type(sampler) in self.cls.samplers, f"'{sampler.name}' in always_samplers is not in samplers")
-            for n in (1, 7):
-                self.require_points(self.draw(self.model, n, sampler=sampler), n, f"by sampler '{sampler.name}'")
-            self._check_chain(sampler)
+            one = self.draw(self.model, 1, sampler=self.brief(sampler))
+            self.require_points(one, 1, f"by sampler '{sampler.name}'")
+            self._check_chain(sampler, 7)
         return ", ".join(cls.name for cls in self.cls.samplers)
 
     def require_points(
@@ -47,12 +45,14 @@ class SampleChecks(Subject):
         require(x.device.type == device, f"{label} is on {x.device}, expected {device}: make tensors on ctx.device")
         require(bool(torch.isfinite(x).all()), f"{label} is not finite")
 
-    def _check_chain(self, sampler: Sampler) -> None:
-        """A sampler that says so shows its chain from step 0 on, and no other does."""
+    def _check_chain(self, sampler: Sampler, n: int) -> None:
+        """A sampler draws `n` points. If it says so, it shows its chain from step 0 on, and otherwise it does not."""
         steps: list[int] = []
         context = self.context(1, sampler)
         context.show = lambda step, x: steps.append(step)
-        self.model.sample(3, context)
+        with self.watch("sample"):
+            x = self.model.sample(n, context).detach()
+        self.require_points(x, n, f"by sampler '{sampler.name}'")
         said = f"sampler '{sampler.name}' has shows_chain = {sampler.shows_chain}"
         require(bool(steps) == sampler.shows_chain, f"{said}, but calls ctx.show {len(steps)} times")
         require(steps == sorted(set(steps)) and steps[:1] in ([], [0]), f"{said}, but its steps do not rise from 0")
@@ -61,7 +61,7 @@ class SampleChecks(Subject):
     def check_sample_deterministic(self) -> str:
         """The samples depend on the given generator, and not on a global one."""
         for cls in self.cls.samplers:
-            sampler = None if cls is Direct else cls()
+            sampler = self.brief(cls())
             with no_global_randomness("sample"):
                 x, again, other = (self.draw(self.model, seed=seed, sampler=sampler) for seed in (1, 1, 2))
             same = torch.equal(x, again)
@@ -74,58 +74,72 @@ class SampleChecks(Subject):
     def check_sample_size(self) -> str:
         """Many points are as many as asked for, and each is new: none repeats, in one call or in the next."""
         x = self.many
-        self.require_points(x, MANY, f"by sampler '{self.cls.samplers[0].name}'")
+        n = self.size
+        self.require_points(x, n, f"by sampler '{self.quick.name}'")
         rows = [row.numpy().tobytes() for row in x.flatten(1)]
-        repeated = 1 - len(set(rows)) / MANY
+        repeated = 1 - len(set(rows)) / n
         fix = "every row must be an independent draw, so draw all of them and keep none for later"
-        require(repeated <= _REPEATED, f"{repeated:.0%} of {MANY} samples repeat others; {fix}")
-        again = {row.numpy().tobytes() for row in self.draw(self.model, MANY // 4, seed=7).flatten(1)}
-        known = len(again & set(rows)) / (MANY // 4)
+        require(repeated <= _REPEATED, f"{repeated:.0%} of {n} samples repeat others; {fix}")
+        again = {row.numpy().tobytes() for row in self.drawn(self.model, n // 4, seed=7).flatten(1)}
+        known = len(again & set(rows)) / (n // 4)
         require(known <= _REPEATED, f"{known:.0%} of the samples of one call are those of another call; {fix}")
-        return f"{MANY} different points"
+        return f"{n} different points"
 
     @needs("samplers", "sample-deterministic")
     def check_sampler_options(self) -> str:
         """Every option of every sampler changes the samples, at the defaults or with other options changed too."""
         ignored, count = [], 0
         for cls in self.cls.samplers:
-            usual = cls()
-            others = {key: list(_alternatives(usual, key)) for key in cls.model_fields if not key.startswith(_BOUNDS)}
-            changed = {key: values[0] for key, values in others.items() if values}
-            moved = self._moved(usual, changed) if len(changed) > 1 else None
-            for key, values in others.items():
-                count += 1
-                back = {name: value for name, value in changed.items() if name != key}
-                used = any(self._differ(usual, _with(usual, {key: value})) for value in values) or (
-                    moved is not None and self._differ(moved, _with(usual, back))
-                )
-                if values and not used:
-                    ignored.append(f"'{key}' of sampler '{cls.name}' (tried {', '.join(map(repr, values))})")
+            unused = self._unused(self.brief(cls()))
+            if unused and self.brief(cls()) != cls():  # an option may matter in many steps alone
+                unused = self._unused(cls())
+            count += sum(not key.startswith(_BOUNDS) for key in cls.model_fields)
+            ignored += [f"'{key}' of sampler '{cls.name}' (tried {values})" for key, values in unused.items()]
         require(
             not ignored,
             f"the samples do not depend on option {', '.join(ignored)}; read it from ctx.sampler, or remove it",
         )
         return f"{count} options" if count else "no options"
 
-    def _moved(self, usual: Sampler, values: dict[str, Any]) -> Sampler | None:
-        """The sampler with all options changed; None if they do not go together."""
-        sampler = _with(usual, values)
-        try:
-            if sampler is not None:
-                self.draw(self.model, 4, sampler=sampler)
-        except Exception:  # a combination of options that nobody has chosen
-            return None
-        return sampler
+    def _unused(self, usual: Sampler) -> dict[str, str]:
+        """The options of a sampler setting that change no samples, with the values that were tried."""
+        keys = [key for key in type(usual).model_fields if not key.startswith(_BOUNDS)]
+        others = {key: values for key in keys if (values := list(alternatives(usual, key)))}
+        x, unused = self._few(usual), {}
+        for key, values in others.items():
+            settings = (changed_to(usual, {key: value}) for value in values)
+            if not any(self._differs(x, setting) for setting in settings if setting is not None):
+                unused[key] = ", ".join(map(repr, values))
+        if unused and len(others) > 1:
+            unused = self._unused_together(usual, {key: values[0] for key, values in others.items()}, unused)
+        return unused
 
-    def _differ(self, one: Sampler, other: Sampler | None) -> bool:
-        """Whether two settings give different samples. A setting that is refused is used."""
-        if other is None:
-            return False
+    def _unused_together(self, usual: Sampler, values: dict[str, Any], unused: dict[str, str]) -> dict[str, str]:
+        """Those of the options that change no samples either when all options have other values."""
+        moved = changed_to(usual, values)
         try:
-            x, y = (self.draw(self.model, 4, sampler=sampler) for sampler in (one, other))
+            x = None if moved is None else self._few(moved)
+        except Exception:  # a combination of options that nobody has chosen
+            return unused
+        if x is None:
+            return unused
+        without = {key: {name: value for name, value in values.items() if name != key} for key in unused}
+        settings = {key: changed_to(usual, rest) for key, rest in without.items()}
+        return {
+            key: tried
+            for key, tried in unused.items()
+            if (setting := settings[key]) is None or not self._differs(x, setting)
+        }
+
+    def _few(self, sampler: Sampler) -> Tensor:
+        return self.draw(self.model, 4, sampler=sampler)
+
+    def _differs(self, x: Tensor, sampler: Sampler) -> bool:
+        """Whether a setting gives other samples than `x`. A setting that is refused is used."""
+        try:
+            return not torch.equal(x, self._few(sampler))
         except (TrilemmaError, ValueError):
             return True
-        return not torch.equal(x, y)
 
     @needs("fit")
     def check_device(self) -> str:
@@ -138,37 +152,3 @@ class SampleChecks(Subject):
             x = model.sample(8, self.context(prepared=watched, device=device)).detach()
         self.require_points(x, 8, "on a GPU", device="cuda")
         return str(device)
-
-
-def _with(sampler: Sampler, values: dict[str, Any]) -> Sampler | None:
-    """The sampler with other values; None if they are not valid."""
-    try:
-        return type(sampler).model_validate(sampler.model_dump() | values)
-    except (ValidationError, TrilemmaError, ValueError):
-        return None
-
-
-def _alternatives(sampler: Sampler, key: str) -> Iterator[Any]:
-    """Valid values of an option besides its present one: up to two numbers, or all values of a choice."""
-    value, annotation = getattr(sampler, key), type(sampler).model_fields[key].annotation
-    candidates: list[Any] = []
-    for part in get_args(annotation) if get_origin(annotation) in (types.UnionType,) else (annotation,):
-        if get_origin(part) is Literal:
-            candidates += get_args(part)
-        elif part is bool:
-            candidates += [True, False]
-        elif part is int:
-            number = value if isinstance(value, int) else 4
-            candidates += [number // 2, number + 1, number - 1]
-        elif part is float:
-            real = float(value) if isinstance(value, int | float) else 0.5
-            candidates += [real / 2, real * 1.5, real + 0.1]
-    found = 0
-    for candidate in candidates:
-        if (
-            candidate != value
-            and _with(sampler, {key: candidate}) is not None
-            and (found < 2 or isinstance(candidate, str))
-        ):
-            found += 1
-            yield candidate

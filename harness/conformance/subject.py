@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -13,32 +14,22 @@ from torch import Tensor
 from ..contracts.budget import Budget
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset
-from ..contracts.model import Context, Model, Sampler, Split
+from ..contracts.model import Context, Model, Sampler
 from ..contracts.recipe import Recipe
 from ..evaluation.truth import seeded
 from ..execution.stages import Prepared, Trained, prepare, train
 from .distributions import SmallImages, ThreeGaussians
 from .kit import Kit, needs, require
 from .left_behind import LeftBehind
+from .settings import shortened
+from .watched import Short, Watched, datasets_made, optimizer_steps
 
-STEPS = 60  # of training: enough for finite samples, not for good ones
+STEPS, IMAGE_STEPS = 60, 20  # of training: enough for finite samples, not for good ones
+FEW_STEPS = 6  # of trainings that only show how it is trained
+VALIDATIONS = 3  # in a training, at most: they take longer than so few steps
+MANY, MANY_IMAGES = 2000, 600  # samples: enough to see a distribution in two dimensions, and copies among images
+_QUICKER = 4.0  # a sampler is used in the place of the first one if it is so many times as fast
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Watched(Prepared):
-    """A prepared dataset that keeps the splits that a model gets, to see whether the model writes into them."""
-
-    given: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def split(self, name: str) -> Split:
-        made = super().split(name)
-        self.given[name] = made.x, made.x.clone()
-        return made
-
-    def changed(self) -> list[str]:
-        """The names of the splits that were changed."""
-        return [name for name, (x, before) in self.given.items() if not torch.equal(x, before)]
 
 
 class Subject(Kit):
@@ -47,6 +38,7 @@ class Subject(Kit):
     def __init__(self, cls: type[Model], config: Config | None) -> None:
         super().__init__(cls, config)
         self.left = LeftBehind()
+        self._brief: dict[str, Sampler] = {}
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
         yield from super().options()
@@ -61,7 +53,7 @@ class Subject(Kit):
         """Points in the plane, or small images for models that accept only images."""
         if "vector" not in self.cls.accepts:
             return SmallImages()
-        return ThreeGaussians(ThreeGaussians.Config(n_test=2000))
+        return ThreeGaussians(ThreeGaussians.Config(n_valid=500, n_test=2000))
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -75,7 +67,17 @@ class Subject(Kit):
         space = self.prepared.space
         return space.to_model(space.dequantize(self.dataset.splits.test, seeded(CPU, 41))[0])[0].float()
 
+    @property
+    def images(self) -> bool:
+        """Whether the data is images."""
+        return bool(self.dataset.kind == "image")
+
     # Training
+
+    @property
+    def steps(self) -> int:
+        """The steps of a training."""
+        return IMAGE_STEPS if self.images else STEPS
 
     def train(
         self,
@@ -88,12 +90,13 @@ class Subject(Kit):
         model: Model = self.cls(self.config)
         prepared = prepare(model, dataset or self.dataset)
         watched = Watched(prepared.dataset, prepared.space, prepared.info)
+        recipe: Recipe = getattr(self.cls, "recipe", Recipe())
         with self.watch("fit"):
             trained = train(
                 model,
                 watched,
-                recipe=getattr(self.cls, "recipe", Recipe()),
-                budget=budget or Budget(steps=STEPS, seconds=None),
+                recipe=recipe.model_copy(update={"validations": min(VALIDATIONS, recipe.validations)}),
+                budget=budget or Budget(steps=self.steps, seconds=None),
                 seed=seed,
                 device=device,
             )
@@ -102,7 +105,15 @@ class Subject(Kit):
     @cached_property
     def first(self) -> tuple[Model, Trained, Watched]:
         """The training that most checks share."""
+        _ = self.short
         return self.train()
+
+    @cached_property
+    def short(self) -> Short:
+        """A training of few steps. It comes before all others, to see whether a later one differs from it."""
+        with optimizer_steps() as taken, datasets_made() as made:
+            model = self.train(budget=Budget(steps=FEW_STEPS, seconds=None))[0]
+        return Short(model, len(taken), frozenset(made))
 
     @property
     def model(self) -> Model:
@@ -140,10 +151,44 @@ class Subject(Kit):
         with self.watch("sample"):
             return model.sample(n, self.context(seed, sampler)).detach()
 
+    def brief(self, sampler: Sampler) -> Sampler:
+        """The setting with fewer steps that a sampler is tested with, if the model can draw finite points with it."""
+        key = f"{type(sampler)} {sampler!r}"
+        if key not in self._brief:
+            self._brief[key] = sampler
+            brief = shortened(sampler)
+            with suppress(Exception):  # what is wrong with it is of no interest, because nobody has chosen it
+                if brief != sampler and bool(torch.isfinite(self.draw(self.model, 4, sampler=brief)).all()):
+                    self._brief[key] = brief
+        return self._brief[key]
+
+    @cached_property
+    def quick(self) -> Sampler:
+        """The sampler setting of the tests of distributions: that of the first sampler, or of a much faster one."""
+        settings = [self.brief(cls()) for cls in self.cls.samplers]
+        if len(settings) == 1:
+            return settings[0]
+        seconds = []
+        for setting in settings:
+            begun = time.process_time()
+            self.draw(self.model, 4, sampler=setting)
+            seconds.append(time.process_time() - begun)
+        fastest = min(range(len(settings)), key=seconds.__getitem__)
+        return settings[fastest if _QUICKER * seconds[fastest] < seconds[0] else 0]
+
+    def drawn(self, model: Model, n: int = 64, seed: int = 1) -> Tensor:
+        """Samples drawn with the setting `quick`."""
+        return self.draw(model, n, seed, self.quick)
+
+    @property
+    def size(self) -> int:
+        """The number of samples that are many."""
+        return MANY_IMAGES if self.images else MANY
+
     @cached_property
     def many(self) -> Tensor:
         """The samples that the tests of a distribution share, drawn at once."""
-        return self.draw(self.model, MANY, seed=6)
+        return self.drawn(self.model, self.size, seed=6)
 
     def log_prob(self, x: Tensor, model: Model | None = None, seed: int = 1) -> Tensor:
         """Log-densities under a new generator, without gradients unless the model asks for them, float64."""
@@ -158,7 +203,7 @@ class Subject(Kit):
     def check_fit(self) -> str:
         """The model trains for a few steps, with global generators seeded as in a run."""
         require(isinstance(self.model, Model), "the plugin is not a trilemma.Model")
-        return f"{STEPS} steps on '{self.dataset.name}'"
+        return f"{self.steps} steps on '{self.dataset.name}'"
 
     @needs("fit")
     def check_training_data(self) -> str:
@@ -172,7 +217,6 @@ class Subject(Kit):
         return "unchanged"
 
 
-MANY = 2000  # samples: enough to see a distribution in two dimensions
 _AT_A_TIME = 10_000
 
 

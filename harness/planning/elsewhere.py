@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -89,6 +90,24 @@ def _choice(record: dict[str, Any], python: str, plugin: str) -> ModelChoice:
             "plugin": plugin,
         }
     )
+
+
+@cache
+def packages_of(python: str) -> str:
+    """The hash of the packages of an interpreter, as its models have it in their source; "" if it gives no answer.
+
+    It is found once in a process, because processes of the interpreter that live on keep the packages of their start.
+    """
+    command = [python, "-P", "-c", f"import {__name__} as here; print(here._installed())"]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=SECONDS, text=True, check=False).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def packages_in(source: str) -> str:
+    """The hash of the packages in the source of a model that was planned by another interpreter."""
+    return source.rpartition(" ")[2]
 
 
 # In the other interpreter

@@ -45,7 +45,7 @@ class LangevinMonteCarlo(trilemma.Model):
             return gradient.nan_to_num(0.0, 0.0, 0.0)
 
         noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-        return options.run(true_score, noise, ctx)
+        return options.follow(true_score, noise, ctx)
 
     def state(self) -> dict[str, Tensor]:
         return {}

@@ -124,7 +124,7 @@ class ShortAnnealedLangevin(Annealing, DenoiserSampler):
 class Langevin(Start, DenoiserSampler):
     """Unadjusted Langevin dynamics, with one chain for each sample and `steps` evaluations.
 
-    `run` follows any score. `draw` follows the score of a denoiser at the lowest noise level.
+    `run` and `follow` follow any score. `draw` follows the score of a denoiser at the lowest noise level.
     """
 
     name = "langevin"
@@ -134,6 +134,12 @@ class Langevin(Start, DenoiserSampler):
     start_std: float = Field(
         1.0, ge=0, description="standard deviation of every coordinate at a normal start, in model space"
     )
+
+    def follow(self, score_of: Callable[[Tensor], Tensor], noise: Tensor, ctx: trilemma.Context) -> Tensor:
+        """`run` for a model without a denoiser. Raises UnsupportedError for a setting with autoguidance."""
+        if self.guidance > 0:
+            raise trilemma.UnsupportedError("the model keeps no weights early in training to guide it")
+        return self.run(score_of, noise, ctx)
 
     def run(self, score_of: Callable[[Tensor], Tensor], noise: Tensor, ctx: trilemma.Context) -> Tensor:
         """The end points `(n, *shape)` of chains that follow a score.

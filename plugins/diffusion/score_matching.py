@@ -117,7 +117,7 @@ class ScoreModel(trilemma.NeuralModel):
         options = ctx.sampler
         assert isinstance(options, Langevin)
         noise = torch.randn((n, *ctx.info.shape), generator=ctx.generator, device=ctx.device)
-        return options.run(lambda x: self.score_of(x).detach(), noise, ctx)
+        return options.follow(lambda x: self.score_of(x).detach(), noise, ctx)
 
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
         """The learned score at the noise level of the objective. Raises UnsupportedError at others."""

@@ -89,6 +89,8 @@ def choose(waiting: Sequence[Entry], running: Sequence[Entry], hosts: Sequence[H
 def order_for(entry: Entry, run: str, setting: Setting, shared: bool) -> dict[str, Any]:
     """What the worker of a cell has to know; see `task.run_cell`."""
     home, job = setting.store.path.resolve(), entry.work.job
+    model = job.get("model", {})
+    own = [model["plugin"]] if model.get("environment") else []
     return {
         "run": run,
         "job": job,
@@ -101,7 +103,7 @@ def order_for(entry: Entry, run: str, setting: Setting, shared: bool) -> dict[st
         "parcel": {} if shared else _needed(entry.work, setting, home),
         "plugins": [
             {"path": name, "text": Path(name).read_text("utf-8")} if is_file(name) else {"module": name}
-            for name in setting.plugin_files
+            for name in (*setting.plugin_files, *own)
         ],
     }
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from distributed import Worker, get_worker
 
-from ...errors import StoreError
+from ...errors import PluginError, StoreError
+from ...planning.elsewhere import packages_in, packages_of
 from ...planning.suite import Limits
 from ..environment import environment
 from ..processes.forks import Zygote
@@ -71,6 +72,8 @@ def run_cell(order: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         return _run_cell(order)
+    except PluginError as error:
+        return {"trouble": str(error)}
     except Exception:
         return {"trouble": traceback.format_exc()}
 
@@ -86,6 +89,7 @@ def stop_cells(run: str, kill: bool) -> None:
 def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
     worker, job = get_worker(), order["job"]
     supervisor = Supervisor(Zygote.shared(order["threads"]))
+    zygote = _of_environment(job.get("model", {}), order["threads"])
     with _scratch(worker, job["id"]) as scratch, _watched(worker, order["run"], supervisor):
         home = Path(order["store"] or scratch / "store")
         if not order["store"]:
@@ -107,6 +111,7 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
             Limits(**order["limits"]),
             env=env,
             on_event=_reporter(worker, order["run"], job["id"]),
+            zygote=zygote,
         )
         # Only for a record that the parent will write. It takes seconds, because it loads torch.
         unrecorded = ending.cause != "interrupted" and (ending.cause, ending.code) != ("exit", 0)
@@ -122,6 +127,22 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
             except (StoreError, OSError) as error:
                 result["unsent"] = str(error)
         return result
+
+
+def _of_environment(model: dict[str, Any], threads: int) -> Zygote | None:
+    """Where the process of a model comes from whose plugin has an interpreter of its own; None for other models.
+
+    Raises PluginError if the interpreter is not here, or has other packages than where the run was started.
+    """
+    python = model.get("environment")
+    if not python:
+        return None
+    if packages_of(python) != packages_in(model["source"]):
+        raise PluginError(
+            f"{python} on {socket.gethostname()} is not the environment of plugin {model['plugin']} that the run was "
+            "started with: workers need it under the same path with the same packages, and start anew when they change"
+        )
+    return Zygote.shared(threads, python)
 
 
 @contextlib.contextmanager

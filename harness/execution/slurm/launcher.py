@@ -39,6 +39,8 @@ class SlurmRunner(Runner):
     cancel: bool = False
     bounds: Bounds = field(default_factory=Bounds)
     """How long a job should take."""
+    environments: Mapping[str, str] = field(default_factory=dict)
+    """The plugins with a Python environment of their own, each with its interpreter, which all nodes see."""
 
     def __post_init__(self) -> None:
         kind = self.device.partition(":")[0]
@@ -96,6 +98,7 @@ class SlurmRunner(Runner):
         return {
             "suite": self.resolved.suite.model_dump(mode="json", exclude_unset=True),
             "plugins": list(self.plugin_files),
+            "environments": dict(self.environments),
             "device": self.device,
             "jobs": self.jobs,
             "threads": self.threads,

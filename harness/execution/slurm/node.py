@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ...errors import TrilemmaError
 from ...planning.cell import Cell, data_id
+from ...planning.elsewhere import ask_interpreters
 from ...planning.resolve import resolve
 from ...planning.suite import read_document
 from ...plugins import Registry
@@ -45,7 +47,8 @@ def run_part(folder: str, cluster: str) -> None:
         part.submitted(cluster, job_id())
     spec = part.spec
     registry = Registry(tuple(spec["plugins"]))
-    resolved = resolve(read_document(spec["suite"]), registry)
+    ask = partial(ask_interpreters, spec["environments"], spec["plugins"])
+    resolved = resolve(read_document(spec["suite"]), registry, ask)
     known = tuple(data for data in resolved.datasets if "card" in (part.store.record("data", data_id(data)) or {}))
     runner = PartRunner(
         replace(resolved, datasets=known),

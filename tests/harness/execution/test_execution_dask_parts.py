@@ -18,6 +18,7 @@ from trilemma.harness.execution.on_dask.hosts import Host
 from trilemma.harness.execution.on_dask.installation import differences, installation
 from trilemma.harness.execution.on_dask.orders import Entry, choose, order_for
 from trilemma.harness.execution.on_dask.parcel import MOST_PARTIAL, deliver, pack, pack_partial, unpack
+from trilemma.harness.execution.on_dask.task import _of_environment
 from trilemma.harness.planning.suite import Limits
 
 
@@ -122,3 +123,10 @@ def test_what_differs_between_installations() -> None:
     decisive, rest = differences(here, {**here, "torch": "0", "scipy": "0", "source": "x"})
     assert [text.split(" is ")[0] for text in decisive] == ["the source code of trilemma", "torch"]
     assert [text.split(" is ")[0] for text in rest] == ["scipy"]
+
+
+def test_a_worker_without_the_environment_of_a_plugin_says_what_it_needs() -> None:
+    model = {"environment": "/bin/true", "plugin": "old.py", "source": "0123 4567"}
+    with pytest.raises(trilemma.PluginError, match=r"/bin/true on .* under the same path with the same packages"):
+        _of_environment(model, 1)
+    assert _of_environment({"environment": "", "source": "0123"}, 1) is None

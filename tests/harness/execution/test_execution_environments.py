@@ -69,9 +69,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
-def run(home: Path, command: Callable[..., Result], models: str, *more: object) -> Result:
+def run(home: Path, command: Callable[..., Result], models: str, *more: object, out: str = "run") -> Result:
     (home / "both.toml").write_text(SUITE.format(models=models))
-    return command("run", home / "both.toml", "--out", home / "run", "-j", "1", "--json", *more)
+    return command("run", home / "both.toml", "--out", home / out, "-j", "1", "--json", *more)
+
+
+def nll(result: Result) -> dict[str, Any]:
+    """The rows of the metric by model."""
+    return {row["model"]: row for row in json.loads(result.stdout)["results"] if row["metric"] == "nll"}
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +88,32 @@ def done(home: Path, command: Callable[..., Result]) -> Result:
 @pytest.mark.slow
 def test_conflicting_versions_stand_in_one_table(done: Result) -> None:
     assert done.exit_code == 0, done.output
-    rows = {row["model"]: row for row in json.loads(done.stdout)["results"] if row["metric"] == "nll"}
+    rows = nll(done)
     assert {name: row["outcome"] for name, row in rows.items()} == dict.fromkeys(
         ("gaussian", "needs-1", "needs-2"), "ok"
     )
     assert [rows[f"needs-{version}"]["details"]["version"] for version in (1, 2)] == [1, 2]
     assert rows["needs-1"]["config"] == {"scale": 2.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "options"),
+    [
+        ("distributed", ["--executor", "dask"]),
+        ("submitit", ["--executor", "slurm", "--slurm", "cluster=local"]),
+    ],
+)
+def test_clusters_find_the_environments_by_their_paths(
+    library: str, options: list[str], done: Result, home: Path, command: Callable[..., Result]
+) -> None:
+    pytest.importorskip(library)
+    found = run(home, command, BOTH, *options, out=library)
+    assert found.exit_code == 0, found.output
+    here, there = nll(done), nll(found)
+    assert {name: (row["value"], row["details"]) for name, row in there.items()} == {
+        name: (row["value"], row["details"]) for name, row in here.items()
+    }
 
 
 @pytest.mark.slow

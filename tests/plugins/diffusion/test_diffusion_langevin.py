@@ -163,6 +163,11 @@ def test_control_needs_the_true_distribution(context: Callable[..., trilemma.Con
         LangevinMonteCarlo().sample(3, context(truth=None, sampler=Langevin()))
 
 
+def test_a_score_without_a_network_is_not_guided(context: Callable[..., trilemma.Context]) -> None:
+    with pytest.raises(trilemma.UnsupportedError, match="no weights early in training"):
+        LangevinMonteCarlo().sample(3, context(truth=TwoModes(), sampler=Langevin(steps=1, guidance=1.0)))
+
+
 def test_one_sampler_follows_scores_and_denoisers(
     gaussian: Any, generator: Callable[..., torch.Generator], context: Callable[..., trilemma.Context]
 ) -> None:
