@@ -14,6 +14,7 @@ from .grid import Grid
 from .kit import needs, no_global_randomness, require
 from .subject import Subject
 
+_WRITES = "log_prob writes into the points that it gets; work on a copy"
 _HALF_SIDE = 8.0  # of the grid, in standard deviations of the data
 _PER_SIDE = {"exact": 200, "ode": 60}
 _TOLERANCE = {"exact": 0.02, "ode": 0.25}
@@ -28,7 +29,7 @@ class DensityChecks(Subject):
 
         It leaves its points as they are, and an exact density is the same under all generators.
         """
-        x = self.points("test")[:20]
+        x, n = self.some, len(self.some)
         if self.cls.likelihood == "none":
             try:
                 self.model.log_prob(x, self.context())
@@ -36,10 +37,15 @@ class DensityChecks(Subject):
                 return "no likelihood, and log_prob raises UnsupportedError"
             require(False, "likelihood is 'none', but log_prob returns a value; set `likelihood` to its kind")
         before = x.clone()
+        values, other = self.raw_densities
         with no_global_randomness("log_prob"), self.watch("log_prob"):
-            values, again, other = (self.model.log_prob(x, self.context(seed)).detach() for seed in (1, 1, 2))
-        require(torch.equal(x, before), "log_prob writes into the points that it gets; work on a copy")
-        require(tuple(values.shape) == (20,), f"log_prob has shape {tuple(values.shape)}, expected (20,)")
+            again = self.model.log_prob(x, self.context()).detach()
+        require(torch.equal(x, before), _WRITES)
+        if not self.images:  # which have no values far away
+            with self.watch("log_prob"):
+                self.model.log_prob(far := 5 * x, self.context())
+            require(torch.equal(far, 5 * x), _WRITES)
+        require(tuple(values.shape) == (n,), f"log_prob has shape {tuple(values.shape)}, expected {(n,)}")
         require(values.dtype.is_floating_point, f"log_prob is {values.dtype}, not a floating type")
         require(values.layout == torch.strided, f"log_prob is {values.layout}; return a dense tensor")
         require(not bool(values.isnan().any() | (values == torch.inf).any()), "log_prob of data is NaN or +inf")
@@ -56,8 +62,7 @@ class DensityChecks(Subject):
     @cached_property
     def random(self) -> bool:
         """Whether log_prob depends on the generator."""
-        x = self.points("test")[:20]
-        return not torch.equal(self.log_prob(x, seed=1), self.log_prob(x, seed=2))
+        return not torch.equal(*self.raw_densities)
 
     @cached_property
     def grid(self) -> Grid:

@@ -17,18 +17,23 @@ from ..training.neural import NeuralModel
 from .distributions import SmallImages, ThreeGaussians
 from .grid import SURE
 from .kit import failing, needs, no_global_randomness, require
-from .subject import FEW_STEPS, Subject, changed
+from .subject import FEW_STEPS, STEPS, Subject, changed
 from .watched import optimizer_steps
 
 _BUDGET = 18  # steps: more than few
+_IMAGE_STEPS = 20  # of a model of images, whose samples are compared with validation points
 _SECONDS, _ALLOWED = 0.2, 1.2  # of a budget in seconds, and what it may take with all that is set up before
 _PER_STEP = 30  # most optimizer steps for one step of the clock: adversarial models take several
 _OTHER_DIM = 5
 _SHIFT = 8.0  # of the validation points that no model may learn, in standard deviations
+_FORBIDDEN = {
+    "validation": "ctx.valid; use it only to choose among settings",
+    "test": "test points, which the harness does not give it; learn from `train` alone",
+}
 _NEAR, _LEARNED = 1.0, 0.1  # the distance at which a sample copies such a point, and the share of samples that may
 _COPIES = 0.25  # by how much more than half of the samples may be nearer to training points than to others
 _MORE_LIKELY = 1.0  # nats by which training points may be more likely than others, besides chance
-_COMPARED = 200  # points of which these are compared
+_COMPARED, _COMPARED_IMAGES = 200, 60  # points of which these are compared
 
 
 class LearningChecks(Subject):
@@ -71,27 +76,29 @@ class LearningChecks(Subject):
 
     @needs("fit", "samplers", "sample-deterministic")
     def check_validation_data(self) -> str:
-        """The model does not learn the validation points: it may only choose by them."""
-        dataset = self.dataset
-        valid = dataset.splits.valid
-        continuous = dataset.levels is None
-        moved = valid + _SHIFT * dataset.splits.train.std(0) if continuous else valid.max() - valid
-        model, _, watched = self.train(dataset=changed(dataset, valid=moved))
-        other, train = watched.given["valid"][0], watched.given["train"][0]
-        shares = []
-        for drawn in (self.model, model):
-            x = self.drawn(drawn, 200, seed=8).flatten(1)
-            to_valid, to_train = (torch.cdist(x, points.flatten(1)).min(1).values for points in (other, train))
-            close = to_valid < to_train
-            if continuous:
-                close &= to_valid < _NEAR
-            shares.append(float(close.float().mean()))
-        require(
-            shares[1] - shares[0] <= _LEARNED,
-            f"{shares[1]:.0%} of the samples are beside validation points that were moved away from the training "
-            "points: fit learns from ctx.valid; use it only to choose among settings",
-        )
-        return f"{shares[1]:.1%} of the samples are beside moved validation points"
+        """The model learns neither validation points, by which it may only choose, nor test points."""
+        dataset, splits = self.dataset, self.dataset.splits
+        if continuous := dataset.levels is None:
+            away = _SHIFT * splits.train.std(0)
+            moved = {"validation": splits.valid + away, "test": splits.test - away}
+        else:
+            moved = {"validation": splits.valid.max() - splits.valid}
+        others = changed(dataset, valid=moved["validation"], test=moved.get("test", splits.test))
+        steps = _IMAGE_STEPS if self.images else STEPS
+        model, _, watched = self.train(dataset=others, budget=Budget(steps=steps, seconds=None))
+        train = watched.given["train"][0].flatten(1)
+        before, after = (self.drawn(drawn, 200, seed=8).flatten(1) for drawn in (self.model, model))
+        found = []
+        for name, points in moved.items():
+            other = watched.given["valid"][0] if name == "validation" else watched.space.to_model(points)[0].float()
+            shares = [_share_beside(x, other.flatten(1), train, continuous) for x in (before, after)]
+            require(
+                shares[1] - shares[0] <= _LEARNED,
+                f"{shares[1]:.0%} of the samples are beside {name} points that were moved away from the training "
+                f"points: fit learns from {_FORBIDDEN[name]}",
+            )
+            found.append(f"{shares[1]:.1%} of the samples are beside moved {name} points")
+        return "; ".join(found)
 
     @needs("fit")
     def check_data_given(self) -> str:
@@ -119,7 +126,8 @@ class LearningChecks(Subject):
         most = 0.5 + max(_COPIES, SURE * 0.5 / math.sqrt(len(points)))
         require(share <= most, f"{share:.0%} of the samples are nearer to training points than to others: {fix}")
         if self.cls.likelihood in ("exact", "ode"):
-            seen, unseen = (self.log_prob(part[:_COMPARED]) for part in (train, other))
+            n = _COMPARED_IMAGES if self.images else _COMPARED
+            seen, unseen = (self.log_prob(part[:n]) for part in (train, other))
             more = float(seen.median() - unseen.median())
             by_chance = SURE * math.hypot(_error_of_median(seen), _error_of_median(unseen))
             require(
@@ -185,3 +193,12 @@ def _error_of_median(values: Tensor) -> float:
     """
     low, high = values.quantile(torch.tensor([0.25, 0.75], dtype=values.dtype))
     return math.sqrt(math.pi / 2 / len(values)) * float(high - low) / 1.349
+
+
+def _share_beside(x: Tensor, other: Tensor, train: Tensor, continuous: bool) -> float:
+    """The share of samples (n, d) that are nearer to other points than to training points, and near, if continuous."""
+    to_other, to_train = (torch.cdist(x, points).min(1).values for points in (other, train))
+    close = to_other < to_train
+    if continuous:
+        close &= to_other < _NEAR
+    return float(close.float().mean())

@@ -20,7 +20,8 @@ from .settings import told
 from .statistics import apart
 from .subject import CPU
 
-_ROWS = 20  # points whose densities are compared after loading
+_ROWS = 20  # samples that are compared between processes
+_PROBES = 61  # samples in which evaluations are counted: a prime number, which is rarely the size of something else
 _SINGLES = 32  # calls for one sample each
 _CHANCE = 1e-5
 _NO_WORK = 1000.0  # FLOPs per sample that need no network
@@ -44,21 +45,26 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
 
     @needs("samplers", "sample-deterministic", "log-prob")
     def check_state(self) -> str:
-        """A new model that loads the state gives the same samples and densities."""
+        """The state is what `fit` has left, and a new model that loads it gives the same samples and densities."""
         state = self.first[1].state
         if state is None:
             raise UnsupportedError("the model has no state, so each new evaluation trains it again")
+        now = self.model.state() or {}
         for key, value in state.items():
             require(isinstance(value, Tensor), f"state['{key}'] is {type(value).__name__}, not a tensor")
+            require(
+                key in now and torch.allclose(now[key], self.learned[key], rtol=0, atol=0, equal_nan=True),
+                f"sample, log_prob or score changes state['{key}'], so that results depend on what was computed "
+                "before; learn in fit alone, and keep the networks in evaluation mode",
+            )
         copy: Model = self.cls(self.config)
         with self.watch("load_state"):
             restore(copy, self.prepared, {key: value.detach().clone() for key, value in state.items()}, CPU)
         fix = "state() must return all that fit has learned, and load_state must set all of it"
         require(torch.equal(self.drawn(self.model), self.drawn(copy)), f"its samples differ after load_state; {fix}")
         if self.cls.likelihood != "none":
-            x = self.points("test")[:_ROWS]
             require(
-                torch.equal(self.log_prob(x), self.log_prob(x, copy)),
+                torch.equal(self.densities, self.log_prob(self.some, copy)),
                 f"its log-densities differ after load_state; {fix}",
             )
         return f"{len(state)} tensors"
@@ -77,7 +83,8 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
             restored=state is not None,
             sampler=sampler,
         )
-        here = _answer(self, self.model, self.quick)
+        here = {"samples": self.draw(self.model, _ROWS, 9, self.quick)}
+        here |= {} if self.cls.likelihood == "none" else {"log-densities": self.densities}
         how = "loads the state" if state is not None else "trains again"
         for name, value in here.items():
             require(
@@ -105,6 +112,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
                 truth=self.prepared.truth(self.model),
             )
             with self.watch("sample"):
+                evaluation.samples(_PROBES)  # fewer than a metric draws
                 found = evaluation.counted_nfe
             fix = "networks() must name every network that does the work of sampling"
             require(not found.marks, f"sampler '{cls.name}': {'; '.join(found.marks)}; {fix}")
@@ -129,14 +137,6 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
         return "unchanged"
 
 
-def _answer(kit: ModelKit, model: Model, sampler: Sampler) -> dict[str, Tensor]:
-    """What is compared between processes: samples, and log-densities if there are any."""
-    found = {"samples": kit.draw(model, _ROWS, 9, sampler)}
-    if kit.cls.likelihood != "none":
-        found["log-densities"] = kit.log_prob(kit.points("test")[:_ROWS], model, seed=9)
-    return found
-
-
 def in_fresh_process(
     cls: type[Any],
     state: dict[str, Tensor],
@@ -148,8 +148,9 @@ def in_fresh_process(
     kit = ModelKit(cls, None if config is None else cls.Config.model_validate(config))
     index, options = sampler
     setting: Sampler = cls.samplers[index].model_validate(options)
-    if not restored:
-        return Answer(None, _answer(kit, kit.model, setting))
-    model: Model = cls(kit.config)
-    restore(model, kit.prepared, state, CPU)
-    return Answer(None, _answer(kit, model, setting))
+    model: Model = cls(kit.config) if restored else kit.model
+    if restored:
+        restore(model, kit.prepared, state, CPU)
+    found = {"samples": kit.draw(model, _ROWS, 9, setting)}
+    found |= {} if cls.likelihood == "none" else {"log-densities": kit.log_prob(kit.some, model)}
+    return Answer(None, found)

@@ -68,6 +68,14 @@ class SampleChecks(Subject):
             require(same, f"sampler '{cls.name}' differs between two generators of the same seed; keep no state in it")
             differs = not torch.equal(x, other)
             require(differs, f"sampler '{cls.name}' ignores the generator; draw with generator=ctx.generator")
+            context = self.context(1, sampler)
+            with self.watch("sample"):
+                one, next_one = (self.model.sample(4, context).detach() for _ in range(2))
+            require(
+                not torch.equal(one, next_one),
+                f"sampler '{cls.name}' gives the same points in two calls with one generator; draw from ctx.generator, "
+                "as seed = int(torch.randint(2**31, (), generator=ctx.generator)), and not from its initial_seed()",
+            )
         return "equal with equal generators"
 
     @needs("samplers", "sample-deterministic")

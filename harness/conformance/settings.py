@@ -14,6 +14,8 @@ from ..errors import TrilemmaError
 FEW = 10
 """The number that replaces larger ones among the options of a sampler, most of which are numbers of steps."""
 
+_NUMBERS = 3
+
 
 def shortened(sampler: Sampler) -> Sampler:
     """The sampler with no whole number above `FEW` among its options; as it is if that is not valid."""
@@ -36,7 +38,7 @@ def changed_to(sampler: Sampler, values: dict[str, Any]) -> Sampler | None:
 
 
 def alternatives(sampler: Sampler, key: str) -> Iterator[Any]:
-    """Valid values of an option besides its present one: up to two numbers, or all values of a choice."""
+    """Valid values of an option besides its present one: up to three numbers, or all values of a choice."""
     value, annotation = getattr(sampler, key), type(sampler).model_fields[key].annotation
     candidates: list[Any] = []
     for part in get_args(annotation) if get_origin(annotation) in (types.UnionType,) else (annotation,):
@@ -49,13 +51,13 @@ def alternatives(sampler: Sampler, key: str) -> Iterator[Any]:
             candidates += [number // 2, number + 1, number - 1]
         elif part is float:
             real = float(value) if isinstance(value, int | float) else 0.5
-            candidates += [real / 2, real * 1.5, real + 0.1]
+            candidates += [real / 2, real * 1.5, real / 100] if real else [0.1, 1.0]
     found = 0
     for candidate in candidates:
         if (
             candidate != value
             and changed_to(sampler, {key: candidate}) is not None
-            and (found < 2 or isinstance(candidate, str))
+            and (found < _NUMBERS or isinstance(candidate, str))
         ):
             found += 1
             yield candidate

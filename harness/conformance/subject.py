@@ -24,10 +24,11 @@ from .left_behind import LeftBehind
 from .settings import shortened
 from .watched import Short, Watched, datasets_made, optimizer_steps
 
-STEPS, IMAGE_STEPS = 60, 20  # of training: enough for finite samples, not for good ones
+STEPS = 60  # of training: enough for finite samples, not for good ones
 FEW_STEPS = 6  # of trainings that only show how it is trained
 VALIDATIONS = 3  # in a training, at most: they take longer than so few steps
 MANY, MANY_IMAGES = 2000, 600  # samples: enough to see a distribution in two dimensions, and copies among images
+FEW, FEW_IMAGES = 20, 6  # points whose densities are compared
 _QUICKER = 4.0  # a sampler is used in the place of the first one if it is so many times as fast
 CPU = torch.device("cpu")
 
@@ -38,6 +39,8 @@ class Subject(Kit):
     def __init__(self, cls: type[Model], config: Config | None) -> None:
         super().__init__(cls, config)
         self.left = LeftBehind()
+        self.learned: dict[str, Tensor] = {}
+        """What the first training has learned, as it was at its end."""
         self._brief: dict[str, Sampler] = {}
 
     def options(self) -> Iterator[tuple[str, type[Config]]]:
@@ -53,7 +56,7 @@ class Subject(Kit):
         """Points in the plane, or small images for models that accept only images."""
         if "vector" not in self.cls.accepts:
             return SmallImages()
-        return ThreeGaussians(ThreeGaussians.Config(n_valid=500, n_test=2000))
+        return ThreeGaussians(ThreeGaussians.Config(n_test=2000))
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -74,11 +77,6 @@ class Subject(Kit):
 
     # Training
 
-    @property
-    def steps(self) -> int:
-        """The steps of a training."""
-        return IMAGE_STEPS if self.images else STEPS
-
     def train(
         self,
         seed: int = 0,
@@ -96,7 +94,7 @@ class Subject(Kit):
                 model,
                 watched,
                 recipe=recipe.model_copy(update={"validations": min(VALIDATIONS, recipe.validations)}),
-                budget=budget or Budget(steps=self.steps, seconds=None),
+                budget=budget or Budget(steps=STEPS, seconds=None),
                 seed=seed,
                 device=device,
             )
@@ -106,11 +104,15 @@ class Subject(Kit):
     def first(self) -> tuple[Model, Trained, Watched]:
         """The training that most checks share."""
         _ = self.short
-        return self.train()
+        model, trained, watched = self.train()
+        state = trained.state or {}
+        self.learned = {key: value.detach().clone() for key, value in state.items() if isinstance(value, Tensor)}
+        return model, trained, watched
 
     @cached_property
     def short(self) -> Short:
         """A training of few steps. It comes before all others, to see whether a later one differs from it."""
+        _ = self.dataset  # which is made outside of the training
         with optimizer_steps() as taken, datasets_made() as made:
             model = self.train(budget=Budget(steps=FEW_STEPS, seconds=None))[0]
         return Short(model, len(taken), frozenset(made))
@@ -146,7 +148,7 @@ class Subject(Kit):
             truth=prepared.truth(self.cls(self.config)),
         )
 
-    def draw(self, model: Model, n: int = 64, seed: int = 1, sampler: Sampler | None = None) -> Tensor:
+    def draw(self, model: Model, n: int = 16, seed: int = 1, sampler: Sampler | None = None) -> Tensor:
         """Samples drawn with a new generator."""
         with self.watch("sample"):
             return model.sample(n, self.context(seed, sampler)).detach()
@@ -176,7 +178,7 @@ class Subject(Kit):
         fastest = min(range(len(settings)), key=seconds.__getitem__)
         return settings[fastest if _QUICKER * seconds[fastest] < seconds[0] else 0]
 
-    def drawn(self, model: Model, n: int = 64, seed: int = 1) -> Tensor:
+    def drawn(self, model: Model, n: int = 16, seed: int = 1) -> Tensor:
         """Samples drawn with the setting `quick`."""
         return self.draw(model, n, seed, self.quick)
 
@@ -189,6 +191,23 @@ class Subject(Kit):
     def many(self) -> Tensor:
         """The samples that the tests of a distribution share, drawn at once."""
         return self.drawn(self.model, self.size, seed=6)
+
+    @cached_property
+    def some(self) -> Tensor:
+        """The points at which log-densities are compared."""
+        return self.points("test")[: FEW_IMAGES if self.images else FEW]
+
+    @cached_property
+    def raw_densities(self) -> tuple[Tensor, Tensor]:
+        """What log_prob returns for `some`, under two generators."""
+        with self.watch("log_prob"):
+            one, two = (self.model.log_prob(self.some, self.context(seed)).detach() for seed in (1, 2))
+        return one, two
+
+    @property
+    def densities(self) -> Tensor:
+        """The log-densities of `some` under the first generator."""
+        return self.raw_densities[0].double()
 
     def log_prob(self, x: Tensor, model: Model | None = None, seed: int = 1) -> Tensor:
         """Log-densities under a new generator, without gradients unless the model asks for them, float64."""
@@ -203,7 +222,7 @@ class Subject(Kit):
     def check_fit(self) -> str:
         """The model trains for a few steps, with global generators seeded as in a run."""
         require(isinstance(self.model, Model), "the plugin is not a trilemma.Model")
-        return f"{self.steps} steps on '{self.dataset.name}'"
+        return f"{STEPS} steps on '{self.dataset.name}'"
 
     @needs("fit")
     def check_training_data(self) -> str:

@@ -199,3 +199,37 @@ class NoLicense(Table):
     """A card without a license."""
 
     license = ""
+
+
+@planted("dataset", "draws that are training points", "distribution", "draw new points")
+class Replays(ThreeGaussians):
+    """It draws rows of a table, which its training points are from too."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        table = super().sample(4000, torch.Generator().manual_seed(0))
+        return table[torch.randint(len(table), (n,), generator=generator)]
+
+    def load(self) -> trilemma.Splits:
+        sizes = (self.config.n_train, self.config.n_valid, self.config.n_test)
+        table = super().sample(4000, torch.Generator().manual_seed(0))
+        return trilemma.Splits(*table[: sum(sizes)].split(sizes))
+
+
+@planted("dataset", "test points a little apart in every column", "exchangeable", "in all coordinates together")
+class LittleApart(Table):
+    """Its test points are moved by a tenth of a deviation in ten columns, too little to see in any one of them."""
+
+    def rows(self) -> Tensor:
+        return torch.randn(6000, 10, generator=torch.Generator().manual_seed(0))
+
+    def load(self) -> trilemma.Splits:
+        train, valid, test = self.rows().split([4000, 1000, 1000])
+        return trilemma.Splits(train, valid, test + 0.11)
+
+
+@look_alike("test points a little apart in every column")
+class TenColumns(LittleApart):
+    """The same without the shift."""
+
+    def load(self) -> trilemma.Splits:
+        return trilemma.Splits(*self.rows().split([4000, 1000, 1000]))

@@ -246,3 +246,40 @@ class Copied(Net):
 
     def sample(self, n: int, ctx: trilemma.Context) -> Tensor:
         return copy.deepcopy(self.net)(count=n, generator=ctx.generator)
+
+
+# Generators and inputs
+
+
+@planted("model", "seed of the generator read and not drawn", "sample-deterministic", "not from its initial_seed()")
+class ReadsTheSeed(Gauss):
+    """It seeds a generator of its own with the seed of the one that it gets."""
+
+    def noise(self, n: int, ctx: trilemma.Context) -> Tensor:
+        own = torch.Generator().manual_seed(ctx.generator.initial_seed())
+        return torch.randn((n, *ctx.info.shape), generator=own)
+
+
+@look_alike("seed of the generator read and not drawn")
+class DrawsTheSeed(Gauss):
+    """It draws the seed of a generator of its own."""
+
+    def noise(self, n: int, ctx: trilemma.Context) -> Tensor:
+        seed = int(torch.randint(2**31, (), generator=ctx.generator))
+        return torch.randn((n, *ctx.info.shape), generator=torch.Generator().manual_seed(seed))
+
+
+@planted("model", "far points written to by `log_prob`", "log-prob", "work on a copy")
+class ClampsInPlace(Gauss):
+    """It clamps points that are far away, in place."""
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return super().log_prob(x.clamp_(-7, 7), ctx)
+
+
+@look_alike("far points written to by `log_prob`")
+class Clamps(Gauss):
+    """It clamps a copy."""
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return super().log_prob(x.clamp(-7, 7), ctx)

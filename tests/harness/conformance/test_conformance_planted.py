@@ -17,12 +17,13 @@ import planted_fits
 import planted_metrics
 import planted_models
 import planted_samples
+import planted_states
 from plantings import LOOK_ALIKES, PLANTED, Planted
 
 pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[3] / "docs" / "check-a-plugin.md").read_text(encoding="utf-8")
-MODULES = (planted_datasets, planted_fits, planted_metrics, planted_models, planted_samples)
+MODULES = (planted_datasets, planted_fits, planted_metrics, planted_models, planted_samples, planted_states)
 
 
 @pytest.mark.parametrize("base", [planted_datasets.Table, planted_metrics.MeanDistance])
