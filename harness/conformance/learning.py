@@ -17,7 +17,7 @@ from ..training.neural import NeuralModel
 from .distributions import SmallImages, ThreeGaussians
 from .grid import SURE
 from .kit import failing, needs, no_global_randomness, require
-from .subject import FEW_STEPS, STEPS, Subject, changed
+from .subject import SHORT, STEPS, Subject, changed
 from .watched import optimizer_steps
 
 _BUDGET = 18  # steps: more than few
@@ -42,7 +42,7 @@ class LearningChecks(Subject):
     @needs("fit", "samplers", "sample-deterministic")
     def check_fit_deterministic(self) -> str:
         """Training again with the same seed gives the same samples."""
-        again = self.train(budget=Budget(steps=FEW_STEPS, seconds=None))[0]
+        again = self.train(budget=Budget(steps=SHORT, seconds=None))[0]
         require(
             torch.equal(self.drawn(self.short.model), self.drawn(again)),
             "the samples of two equal fits differ; draw from ctx.generator or the seeded global generators, and keep "
@@ -60,7 +60,7 @@ class LearningChecks(Subject):
         require(
             not many or many > few,
             f"fit takes {many} optimizer steps under a budget of {_BUDGET} steps and {few} under one of "
-            f"{FEW_STEPS}: it ignores the budget; {use}",
+            f"{SHORT}: it ignores the budget; {use}",
         )
         require(
             many <= _PER_STEP * _BUDGET,
@@ -145,7 +145,7 @@ class LearningChecks(Subject):
         model = self.cls(self.config)
         shape = prepare(model, dataset).info.shape
         try:
-            model, _, watched = self.train(budget=Budget(steps=FEW_STEPS, seconds=None), dataset=dataset)
+            model, _, watched = self.train(budget=Budget(steps=SHORT, seconds=None), dataset=dataset)
             with self.watch("sample"):
                 x = model.sample(7, self.context(sampler=self.quick, prepared=watched)).detach()
             if self.cls.likelihood != "none":

@@ -21,7 +21,7 @@ from .statistics import apart
 from .subject import CPU
 
 _ROWS = 20  # samples that are compared between processes
-_PROBES = 61  # samples in which evaluations are counted: a prime number, which is rarely the size of something else
+_PROBES = 23  # samples in which evaluations are counted: a prime number, which is rarely the size of something else
 _SINGLES = 32  # calls for one sample each
 _CHANCE = 1e-5
 _NO_WORK = 1000.0  # FLOPs per sample that need no network

@@ -1,38 +1,42 @@
-"""Settings of a sampler: its defaults with fewer steps, and other values of its options."""
+"""Settings of models and samplers: their defaults with smaller numbers, and other values of the options."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
+from ..contracts.config import Config
 from ..contracts.model import Sampler
 from ..errors import TrilemmaError
 
-FEW = 10
-"""The number that replaces larger ones among the options of a sampler, most of which are numbers of steps."""
+FEW_STEPS = 10
+"""What replaces larger whole numbers among the options of a sampler, most of which are numbers of steps."""
+FEW_POINTS = 1000
+"""What replaces larger whole numbers among the options of a model, most of which are numbers of points."""
 
+Options = TypeVar("Options", bound=Config)
 _NUMBERS = 3
 
 
-def shortened(sampler: Sampler) -> Sampler:
-    """The sampler with no whole number above `FEW` among its options; as it is if that is not valid."""
-    large = {key: FEW for key, value in _options(sampler) if type(value) is int and value > FEW}
-    return (changed_to(sampler, large) if large else None) or sampler
+def shortened(options: Options, most: int) -> Options:
+    """The options with no whole number above `most`; as they are if that is not valid."""
+    large = {key: most for key, value in _values(options) if type(value) is int and value > most}
+    return (changed_to(options, large) if large else None) or options
 
 
 def told(sampler: Sampler, usual: Sampler) -> str:
     """What of a sampler setting is not as in `usual`, in words; "" if nothing."""
-    changes = [f"{key}={value}" for key, value in _options(sampler) if value != getattr(usual, key)]
+    changes = [f"{key}={value}" for key, value in _values(sampler) if value != getattr(usual, key)]
     return f" with {', '.join(changes)}" if changes else ""
 
 
-def changed_to(sampler: Sampler, values: dict[str, Any]) -> Sampler | None:
-    """The sampler with other values; None if they are not valid."""
+def changed_to(options: Options, values: dict[str, Any]) -> Options | None:
+    """The options with other values; None if they are not valid."""
     try:
-        return type(sampler).model_validate(sampler.model_dump() | values)
+        return type(options).model_validate(options.model_dump() | values)
     except (ValidationError, TrilemmaError, ValueError):
         return None
 
@@ -63,6 +67,6 @@ def alternatives(sampler: Sampler, key: str) -> Iterator[Any]:
             yield candidate
 
 
-def _options(sampler: Sampler) -> Iterator[tuple[str, Any]]:
-    for key in type(sampler).model_fields:
-        yield key, getattr(sampler, key)
+def _values(options: Config) -> Iterator[tuple[str, Any]]:
+    for key in type(options).model_fields:
+        yield key, getattr(options, key)

@@ -21,11 +21,11 @@ from ..execution.stages import Prepared, Trained, prepare, train
 from .distributions import SmallImages, ThreeGaussians
 from .kit import Kit, needs, require
 from .left_behind import LeftBehind
-from .settings import shortened
+from .settings import FEW_POINTS, FEW_STEPS, shortened
 from .watched import Short, Watched, datasets_made, optimizer_steps
 
 STEPS = 60  # of training: enough for finite samples, not for good ones
-FEW_STEPS = 6  # of trainings that only show how it is trained
+SHORT = 6  # steps of trainings that only show how it is trained
 VALIDATIONS = 3  # in a training, at most: they take longer than so few steps
 MANY, MANY_IMAGES = 2000, 600  # samples: enough to see a distribution in two dimensions, and copies among images
 FEW, FEW_IMAGES = 20, 6  # points whose densities are compared
@@ -37,7 +37,7 @@ class Subject(Kit):
     """Base class of the checks of a model."""
 
     def __init__(self, cls: type[Model], config: Config | None) -> None:
-        super().__init__(cls, config)
+        super().__init__(cls, config or _small_options(cls))
         self.left = LeftBehind()
         self.learned: dict[str, Tensor] = {}
         """What the first training has learned, as it was at its end."""
@@ -114,7 +114,7 @@ class Subject(Kit):
         """A training of few steps. It comes before all others, to see whether a later one differs from it."""
         _ = self.dataset  # which is made outside of the training
         with optimizer_steps() as taken, datasets_made() as made:
-            model = self.train(budget=Budget(steps=FEW_STEPS, seconds=None))[0]
+            model = self.train(budget=Budget(steps=SHORT, seconds=None))[0]
         return Short(model, len(taken), frozenset(made))
 
     @property
@@ -158,7 +158,7 @@ class Subject(Kit):
         key = f"{type(sampler)} {sampler!r}"
         if key not in self._brief:
             self._brief[key] = sampler
-            brief = shortened(sampler)
+            brief = shortened(sampler, FEW_STEPS)
             with suppress(Exception):  # what is wrong with it is of no interest, because nobody has chosen it
                 if brief != sampler and bool(torch.isfinite(self.draw(self.model, 4, sampler=brief)).all()):
                     self._brief[key] = brief
@@ -237,6 +237,14 @@ class Subject(Kit):
 
 
 _AT_A_TIME = 10_000
+
+
+def _small_options(cls: type[Model]) -> Config | None:
+    """The options with which a model is checked; None if it has no defaults, which the checks report."""
+    try:
+        return shortened(cls.Config(), FEW_POINTS)
+    except ValueError:
+        return None
 
 
 def changed(dataset: Dataset, **splits: Tensor) -> Dataset:
