@@ -24,7 +24,7 @@ _ROWS = 20  # samples that are compared between processes
 _PROBES = 23  # samples in which evaluations are counted: a prime number, which is rarely the size of something else
 _SINGLES = 32  # calls for one sample each
 _CHANCE = 1e-5
-_NO_WORK = 1000.0  # FLOPs per sample that need no network
+_NO_WORK, _LINEAR_MAPS = 1000.0, 4  # FLOPs and linear maps of a sample that need no network
 
 
 class ModelKit(LearningChecks, DensityChecks, SampleChecks):
@@ -97,7 +97,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
     @needs("samplers", "sample-deterministic")
     def check_cost(self) -> str:
         """Network evaluations and FLOPs are counted as in a run, and do not contradict each other."""
-        said = []
+        said, no_work = [], _NO_WORK + _LINEAR_MAPS * 2 * self.prepared.info.dim**2
         for cls in self.cls.samplers:
             setting = self.brief(cls())
             evaluation = Evaluation(
@@ -123,7 +123,7 @@ class ModelKit(LearningChecks, DensityChecks, SampleChecks):
             except UnsupportedError as error:
                 known += f" ({error})"
             require(
-                found.value is not None or flops < _NO_WORK or not list(self.model.networks()),
+                found.value is not None or flops < no_work or not list(self.model.networks()),
                 f"sampler '{cls.name}' takes {flops:.3g} FLOPs per sample, but {known}; {fix}",
             )
             said.append(f"{cls.name}{told(setting, cls())}: {known}")

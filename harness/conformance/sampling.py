@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -113,41 +114,42 @@ class SampleChecks(Subject):
         """The options of a sampler setting that change no samples, with the values that were tried."""
         keys = [key for key in type(usual).model_fields if not key.startswith(_BOUNDS)]
         others = {key: values for key in keys if (values := list(alternatives(usual, key)))}
-        x, unused = self._few(usual), {}
+        x, unused, accepted = self._few(usual), {}, {}
         for key, values in others.items():
-            settings = (changed_to(usual, {key: value}) for value in values)
-            if not any(self._differs(x, setting) for setting in settings if setting is not None):
+            used = False
+            for value in values:
+                found = self._few_or_none(changed_to(usual, {key: value}))
+                if found is not None:
+                    accepted.setdefault(key, value)
+                if used := found is None or not torch.equal(x, found):
+                    break
+            if not used:
                 unused[key] = ", ".join(map(repr, values))
-        if unused and len(others) > 1:
-            unused = self._unused_together(usual, {key: values[0] for key, values in others.items()}, unused)
-        return unused
+        return self._unused_together(usual, accepted, unused) if unused and len(accepted) > 1 else unused
 
     def _unused_together(self, usual: Sampler, values: dict[str, Any], unused: dict[str, str]) -> dict[str, str]:
         """Those of the options that change no samples either when all options have other values."""
-        moved = changed_to(usual, values)
-        try:
-            x = None if moved is None else self._few(moved)
-        except Exception:  # a combination of options that nobody has chosen
-            return unused
-        if x is None:
-            return unused
-        without = {key: {name: value for name, value in values.items() if name != key} for key in unused}
-        settings = {key: changed_to(usual, rest) for key, rest in without.items()}
-        return {
-            key: tried
-            for key, tried in unused.items()
-            if (setting := settings[key]) is None or not self._differs(x, setting)
-        }
+        x, left = None, dict(unused)
+        with suppress(Exception):  # a combination of options that nobody has chosen
+            x = self._few_or_none(changed_to(usual, values))
+        for key in unused if x is not None else ():
+            rest = changed_to(usual, {name: value for name, value in values.items() if name != key})
+            found = self._few_or_none(rest)
+            if x is not None and rest is not None and (found is None or not torch.equal(x, found)):
+                del left[key]
+        return left
 
     def _few(self, sampler: Sampler) -> Tensor:
         return self.draw(self.model, 4, sampler=sampler)
 
-    def _differs(self, x: Tensor, sampler: Sampler) -> bool:
-        """Whether a setting gives other samples than `x`. A setting that is refused is used."""
+    def _few_or_none(self, sampler: Sampler | None) -> Tensor | None:
+        """The samples of a setting; None if there is no such setting, or if the model refuses it: so it is used."""
+        if sampler is None:
+            return None
         try:
-            return not torch.equal(x, self._few(sampler))
+            return self._few(sampler)
         except (TrilemmaError, ValueError):
-            return True
+            return None
 
     @needs("fit")
     def check_device(self) -> str:

@@ -38,7 +38,7 @@ class Short:
 
     model: Model
     taken: int
-    made: frozenset[str]
+    made: frozenset[str] = frozenset()
 
 
 @contextmanager

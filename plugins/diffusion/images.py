@@ -129,6 +129,7 @@ class RectifiedFlowUnet(OdeDensityOnImages, RectifiedFlow):
 
     name = "rectified-flow-unet"
     recipe = PAIRED_UNET_RECIPE
+    part = 100  # a step with 2000 images would take as long as a short budget
 
     class Config(ReflowOptions, UNetConfig):
         """Options of the network, of the path and of the reflow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -28,8 +28,6 @@ PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
 
 PAIRED_UNET_RECIPE = UNET_RECIPE.model_copy(update={"keep": "last"})
 """The training recipe for chosen pairs of noise and images."""
-
-_PART = 2_000  # pairs that a rectified flow draws before one training step
 
 
 def optimal_pairs(x: Tensor, noise: Tensor, batch: int) -> Tensor:
@@ -183,6 +181,8 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     name = "rectified-flow"
     samplers = FLOW_SAMPLERS
     recipe = PAIRED_RECIPE
+    part: ClassVar[int] = 2_000
+    """Pairs that are drawn before one training step."""
 
     class Config(ReflowOptions, PairedMLPConfig):
         """Options of the network, of the path and of the reflow."""
@@ -223,7 +223,7 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
             self._teacher[0].update_parameters(self.denoiser)
         else:
             if (missing := self.config.pairs - len(self._pairs)) > 0:
-                self._pairs.add(*self.make_pairs(min(missing, _PART), self._teacher[0], ctx))
+                self._pairs.add(*self.make_pairs(min(missing, self.part), self._teacher[0], ctx))
             draw_times = u_shaped_times if self.config.times == "u-shaped" else path_times
             times = draw_times(len(x), self.config.edge, ctx.generator)
             loss = self._pairs.loss(self.denoiser, times, ctx.generator)
