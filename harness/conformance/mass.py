@@ -1,0 +1,46 @@
+"""The mass of a density, by importance sampling with kernels around samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_KERNELS = ((0.06, 0.45), (0.2, 0.45))
+"""Standard deviations of the kernels around samples, in standardized data, and the shares of points from them."""
+_FAR = 3.0
+"""The standard deviation of the rest of the points, which are drawn around 0."""
+
+
+def weighed_mass(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: int = 3000) -> tuple[float, float]:
+    """The integral of a density, with its standard error, without bias wherever its peaks are.
+
+    It is the mean of p / q over `n` points from q, a mixture of normal distributions around `samples` (m, d) and a
+    broad one (importance sampling). Unlike a grid, it sees peaks that are narrower than any cell.
+    """
+    generator = torch.Generator().manual_seed(17)
+    centers = samples.double()
+    sizes = [int(share * n) for _, share in _KERNELS]
+    noise = torch.randn((n, centers.shape[1]), generator=generator, dtype=torch.float64)
+    rows = torch.randint(len(centers), (n,), generator=generator)
+    widths = torch.full((n, 1), _FAR, dtype=torch.float64)
+    widths[: sum(sizes), 0] = (
+        torch.tensor([width for width, _ in _KERNELS]).double().repeat_interleave(torch.tensor(sizes))
+    )
+    x = torch.where(widths < _FAR, centers[rows], 0.0) + widths * noise
+    squares = torch.cdist(x, centers).square()
+    parts = [
+        math.log(size / n) + _log_normal(squares, width, centers.shape[1]).logsumexp(1) - math.log(len(centers))
+        for (width, _), size in zip(_KERNELS, sizes, strict=True)
+    ]
+    parts.append(math.log(1 - sum(sizes) / n) + _log_normal(x.square().sum(1), _FAR, centers.shape[1]))
+    weights = (log_density(x) - torch.stack(parts).logsumexp(0)).exp()
+    weights = weights.masked_fill(~torch.isfinite(weights), 0.0)
+    return float(weights.mean()), float(weights.std()) / math.sqrt(n)
+
+
+def _log_normal(squares: Tensor, width: float, d: int) -> Tensor:
+    """The log-density of an isotropic normal distribution in `d` dimensions at these squared distances."""
+    return -squares / (2 * width**2) - d * math.log(width * math.sqrt(2 * math.pi))
