@@ -39,7 +39,7 @@ class Restoration(trilemma.Metric):
     name = "restoration"
     compares = False
     expected_failures = {
-        "checked": "it needs a model that degrades points, and metrics are checked on one that does not"
+        "checked": "it needs a model that degrades points, unlike the one on which metrics are checked"
     }
     quantities = (
         trilemma.Quantity(name="restoration_rmse", title="Restoration RMSE", unit="data units", ranks=False, least=0.0),

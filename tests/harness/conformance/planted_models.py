@@ -136,7 +136,7 @@ class OffOde(Gauss):
     likelihood = "ode"
 
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
-        return super().log_prob(x, ctx) + 0.25
+        return super().log_prob(x, ctx) + 0.1
 
 
 @look_alike("`ode` off by a constant")
