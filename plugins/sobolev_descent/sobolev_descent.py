@@ -57,6 +57,7 @@ class SobolevDescent(trilemma.NeuralModel):
 
     name = "sobolev-descent"
     family = "descent"
+    expected_failures = {"sample-size": "after so few steps, the critics carry most particles to the same few points"}
     samplers = (Transport,)
     recipe = trilemma.Recipe(
         lr=2e-3, batch_size=512, betas=(0.5, 0.9), schedule="cosine", clip=None, ema=None, keep="last", validations=0
