@@ -114,7 +114,9 @@ class SampleChecks(Subject):
         """The options of a sampler setting that change no samples, with the values that were tried."""
         keys = [key for key in type(usual).model_fields if not key.startswith(_BOUNDS)]
         others = {key: values for key in keys if (values := list(alternatives(usual, key)))}
-        x, unused, accepted = self._few(usual), {}, {}
+        x = self._few(usual)
+        unused: dict[str, str] = {}
+        accepted: dict[str, Any] = {}
         for key, values in others.items():
             used = False
             for value in values:
