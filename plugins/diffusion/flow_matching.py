@@ -79,8 +79,8 @@ def path_noise_levels(steps: int, diffusion: Diffusion) -> Tensor:
 
 FLOW_SAMPLERS: tuple[type[DenoiserSampler], ...] = (FlowEuler, FlowMultistep, *ODE_SAMPLERS)
 
-END_WEIGHT = 4.0
-"""The rate at which u-shaped times become denser towards both ends, that of Lee, Lin & Fanti 2024."""
+END_WEIGHT = 8.0
+"""The rate at which u-shaped times become denser towards both ends (Lee, Lin & Fanti 2024: 4)."""
 
 
 def shuffled(n: int, generator: torch.Generator) -> Tensor:
@@ -97,7 +97,8 @@ def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
 def u_shaped_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
     """`n` times in [edge, 1 - edge] in random order, more of them near both ends, one in each of n equal parts.
 
-    With u from 0 to 1 their density is proportional to exp(4 u) + exp(4 (1 - u)) (Lee, Lin & Fanti 2024, section 4.2).
+    With u from 0 to 1 their density is proportional to exp(a u) + exp(a (1 - u)) with a = `END_WEIGHT`. Source: Lee,
+    Lin & Fanti 2024, section 4.2.
     """
     share = (path_times(n, edge, generator) - edge) / (1 - 2 * edge)
     u = 0.5 + ((2 * share - 1) * math.sinh(END_WEIGHT / 2)).asinh() / END_WEIGHT

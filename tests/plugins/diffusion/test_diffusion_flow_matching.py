@@ -92,7 +92,7 @@ def test_u_shaped_times_follow_their_density(generator: Callable[..., torch.Gene
     assert float(times[0]) >= 0.01
     assert float(times[-1]) <= 0.99
     grid = torch.linspace(0, 1, 4_001, dtype=torch.float64)  # of u = (times - .01) / .98
-    density = (4 * grid).exp() + (4 * (1 - grid)).exp()
+    density = (8 * grid).exp() + (8 * (1 - grid)).exp()
     mass = torch.cumulative_trapezoid(density, grid)
     for share in (0.02, 0.2, 0.5, 0.7, 0.97):
         expected = 0.01 + 0.98 * float(grid[1:][torch.searchsorted(mass, share * mass[-1])])
