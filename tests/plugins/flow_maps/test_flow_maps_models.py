@@ -48,7 +48,13 @@ def test_models_with_the_names_of_papers_are_choices_of_options(context: Callabl
     chosen = {
         "meanflow": {"objective": "eulerian", "tangent": "path", "power": 1.0, "velocity_share": 0.75},
         "shortcut": {"objective": "progressive", "split": "middle", "velocity_share": 0.75},
-        "consistency": {"objective": "eulerian", "tangent": "path", "to_data": True, "power": 1.0},
+        "consistency": {
+            "objective": "eulerian",
+            "tangent": "path",
+            "to_data": True,
+            "power": 0.0,
+            "normalization": 0.1,
+        },
     }
     for name, options in chosen.items():
         kind: Any = REGISTRY.get("models", name)
