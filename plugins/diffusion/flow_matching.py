@@ -8,6 +8,7 @@ stochastic interpolants from noise to data (Albergo, Boffi & Vanden-Eijnden 2023
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Self
 
@@ -25,9 +26,88 @@ from .likelihood import OdeDensity
 from .model import Denoising
 from .ode import ddim, dpm_solver_2m, euler_angle
 from .ode_samplers import ODE_SAMPLERS
-from .schedules import Diffusion, StraightPath, TrigonometricPath
+from .schedules import Diffusion
 from .sde import interpolant_step
 from .sde_samplers import TimeGrid
+
+
+@dataclass(frozen=True)
+class StraightPath(Diffusion):
+    """The path x_t = (1 - s) z + s x_0 of flow matching, with s from 1 - edge at time 0 down to edge at time 1.
+
+    Time 1 is noise, as in other diffusions. The noise level (1 - s)/s would be infinite at s = 0, and 0 at s = 1. With
+    `latent` = a it is the path (1 - s) z + s x_0 + sqrt(a s (1 - s)) z' with more noise z' (Albergo, Boffi &
+    Vanden-Eijnden 2023). z and z' together are one noise of the variance (1 - s)^2 + a s (1 - s). Near the data it
+    falls as the root of 1 - s, so that s starts at 1 - edge^2 to get to noise levels as low as without z'.
+    """
+
+    edge: float = 1e-3
+    latent: float = 0.0
+
+    @property
+    def _first(self) -> float:
+        return self.edge**2 if self.latent else self.edge
+
+    @property
+    def _rate(self) -> float:
+        return 1 - self.edge - self._first
+
+    def _noise_share(self, t: Tensor) -> Tensor:
+        return self._first + self._rate * t
+
+    def _ratio(self, t: Tensor) -> Tensor:
+        return self._noise_share(t) / (1 - self._noise_share(t))
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -self._rate / self.alpha(t)
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        return self._rate * (2 * self._ratio(t) + self.latent)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - self._noise_share(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        ratio = self._ratio(t)
+        return (ratio**2 + self.latent * ratio).sqrt() if self.latent else ratio
+
+    def time(self, sigma: Tensor) -> Tensor:
+        half = self.latent / 2  # the form without a difference keeps small noise levels in float32
+        ratio = sigma**2 / ((sigma**2 + half**2).sqrt() + half) if self.latent else sigma
+        return (ratio / (1 + ratio) - self._first) / self._rate
+
+
+@dataclass(frozen=True)
+class TrigonometricPath(Diffusion):
+    """The path x_t = sin(a) z + cos(a) x_0, whose angle a runs over a quarter arc without a share `edge` at each end.
+
+    It is one of the interpolants of Albergo, Boffi & Vanden-Eijnden 2023, and has unit variance if the data has.
+    """
+
+    edge: float = 1e-3
+
+    @property
+    def _rate(self) -> float:
+        return math.pi / 2 * (1 - 2 * self.edge)
+
+    def angle(self, t: Tensor) -> Tensor:
+        """The angle a from the data."""
+        return math.pi / 2 * self.edge + self._rate * t
+
+    def drift(self, t: Tensor) -> Tensor:
+        return -self._rate * self.angle(t).tan()
+
+    def squared_diffusion(self, t: Tensor) -> Tensor:
+        return 2 * self._rate * self.angle(t).tan()
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self.angle(t).cos()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.angle(t).tan()
+
+    def time(self, sigma: Tensor) -> Tensor:
+        return (sigma.atan() - math.pi / 2 * self.edge) / self._rate
 
 
 class FlowEuler(DenoiserSampler):

@@ -17,11 +17,17 @@ from ..networks.points import ROWS, standard_normal
 from ..networks.unet import UNET_RECIPE
 from .autoguidance import Guided
 from .denoiser import Denoiser, VelocityPrediction
-from .flow_matching import FLOW_SAMPLERS, PathConfig, flow_matching_loss, path_times, u_shaped_times
+from .flow_matching import (
+    FLOW_SAMPLERS,
+    PathConfig,
+    StraightPath,
+    flow_matching_loss,
+    path_times,
+    u_shaped_times,
+)
 from .likelihood import OdeDensity
 from .model import Denoising
 from .ode_samplers import DpmSolver2M
-from .schedules import StraightPath
 
 PAIRED_RECIPE = MLP_RECIPE.model_copy(update={"keep": "last"})
 """The training recipe for chosen pairs. The last weights are kept, because the validation loss uses other pairs."""

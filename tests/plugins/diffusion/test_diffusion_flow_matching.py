@@ -19,13 +19,13 @@ from trilemma.plugins.diffusion.flow_matching import (
     FlowEuler,
     FlowMatching,
     FlowMultistep,
+    StraightPath,
     flow_matching_loss,
     u_shaped_times,
 )
 from trilemma.plugins.diffusion.ode import ddim
 from trilemma.plugins.diffusion.ode_samplers import Heun
 from trilemma.plugins.diffusion.paired_flows import OtFlowMatching, RectifiedFlow, optimal_pairs
-from trilemma.plugins.diffusion.schedules import StraightPath
 
 
 class Field(nn.Module):

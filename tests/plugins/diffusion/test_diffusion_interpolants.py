@@ -13,9 +13,16 @@ from torch import Tensor, nn
 
 import trilemma
 from trilemma.plugins.diffusion.denoiser import Preconditioned
-from trilemma.plugins.diffusion.flow_matching import FlowEuler, FlowMatching, FlowSde, interpolant_loss
+from trilemma.plugins.diffusion.flow_matching import (
+    FlowEuler,
+    FlowMatching,
+    FlowSde,
+    StraightPath,
+    TrigonometricPath,
+    interpolant_loss,
+)
 from trilemma.plugins.diffusion.ode_samplers import Heun
-from trilemma.plugins.diffusion.schedules import Diffusion, StraightPath, TrigonometricPath
+from trilemma.plugins.diffusion.schedules import Diffusion
 
 Context = Callable[..., trilemma.Context]
 Generator = Callable[..., torch.Generator]

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trilemma.plugins.diffusion.flow_matching import StraightPath
 from trilemma.plugins.diffusion.ode_samplers import DpmSolver2M
 from trilemma.plugins.diffusion.schedules import (
     Diffusion,
-    StraightPath,
     SubVariancePreserving,
     VarianceExploding,
     VariancePreserving,
