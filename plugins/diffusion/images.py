@@ -22,6 +22,7 @@ class NcsnUnet(OnImages, Ncsn):
     """NCSN (Song & Ermon 2019) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsn`."""
 
     name = "ncsn-unet"
+    expected_failures = {}
     recipe = UNET_RECIPE.model_copy(update={"ema": None})
 
     class Config(NcsnOptions, UNetConfig):
@@ -32,6 +33,7 @@ class NcsnV2Unet(OnImages, Ncsn):
     """NCSNv2 (Song & Ermon 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsnv2`."""
 
     name = "ncsnv2-unet"
+    expected_failures = {}
     samplers = (ImprovedAnnealedLangevin, Langevin)
     recipe = UNET_RECIPE.model_copy(update={"ema": 0.999})
 
