@@ -27,7 +27,13 @@ MARK = "<!-- guidance: results -->"
 
 MODEL, SETTING = "edm", re.compile(r"heun-angle\(steps=18(?:, guidance=(?P<weight>[\d.]+))?\)")
 """The model, and the labels of its sampler's settings."""
-QUANTITIES = {"within_3_sigma": "Samples within 3σ of a mode", "mode_spread": "Spread in modes over the true one"}
+QUANTITIES = {
+    "within_3_sigma": "Samples within 3σ of a mode",
+    "mode_spread": "Spread in modes over the true one",
+    "witness_energy": "Witness energy",
+}
+RIGHT = {"within_3_sigma": 0.989, "mode_spread": 1.0, "witness_energy": None}
+"""The value of the true distribution. That of the witness energy, 0, has no place on a logarithmic axis."""
 COLORS = {"ring8": "#3f51b5", "grid25": "#d2691e"}
 
 
@@ -38,28 +44,39 @@ def fill(markdown: str) -> str:
 
 
 def section(found: list[dict[str, Any]]) -> Iterator[str]:
-    """The figure, and a table of the medians of the trainings."""
-    lines = {
-        quantity: [Line(name, color, False, by_weight(found, name, quantity)) for name, color in COLORS.items()]
-        for quantity in QUANTITIES
-    }
-    panels = [Panel(title, lines[quantity], across="weight") for quantity, title in QUANTITIES.items()]
+    """The figure, and a table of the medians of the seeds."""
+    settings = [(name, stable) for name in COLORS for stable in (False, True)]
+    panels = []
+    for quantity, title in QUANTITIES.items():
+        lines = [
+            Line(label(name, stable), COLORS[name], stable, by_weight(found, name, stable, quantity))
+            for name, stable in settings
+        ]
+        panels.append(Panel(title, lines, RIGHT[quantity], across="weight"))
     yield f"<div>{figure('autoguidance', panels)}</div>"  # inside a block, Markdown leaves it as it is
     rows = []
-    for name in COLORS:
-        columns = [by_weight(found, name, quantity) for quantity in QUANTITIES]
+    for name, stable in settings:
+        columns = [by_weight(found, name, stable, quantity) for quantity in QUANTITIES]
         weights = sorted(weight for weight in columns[0] if weight is not None)
         rows += [
-            [name, f"{weight:g}", *(numbers.plain(median(column[weight])) for column in columns)] for weight in weights
+            [label(name, stable), f"{weight:g}", *(numbers.plain(median(column[weight])) for column in columns)]
+            for weight in weights
         ]
     yield table(["Dataset", "Weight", *QUANTITIES.values()], rows)
 
 
-def by_weight(found: list[dict[str, Any]], dataset: str, quantity: str) -> dict[float | None, list[float]]:
-    """The values of the trainings by the weight of guidance."""
+def label(dataset: str, stable: bool) -> str:
+    """The words for a dataset and the targets of training."""
+    return dataset + (", stable targets" if stable else "")
+
+
+def by_weight(
+    found: list[dict[str, Any]], dataset: str, stable: bool, quantity: str
+) -> dict[float | None, list[float]]:
+    """The values of the seeds by the weight of guidance."""
     values: dict[float | None, list[float]] = {}
     for row in found:
-        if (row["dataset"], row["quantity"]) == (dataset, quantity):
+        if (row["dataset"], row["stable"], row["quantity"]) == (dataset, stable, quantity):
             values.setdefault(row["weight"], []).append(row["value"])
     return values
 
@@ -75,7 +92,8 @@ def read(run: Path) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "dataset": name,
-                    "training": f"{json.loads(str(row.config))['stable_targets']}, seed {row.seed}",
+                    "stable": bool(json.loads(str(row.config))["stable_targets"]),
+                    "seed": int(row.seed),
                     "weight": float(setting["weight"] or 0),
                     "quantity": row.metric,
                     "value": round(float(row.value), 6),

@@ -125,6 +125,7 @@ class Store:
             self.keep_evidence(kind, id)
             replaces = os.path.lexists(target)
             if replaces:
+                flush(staging)
                 os.rename(target, old)
             try:
                 os.rename(staging, target)

@@ -24,17 +24,31 @@ def test_the_page_has_the_figure_and_a_row_for_each_weight(guidance: ModuleType)
     assert guidance.MARK in PAGE
     assert guidance.MARK not in page
     assert page.count("<svg") == 1
-    assert page.count("| grid25 | ") == page.count("| ring8 | ") == 4
+    for name in ("ring8", "ring8, stable targets", "grid25", "grid25, stable targets"):
+        assert page.count(f"| {name} | ") == 4
 
 
-def test_quality_rises_and_coverage_falls_with_the_weight_as_the_page_says(guidance: ModuleType) -> None:
+def middles(guidance: ModuleType, dataset: str, stable: bool, quantity: str) -> list[float]:
+    """The medians of the three seeds by rising weight."""
     found = guidance.json.loads(guidance.FILE.read_text(encoding="utf-8"))
-    for name in guidance.COLORS:
-        for quantity, sign in (("within_3_sigma", 1), ("mode_spread", -1)):
-            values = guidance.by_weight(found, name, quantity)
-            assert {len(trainings) for trainings in values.values()} == {6}
-            middles = [sign * median(values[weight]) for weight in sorted(values)]
-            assert all(a < b for a, b in pairwise(middles)), (name, quantity)
+    values = guidance.by_weight(found, dataset, stable, quantity)
+    assert {len(seeds) for seeds in values.values()} == {3}
+    return [median(values[weight]) for weight in sorted(values)]
+
+
+def test_the_stored_numbers_are_as_the_page_says(guidance: ModuleType) -> None:
+    for dataset in guidance.COLORS:
+        for stable in (False, True):
+            share = middles(guidance, dataset, stable, "within_3_sigma")
+            assert all(a < b for a, b in pairwise(share)), "the share rises"
+            assert share[0] < guidance.RIGHT["within_3_sigma"]
+            energy = middles(guidance, dataset, stable, "witness_energy")
+            assert energy[-1] > energy[0], "the largest weight harms quality"
+            spread = middles(guidance, dataset, stable, "mode_spread")
+            if (dataset, stable) == ("ring8", True):
+                assert max(spread) - min(spread) < 0.01, "the spread stays"
+            else:
+                assert all(a > b for a, b in pairwise(spread)), "the spread falls"
 
 
 def test_without_stored_numbers_the_page_says_so(
