@@ -44,7 +44,8 @@ class EarlyWeights(nn.Module):
 class GuidedDenoiser:
     """D_1 + w (D_1 - D_0), with the weaker denoiser D_0, at two evaluations for each (Karras et al. 2024).
 
-    The weight w is 0 without guidance; the paper's weight is 1 + w.
+    The weight w is 0 without guidance; the paper's weight is 1 + w. If the denoiser clips to the support of the data,
+    the guided estimate is clipped to it too.
     """
 
     def __init__(self, denoiser: nn.Module, weaker: Mapping[str, Tensor], weight: float) -> None:
@@ -61,7 +62,8 @@ class GuidedDenoiser:
 
     def _guided(self, clean: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
         value: Tensor = clean + self.weight * (clean - functional_call(self.denoiser, self.weaker, (x, sigma)))
-        return value
+        support = self.denoiser.support if isinstance(self.denoiser, ReverseModel) else None
+        return value if support is None else value.clamp(*support)
 
 
 class Guided:

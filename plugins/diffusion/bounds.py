@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks.points import per_point, standard_normal, stratified
+from ..networks.points import per_point, shuffled, standard_normal
 from .denoiser import Denoiser, noise_residual
 from .reverse_chain import Prediction, ReverseChain, Variance, prediction
 
@@ -101,28 +101,27 @@ def discrete_bound(
         for step in range(last):
             diffusion = diffusion + step_term(predict, chain, x, step, generator)
     else:
-        shares = step_shares(chain.sigmas)
+        shares = step_shares(chain)
         ends = shares.cumsum(0)
         for part in range(sampled_steps):
-            share = (part + stratified(n, generator)[permutation(n, generator)].double()) / sampled_steps
+            share = (part + shuffled(n, generator).double()) / sampled_steps
             steps = torch.searchsorted(ends, share.to(ends), right=True).clamp(max=last - 1)
             weight = (1 / (sampled_steps * shares[steps])).to(x)
             diffusion = diffusion + weight * step_term(predict, chain, x, steps, generator)
     return Bound(prior_term(x, sigmas[0]), diffusion, step_term(predict, chain, x, last, generator))
 
 
-def step_shares(sigmas: Tensor) -> Tensor:
-    """About the share of each step before the last in the diffusion term, `(T - 1,)`, in the sum 1.
+def step_shares(chain: ReverseChain) -> Tensor:
+    """The probabilities with which the steps before the last are drawn, `(T - 1,)`, float64.
 
-    For many steps and standard normal data, the term of a step is the fall of ln(1 + 1 / sigma^2) / 2.
+    For many steps and standard normal data, the term of a step is the fall of ln(1 + 1 / sigma^2) / 2, by which most
+    steps are drawn. Other steps can matter for a model with errors: the first step of the schedule `cosine` has about
+    no term for an exact model, but 500 times the squared error of the predicted noise. Some steps are therefore drawn
+    by the factor of that error, and some uniformly.
     """
-    terms = sigmas.square().reciprocal().log1p().diff()
-    return terms / terms.sum()
-
-
-def permutation(n: int, generator: torch.Generator) -> Tensor:
-    """The numbers from 0 to n - 1 in random order."""
-    return torch.randperm(n, generator=generator, device=generator.device)
+    exact = chain.sigmas.square().reciprocal().log1p().diff()
+    factor = chain.weight(torch.arange(len(exact), device=exact.device), torch.zeros_like(exact))
+    return 0.6 * exact / exact.sum() + 0.2 * factor / factor.sum() + 0.2 / len(exact)
 
 
 @torch.no_grad()
@@ -137,7 +136,7 @@ def diffusion_term(
     low, span = math.log(sigma_min), math.log(sigma_max / sigma_min)
     total = x.new_zeros(len(x))
     for draw in range(draws):
-        share = (draw + stratified(len(x), generator)[permutation(len(x), generator)]) / draws
+        share = (draw + shuffled(len(x), generator)) / draws
         sigma = (low + span * share).exp().to(x)
         total = total + span * expected_residual(denoise, x, sigma, generator) / draws
     return total

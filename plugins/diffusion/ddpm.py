@@ -147,8 +147,11 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = config.chain()
-        outputs = info.shape[0] * (2 if config.variance == "learned" else 1)
-        mean = PARAMETRIZATIONS[config.parametrization](config.network(info, outputs))
+        channels, learned = info.shape[0], config.variance == "learned"
+        network = config.network(info, 2 * channels if learned else channels)
+        if learned:  # the exponents of all variances start at 1, without the spread of random weights
+            nn.init.zeros_(network.last.weight[channels:])
+        mean = PARAMETRIZATIONS[config.parametrization](network)
         self.denoiser = ReverseModel(mean, config.variance, info.support)
 
     def networks(self) -> Iterable[nn.Module]:

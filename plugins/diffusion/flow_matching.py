@@ -19,7 +19,7 @@ from torch import Tensor
 import trilemma
 
 from ..networks.mlp import MLPConfig
-from ..networks.points import standard_normal, stratified
+from ..networks.points import shuffled, standard_normal
 from .autoguidance import Guided
 from .denoiser import Denoiser, DenoiserSampler, Preconditioned, VelocityPrediction, noise_residual
 from .likelihood import OdeDensity
@@ -163,12 +163,6 @@ END_WEIGHT = 8.0
 """The rate at which u-shaped times become denser towards both ends (Lee, Lin & Fanti 2024: 4)."""
 
 
-def shuffled(n: int, generator: torch.Generator) -> Tensor:
-    """`n` numbers in [0, 1) in random order, one drawn uniformly from each of n equal parts."""
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    return stratified(n, generator)[order]
-
-
 def path_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
     """`n` times in [edge, 1 - edge] in random order, one drawn uniformly from each of n equal parts."""
     return edge + (1 - 2 * edge) * shuffled(n, generator)
@@ -180,8 +174,7 @@ def u_shaped_times(n: int, edge: float, generator: torch.Generator) -> Tensor:
     With u from 0 to 1 their density is proportional to exp(a u) + exp(a (1 - u)) with a = `END_WEIGHT`. Source: Lee,
     Lin & Fanti 2024, section 4.2.
     """
-    share = (path_times(n, edge, generator) - edge) / (1 - 2 * edge)
-    u = 0.5 + ((2 * share - 1) * math.sinh(END_WEIGHT / 2)).asinh() / END_WEIGHT
+    u = 0.5 + ((2 * shuffled(n, generator) - 1) * math.sinh(END_WEIGHT / 2)).asinh() / END_WEIGHT
     return edge + (1 - 2 * edge) * u
 
 

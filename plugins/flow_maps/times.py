@@ -14,7 +14,7 @@ from torch import Tensor
 
 import trilemma
 
-from ..networks.points import per_point, stratified
+from ..networks.points import per_point, shuffled
 
 QUARTER = math.pi / 2
 """The angle of the whole path."""
@@ -86,10 +86,9 @@ class TimeOptions(trilemma.Config):
 
     def times(self, n: int, generator: torch.Generator) -> Tensor:
         """`n` times in random order whose noise levels are stratified draws of the log-normal distribution."""
-        order = torch.randperm(n, generator=generator, device=generator.device)
         mean, deviation = self.log_level
-        normal = math.sqrt(2) * torch.erfinv(2 * stratified(n, generator).clamp(1e-6, 1 - 1e-6) - 1)
-        return time_at((mean + deviation * normal[order]).exp())
+        normal = math.sqrt(2) * torch.erfinv(2 * shuffled(n, generator).clamp(1e-6, 1 - 1e-6) - 1)
+        return time_at((mean + deviation * normal).exp())
 
     def pairs(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The times `s` and `t` of `n` steps: from noise to data in the first rows, and back in the last ones."""

@@ -98,6 +98,13 @@ class NoiseConditionedMLP(nn.Module):
         self.body = mlp((self.features.width(d) + self.label_features.width(1), *hidden, outputs or d), dropout)
         initialize(self.body)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The last layer."""
+        layer = self.body[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         value: Tensor = self.body(torch.cat([self.features(x), self.label_features(label.unsqueeze(1))], dim=1))
         return value

@@ -31,6 +31,12 @@ def stratified(n: int, generator: torch.Generator) -> Tensor:
     return drawn.clamp(max=1 - 2**-24)  # the sum may be rounded up to n
 
 
+def shuffled(n: int, generator: torch.Generator) -> Tensor:
+    """`n` numbers in [0, 1) in random order, one drawn uniformly from each of n equal parts."""
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    return stratified(n, generator)[order]
+
+
 def stable_target(x: Tensor, noised: Tensor, sigma: Tensor) -> Tensor:
     """E[x_0 | x_t] for each point x_t of `noised`, with x_0 uniform over the batch `x`, of the shape of `noised`.
 

@@ -130,8 +130,8 @@ def context() -> Callable[..., trilemma.Context]:
     def make(
         model: type[trilemma.Model] | None = None, shape: tuple[int, ...] = (2,), seed: int = 3, **fields: object
     ) -> trilemma.Context:
-        kind, levels = ("image", 4) if len(shape) == 3 else ("vector", None)
-        info = trilemma.DataInfo(name="toy", kind=kind, shape=shape, n_train=4_000, levels=levels, support=SUPPORT)  # type: ignore[arg-type]
+        kind, levels, support = ("image", 4, SUPPORT) if len(shape) == 3 else ("vector", None, None)
+        info = trilemma.DataInfo(name="toy", kind=kind, shape=shape, n_train=4_000, levels=levels, support=support)  # type: ignore[arg-type]
         if model is not None:
             fields.setdefault("likelihood", model.Likelihood())
         generator = torch.Generator().manual_seed(seed)

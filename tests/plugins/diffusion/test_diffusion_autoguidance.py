@@ -17,6 +17,7 @@ from trilemma.plugins.diffusion.edm import Edm
 from trilemma.plugins.diffusion.ncsn import Ncsn
 from trilemma.plugins.diffusion.ode_samplers import HeunAngle
 from trilemma.plugins.diffusion.paired_flows import RectifiedFlow
+from trilemma.plugins.diffusion.reverse_chain import ReverseModel
 from trilemma.plugins.diffusion.schedules import VarianceExploding
 
 
@@ -147,3 +148,14 @@ def test_the_variance_of_a_guided_chain_is_that_of_the_model(context: Callable[.
     weak.denoiser.load_state_dict(dict(model.early.weights()), strict=False)
     torch.testing.assert_close(guided.both(x, sigma)[1], exponent)
     torch.testing.assert_close(guided(x, sigma), 3 * clean - 2 * weak.denoiser(x, sigma))
+
+
+def test_guided_estimates_are_clipped_to_the_support_of_the_model() -> None:
+    """The model gives .8 x and the weaker one .5 x, so that the guided estimate with w = 2 is 1.4 x."""
+    x, sigma = torch.tensor([[-0.3, 0.5, 0.95]], dtype=torch.float64), torch.tensor(1.0)
+    weaker = {"mean.variance": torch.tensor(1.0, dtype=torch.float64)}
+    for support, expected in ((None, [-0.42, 0.7, 1.33]), ((0.0, 1.0), [0.0, 0.7, 1.0])):
+        model = ReverseModel(Scaled(4.0), "large", support)  # type: ignore[arg-type]
+        guided = GuidedDenoiser(model, weaker, 2.0)
+        for found in (guided(x, sigma), guided.both(x, sigma)[0]):
+            torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trilemma.plugins.diffusion.bounds import continuous_bound, discrete_bound
 from trilemma.plugins.diffusion.reverse_chain import Variance
-from trilemma.plugins.diffusion.schedules import DiscreteVariancePreserving, geometric_grid
+from trilemma.plugins.diffusion.schedules import DiscreteCosine, DiscreteVariancePreserving, geometric_grid
 
 
 def test_the_bound_of_the_exact_denoiser_is_close_and_never_above_the_density(
@@ -77,3 +77,24 @@ def test_bound_from_a_few_steps_for_each_point_has_the_mean_of_the_whole_bound(
         assert error < 0.05 * float(other.mean())
         assert float(one.mean()) == pytest.approx(float(other.mean()), abs=4 * error)
     torch.testing.assert_close(few.prior, whole.prior)
+
+
+@pytest.mark.parametrize("steps", [100, 1_000])
+def test_a_few_steps_find_an_error_at_the_first_step_of_the_cosine_schedule(
+    gaussian: Any, generator: Callable[..., torch.Generator], steps: int
+) -> None:
+    """The first step has about no term for the exact denoiser, and more than 1 nat for this one."""
+    exact, sigmas = gaussian.denoiser(torch.eye(3).double()), DiscreteCosine(steps).noise_levels()
+
+    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
+        clean: Tensor = exact(y, sigma) + 0.03 * sigma.reshape(-1, 1)
+        return clean
+
+    x = gaussian.points(500, covariance=torch.eye(3).double())
+    whole = discrete_bound(denoise, x, sigmas, generator(), "small").diffusion
+    assert float(whole.mean() - discrete_bound(exact, x, sigmas, generator(), "small").diffusion.mean()) > 1
+    for seed in range(4):
+        few = discrete_bound(denoise, x, sigmas, generator(seed), "small", sampled_steps=20).diffusion
+        error = float((few.var() + whole.var()) / len(x)) ** 0.5
+        assert error < 0.2
+        assert float(few.mean()) == pytest.approx(float(whole.mean()), abs=4 * error)

@@ -155,8 +155,6 @@ def test_estimates_of_images_are_clipped_and_the_loss_is_not(generator: Callable
 def test_learned_variances_start_at_the_large_ones(context: Callable[..., trilemma.Context]) -> None:
     model = Ddpm(Ddpm.Config(objective="hybrid", variance="learned", hidden=(8,), steps=25))
     model.prepare(context(Ddpm).info)
-    for parameter in list(model.denoiser.parameters())[-2:]:  # the last layer
-        torch.nn.init.zeros_(parameter)
     x, sigmas = torch.randn((50, 2)), model.diffusion.noise_levels()
     exponent = model.denoiser.both(x, sigmas[3])[1].detach()
     variance = ReverseChain(sigmas).variance(3, exponent)
