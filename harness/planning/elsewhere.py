@@ -20,7 +20,7 @@ from typing import Any
 from trilemma import __version__
 
 from ..boundary import boundary
-from ..errors import Problem, TrilemmaError
+from ..errors import PluginError, Problem, TrilemmaError
 from ..identity import Provenance
 from ..plugins import Registry
 from .choices import Choice, ModelChoice
@@ -94,15 +94,22 @@ def _choice(record: dict[str, Any], python: str, plugin: str) -> ModelChoice:
 
 @cache
 def packages_of(python: str) -> str:
-    """The hash of the packages of an interpreter, as its models have it in their source; "" if it gives no answer.
+    """The hash of the packages of an interpreter, as its models have it in their source.
 
     It is found once in a process, because processes of the interpreter that live on keep the packages of their start.
+    Raises PluginError if it gives no answer, which is not kept: the next call asks again.
     """
     command = [python, "-P", "-c", f"import {__name__} as here; print(here._installed())"]
     try:
-        return subprocess.run(command, capture_output=True, timeout=SECONDS, text=True, check=False).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise PluginError(f"{python} gave no answer within {SECONDS:g} s") from None
+    except OSError as error:
+        raise PluginError(f"{python} cannot be started: {error}") from None
+    if done.returncode or not done.stdout.strip():
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise PluginError(f"{python} did not say which packages it has: {said[0]}")
+    return done.stdout.decode().strip()
 
 
 def packages_in(source: str) -> str:

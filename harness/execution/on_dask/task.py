@@ -132,12 +132,20 @@ def _run_cell(order: dict[str, Any]) -> dict[str, Any]:
 def _of_environment(model: dict[str, Any], threads: int) -> Zygote | None:
     """Where the process of a model comes from whose plugin has an interpreter of its own; None for other models.
 
-    Raises PluginError if the interpreter is not here, or has other packages than where the run was started.
+    Raises PluginError if the interpreter is not here or does not answer, or has other packages than where the run was
+    started.
     """
     python = model.get("environment")
     if not python:
         return None
-    if packages_of(python) != packages_in(model["source"]):
+    try:
+        packages = packages_of(python)
+    except PluginError as error:
+        raise PluginError(
+            f"the environment of plugin {model['plugin']} cannot be used on {socket.gethostname()}: {error}; workers "
+            "need it under the same path as where the run was started"
+        ) from None
+    if packages != packages_in(model["source"]):
         raise PluginError(
             f"{python} on {socket.gethostname()} is not the environment of plugin {model['plugin']} that the run was "
             "started with: workers need it under the same path with the same packages, and start anew when they change"

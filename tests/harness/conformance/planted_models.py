@@ -149,6 +149,36 @@ class CoarseOde(Gauss):
         return super().log_prob(x, ctx) + 0.02 * torch.sin(3 * x[:, 0])
 
 
+@planted("model", "`ode` with tails that do not fall", "mass", "check its normalization")
+class FlatTailsOde(Gauss):
+    """Its log-density is clamped from below, so its integral over the plane is infinite."""
+
+    likelihood = "ode"
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return super().log_prob(x, ctx).clamp_min(-6)
+
+
+@planted("model", "`ode` so high away from the data that its exponential overflows", "mass", "integrates to exp(8")
+class OverflowsOde(Gauss):
+    """Its log-density is 800 outside a square that holds nearly all samples."""
+
+    likelihood = "ode"
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return torch.where(x.abs().amax(1) > 2.5, 800.0, super().log_prob(x, ctx))
+
+
+@look_alike("`ode` so high away from the data that its exponential overflows")
+class UndefinedOde(Gauss):
+    """Its solver diverges where there is no mass."""
+
+    likelihood = "ode"
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return torch.where(x.abs().amax(1) > 6.5, torch.nan, super().log_prob(x, ctx))
+
+
 @planted("model", "density not normalized", "mass", "log-determinants")
 class TwiceTheMass(Gauss):
     """Its density integrates to 2."""

@@ -15,7 +15,7 @@ from torch import Tensor
 import trilemma
 
 sys.path.insert(0, str(Path(__file__).parent))  # a new process imports the module too
-from planted_models import Gauss, TwiceTheMass
+from planted_models import FlatTailsOde, Gauss, OverflowsOde, TwiceTheMass, UndefinedOde
 from planted_samples import Net
 
 Statuses = Callable[..., dict[str, str]]
@@ -42,6 +42,13 @@ class TheSameMass(TwiceTheMass):
     """Its density integrates to 2, and it says so."""
 
     expected_failures = {"mass": "for the sake of it"}
+
+
+class InfiniteOde(UndefinedOde):
+    """Its density is +inf far from the data."""
+
+    def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+        return super().log_prob(x, ctx).nan_to_num(torch.inf)
 
 
 class NotANumber(Gauss):
@@ -173,6 +180,26 @@ def messages(cls: type[Any], name: str) -> str:
 def test_messages_name_what_is_wrong() -> None:
     assert "integrates to 2.0" in messages(TwiceTheMass, "mass")
     assert "'width'" in messages(Undocumented, "documented")
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (FlatTailsOde, "the density integrates to 1."),
+        (OverflowsOde, "the density integrates to exp(80"),  # 800 nats over an area of about 300
+        (InfiniteOde, "log_prob is +inf at"),
+    ],
+)
+def test_the_density_of_an_ode_that_is_too_high_away_from_the_data_fails(cls: type[Any], message: str) -> None:
+    (mass,) = [check for check in trilemma.conformance_checks(cls) if check.name == "mass"]
+    result = mass.run()
+    assert result.status == "failed"
+    assert message in result.message
+
+
+def test_the_density_of_an_ode_that_is_not_a_number_where_no_mass_is_passes() -> None:
+    (mass,) = [check for check in trilemma.conformance_checks(UndefinedOde) if check.name == "mass"]
+    assert mass.run().status == "passed"
 
 
 def test_a_class_that_no_other_process_can_import_skips_what_needs_one(statuses: Statuses) -> None:

@@ -19,6 +19,7 @@ from trilemma.harness.execution.on_dask.installation import differences, install
 from trilemma.harness.execution.on_dask.orders import Entry, choose, order_for
 from trilemma.harness.execution.on_dask.parcel import MOST_PARTIAL, deliver, pack, pack_partial, unpack
 from trilemma.harness.execution.on_dask.task import _of_environment
+from trilemma.harness.planning import elsewhere
 from trilemma.harness.planning.suite import Limits
 
 
@@ -125,8 +126,43 @@ def test_what_differs_between_installations() -> None:
     assert [text.split(" is ")[0] for text in rest] == ["scipy"]
 
 
-def test_a_worker_without_the_environment_of_a_plugin_says_what_it_needs() -> None:
-    model = {"environment": "/bin/true", "plugin": "old.py", "source": "0123 4567"}
-    with pytest.raises(trilemma.PluginError, match=r"/bin/true on .* under the same path with the same packages"):
+def interpreter(path: Path, script: str) -> str:
+    """A program in the place of the interpreter of a plugin."""
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_worker_with_another_environment_of_a_plugin_says_what_it_needs(tmp_path: Path) -> None:
+    python = interpreter(tmp_path / "python", "echo 89ab")
+    model = {"environment": python, "plugin": "old.py", "source": "0123 4567"}
+    with pytest.raises(trilemma.PluginError, match=rf"{python} on .* under the same path with the same packages"):
         _of_environment(model, 1)
     assert _of_environment({"environment": "", "source": "0123"}, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "cannot be started: .*No such file"),
+        ("exec sleep 20", "gave no answer within 0.5 s"),
+        ("echo 89ab; echo no torch >&2; exit 1", "did not say which packages it has: no torch"),
+        ("exit 0", "did not say which packages it has: it said nothing"),
+    ],
+    ids=["missing", "slow", "failing", "silent"],
+)
+def test_an_environment_that_gave_no_answer_once_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, reason: str
+) -> None:
+    path = tmp_path / "python"
+    model = {"environment": str(path), "plugin": "old.py", "source": "0123 4567"}
+    if script is not None:
+        interpreter(path, script)
+    monkeypatch.setattr(elsewhere, "SECONDS", 0.5)
+    with pytest.raises(trilemma.PluginError, match=f"plugin old.py .*{reason}"):
+        _of_environment(model, 1)
+    monkeypatch.undo()
+    interpreter(path, "echo 4567")
+    assert elsewhere.packages_of(str(path)) == "4567"
+    interpreter(path, "echo 89ab")
+    assert elsewhere.packages_of(str(path)) == "4567"  # an answer is kept
