@@ -41,7 +41,8 @@ MOST_SEEDS = 10_000
 class Difference:
     """The difference of two arms on the scale of their comparison: estimate, standard error, degrees of freedom.
 
-    `seeds` is the smaller number of seeds of the two. `fixed` is the part of the error that more seeds do not reduce.
+    `seeds` is the smaller number of seeds of the two. `fixed` is the part of the error that more seeds do not reduce,
+    with `fixed_df` degrees of freedom, and `seeds_df` are those of the other part; None if it is the whole error.
     """
 
     estimate: float
@@ -49,6 +50,8 @@ class Difference:
     df: float
     seeds: int
     fixed: float = 0.0
+    fixed_df: float = math.inf
+    seeds_df: float | None = None
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """The interval of the difference."""
@@ -124,12 +127,17 @@ def at_same_points(found: Difference, blocks: Array) -> Difference:
     """The difference with the error of the test points, which both arms and all seeds share.
 
     `found` has the error of the seeds alone. `blocks` `(k,)` are differences of the means over blocks of the points.
-    Degrees of freedom are those of Welch and Satterthwaite.
     """
-    fixed = float(blocks.std(ddof=1)) / math.sqrt(len(blocks))
-    error = math.hypot(found.error, fixed)
-    parts = found.error**4 / found.df + fixed**4 / (len(blocks) - 1)
-    return Difference(found.estimate, error, error**4 / parts if parts > 0 else found.df, found.seeds, fixed)
+    fixed, fixed_df = float(blocks.std(ddof=1)) / math.sqrt(len(blocks)), len(blocks) - 1
+    error, df = _joined((found.error, found.df), (fixed, fixed_df))
+    return Difference(found.estimate, error, df, found.seeds, fixed, fixed_df, seeds_df=found.df)
+
+
+def _joined(*parts: tuple[float, float]) -> tuple[float, float]:
+    """The error of a sum of independent parts, given as errors and degrees of freedom, by Welch and Satterthwaite."""
+    error = math.hypot(*(own for own, _ in parts))
+    spread = sum(own**4 / df for own, df in parts)
+    return error, error**4 / spread if spread > 0 else math.inf
 
 
 def weigh(found: Difference, expect: Expect, interest: float, level: float) -> Evidence:
@@ -153,16 +161,16 @@ def weigh(found: Difference, expect: Expect, interest: float, level: float) -> E
 def seeds_needed(found: Difference, size: float, level: float) -> int | None:
     """With how many seeds a true difference of `size` is seen with a power of `POWER` at a one-sided level.
 
-    It supposes that the standard error falls with the root of the number of seeds. None if it is more than 10,000.
+    It supposes that the standard error of the seeds falls with the root of their number, and that their degrees of
+    freedom rise with it; the error of the test points stays. None if it is more than 10,000.
     """
     if size <= 0 or not math.isfinite(found.error) or not math.isfinite(size):
         return None
     one = math.sqrt(max(found.error**2 - found.fixed**2, 0.0) * found.seeds)  # of one seed
-    per_seed = found.df / max(found.seeds - 1, 1)
+    per_seed = (found.df if found.seeds_df is None else found.seeds_df) / max(found.seeds - 1, 1)
 
     def enough(seeds: int) -> bool:
-        df = per_seed * (seeds - 1)
-        error = math.hypot(one / math.sqrt(seeds), found.fixed)
+        error, df = _joined((one / math.sqrt(seeds), per_seed * (seeds - 1)), (found.fixed, found.fixed_df))
         return (t_quantile(1 - level, df) + t_quantile(POWER, df)) * error <= size
 
     low, high = LEAST_SEEDS - 1, MOST_SEEDS

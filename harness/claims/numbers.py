@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ Key = tuple[str, str, str, str]
 class Numbers:
     """The numbers of an arm over its seeds, with the standard error of one value that the metric gives.
 
-    `blocks` are means over seeds of the means over blocks of the test points, `(k,)`, if each value has them.
+    `blocks` are means over seeds of the means over blocks of the test points, `(k,)`, if each value has them. `points`
+    says which points these are: their number and the identity of their dataset.
     """
 
     values: dict[int, float]
@@ -31,6 +33,7 @@ class Numbers:
     unit: str
     marks: tuple[str, ...]
     blocks: Array | None = None
+    points: tuple[float, str] | None = None
 
 
 NOTHING = Numbers({}, 0.0, math.nan, "", "", ())
@@ -65,26 +68,46 @@ class Table:
 
 
 def _numbers(found: pd.DataFrame) -> Numbers:
-    half = (found["ci_high"] - found["ci_low"]) / 2
+    kept = found[found["value"].notna()].drop_duplicates("seed", keep="last")
+    half = (kept["ci_high"] - kept["ci_low"]) / 2
     half = half[np.isfinite(half)]
     first = found.iloc[0] if len(found) else None
-    pairs = zip(found["seed"].tolist(), found["value"].astype(float).tolist(), strict=True)
+    points = _points(kept)
     return Numbers(
-        values={int(seed): value for seed, value in pairs if not math.isnan(value)},
+        values={int(seed): float(value) for seed, value in zip(kept["seed"], kept["value"], strict=True)},
         error=float(half.mean() / ndtri(0.975)) if len(half) else 0.0,
         noise=float(found["noise"].median()) if len(found) else math.nan,
         better="" if first is None else str(first["better"]),
         unit="" if first is None else str(first["unit"]),
         marks=tuple(dict.fromkeys(mark for text in found["marks"] for mark in text.split("\n") if mark)),
-        blocks=_blocks(found),
+        blocks=None if points is None else _blocks(kept),
+        points=points,
     )
 
 
-def _blocks(found: pd.DataFrame) -> Array | None:
-    """The mean over rows of the means over blocks of the test points; None if a row lacks them or has others."""
-    blocks = [told(text).get("block_means", []) for text in found["details"]]
-    sizes = {len(each) for each in blocks}
-    if len(sizes) != 1 or 0 in sizes:
+def _points(kept: pd.DataFrame) -> tuple[float, str] | None:
+    """The number of test points and the identity of their dataset, in all rows; None if rows differ or do not say."""
+    sizes = kept["n"].unique()
+    datasets = kept["data_id"].astype(str).unique() if "data_id" in kept else [""]
+    if len(sizes) != 1 or len(datasets) != 1 or math.isnan(sizes[0]):
         return None
-    means: Array = np.array(blocks).mean(0)
-    return means if found["n"].nunique() == 1 else None
+    return float(sizes[0]), str(datasets[0])
+
+
+def _blocks(kept: pd.DataFrame) -> Array | None:
+    """The mean over rows of the means over blocks of the test points; None if a row lacks them or has others."""
+    blocks = [told(text).get("block_means") for text in kept["details"]]
+    usable = [each for each in blocks if _are_means(each)]
+    if len(usable) < len(blocks) or len({len(each) for each in usable}) != 1:
+        return None
+    means: Array = np.array(usable).mean(0)
+    return means
+
+
+def _are_means(found: Any) -> TypeGuard[list[float]]:
+    """Whether a metric, which may be anyone's, gave a list of at least two finite numbers under the name."""
+    return (
+        isinstance(found, list)
+        and len(found) > 1
+        and all(isinstance(value, float) and math.isfinite(value) for value in found)
+    )

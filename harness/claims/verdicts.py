@@ -126,7 +126,9 @@ def _only_dataset(claim: Claim) -> str:
 def _at_same_points(results: Results, a: Key, b: Key, scale: str) -> Array | None:
     """The differences of two arms over blocks of the test points that they share; None if they are not known."""
     one, other = results[a].blocks, results[b].blocks
-    if scale != "difference" or a[2:] != b[2:] or one is None or other is None or len(one) != len(other):
+    if scale != "difference" or a[2:] != b[2:] or results[a].points != results[b].points:
+        return None
+    if one is None or other is None or len(one) != len(other):
         return None
     return one - other
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -39,9 +39,14 @@ class Diffusion(ABC):
         """The time at which the noise level is `sigma`, the inverse of `sigma(t)`."""
 
     @property
+    def eps(self) -> float:
+        """The smallest time at which denoisers are trained."""
+        return 0.0
+
+    @property
     def sigma_min(self) -> float:
-        """The noise level at time 0, below which denoisers are not trained. Samplers and likelihoods end above it."""
-        return float(self.sigma(torch.zeros((), dtype=torch.float64)))
+        """The noise level at time `eps`, below which denoisers are not trained. Samplers and likelihoods end there."""
+        return float(self.sigma(torch.tensor(self.eps, dtype=torch.float64)))
 
     @property
     def sigma_max(self) -> float:
@@ -49,8 +54,16 @@ class Diffusion(ABC):
         return float(self.sigma(torch.ones((), dtype=torch.float64)))
 
     def lowest_of(self, sigma_min: float) -> float:
-        """The noise level at which a sampler or a likelihood with the option `sigma_min` ends: not below time 0."""
-        return max(sigma_min, self.sigma_min)
+        """The noise level at which a sampler or a likelihood with the option `sigma_min` ends: not below time `eps`.
+
+        A level that is lower by less than a thousandth stays: no network tells them apart.
+        """
+        lowest = self.sigma_min
+        return sigma_min if sigma_min > 0.999 * lowest else lowest
+
+    def earliest_of(self, eps: float) -> float:
+        """The time at which a sampler with the option `eps` ends: not before that of the diffusion."""
+        return max(eps, self.eps)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class VariancePreserving(Diffusion):
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+    eps: float = field(default=0.0, kw_only=True)
 
     def beta(self, t: Tensor) -> Tensor:
         """beta(t) = beta_min + t (beta_max - beta_min)."""
@@ -121,6 +135,7 @@ class VarianceExploding(Diffusion):
 
     lowest: float = 0.002
     highest: float = 50.0
+    eps: float = field(default=0.0, kw_only=True)
 
     def drift(self, t: Tensor) -> Tensor:
         return torch.zeros_like(t)

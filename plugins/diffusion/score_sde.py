@@ -67,7 +67,7 @@ def score_sde_loss(
 class SdeOptions(trilemma.Config):
     """Options of the loss of a score SDE, and its diffusion."""
 
-    eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training")
+    eps: float = Field(1e-5, gt=0, lt=1, description="smallest time in training and in sampling")
     parametrization: Literal["karras", "noise"] = Field(
         "karras",
         description="what the network predicts: karras is the preconditioned network of EDM; noise is the noise, as in "
@@ -105,14 +105,14 @@ class VpOptions(LinearBeta, SdeOptions):
     """Options of the VP SDE and of its loss."""
 
     def diffusion(self) -> Diffusion:
-        return VariancePreserving(self.beta_min, self.beta_max)
+        return VariancePreserving(self.beta_min, self.beta_max, eps=self.eps)
 
 
 class SubVpOptions(LinearBeta, SdeOptions):
     """Options of the sub-VP SDE and of its loss."""
 
     def diffusion(self) -> Diffusion:
-        return SubVariancePreserving(self.beta_min, self.beta_max)
+        return SubVariancePreserving(self.beta_min, self.beta_max, eps=self.eps)
 
 
 class VeOptions(SdeOptions):
@@ -122,7 +122,7 @@ class VeOptions(SdeOptions):
     sigma_max: float = Field(50.0, gt=0, description="noise level at time 1")
 
     def diffusion(self) -> Diffusion:
-        return VarianceExploding(self.sigma_min, self.sigma_max)
+        return VarianceExploding(self.sigma_min, self.sigma_max, eps=self.eps)
 
 
 class ScoreSde(OdeDensity, Denoising, Guided):

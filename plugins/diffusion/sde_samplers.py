@@ -32,7 +32,9 @@ class TimeGrid(trilemma.Config):
     """Options of a sampler over evenly spaced times of the diffusion, from 1 to eps."""
 
     steps: int = Field(100, ge=1, description="number of steps from time 1 down to eps")
-    eps: float = Field(1e-3, gt=0, lt=1, description="time at which sampling stops")
+    eps: float = Field(
+        1e-3, gt=0, lt=1, description="time at which sampling stops, not before the smallest time in training"
+    )
     denoise: bool = Field(True, description="whether a last step removes the remaining noise (one more evaluation)")
 
     def solve(
@@ -49,11 +51,12 @@ class TimeGrid(trilemma.Config):
         show: Show = unseen,
     ) -> Tensor:
         """Turn `noise` into samples by `predictor_corrector` over the times, with a last step if `denoise` is set."""
+        last = diffusion.earliest_of(self.eps)
         x = predictor_corrector(
             denoise,
             start(noise, diffusion),
             diffusion,
-            torch.linspace(1, self.eps, self.steps + 1, dtype=torch.float64),
+            torch.linspace(1, last, self.steps + 1, dtype=torch.float64),
             generator,
             predictor=predictor,
             corrector_steps=corrector_steps,
@@ -61,7 +64,7 @@ class TimeGrid(trilemma.Config):
             rule=rule,
             show=show,
         )
-        eps = torch.tensor(self.eps, dtype=torch.float64)
+        eps = torch.tensor(last, dtype=torch.float64)
         x = x / diffusion.alpha(eps).to(x)
         if self.denoise:
             x = denoise(x, diffusion.sigma(eps).to(x))
@@ -141,13 +144,13 @@ class Ancestral(DenoiserSampler):
 
     name = "ancestral"
     steps: int = Field(100, ge=1, description="number of times from 1 down to eps")
-    eps: float = Field(1e-3, gt=0, lt=1, description="smallest time")
+    eps: float = Field(1e-3, gt=0, lt=1, description="smallest time, not below that in training")
     eta: float = Field(
         1.0, ge=0, le=1, description="noise of a step, as a share of the noise of ancestral sampling: 0 is DDIM"
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        times = torch.linspace(1, self.eps, self.steps, dtype=torch.float64)
+        times = torch.linspace(1, diffusion.earliest_of(self.eps), self.steps, dtype=torch.float64)
         return ddim(denoise, noise, diffusion.sigma(times), self.eta, ctx.generator, show=ctx.show)
 
 
@@ -162,7 +165,12 @@ class GottaGoFast(DenoiserSampler):
     rtol: float = Field(0.05, gt=0, description="relative tolerance")
     atol: float = Field(0.0078, gt=0, description="absolute tolerance")
     max_step: float = Field(1.0, gt=0, le=1, description="largest step size, in time")
-    eps: float = Field(1e-3, gt=0, lt=1, description="time at which the solver stops, before a last step that denoises")
+    eps: float = Field(
+        1e-3,
+        gt=0,
+        lt=1,
+        description="time at which the solver stops, not before the smallest time in training; a last step denoises",
+    )
     memory: bool = Field(
         True,
         description="whether a refused step is tried again with the same noise; the paper draws new noise, which makes "
@@ -170,20 +178,20 @@ class GottaGoFast(DenoiserSampler):
     )
 
     def draw(self, denoise: Denoiser, noise: Tensor, diffusion: Diffusion, ctx: trilemma.Context) -> Tensor:
-        x = start(noise, diffusion)
+        x, last = start(noise, diffusion), diffusion.earliest_of(self.eps)
         x, evaluations = gotta_go_fast(
             denoise,
             x,
             diffusion,
             ctx.generator,
-            eps=self.eps,
+            eps=last,
             rtol=self.rtol,
             atol=self.atol,
             max_step=self.max_step,
             memory=self.memory,
         )
         record_evaluations(ctx, evaluations + 1)
-        eps = torch.tensor(self.eps, dtype=torch.float64)
+        eps = torch.tensor(last, dtype=torch.float64)
         return denoise(x / per_point(diffusion.alpha(eps), x), diffusion.sigma(eps).to(x))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 import trilemma
@@ -158,6 +158,12 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
         """Options of the network and of its training."""
 
         octaves: int = Field(7, ge=0, description="number of octaves in the Fourier features of a point, in steps")
+
+        @model_validator(mode="after")
+        def _around_has_steps_back(self) -> Self:
+            if self.around and (self.to_data or not self.backward):
+                raise ValueError("'around' is a share of the steps back: it needs 'backward' above 0, and no 'to_data'")
+            return self
 
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         numbers = (4 if self.config.around else 2) * (self.config.intervals + 1) * train.x[0].numel()

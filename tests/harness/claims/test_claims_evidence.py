@@ -172,3 +172,27 @@ def test_more_seeds_do_not_reduce_the_error_of_the_points() -> None:
     seeds = Difference(0.1, 0.05, 8, 5)
     assert seeds_needed(seeds, 0.1, LEVEL) is not None
     assert seeds_needed(Difference(0.1, 0.08, 20, 5, fixed=0.06), 0.1, LEVEL) is None
+
+
+def test_the_points_keep_their_degrees_of_freedom_with_more_seeds() -> None:
+    """With so many seeds that only the points err, the test is that of the mean over their four blocks."""
+    of_seeds = Difference(0.06, 0.05, 8, 5)
+    found = at_same_points(of_seeds, 0.06 + 0.02 * np.array([-1.5, -0.5, 0.5, 1.5]) * 2 / np.sqrt(5 / 3))
+    assert found.fixed == pytest.approx(0.02)
+
+    def limit(size: float) -> float:
+        return float(stats.nct.sf(stats.t.isf(LEVEL, 3), 3, size / 0.02))
+
+    assert limit(0.06) < POWER < stats.norm.sf(stats.norm.isf(LEVEL) - 0.06 / 0.02)
+    assert seeds_needed(found, 0.06, LEVEL) is None
+    assert limit(0.08) > POWER
+    seeds = seeds_needed(found, 0.08, LEVEL)
+    assert seeds is not None
+    # The power by drawing the results of that many seeds, whose deviation is that of `found`, and of four blocks.
+    rng, draws = np.random.default_rng(0), 20_000
+    own = 0.05**2 * 5 / seeds * rng.chisquare(2 * (seeds - 1), draws) / (2 * (seeds - 1))
+    shared = 0.02**2 * rng.chisquare(3, draws) / 3
+    df = (own + shared) ** 2 / (own**2 / (2 * (seeds - 1)) + shared**2 / 3)
+    estimate = 0.08 + np.hypot(0.05 * np.sqrt(5 / seeds), 0.02) * rng.normal(size=draws)
+    power = float((stats.t.sf(estimate / np.sqrt(own + shared), df) <= LEVEL).mean())
+    assert power == pytest.approx(POWER, abs=0.04)

@@ -204,16 +204,49 @@ def at_points(shift: float, points: Any, seed: int) -> pd.DataFrame:
     return frame.assign(ci_low=values - half, ci_high=values + half, details=details, n=len(points))
 
 
-def test_differences_at_the_same_test_points_are_paired() -> None:
+def two_at_points() -> tuple[pd.DataFrame, pd.DataFrame, Registered]:
+    """Two arms that differ by less than the error of the points, and a claim about their difference."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=320)  # how hard a point is, for both arms
     one, other = at_points(-0.03, points, 0), at_points(0.0, points + 0.05 * rng.normal(size=320), 1)
     sides = {"a": {"model": "a"}, "b": {"model": "b"}}
     comparison = {"metric": "gap", **sides, "expect": "lower", "scale": "difference", "interest": 0.02}
-    of = claim(comparisons=[comparison])
+    return one, other, claim(comparisons=[comparison])
+
+
+def test_differences_at_the_same_test_points_are_paired() -> None:
+    one, other, of = two_at_points()
     (found,) = judge((of,), pd.concat([one, other]), "quick")
     assert found["verdict"] == "reproduced"
     assert found["comparisons"][0]["high"] - found["comparisons"][0]["low"] < 0.03
     # Results without means over blocks, as older ones, are compared by their intervals.
     assert verdict_of(pd.concat([one, other.assign(details="{}")]), of) == ["inconclusive"]
     assert verdict_of(pd.concat([one.drop(columns="details"), other]), of) == ["inconclusive"]
+
+
+def test_other_points_are_not_paired() -> None:
+    one, other, of = two_at_points()
+    one, other = one.assign(data_id="x"), other.assign(data_id="x")
+    assert verdict_of(pd.concat([one, other]), of) == ["reproduced"]
+    unlike: list[dict[str, Any]] = [{"n": 640}, {"n": np.nan}, {"data_id": "y"}, {"data_id": list("xxxxy")}]
+    for changes in unlike:
+        assert verdict_of(pd.concat([one, other.assign(**changes)]), of) == ["inconclusive"], changes
+    both = pd.concat([one, other]).assign(n=np.nan)
+    assert verdict_of(both, of) == ["inconclusive"], "nothing says that the points are the same"
+
+
+@pytest.mark.parametrize("means", [3, "means", [0.1], [0.1] * 31 + ["x"], [[0.1] * 32], [0.1] * 31 + [np.nan], None])
+def test_means_over_blocks_of_another_form_are_not_used(means: Any) -> None:
+    one, other, of = two_at_points()
+    odd = other.assign(details=[json.dumps({"block_means": means})] * 5)
+    assert verdict_of(pd.concat([one, odd]), of) == ["inconclusive"]
+    assert verdict_of(pd.concat([one.assign(details=odd["details"]), odd]), of) == ["inconclusive"]
+
+
+def test_rows_that_give_no_value_give_no_blocks() -> None:
+    one, other, of = two_at_points()
+    (expected,) = judge((of,), pd.concat([one, other]), "quick")
+    wrong = one.iloc[:1].assign(details=json.dumps({"block_means": [9.0] * 16 + [-9.0] * 16}))
+    # Of a seed that is there twice the last row counts, and no row without a value.
+    again = pd.concat([wrong.assign(value=7.0), one, wrong.assign(value=np.nan), other])
+    assert judge((of,), again, "quick") == [expected]

@@ -14,6 +14,7 @@ import trilemma
 from trilemma.plugins.diffusion.denoiser import DenoiserSampler
 from trilemma.plugins.diffusion.flow_matching import FlowMatching
 from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS
+from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde
 from trilemma.plugins.diffusion.sde_samplers import Ancestral
 from trilemma.plugins.diffusion.vdm.vdm import Vdm
 
@@ -102,3 +103,52 @@ def test_samplers_and_the_ode_end_at_the_lowest_noise_level_of_the_learned_sched
     assert ctx.details["eps"] == pytest.approx(lowest)
     assert noted.ends() == pytest.approx((lowest, highest), rel=1e-5)
     torch.testing.assert_close(values, gaussian.log_prob(x, lowest), atol=5e-3, rtol=0)
+
+
+EPS = 0.05
+# The integral of beta from 0 to eps, and with it the noise levels of Song et al. 2021, eq. 29, over alpha.
+INTEGRAL = (0.1 + (0.1 + 19.9 * EPS)) / 2 * EPS
+LEVELS: list[tuple[type[ScoreSde], float]] = [
+    (VpSde, math.sqrt((1 - math.exp(-INTEGRAL)) / math.exp(-INTEGRAL))),
+    (SubVpSde, (1 - math.exp(-INTEGRAL)) / math.exp(-INTEGRAL / 2)),
+    (VeSde, math.exp((1 - EPS) * math.log(0.002) + EPS * math.log(50))),
+]
+
+
+def sde(model: type[Any], **options: Any) -> Any:
+    return model(model.Config(hidden=(4,), **options))
+
+
+@pytest.mark.parametrize(("kind", "lowest"), LEVELS)
+def test_sdes_are_sampled_no_lower_than_their_smallest_time_in_training(
+    kind: type[Any], lowest: float, gaussian: Any, context: Context
+) -> None:
+    model = sde(kind, eps=EPS)
+    model.prepare(context(kind, shape=(3,)).info)
+    noted = model.denoiser = Noted(gaussian)
+    x = gaussian.points(20_000, 1)
+    model.loss(x, context(kind, shape=(3,)))
+    low, highest = noted.ends()
+    assert lowest <= low * (1 + 1e-5) <= 1.02 * lowest, "the lowest noise levels are drawn in training"
+    for sampler in kind.samplers:
+        model.sample(4, context(kind, shape=(3,), sampler=sampler()))
+        low, high = noted.ends()
+        assert lowest * (1 - 1e-5) <= low, sampler.name
+        assert high <= highest * 1.02, sampler.name
+    ctx = context(kind, shape=(3,))
+    ctx.likelihood = kind.Likelihood(steps=80)
+    values = model.log_prob(x[:50], ctx)
+    assert ctx.details["eps"] == pytest.approx(lowest)
+    assert noted.ends()[0] == pytest.approx(lowest, rel=1e-5)
+    torch.testing.assert_close(values, gaussian.log_prob(x[:50], lowest), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [VpSde, SubVpSde, VeSde])
+def test_by_default_sdes_are_sampled_as_far_as_the_sampler_says(
+    kind: type[Any], gaussian: Any, context: Context
+) -> None:
+    model = sde(kind)
+    model.prepare(context(kind, shape=(3,)).info)
+    model.denoiser = Noted(gaussian)
+    assert model.diffusion.lowest_of(0.002) == 0.002
+    assert model.diffusion.earliest_of(1e-3) == 1e-3

@@ -176,3 +176,10 @@ def test_without_steps_back_there_is_no_density_by_steps(context: Context) -> No
         with pytest.raises(trilemma.UnsupportedError, match="no step goes from data to noise"):
             model.log_prob(x, context((2,), likelihood=likelihood))
     assert torch.isfinite(model.log_prob(x, context((2,), likelihood=FlowMapLikelihood()))).all()
+
+
+@pytest.mark.parametrize("options", [{"backward": 0.0}, {"to_data": True}])
+def test_trajectories_around_the_data_need_steps_back(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'around' is a share of the steps back"):
+        small(around=0.5, **options)
+    small(around=0.0, **options)
