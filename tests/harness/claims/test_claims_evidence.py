@@ -194,5 +194,5 @@ def test_the_points_keep_their_degrees_of_freedom_with_more_seeds() -> None:
     shared = 0.02**2 * rng.chisquare(3, draws) / 3
     df = (own + shared) ** 2 / (own**2 / (2 * (seeds - 1)) + shared**2 / 3)
     estimate = 0.08 + np.hypot(0.05 * np.sqrt(5 / seeds), 0.02) * rng.normal(size=draws)
-    power = float((stats.t.sf(estimate / np.sqrt(own + shared), df) <= LEVEL).mean())
+    power = float(np.mean(stats.t.sf(estimate / np.sqrt(own + shared), df) <= LEVEL))
     assert power == pytest.approx(POWER, abs=0.04)
