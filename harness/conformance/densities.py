@@ -12,7 +12,7 @@ from ..contracts.model import Model
 from ..errors import UnsupportedError
 from .grid import Grid
 from .kit import needs, no_global_randomness, require
-from .mass import weighed_mass
+from .mass import WeighedMass, weighed_mass
 from .subject import Subject
 
 _WRITES = "log_prob writes into the points that it gets; work on a copy"
@@ -22,6 +22,7 @@ _PER_SIDE = 200
 _TOLERANCE = {"exact": 0.02, "ode": 0.03}  # of a mass, of an ode besides chance
 _ERRORS = 4.0  # standard errors of a mass that are no chance
 _MOST_CHANCE = 0.25  # of a mass, that its standard error excuses: weights of a density that is no density vary much
+_FEW_WEIGHED, _MANY_WEIGHED = 3000, 12_000  # points of a mass; many if few may be off by chance
 _MOST_NATS = 5.0  # off, above which a mass is shown by its logarithm
 
 
@@ -106,22 +107,27 @@ class DensityChecks(Subject):
         """The flow of an ODE that has hardly been trained has peaks that fall between the points of a grid."""
         drawn = self.outcomes.get("samplers", ("passed",))[0] == "passed"
         centers = self.many if drawn else self.points("train")
-        found = weighed_mass(lambda x: self.log_prob(x.float()), centers)
+        found = self._weighed(centers, _FEW_WEIGHED)
+        chance = _TOLERANCE["ode"] + _ERRORS * found.error
+        if _TOLERANCE["ode"] + _MOST_CHANCE < abs(found.mass - 1) <= chance:  # more points tell it from chance
+            found = self._weighed(centers, _MANY_WEIGHED)
+        remedy = f"check its normalization and the log-determinants: log_prob is {found.log:+.2f} nats off"
+        require(found.log < _MOST_NATS, f"the density integrates to exp({found.log:.1f}) in model space; {remedy}")
+        require(
+            abs(found.mass - 1) <= _TOLERANCE["ode"] + min(_ERRORS * found.error, _MOST_CHANCE),
+            f"the density integrates to {found.mass:.3f} (standard error {found.error:.3f}) in model space; {remedy}",
+        )
+        return f"{found.mass:.3f} ± {found.error:.3f}"
+
+    def _weighed(self, centers: Tensor, n: int) -> WeighedMass:
+        found = weighed_mass(lambda x: self.log_prob(x.float()), centers, n)
         where = ", ".join(f"{value:.2f}" for value in found.infinite[0]) if len(found.infinite) else ""
         require(
             not where,
             f"log_prob is +inf at {len(found.infinite)} points near the samples or within about 10 standard deviations "
             f"of the data, such as ({where}) in model space; a density that integrates to 1 is finite there",
         )
-        remedy = f"check its normalization and the log-determinants: log_prob is {found.log:+.2f} nats off"
-        require(found.log < _MOST_NATS, f"the density integrates to exp({found.log:.1f}) in model space; {remedy}")
-        mass = math.exp(found.log)
-        error = mass * found.relative_error
-        require(
-            abs(mass - 1) <= _TOLERANCE["ode"] + min(_ERRORS * error, _MOST_CHANCE),
-            f"the density integrates to {mass:.3f} (standard error {error:.3f}) in model space; {remedy}",
-        )
-        return f"{mass:.3f} ± {error:.3f}"
+        return found
 
     @needs("log-prob", "mass", "samplers", "sample-deterministic", "sample-size")
     def check_samples_density(self) -> str:

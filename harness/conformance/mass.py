@@ -13,6 +13,8 @@ _KERNELS = ((0.06, 0.45), (0.2, 0.45))
 """Standard deviations of the kernels around samples, in standardized data, and the shares of points from them."""
 _FAR = 3.0
 """The standard deviation of the rest of the points, which are drawn around 0."""
+_OVERFLOW = 700.0  # nats, of a mass that is larger than any floating-point number
+_AT_A_TIME = 3000  # points whose distances to all samples are in memory
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,16 @@ class WeighedMass:
     relative_error: float
     infinite: Tensor
 
+    @property
+    def mass(self) -> float:
+        return math.exp(self.log) if self.log < _OVERFLOW else math.inf
 
-def weighed_mass(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: int = 3000) -> WeighedMass:
+    @property
+    def error(self) -> float:
+        return self.mass * self.relative_error
+
+
+def weighed_mass(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: int) -> WeighedMass:
     """The integral of a density by importance sampling: the mean of p / q over `n` points from q.
 
     q is a mixture of normal distributions around `samples` (m, d) and a broad one. Unlike a grid, it sees peaks that
@@ -42,10 +52,8 @@ def weighed_mass(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: in
         torch.tensor([width for width, _ in _KERNELS]).double().repeat_interleave(torch.tensor(sizes))
     )
     x = torch.where(widths < _FAR, centers[rows], 0.0) + widths * noise
-    squares = torch.cdist(x, centers).square()
     parts = [
-        math.log(size / n) + _log_normal(squares, width, centers.shape[1]).logsumexp(1) - math.log(len(centers))
-        for (width, _), size in zip(_KERNELS, sizes, strict=True)
+        math.log(size / n) + _log_kernels(x, centers, width) for (width, _), size in zip(_KERNELS, sizes, strict=True)
     ]
     parts.append(math.log(1 - sum(sizes) / n) + _log_normal(x.square().sum(1), _FAR, centers.shape[1]))
     logs = log_density(x).double() - torch.stack(parts).logsumexp(0)
@@ -59,6 +67,15 @@ def weighed_mass(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: in
     if mean == 0:
         return WeighedMass(-math.inf, 0.0, infinite)
     return WeighedMass(float(highest) + math.log(mean), float(weights.std()) / mean / math.sqrt(n), infinite)
+
+
+def _log_kernels(x: Tensor, centers: Tensor, width: float) -> Tensor:
+    """The log-density of an equal mixture of normal distributions around `centers`, `(n,)`."""
+    logs = [
+        _log_normal(torch.cdist(part, centers).square(), width, centers.shape[1]).logsumexp(1)
+        for part in torch.split(x, _AT_A_TIME)
+    ]
+    return torch.cat(logs) - math.log(len(centers))
 
 
 def _log_normal(squares: Tensor, width: float, d: int) -> Tensor:
