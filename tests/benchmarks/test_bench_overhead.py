@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -96,8 +97,13 @@ def test_two_hundred_cells_of_one_second_and_then_nothing(home: Path) -> None:
     run = ("run", "burn.toml", "--plugin", "burn.py", "--out", "out", "-j", "2")
     whole = seconds(home, *run)
     nothing = min(seconds(home, *run) for _ in range(3))
-    print(f"\n200 cells of 1 s, two at a time: {whole:.1f} s (ideal 100 s); nothing left to do: {nothing:.2f} s")
-    assert whole < 1.05 * 100 + 4
+    # A second of the processor takes a little longer on the clock, as the machine has other work; that is not ours.
+    records = [json.loads(path.read_text()) for path in home.glob("out/cells/*/record.json")]
+    ideal = sum(record["training"]["wall_seconds"] for record in records) / 2
+    print(f"\n200 cells of 1 s, two at a time: {whole:.1f} s (ideal {ideal:.1f} s); nothing left: {nothing:.2f} s")
+    assert len(records) == 200
+    assert ideal < 110, "the machine is busy"
+    assert whole < 1.05 * ideal + 4
     assert nothing < 2
 
 
