@@ -86,6 +86,8 @@ def _classes(registry: Any, name: str) -> list[type[Any]]:
     kinds = ("models", "datasets", "metrics")
     found = [registry.get(kind, name) for kind in kinds if name in registry.names(kind)]
     if not found:
+        if name.endswith(".py"):
+            raise PluginError(f"'{name}' is a file, and a name is checked: trilemma check NAME --plugin {name}")
         names = {known for kind in kinds for known in registry.names(kind)}
         raise PluginError(f"no model, dataset or metric is named '{name}' ({did_you_mean(name, names)})")
     return found

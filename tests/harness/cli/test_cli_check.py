@@ -55,6 +55,12 @@ def test_an_unknown_name_is_suggested() -> None:
     assert "did you mean 'ring8'?" in found.output
 
 
+def test_a_file_in_place_of_a_name_is_told_what_to_write() -> None:
+    result = CliRunner().invoke(main, ["check", "mine.py"])
+    assert result.exit_code == 2
+    assert "trilemma check NAME --plugin mine.py" in result.output
+
+
 def test_a_plugin_of_which_nothing_could_be_checked_fails() -> None:
     found = CliRunner().invoke(main, ["check", "file", "--json"])
     records = {record["check"]: record for record in json.loads(found.stdout)}
