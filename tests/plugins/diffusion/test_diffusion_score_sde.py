@@ -185,4 +185,4 @@ def test_every_sde_trains_and_its_bound_is_not_above_its_ode_likelihood(
     heavy = options == {"weighting": "likelihood"} or noise
     assert -0.03 < gap < (0.3 if noise else 0.15 if heavy else 0.1)
     # The bound holds for the density of the SDE, and for that of the ODE only if the network is close to the score.
-    assert (-0.1 if noise else -0.05) < ctx.details["bound_excess"] < 1.0
+    assert (-0.2 if heavy else -0.05) < ctx.details["bound_excess"] < 1.0
