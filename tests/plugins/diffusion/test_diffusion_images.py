@@ -83,8 +83,7 @@ def test_a_form_for_images_differs_from_its_method_in_the_network_alone() -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith(("ncsn", "rectified"))])
 def test_images_have_even_rows_after_training(name: str, context: Callable[..., trilemma.Context]) -> None:
-    kwargs = {"steps": 100} if name == "ddpm-unet" else {}
-    model = fit(name, context, 500, widths=(16, 32), **kwargs)
+    model = fit(name, context, 500, widths=(16, 32))
     x = model.sample(200, context(type(model), (1, 8, 8), sampler=model.samplers[0]()))
     assert float(x.std(3).mean()) < 0.55  # .4 within a row, .98 between rows
     assert float(x.mean(3).std()) > 0.75
