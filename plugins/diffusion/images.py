@@ -44,10 +44,9 @@ class NcsnV2Unet(OnImages, Ncsn):
 class DdpmUnet(OnImages, Ddpm):
     """DDPM (Ho et al. 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ddpm`.
 
-    The chain has 1,000 steps as in the paper, because the bound of a shorter chain is looser. After 60 seconds on
-    digits, the bound of validation images was 1.95 bits/dim, and 1.88 with the schedule `cosine`, which trains more on
-    low noise levels. The bound is estimated from 200 steps for each image. As it is a bound, its table is not that of
-    the likelihoods by the probability-flow ODE, where `edm-unet` with the head `plain` had 1.85 bits/dim.
+    The chain has 1,000 steps as in the paper, because the bound of a shorter chain is looser. The schedule `cosine`
+    trains more on low noise levels. The bound is estimated from 200 steps for each image. As it is a bound, its table
+    is not that of the likelihoods by the probability-flow ODE.
     """
 
     name = "ddpm-unet"
