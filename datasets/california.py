@@ -10,6 +10,7 @@ import trilemma
 
 from .archives import extracted
 from .download import Downloaded, RemoteFile
+from .splitting import SplitConfig, parts
 from .tables import check_table
 
 ARCHIVE = RemoteFile(
@@ -35,7 +36,7 @@ class CaliforniaHousing(Downloaded):
     """California housing: 20,640 districts of California in the 1990 census, with 8 coordinates.
 
     The house value is left out. Ages are whole years and end in an atom at 52, so the likelihood is unbounded in
-    principle. The rows are split by one fixed permutation into 70 % training, 10 % validation and 20 % test rows.
+    principle. The rows are split by a permutation into 70 % training, 10 % validation and 20 % test rows.
     """
 
     name = "california-housing"
@@ -43,6 +44,9 @@ class CaliforniaHousing(Downloaded):
     source = "StatLib, by scikit-learn's mirror on figshare"
     license = "CC BY 4.0"
     citation = "Pace and Barry 1997, Sparse spatial autoregressions"
+
+    class Config(SplitConfig):
+        """The seed of the split."""
 
     @property
     def remote(self) -> dict[str, RemoteFile]:
@@ -57,5 +61,4 @@ class CaliforniaHousing(Downloaded):
             raise trilemma.DataError(f"{path}: not a table of numbers ({error})") from error
         x = check_table(features(raw), str(path), 10)
         n_valid, n_test = len(x) // 10, len(x) // 5
-        points = torch.from_numpy(x[np.random.RandomState(0).permutation(len(x))])
-        return trilemma.Splits(*torch.split(points, [len(x) - n_valid - n_test, n_valid, n_test]))
+        return parts(torch.from_numpy(x[self.config.permutation(len(x))]), n_valid, n_test)

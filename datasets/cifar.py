@@ -13,6 +13,7 @@ import trilemma
 
 from .archives import extracted
 from .download import Downloaded, RemoteFile
+from .splitting import SplitConfig
 
 ARCHIVE = RemoteFile(
     "cifar10/cifar-10-binary.tar.gz",
@@ -47,11 +48,10 @@ class Cifar10(Downloaded):
     license = "not stated by its authors"
     citation = "Krizhevsky 2009, Learning multiple layers of features from tiny images"
 
-    class Config(trilemma.Config):
+    class Config(SplitConfig):
         """How the training files are split."""
 
         n_valid: int = Field(5_000, ge=2, description="training images held back for validation")
-        split_seed: int = Field(0, ge=0, description="seed of the choice of the validation images")
         flip: bool = Field(False, description="add the mirror image of every training image")
 
     @property
@@ -68,6 +68,6 @@ class Cifar10(Downloaded):
             raise trilemma.DataError(
                 f"dataset '{self.name}': n_valid={n_valid} is too large for {len(images)} training images"
             )
-        order = torch.from_numpy(np.random.RandomState(self.config.split_seed).permutation(len(images)))
+        order = torch.from_numpy(self.config.permutation(len(images)))
         train, valid = torch.split(images[order], [len(images) - n_valid, n_valid])
         return trilemma.Splits(torch.cat([train, train.flip(-1)]) if self.config.flip else train, valid, test)

@@ -7,12 +7,14 @@ import torch
 
 import trilemma
 
+from .splitting import SplitConfig, parts
+
 
 class Digits(trilemma.Dataset):
     """1797 handwritten digits of 8 x 8 pixels with intensity levels 0 to 16.
 
     Half of all pixels are 0, and pixels at the corners hardly vary, so without dequantization the likelihood would be
-    unbounded. The images are split by one fixed permutation into 1258 training, 269 validation and 270 test images.
+    unbounded. The images are split by a permutation into 1258 training, 269 validation and 270 test images.
     """
 
     name = "digits"
@@ -23,10 +25,12 @@ class Digits(trilemma.Dataset):
     license = "BSD-3-Clause (scikit-learn); CC BY 4.0 (UCI)"
     citation = "Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI Machine Learning Repository"
 
+    class Config(SplitConfig):
+        """The seed of the split."""
+
     def load(self) -> trilemma.Splits:
         from sklearn.datasets import load_digits
 
         images = load_digits().images.astype(np.uint8)
-        order = np.random.RandomState(0).permutation(len(images))
-        points = torch.from_numpy(images[order]).unsqueeze(1)
-        return trilemma.Splits(*torch.split(points, [1258, 269, 270]))
+        order = self.config.permutation(len(images))
+        return parts(torch.from_numpy(images[order]).unsqueeze(1), 269, 270)

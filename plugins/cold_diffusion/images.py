@@ -94,7 +94,8 @@ class ColdBlur(ColdDiffusion):
     Deviations from the paper: the blur is the solution of the heat equation instead of repeated convolution with a
     Gaussian kernel, and severities are continuous. By default it ends at a width of 4 pixels, which leaves more than
     the mean; with `sigma_max` of 20 images of 8 pixels end constant, as in the paper. The end state is a Gaussian
-    mixture of all pixels, in the paper of the means of the channels. The U-Net is small.
+    mixture of all pixels, in the paper of the means of the channels. The U-Net is small, its output is added to the
+    degraded image, and the sum is clamped to the range of intensities.
     """
 
     name = "cold-blur"
@@ -117,7 +118,8 @@ class ColdMask(ColdDiffusion):
 
     Deviations from the paper: the center of the mask is fixed, as on CelebA, and not drawn for each image, as on MNIST
     and CIFAR-10. Severities are continuous. The widths are those of the code of the paper as shares of the side of
-    images of 28 pixels. The U-Net is small. The paper restores test points, which the metric `restoration` does; the
+    images of 28 pixels. The U-Net is small, its output is added to the degraded image, and the sum is clamped to the
+    range of intensities. The paper restores test points, which the metric `restoration` does; the
     start of unconditional samples, a Gaussian mixture of masked images, is ours.
     """
 
@@ -141,8 +143,9 @@ class ColdDownsample(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) of images by downsampling, which halves the sides as often as possible.
 
     Deviations from the paper: sides are halved until they are odd, for digits down to a single pixel, and by means of
-    squares, where the paper halves them three or four times. The U-Net is small. The paper restores test points, which
-    the metric `restoration` does; the start of unconditional samples, a Gaussian mixture, is ours.
+    squares, where the paper halves them three or four times. The U-Net is small, its output is added to the degraded
+    image, and the sum is clamped to the range of intensities. The paper restores test points, which the metric
+    `restoration` does; the start of unconditional samples, a Gaussian mixture, is ours.
     """
 
     name = "cold-downsample"

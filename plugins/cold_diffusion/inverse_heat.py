@@ -57,9 +57,9 @@ class InverseHeat(trilemma.NeuralModel):
     2.95 and 2.93 bits/dim. Uniform intensities take 4.09.
 
     Deviations from the paper: K = 40 instead of 200 steps, and a smaller U-Net. The widths go from .5 to 4 pixels, half
-    the side of images of 8 pixels, as in the paper. The standard deviation of the training noise is the paper's, .01 on
-    images with intensities in [0, 1], and that of the sampling noise is 1.25 times as large. The start from a Gaussian
-    mixture is not in the paper.
+    the side of images of 8 pixels, as in the paper for images of 64 pixels; for smaller ones it has .7 to .75. The
+    standard deviation of the training noise is the paper's, .01 on images with intensities in [0, 1], and that of the
+    sampling noise is 1.25 times as large. The start from a Gaussian mixture is not in the paper.
     """
 
     name = "inverse-heat"

@@ -88,7 +88,7 @@ class ColdMorph(ColdDiffusion):
 
     It is the animorphosis of the paper (section 5.3) on vectors. Deviations from the paper: the set is uniform instead
     of images of animals, points move along an arc that keeps their variance, the loss is the squared error, weighted by
-    the severity, and the estimated partner is the default.
+    the severity, the network F gives the restored point as (1 - t) x + t F, and the estimated partner is the default.
     """
 
     name = "cold-morph"
@@ -110,8 +110,8 @@ class ColdFade(ColdDiffusion):
 
     The degradation is invertible, so compare the results with those of the sampler `prior-alone`.
 
-    Deviations from the paper: the degradation is ours. The loss is the squared error, weighted by the severity. The end
-    state is a Gaussian mixture.
+    Deviations from the paper: the degradation is ours. The loss is the squared error, weighted by the severity. The
+    network F gives the restored point as (1 - t) x + t F. The end state is a Gaussian mixture.
     """
 
     name = "cold-fade"

@@ -124,7 +124,8 @@ class Ddpm(Denoising, Guided, trilemma.NeuralModel):
     `learned` and `cosine` is Improved DDPM (Nichol & Dhariwal 2021). The likelihood is the variational bound, with the
     variance of the model.
 
-    Deviations: T is 100 instead of 1,000. The estimate of x_0 is clipped to the range of intensities for images alone,
+    Deviations: T is 100 instead of 1,000. The network sees ln(sigma)/4 in place of the time, and the noise levels of a
+    batch are stratified. The estimate of x_0 is clipped to the range of intensities for images alone,
     because standardized vectors have no bounds. The data is continuous, so that the last step is a normal density, not
     one that is integrated over intensity levels (Ho et al. 2020, eq. 13). Its variance is beta_1 if variances are
     `large`, where the public code has the posterior's variance of the second step. Of Improved DDPM, the importance

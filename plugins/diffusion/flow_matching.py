@@ -249,7 +249,8 @@ class FlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     Deviations from the papers: sigma_min is 0, and in its place a share `edge` of the time is left out at both ends
     (with `latent`, the square of it at the data, and times near the data are drawn more often, with weights).
     The network sees ln(sigma)/4 in place of the time. Times are stratified over a batch. Interpolants between two data
-    distributions are not there, and with `latent` both noises are one in the loss, which has the same minimum.
+    distributions are not there, and with `latent` both noises are one in the loss, which has the same minimum. The
+    first sampler takes Euler steps, where Lipman et al. solve the ODE adaptively (`dormand-prince` here).
     """
 
     name = "flow-matching"

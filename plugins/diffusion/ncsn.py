@@ -134,7 +134,7 @@ class NcsnV2Options(NcsnOptions):
     """Options of the noise levels and of the techniques of NCSNv2, which are all used."""
 
     noise_levels: int = Field(30, ge=2, description="number of noise levels, unless Technique 2 sets it")
-    sigma_min: float = Field(0.02, gt=0, description="lowest noise level")
+    sigma_min: float = Field(0.04, gt=0, description="lowest noise level")
     largest_distance: bool = Field(
         True, description="Technique 1: the largest noise level is the largest distance between training points"
     )
@@ -148,10 +148,11 @@ class NcsnV2(Ncsn):
     """NCSNv2 (Song & Ermon 2020): NCSN with five improved techniques, each of which can be switched off.
 
     Techniques 1 to 3 are options of the model, Technique 4 is `ratio = "none"` of the sampler, and Technique 5 is `ema`
-    of the recipe, with the paper's decay .999. Deviations from the paper: in four or fewer dimensions Technique 2 has
-    no solution, and `noise_levels` sets their number; its equation is solved exactly, while the published numbers of
-    noise levels are slightly larger; and those of NCSN, but for the parametrization of the score, which is the paper's
-    (Technique 3) around an MLP.
+    of the recipe, with the paper's decay .999. The lowest noise level, .01 for pixels in [0, 1], is .04 for
+    standardized data. Deviations from the paper: in four or fewer dimensions Technique 2 has no solution, and
+    `noise_levels` sets their number; its equation is solved exactly, while the published numbers of noise levels are
+    slightly larger; and those of NCSN, but for the parametrization of the score, which is the paper's (Technique 3)
+    around an MLP.
     """
 
     name = "ncsnv2"

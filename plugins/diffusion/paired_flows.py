@@ -122,6 +122,10 @@ class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     A larger minibatch gives straighter paths, but pairing it costs more than a training step. The pairs are therefore
     kept, and every step draws from them. The pairing runs outside the autograd graph (POT on the CPU), so that the loss
     cannot be compiled as a whole.
+
+    Deviations: pairs are used more than once, where the paper pairs every batch anew; a share `edge` of
+    the time is left out at both ends, the network sees ln(sigma)/4 in place of the time, and times are stratified, as
+    in `flow-matching`.
     """
 
     name = "ot-flow-matching"
@@ -180,9 +184,11 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     flow trains at the peak, because its weights are averaged. The pairs are drawn in parts, with a training step after
     each, so that a short budget is not passed.
 
-    Deviation from the paper: times of the reflow are u-shaped as in Lee, Lin & Fanti 2024, but steeper (8 in place of
+    Deviations from the paper: times of the reflow are u-shaped as in Lee, Lin & Fanti 2024, but steeper (8 in place of
     4), unless `times` is `uniform`. A straight flow chooses the mode at once, so that its velocity is steep near the
     noise, where uniform times are few. The choice of 8 rests on one training on ring8 at each, no more.
+    The second flow starts from the weights of the first. Pairs are drawn by DPM-Solver++(2M). The deviations of
+    `flow-matching` are here too.
     """
 
     name = "rectified-flow"

@@ -73,7 +73,11 @@ class TimeGrid(trilemma.Config):
 
 
 class EulerMaruyama(TimeGrid, DenoiserSampler):
-    """Euler-Maruyama steps of the reverse-time SDE, evenly spaced in time (Song et al. 2021, section 3)."""
+    """Euler-Maruyama steps of the reverse-time SDE, evenly spaced in time (Song et al. 2021, section 3).
+
+    Deviations: it starts from the marginal at time 1 of data with variance 1, not from the prior of the SDE, and a last
+    evaluation denoises unless `denoise` is false.
+    """
 
     name = "euler-maruyama"
 
@@ -82,7 +86,10 @@ class EulerMaruyama(TimeGrid, DenoiserSampler):
 
 
 class ReverseDiffusion(TimeGrid, DenoiserSampler):
-    """The reverse diffusion predictor without corrections (Song et al. 2021, appendix E)."""
+    """The reverse diffusion predictor without corrections (Song et al. 2021, appendix E).
+
+    Deviations: the start and the last evaluation of `euler-maruyama`.
+    """
 
     name = "reverse-diffusion"
 
@@ -110,9 +117,10 @@ class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
     """The reverse diffusion predictor, then Langevin corrections at every time (Song et al. 2021, appendix G).
 
     By default the norms in the step size are means over the up to 2,000 samples that are drawn at once, as in the paper
-    for large batches. Samples then depend on each other through one number at each time, and a draw of very few
-    samples should use `ald`. `snr-per-sample` suits many dimensions, where norms hardly vary. In two dimensions it
-    fails: the score is almost 0 near a mode, so that points there get far too large steps.
+    for large batches. Samples then depend on each other through one number at each time, and a draw of very few samples
+    should use `ald`. `snr-per-sample` suits many dimensions, where norms hardly vary. In two dimensions it fails: the
+    score is almost 0 near a mode, so that points there get far too large steps. Deviations: the start and the last
+    evaluation of `euler-maruyama`.
     """
 
     name = "predictor-corrector"
@@ -127,6 +135,7 @@ class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
     """Langevin corrections at every time, without a predictor (Song et al. 2021, table 1, `C2000`).
 
     Between two times the state is scaled by the ratio of alpha. The step sizes are those of `predictor-corrector`.
+    Deviations: the start and the last evaluation of `euler-maruyama`.
     """
 
     name = "langevin-corrector"
@@ -158,6 +167,8 @@ class GottaGoFast(DenoiserSampler):
     """The adaptive SDE solver of Jolicoeur-Martineau et al. 2021, which chooses the step size for each sample.
 
     A step takes two evaluations. The details hold the mean and the largest number of evaluations per sample.
+    Deviations: a refused step is tried again on the same Brownian path unless `memory` is false, as it is in the paper;
+    the start is the one of `euler-maruyama`.
     """
 
     name = "gotta-go-fast"

@@ -15,11 +15,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import trilemma
+from trilemma.datasets.digits import Digits
 from trilemma.datasets.files import ImageFile
 from trilemma.datasets.idx import parse_idx
 from trilemma.datasets.mnist import FashionMnist
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (120, 6, 5)).astype(np.uint8)
+
+
+def test_another_seed_splits_the_same_digits_otherwise() -> None:
+    fixed, fresh = Digits().splits, Digits(Digits.Config(split_seed=1)).splits
+    assert [len(part) for part in (fixed.train, fixed.valid, fixed.test)] == [1258, 269, 270]
+    assert fixed.test.double().mean() == pytest.approx(4.864178, abs=1e-5)  # stored figures are of this split
+
+    def images(*parts: torch.Tensor) -> set[bytes]:
+        return {bytes(image.flatten().tolist()) for image in torch.cat(parts)}
+
+    assert images(fixed.train, fixed.valid, fixed.test) == images(fresh.train, fresh.valid, fresh.test)
+    assert len(images(fixed.test) & images(fresh.test)) < 100  # 270 of 1,797 in both: about 41
 
 
 def test_images_come_back_whole_from_arrays_and_folders(tmp_path: Path, idx_bytes: Callable[..., bytes]) -> None:

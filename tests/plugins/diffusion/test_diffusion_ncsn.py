@@ -66,6 +66,9 @@ def test_the_defaults_are_those_of_the_papers() -> None:
     assert (second.largest_distance, second.overlap, second.unconditional) == (True, True, True)
     assert few.model_dump(include={"steps", "ratio", "denoise"}) == {"steps": 5, "ratio": 0.3, "denoise": True}
     assert (short.noise_levels, short.unconditional) == (30, False)
+    assert second.sigma_min == pytest.approx(
+        4 * 0.01
+    )  # .01 for pixels in [0, 1]; 1 in pixels is 4 for standardized data
 
 
 @pytest.mark.parametrize(("gamma", "steps"), [(1.02, 5), (1.2, 5), (1.36, 3)])
@@ -105,7 +108,7 @@ def test_technique_three_divides_one_field_by_the_noise_level(generator: Callabl
 
 
 def test_techniques_can_be_switched_off(context: Callable[..., trilemma.Context]) -> None:
-    off = NcsnV2(NcsnV2.Config(largest_distance=False, overlap=False, unconditional=False))
+    off = NcsnV2(NcsnV2.Config(sigma_min=0.02, largest_distance=False, overlap=False, unconditional=False))
     off.prepare(context(shape=(64,)).info)
     plain = NcsnShort()
     plain.prepare(context(shape=(64,)).info)

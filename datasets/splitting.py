@@ -1,0 +1,32 @@
+"""How data with one fixed set of points is split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+import trilemma
+
+
+class SplitConfig(trilemma.Config):
+    """The seed of the permutation that splits the points.
+
+    Options that were chosen with one seed are judged on the test points of another that no choice has seen.
+    """
+
+    split_seed: int = Field(0, ge=0, description="seed of the split; numbers of different splits are not comparable")
+
+    def generator(self) -> np.random.RandomState:
+        """The generator that draws the permutation first."""
+        return np.random.RandomState(self.split_seed)
+
+    def permutation(self, n: int) -> NDArray[np.int64]:
+        """The order `(n,)` in which points are split."""
+        return self.generator().permutation(n)
+
+
+def parts(points: torch.Tensor, n_valid: int, n_test: int) -> trilemma.Splits:
+    """The splits of points in order: training, validation, test."""
+    return trilemma.Splits(*torch.split(points, [len(points) - n_valid - n_test, n_valid, n_test]))
