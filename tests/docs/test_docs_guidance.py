@@ -47,6 +47,9 @@ def test_the_stored_numbers_are_as_the_page_says(guidance: ModuleType) -> None:
             spread = middles(guidance, dataset, stable, "mode_spread")
             if (dataset, stable) == ("ring8", True):
                 assert max(spread) - min(spread) < 0.01, "the spread stays"
+                found = guidance.json.loads(guidance.FILE.read_text(encoding="utf-8"))
+                seeds = guidance.by_weight(found, dataset, stable, "witness_energy")
+                assert all(max(seeds[w]) < min(seeds[0.0]) for w in (0.25, 0.5)), "a small weight improves it"
             else:
                 assert all(a > b for a, b in pairwise(spread)), "the spread falls"
 
