@@ -19,6 +19,10 @@ from .figures import INK, MUTED, PAPER, Ink
 from .ticks import log_ticks
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
+SHORT = 30
+"""Letters of a name in a legend of few rows."""
+ROWS, ROW = 4, 0.17
+"""Rows of a legend that a figure has room for, and inches that each further one adds to its height."""
 LOG_RATIO = 4
 """The quality axis is logarithmic if the largest value is more than this many times the smallest."""
 
@@ -57,9 +61,13 @@ class Scale:
 
 
 def quality_against_cost(
-    curves: list[Curve], scale: Scale, cost: str, quality: str, *, legend: bool = False
+    curves: list[Curve], scale: Scale, cost: str, quality: str, *, legend: bool = False, rows: int | None = None
 ) -> Callable[[Figure], None]:
-    """A function that draws `curves` into a figure; `cost` and `quality` are axis titles."""
+    """A function that draws `curves` into a figure; `cost` and `quality` are axis titles.
+
+    A legend makes the figure higher, so that its rows take nothing from the axes. With `rows` it has no more than that
+    many, with short names, and the figure keeps its size.
+    """
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -84,7 +92,7 @@ def quality_against_cost(
             axes.axhline(value, color=MUTED, lw=0.9, dashes=(4, 3), zorder=1)
         _controls(axes, scale, low, high)
         if legend:
-            figure.legend(loc="outside lower left", ncols=_columns(curves), fontsize=8, handlelength=2.2)
+            _legend(figure, axes, rows)
 
     return draw
 
@@ -128,10 +136,18 @@ def key(curve: Styled) -> Markup:
     )
 
 
-def _columns(curves: list[Curve]) -> int:
-    """The number of legend columns that fit a figure of about 100 small letters."""
-    longest = max(len(curve.label) for curve in curves)
-    return max(1, min(len(curves), 100 // (longest + 9)))
+def _legend(figure: Figure, axes: Axes, rows: int | None) -> None:
+    """Put the names of the curves below the axes: all of them, or as many as `rows` hold."""
+    lines, names = axes.get_legend_handles_labels()
+    if rows is not None:
+        names = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in names]
+    columns = max(1, min(len(names), 100 // (max(map(len, names)) + 9)))  # of about 100 small letters
+    if rows is None:
+        figure.set_figheight(figure.get_figheight() + ROW * max(0, -(-len(names) // columns) - ROWS))
+    elif len(names) > rows * columns:
+        left = len(names) - rows * columns + 1
+        lines, names = [*lines[:-left], Line2D([], [], linestyle="none")], [*names[:-left], f"and {left} more"]
+    figure.legend(lines, names, loc="outside lower left", ncols=columns, fontsize=8, handlelength=2.2)
 
 
 def _line(axes: Axes, curve: Curve) -> None:

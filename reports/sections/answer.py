@@ -138,7 +138,8 @@ def _shared(card: dict[str, Any], answer: trilemma.Answer) -> bytes:
     made: Picture = card["picture"]
     cost, quality = made.costs[0], made.qualities[0]
     scale = made.drawn(cost, quality)
-    draw = quality_against_cost(made.curves(cost, quality), scale, cost.title, quality.title, legend=True)
+    curves = sorted(made.curves(cost, quality), key=lambda curve: curve.filled is None or not curve.filled.any())
+    draw = quality_against_cost(curves, scale, cost.title, quality.title, legend=True, rows=4)  # the front comes first
     said = [line for line in answer.lines if not line.fine][:1]
 
     def whole(figure: Figure) -> None:
