@@ -33,15 +33,15 @@ def orders(height: int, width: int) -> Tensor:
     return torch.stack([view.flip(axes).flatten() for view in views for axes in flips])
 
 
-def shifted(height: int, width: int) -> Tensor:
-    """For each of `SHIFTS`, the flat index of the pixel that comes to each place, `(9, height * width)`.
+def shifted(height: int, width: int, channels: int = 1) -> Tensor:
+    """For each of `SHIFTS`, the flat index of what comes to each place, `(9, height * width * channels)`.
 
+    Places are in the order rows, columns, channels. Whole pixels move, so that a channel keeps its place in the pixel.
     Pixels at the edge are repeated where the image moves away from it.
     """
     rows, columns = torch.arange(height).unsqueeze(1), torch.arange(width)
-    return torch.stack([
-        ((rows + dy).clamp(0, height - 1) * width + (columns + dx).clamp(0, width - 1)).flatten() for dy, dx in SHIFTS
-    ])  # fmt: skip
+    pixels = [(rows + dy).clamp(0, height - 1) * width + (columns + dx).clamp(0, width - 1) for dy, dx in SHIFTS]
+    return torch.stack([(channels * pixel.unsqueeze(2) + torch.arange(channels)).flatten() for pixel in pixels])
 
 
 class AutoregressiveLevels(trilemma.NeuralModel):
@@ -92,7 +92,7 @@ class AutoregressiveLevels(trilemma.NeuralModel):
         self.levels = self.bins.count
         found = orders(*self.size)
         self.register_buffer("order", found if config.orders == "all" else found[:1], persistent=False)
-        self.register_buffer("shifts", shifted(*self.size), persistent=False)
+        self.register_buffer("shifts", shifted(height, width, channels), persistent=False)
         self.network = CausalNetwork(
             self.size,
             self.levels,

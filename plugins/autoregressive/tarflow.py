@@ -91,8 +91,8 @@ class TarFlowSampler(trilemma.Sampler):
     denoise: float = Field(
         0.0,
         ge=0,
-        description="noise level s that a last step x + s^2 grad log p(x) removes; that of the paper is `noise`, and "
-        "with 0 samples have the density of the model",
+        description="noise level s that a last step x + s^2 grad log p(x) removes, in the units of `noise`; that of "
+        "the paper is `noise`, and with 0 samples have the density of the model",
     )
 
 
@@ -104,7 +104,9 @@ class TarFlow(FlowModel):
     the flow in both cases.
 
     Deviations from the paper: log-scales are clipped softly (`bound`); the maps of the first patch are learned too;
-    images are mapped by a logit; the default has no noise, as in the likelihoods of the paper; there is no guidance.
+    images are mapped by a logit, so that noise is added and removed in standardized logits and not in pixels; the
+    default has no noise, as in the likelihoods of the paper; with noise too, the weights that are kept are those with
+    the best likelihood of validation points without it (public code: the last); there is no guidance.
     Rational-quadratic splines in place of affine maps (`coupling`) and a first layer that makes the marginals of the
     pixels normal (`marginal_start`) are ours.
     """
@@ -123,7 +125,10 @@ class TarFlow(FlowModel):
         channels: int = Field(64, ge=1, description="channels of the transformers")
         heads: int = Field(4, ge=1, description="heads of their attention; they divide `channels`")
         noise: float = Field(
-            0.0, ge=0, description="standard deviation of Gaussian noise on training points, in model space"
+            0.0,
+            ge=0,
+            description="standard deviation of Gaussian noise on training points, in units of the standard deviation "
+            "of a coordinate or, for images, of the logits of intensities",
         )
         marginal_start: bool = Field(
             False, description="whether the first layer is one spline for each coordinate, which makes marginals normal"

@@ -42,9 +42,11 @@ class Drifting(trilemma.NeuralModel):
     network is trained to follow: the loss is |f(z) - sg(f(z) + V)|^2, where no gradient flows through the target. The
     field vanishes when samples and data have the same distribution.
 
-    Deviations from the paper: distances are those of the points and not of features of a pretrained encoder; the fields
-    of several temperatures are averaged, and not each scaled to unit length first, so that the steps shrink as the
-    distributions come together; the noise passes an MLP; there are no classes and no guidance. The loss is no measure
+    Deviations from the paper: distances are those of the points and not of features of a pretrained encoder;
+    temperatures are shares of the mean distance of samples to data (public code: to data and other samples), and points
+    are not divided by that distance, as features are; there are two temperatures, not three, and their fields are
+    averaged, and not each divided by its root mean square first, so that the steps shrink as the distributions come
+    together; the noise passes an MLP; there are no classes and no guidance. The loss is no measure
     of quality, so that the weights with the least energy distance to the validation points are kept.
     """
 

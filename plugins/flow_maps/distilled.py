@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -24,8 +24,8 @@ AROUND = 0.03, 1.0
 _MOST_NUMBERS = 15_000_000  # in stored trajectories, which bounds memory and the size of a checkpoint in training
 
 
-class DistillationOptions(trilemma.Config):
-    """Options of the trajectories and of the steps between their points."""
+class DistillationOptions(TimeOptions):
+    """Options of the trajectories, of the steps between their points, and of the times of the velocity."""
 
     first: float = Field(0.25, gt=0, lt=1, description="share of the budget that trains the velocity")
     trajectories: int = Field(
@@ -47,6 +47,12 @@ class DistillationOptions(trilemma.Config):
         "trained at the data alone folds",
     )
 
+    @model_validator(mode="after")
+    def _around_has_steps_back(self) -> Self:
+        if self.around and (self.to_data or not self.backward):
+            raise ValueError("'around' is a share of the steps back: it needs 'backward' above 0, and no 'to_data'")
+        return self
+
 
 class Steps(NamedTuple):
     """Steps between points of trajectories: their starts, the velocities there, their ends, and the noise of each."""
@@ -61,13 +67,12 @@ class Trajectories:
     """Trajectories of a velocity between noise and data, by Heun's method: their points and the velocities there.
 
     The points are those at `intervals` + 1 times with even steps of the noise level, from noise to data. At most `size`
-    trajectories are drawn, in parts, so that a short budget is not passed.
+    trajectories are drawn, in parts of `part`, so that a short budget is not passed.
     """
 
-    PART = 2_000
-
-    def __init__(self, size: int, intervals: int) -> None:
+    def __init__(self, size: int, intervals: int, part: int = 2_000) -> None:
         self.size = size
+        self.part = part
         self.times = solver_times(intervals).flip(0).float()
         self.points: Tensor | None = None
         self.velocities: Tensor | None = None
@@ -102,7 +107,7 @@ class Trajectories:
 
     def _missing(self) -> int:
         """The size of the next part, at most 0 if there are enough trajectories."""
-        return min(self.size - (0 if self.points is None else self.points.shape[1]), self.PART)
+        return min(self.size - (0 if self.points is None else self.points.shape[1]), self.part)
 
     def _add(self, points: Tensor, velocities: Tensor) -> None:
         self.points, self.velocities = _joined(self.points, points), _joined(self.velocities, velocities)
@@ -146,6 +151,13 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
     trajectories and not steps of a map that is still learned, as they are in self-distillation (Boffi, Albergo &
     Vanden-Eijnden 2025), so steps get sharper within a short training. They cannot become better than the velocity.
 
+    With `head`, a network of its own learns divergences in the second stage, at points of the trajectories (F2D2, Ai et
+    al. 2026, where they are one more output of the map). As in the paper, the velocity that was trained before gives
+    the targets. `invertibility` is the weight of FALCON's penalty (Rehman et al. 2026) on the steps between points of
+    trajectories. Like the errors of these steps, it is divided by d (pi/2)^2 in d dimensions and trains the correction
+    alone. FALCON has no trajectories, and takes densities of the samples that it draws, from the steps between noise
+    and data; here the likelihood `jacobian` is that of given points, from the steps back.
+
     Each stage has a schedule of the learning rate of its own. The option `to_data` makes all steps end at the data.
     With `around`, trajectories from points around the data train the steps back too: their Jacobian gives a density
     only if they do not fold, and steps that are trained at the data alone fold beside it.
@@ -153,22 +165,20 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
 
     name = "distilled-flow-map"
     recipe = FewSteps.recipe.model_copy(update={"lr": 5e-3})
+    part: ClassVar[int] = 2_000
+    """The number of trajectories that are drawn at once."""
+    every: ClassVar[int] = 1
+    """The number of training steps from one part to the next."""
 
-    class Config(MapOptions, DistillationOptions, TimeOptions, MapOctaves, MLPConfig):
+    class Config(MapOptions, DistillationOptions, MapOctaves, MLPConfig):
         """Options of the network and of its training."""
 
         octaves: int = Field(7, ge=0, description="number of octaves in the Fourier features of a point, in steps")
 
-        @model_validator(mode="after")
-        def _around_has_steps_back(self) -> Self:
-            if self.around and (self.to_data or not self.backward):
-                raise ValueError("'around' is a share of the steps back: it needs 'backward' above 0, and no 'to_data'")
-            return self
-
     def fit(self, train: trilemma.Split, ctx: trilemma.Context) -> None:
         numbers = (4 if self.config.around else 2) * (self.config.intervals + 1) * train.x[0].numel()
         size = max(1, min(self.config.trajectories, _MOST_NUMBERS // numbers))
-        self._trajectories, self._around = (Trajectories(size, self.config.intervals) for _ in range(2))
+        self._trajectories, self._around = (Trajectories(size, self.config.intervals, self.part) for _ in range(2))
         super().fit(train, ctx)
         del self._trajectories, self._around
 
@@ -193,10 +203,11 @@ class DistilledFlowMap(FewSteps, trilemma.NeuralModel):
         """Take a step on data or, after the first share of the budget, on pairs of points of trajectories."""
         if ctx.clock is None or ctx.clock.progress < self.config.first:
             return super().training_step(x, ctx, update)
-        self._trajectories.extend(self.map, ctx.info.shape, ctx.generator)
-        if self.config.around:
-            assert self._trajectories.points is not None
-            self._around.extend_back(self.map, self._trajectories.points[-1], ctx.generator)
+        if self._trajectories.points is None or ctx.clock.step % self.every == 0:
+            self._trajectories.extend(self.map, ctx.info.shape, ctx.generator)
+            if self.config.around:
+                assert self._trajectories.points is not None
+                self._around.extend_back(self.map, self._trajectories.points[-1], ctx.generator)
         loss = self.distillation_loss(len(x), ctx.generator)
         update(loss)
         return {"loss": loss.detach()}

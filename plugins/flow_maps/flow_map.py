@@ -63,9 +63,14 @@ class FlowMap(FewSteps, trilemma.NeuralModel):
     velocities have stable targets; errors have no learned weights over the two times; the same weights are learned and
     give the targets, without dropout.
 
-    With `head`, a network of its own learns divergences (F2D2, Ai et al. 2026; the paper adds an output to the map).
-    `invertibility` is the weight of FALCON's penalty (Rehman et al. 2026), on steps between all times and not on the
-    whole way alone.
+    With `head`, a network of its own learns divergences. In F2D2 (Ai et al. 2026) they are one more output of the map,
+    and both are distilled from a velocity that was trained before; here all parts are trained at once, and the velocity
+    that is learned meanwhile gives the targets.
+
+    `invertibility` is the weight of FALCON's penalty (Rehman et al. 2026) beside the squared errors of velocities, all
+    of which are divided by d (pi/2)^2 in d dimensions. Its gradient trains the correction alone, too, and the paper's
+    the whole map. FALCON takes densities of the samples that it draws, from the steps between noise and data at times
+    of EDM; here the likelihood `jacobian` is that of given points, from the even steps back.
     """
 
     name = "flow-map"

@@ -36,7 +36,10 @@ class MapOptions(trilemma.Config):
     )
     head: bool = Field(False, description="also train a divergence head, a network for few-step likelihoods")
     invertibility: float = Field(
-        0.0, ge=0, description="weight of the penalty of steps that do not lead back to where they started"
+        0.0,
+        ge=0,
+        description="weight of the penalty of steps that do not lead back to where they started, beside the squared "
+        "errors of velocities",
     )
 
 
@@ -52,9 +55,8 @@ class MapOctaves(trilemma.Config):
 class FewSteps:
     """A mixin for neural models with a map v(x, s, t): it builds the networks, draws samples, and gives likelihoods.
 
-    With the option `head`, a network of its own learns divergences (F2D2, Ai et al. 2026; the paper adds an output to
-    the map). `invertibility` is the weight of FALCON's penalty (Rehman et al. 2026), on steps between all times and not
-    on the whole way alone.
+    With the option `head`, a network of its own learns divergences (F2D2, Ai et al. 2026). `invertibility` is the
+    weight of FALCON's penalty (Rehman et al. 2026). The models say where they deviate from these papers.
     """
 
     family: ClassVar[str] = "diffusion"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +12,7 @@ import trilemma
 
 from ..networks.points import standard_normal
 from .flow_map import FlowMap
+from .networks import MapNetwork
 from .objectives import jump
 from .times import on_path
 
@@ -30,6 +31,12 @@ class PathOptions(trilemma.Config):
     )
 
 
+class MeanFlowOptions(PathOptions):
+    """The options that make a flow map a MeanFlow."""
+
+    velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
+
+
 class MeanFlow(FlowMap):
     """MeanFlow (Geng et al. 2025): a flow map by the Eulerian condition along the velocities of paths.
 
@@ -40,10 +47,20 @@ class MeanFlow(FlowMap):
 
     name = "meanflow"
 
-    class Config(PathOptions, FlowMap.Config):
+    class Config(MeanFlowOptions, FlowMap.Config):
         """Options of the network and of its training."""
 
-        velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
+
+class ShortcutOptions(trilemma.Config):
+    """The options that make a flow map a shortcut model."""
+
+    objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
+        "progressive", description="what trains the steps between two times, beside flow matching for the velocity"
+    )
+    velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
+    split: Literal["random", "middle"] = Field(
+        "middle", description="for progressive: where one step is split into two"
+    )
 
 
 class Shortcut(FlowMap):
@@ -56,16 +73,8 @@ class Shortcut(FlowMap):
 
     name = "shortcut"
 
-    class Config(FlowMap.Config):
+    class Config(ShortcutOptions, FlowMap.Config):
         """Options of the network and of its training."""
-
-        objective: Literal["lagrangian", "eulerian", "progressive"] = Field(
-            "progressive", description="what trains the steps between two times, beside flow matching for the velocity"
-        )
-        velocity_share: float = Field(0.75, gt=0, lt=1, description="share of a batch that trains the velocity")
-        split: Literal["random", "middle"] = Field(
-            "middle", description="for progressive: where one step is split into two"
-        )
 
 
 class ConsistencySteps(trilemma.Sampler):
@@ -76,7 +85,32 @@ class ConsistencySteps(trilemma.Sampler):
     steps: int = Field(1, ge=1, description="number of steps, which are the network evaluations")
 
 
-class Consistency(FlowMap):
+class ToData:
+    """A mixin for flow maps that are consistency models: each step of their sampler goes to the data."""
+
+    samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (ConsistencySteps,)
+    map: MapNetwork
+
+    def step(self, x: Tensor, s: Tensor, t: Tensor, ctx: trilemma.Context) -> Tensor:
+        """From the data back to the path at the time `s`, by new noise, and from there to the data."""
+        if s[0] > 0:
+            x, _ = on_path(x, standard_normal(x, ctx.generator), s)
+        return jump(self.map, x, s, torch.ones_like(t))
+
+
+class ConsistencyOptions(PathOptions):
+    """The options that make a flow map a consistency model."""
+
+    to_data: bool = Field(True, description="whether all steps end at the data")
+    normalization: float = Field(
+        0.1, ge=0, description="for eulerian: c of the normalized tangents g / (|g| + c); 0 leaves them as they are"
+    )
+    power: float = Field(
+        0.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
+    )
+
+
+class Consistency(ToData, FlowMap):
     """Consistency training (Song et al. 2023; Lu & Song 2025, in continuous time): a flow map to the data alone.
 
     The network is trained by the Eulerian condition along the velocities of paths, with the normalized tangents of Lu &
@@ -88,21 +122,6 @@ class Consistency(FlowMap):
     """
 
     name = "consistency"
-    samplers = (ConsistencySteps,)
 
-    class Config(PathOptions, FlowMap.Config):
+    class Config(ConsistencyOptions, FlowMap.Config):
         """Options of the network and of its training."""
-
-        to_data: bool = Field(True, description="whether all steps end at the data")
-        normalization: float = Field(
-            0.1, ge=0, description="for eulerian: c of the normalized tangents g / (|g| + c); 0 leaves them as they are"
-        )
-        power: float = Field(
-            0.0, ge=0, le=1, description="power p of the adaptive weight 1 / (error + .001)^p of each point"
-        )
-
-    def step(self, x: Tensor, s: Tensor, t: Tensor, ctx: trilemma.Context) -> Tensor:
-        """From the data back to the path at the time `s`, by new noise, and from there to the data."""
-        if s[0] > 0:
-            x, _ = on_path(x, standard_normal(x, ctx.generator), s)
-        return jump(self.map, x, s, torch.ones_like(t))

@@ -75,11 +75,13 @@ class ForestFlow(trilemma.Model):
     the details say how many regressors were trained at all. The trees are not stored, so that a later evaluation
     trains the model again.
 
-    Deviations from the paper: scikit-learn in place of XGBoost; the trees of a regressor are trained in several rounds,
-    so that training can end at any time, each with other points and other noise and twice as many trees as the last
-    one that was kept; the paper trains all trees at once, on each point with 100 draws of the noise. An ensemble is
-    kept if it lowers the error at validation points. There are 20 times (paper: 50), and the steps are of second order
-    (`order`). Data is continuous: there is no label and nothing is missing.
+    Deviations from the paper: data is standardized (public code: scaled to [-1, 1] by minima and maxima, to which
+    samples are clipped); scikit-learn in place of XGBoost, with at most 15 leaves and a learning rate of .1 (public
+    code: depth 7 and .3); the trees of a regressor are trained in several rounds, so that training can end at any time,
+    each with other points and other noise and twice as many trees as the last one that was kept; the paper trains all
+    trees at once, on each point with 100 draws of the noise. An ensemble is kept if it lowers the error at validation
+    points. There are 20 times (paper: 50), and the steps are of second order (`order`). Data is continuous: there is no
+    label and nothing is missing.
     """
 
     name = "forest-flow"

@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ot-flow-matching-unet": {"ot_batch": 16, "every": 3, "pool": 100},
     "rectified-flow-unet": {"pairs": 90, "steps": 3, "first": 0.5},
     "distilled-flow-map": {"trajectories": 90, "intervals": 3, "first": 0.5},
+    "distilled-flow-map-unet": {"trajectories": 90, "intervals": 3},
     "gan-unet": {"r1_every": 3},
     "ddgan-unet": {"r1_every": 3},
 }

@@ -111,6 +111,18 @@ def test_shifted_images_repeat_their_edge() -> None:
     assert found[SHIFTS.index((-1, 1))].tolist() == [[2, 2], [2, 2]]
 
 
+def test_color_images_move_by_whole_pixels() -> None:
+    model, _ = built((3, 4, 5), 4)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(4, (2, 3, 4, 5), generator=generator)
+    padded = torch.nn.functional.pad(images.double(), (1, 1, 1, 1), mode="replicate")
+    levels = model.levels_of(-1 + 0.5 * (images + 0.5))
+    for number, (dy, dx) in enumerate(SHIFTS):
+        seen = padded[:, :, 1 + dy : 5 + dy, 1 + dx : 6 + dx]
+        expected = model.levels_of(-1 + 0.5 * (seen + 0.5))
+        assert torch.equal(levels[:, model.shifts[number]], expected)
+
+
 def test_the_first_bias_is_the_histogram_of_the_levels() -> None:
     model, ctx = built((1, 2, 2), 3)
     model.build(ctx.info)

@@ -128,7 +128,7 @@ def test_a_training_ends_with_samples_and_all_likelihoods(around: float, context
     clock = trilemma.Clock(trilemma.Budget(steps=8))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Trajectories, "extend", watched)
-        patched.setattr(Trajectories, "PART", 40)
+        patched.setattr(DistilledFlowMap, "part", 40)
         model.fit(trilemma.Split(x), context((2,), clock=clock, recipe=model.recipe))
     assert stored == [40, 60, 60, 60, 60, 60]  # a quarter of the budget is over after two steps
     assert torch.isfinite(model.sample(5, context((2,)))).all()

@@ -1,4 +1,4 @@
-"""The form of the flow map for images: derivatives of its U-Nets, its three densities, and a short training."""
+"""The forms of flow maps for images: derivatives of their U-Nets, the three densities, and short trainings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
-from trilemma.plugins.flow_maps.flow_map import FlowMap
-from trilemma.plugins.flow_maps.images import FlowMapUnet
+from trilemma.harness.plugins import Registry
+from trilemma.plugins.flow_maps.distilled import DistilledFlowMap, Trajectories
+from trilemma.plugins.flow_maps.images import DistilledFlowMapUnet, FlowMapUnet
 from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood
 from trilemma.plugins.flow_maps.networks import MapUNet
 from trilemma.plugins.flow_maps.objectives import jump
@@ -21,6 +22,9 @@ from trilemma.plugins.networks.unet import UNet
 
 SHAPE = (1, 8, 8)
 Contexts = Callable[..., trilemma.Context]
+REGISTRY = Registry(builtin_only=True)
+METHODS = ["flow-map", "meanflow", "shortcut", "consistency", "distilled-flow-map"]
+"""Each has a form for images."""
 
 
 def unet(times: int, widths: tuple[int, ...] = (4, 6), dropout: float = 0.0) -> UNet:
@@ -77,14 +81,14 @@ def test_a_dropped_feature_has_no_derivative_and_an_unknown_layer_is_refused() -
         through(nn.Tanh(), x)
 
 
-def trained(context: Contexts, steps: int, **options: object) -> Any:
+def trained(context: Contexts, steps: int, kind: Any = FlowMapUnet, **options: object) -> Any:
     """A model that took some training steps on images whose rows are dark or bright."""
     g = torch.Generator().manual_seed(1)
     level = torch.randint(0, 2, (600, 1, 8, 1), generator=g).expand(600, *SHAPE)
     x = (level - 0.5) * 1.8 + 0.4 * torch.randn((600, *SHAPE), generator=g)
-    model = FlowMapUnet(FlowMapUnet.Config(**options))  # type: ignore[arg-type]
+    model = kind(kind.Config(**options))
     clock = trilemma.Clock(trilemma.Budget(steps=steps))
-    model.fit(trilemma.Split(x), context(SHAPE, clock=clock, recipe=FlowMapUnet.recipe))
+    model.fit(trilemma.Split(x), context(SHAPE, clock=clock, recipe=kind.recipe))
     return model
 
 
@@ -130,16 +134,49 @@ def test_the_densities_of_an_image_are_those_of_whole_jacobian_matrices(context:
     assert float(apart.square().mean().sqrt()) < 3 * probed.details["probe_standard_error"]
 
 
-def test_the_form_for_images_differs_from_the_flow_map_in_its_networks_alone() -> None:
-    networks = {"hidden", "octaves", "velocity_octaves"}, {"widths", "blocks"}
-    rest = [set(kind.Config.model_fields) - own for kind, own in zip((FlowMap, FlowMapUnet), networks, strict=True)]
+@pytest.mark.parametrize("name", METHODS)
+def test_a_form_for_images_differs_from_its_method_in_its_networks_alone(name: str) -> None:
+    method, form = REGISTRY.get("models", name), REGISTRY.get("models", f"{name}-unet")
+    networks = {"hidden", "octaves", "velocity_octaves", "widths", "blocks", "dropout"}
+    cost = {"first", "intervals"} if name == "distilled-flow-map" else set()  # trajectories cost more with U-Nets
+    rest = [
+        {key: value for key, value in kind.Config().model_dump().items() if key not in networks | cost}
+        for kind in (method, form)
+    ]
     assert rest[0] == rest[1]
-    assert FlowMapUnet.samplers == FlowMap.samplers
+    assert (form.samplers, form.accepts) == (method.samplers, ("image",))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_form_for_images_trains_and_keeps_the_shape_of_images(name: str, context: Contexts) -> None:
+    kind: Any = REGISTRY.get("models", f"{name}-unet")
+    model = trained(context, 4, kind, widths=(4, 6), blocks=1)
+    x = model.sample(3, context(SHAPE, sampler=kind.samplers[0](steps=2)))
+    assert x.shape == (3, *SHAPE)
+    assert torch.isfinite(x).all()
+    values = model.log_prob(x, context(SHAPE, likelihood=kind.Likelihood(steps=2)))
+    assert torch.isfinite(values).all()
+
+
+def test_trajectories_of_images_are_drawn_now_and_then(context: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[int] = []
+    draw = Trajectories.extend
+
+    def watched(self: Trajectories, *args: Any) -> None:
+        draw(self, *args)
+        stored.append(0 if self.points is None else self.points.shape[1])
+
+    monkeypatch.setattr(Trajectories, "extend", watched)
+    monkeypatch.setattr(DistilledFlowMapUnet, "part", 8)
+    trained(context, 24, DistilledFlowMapUnet, widths=(4, 6), blocks=1, intervals=2)
+    assert stored == [8, 16]  # at the first step after half of the budget, and at the twentieth
+    assert DistilledFlowMap.every == 1
 
 
 @pytest.mark.slow
-def test_images_of_one_step_have_even_rows_after_training(context: Contexts) -> None:
-    model = trained(context, 700, widths=(16, 32))
+@pytest.mark.parametrize("name", ["flow-map", "distilled-flow-map"])
+def test_images_of_one_step_have_even_rows_after_training(name: str, context: Contexts) -> None:
+    model = trained(context, 700, REGISTRY.get("models", f"{name}-unet"), widths=(16, 32))
     x = model.sample(200, context(SHAPE))
     assert float(x.std(3).mean()) < 0.55  # .4 within a row, .98 between rows
     assert float(x.mean(3).std()) > 0.7
