@@ -11,6 +11,7 @@ import pandas as pd
 import trilemma
 
 from . import measures, numbers
+from .beside_ode import beside_ode, odes
 from .fitting import fitting
 from .frame import first_row
 from .kit import RUN, Digest
@@ -185,7 +186,8 @@ def _entry(digest: Digest, rows: list[Any], columns: list[Column], seeds: int, o
         if row.marked:
             reasons = entry.marked.setdefault(row.sampler, [])
             reasons += [reason for reason in row.marked if reason not in reasons]
-    shown = {sampler: dict(_cells(rows, columns, seeds)) for sampler, rows in found.items()}
+    beside = odes(good)
+    shown = {sampler: dict(_cells(rows, columns, seeds, beside)) for sampler, rows in found.items()}
     once = shown.pop("", {})
     if len(shown) == 1:
         entry.lines = [(sampler, {**cells, **once}) for sampler, cells in shown.items()]
@@ -199,14 +201,16 @@ def _entry(digest: Digest, rows: list[Any], columns: list[Column], seeds: int, o
     return entry
 
 
-def _cells(found: dict[tuple[str, str], Any], columns: list[Column], seeds: int) -> Iterator[tuple[int, Cell]]:
+def _cells(
+    found: dict[tuple[str, str], Any], columns: list[Column], seeds: int, beside: dict[tuple[str, str, str], Any]
+) -> Iterator[tuple[int, Cell]]:
     for index, column in enumerate(columns):
         row = found.get((column.metric, column.kind))
         if row is not None:
-            yield index, _cell(row, column, seeds)
+            yield index, _cell(row, column, seeds, beside_ode(row, beside, column.factor))
 
 
-def _cell(row: Any, column: Column, seeds: int) -> Cell:
+def _cell(row: Any, column: Column, seeds: int, beside: str) -> Cell:
     value, half = row.value * column.factor, row.half * column.factor
     cost = column.group in trilemma.COSTS
     shown, plus_minus = numbers.with_interval(value, half)
@@ -226,7 +230,7 @@ def _cell(row: Any, column: Column, seeds: int) -> Cell:
     return Cell(
         value=shown,
         half=plus_minus,
-        about=row.conditions if column.kind and not column.about else "",
+        about="; ".join(filter(None, (row.conditions if column.kind and not column.about else "", beside))),
         best=bool(row.best),
         notes=notes,
         interval=_interval(row, column) if half > 0 else "",

@@ -105,6 +105,24 @@ def test_flags(tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quic
     assert "! spline, likelihood and training: NLL − entropy below the lowest possible value" in text
 
 
+def test_a_likelihood_by_few_steps_stands_beside_the_ode_of_the_same_training(
+    tmp_path: Path, make_frame: Frames, make_view: Views, quick: Quick, tables: Tables
+) -> None:
+    frame = make_frame()
+    ode = frame[(frame["metric"] == "nll_gap") & (frame["label"] == "edm") & (frame["dataset_id"] == "ring8")]
+    other = frame[(frame["metric"] == "nll_gap") & (frame["label"] == "ddpm") & (frame["dataset_id"] == "ring8")]
+    # Differences of -.15, -.14 and -.13: a mean of -.14, and a half-width of 4.303 (the t-quantile) x .01 / sqrt(3).
+    less = ode.assign(likelihood="map", sampler="few", value=ode["value"] - 0.15 + 0.01 * ode["seed"])
+    alone = other.assign(likelihood="map", sampler="few")
+    page, text = quick(
+        make_view(tmp_path, pd.concat([frame, less, alone], ignore_index=True)), tmp_path / "out", "comparison"
+    )
+    beside = "0.140 ± 0.025 below the ODE of the same training"
+    assert text.count("the ODE of the same training") == 1
+    assert beside in next(line for line in text.splitlines() if "the ODE of the same" in line)
+    assert beside in page
+
+
 def test_data_whose_likelihood_is_unbounded_carries_a_caution(
     one_seed: trilemma.RunView, tmp_path: Path, quick: Quick
 ) -> None:

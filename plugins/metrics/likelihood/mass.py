@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,11 +18,12 @@ from numpy.typing import NDArray
 
 import trilemma
 
+from .proposals import CENTERS, Kernels, Proposal, TrueDistribution, around
+
 Array = NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
 
 MOST_DIM = 2  # most coordinates in which mass away from the data is found; see docs/honest-numbers.md
-CENTERS = 200  # most kernels of one part: their number times the number of points is the cost of a density
 SEARCH = (0.5, 0.1)  # shares of the evaluations in the rounds that look for mass; the rest estimate it
 WIDTHS = (0.5, 0.2, 0.07)  # of kernels where mass was found, in standard deviations of that mass
 TOLERANCE = 0.02  # distance of a mass from 1 that solvers and single precision may cause
@@ -32,93 +32,7 @@ SURE = 0.999  # level of the interval behind a mark
 MOST_MISSED = 0.05  # largest share of training points with weights above all that are behind an estimate
 ADAPTED = 0.5  # share of the kernels where mass was found
 LEAST_EFFECTIVE = 100  # fewest effective draws behind an estimate
-
-
-class Part(Protocol):
-    """A distribution that can be drawn from, with a density: one part of a proposal."""
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw `n` points, `(n, d)`."""
-        ...
-
-    def log_prob(self, x: Array) -> Array:
-        """Log-density at points `(n, d)`, `(n,)`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """An equal mixture of the Gaussians N(c, s^2 L L^T) over all `centers` c (k, d) and all `scales` s.
-
-    `factor` is L, lower triangular (d, d).
-    """
-
-    centers: Array
-    factor: Array
-    scales: tuple[float, ...]
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        noise = rng.standard_normal((n, self.centers.shape[1])) * rng.choice(self.scales, n)[:, None]
-        drawn: Array = self.centers[rng.integers(len(self.centers), size=n)] + noise @ self.factor.T
-        return drawn
-
-    def log_prob(self, x: Array) -> Array:
-        d = x.shape[1]
-        at, centers = (np.linalg.solve(self.factor, points.T).T for points in (x, self.centers))
-        squares = (at**2).sum(1)[:, None] + (centers**2).sum(1) - 2 * at @ centers.T
-        least = squares.min(1)
-        excess = least[:, None] - squares
-        terms = []
-        for s in self.scales:
-            sums = np.exp(np.maximum(excess / (2 * s**2), -100)).sum(1)  # smaller terms vanish, and exp is slow there
-            terms.append(np.log(sums) - least / (2 * s**2) - d * math.log(s))
-        constant = -d / 2 * math.log(2 * math.pi) - float(np.log(np.diag(self.factor)).sum())
-        from scipy import special
-
-        total: Array = special.logsumexp(terms, axis=0) + constant - math.log(len(self.scales) * len(self.centers))
-        return total
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A mixture of parts with positive `shares` that add up to 1."""
-
-    parts: tuple[Part, ...]
-    shares: tuple[float, ...]
-    dim: int
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw `n` points, `(n, d)`, part by part."""
-        counts = rng.multinomial(n, self.shares)
-        return np.concatenate([part.sample(int(k), rng) for part, k in zip(self.parts, counts, strict=True)])
-
-    def log_prob(self, x: Array) -> Array:
-        """Log-density at points `(n, d)`, `(n,)`."""
-        return self.mix(self.log_parts(x))
-
-    def log_parts(self, x: Array) -> Array:
-        """Log-densities of the parts at points `(n, d)`, `(parts, n)`."""
-        return np.stack([part.log_prob(x) for part in self.parts])
-
-    def mix(self, log_parts: Array) -> Array:
-        """Log-density `(n,)` from the `log_parts` `(parts, n)`."""
-        from scipy import special
-
-        total: Array = special.logsumexp(log_parts + np.log(self.shares)[:, None], axis=0)
-        return total
-
-
-def around(points: Array, rng: np.random.Generator, true: Part | None = None) -> Proposal:
-    """The proposal of the first round for data `points` (n, d), and for the true distribution if it is known."""
-    d = points.shape[1]
-    covariance = np.atleast_2d(np.cov(points.T)).astype(np.float64)
-    factor = np.asarray(np.linalg.cholesky(covariance + 1e-12 * np.eye(d)), np.float64)
-    chosen = points[rng.choice(len(points), min(len(points), CENTERS), replace=False)]
-    near = Kernels(chosen, factor, (0.6, 0.2, 0.07))
-    wide = Kernels(points.mean(0, keepdims=True), factor, (2.0, 4.0))
-    if true is None:
-        return Proposal((near, wide), (0.5, 0.5), d)
-    return Proposal((true, near, wide), (0.25, 0.25, 0.5), d)
+MORE = 8  # times as many evaluations in a second attempt, if fewer effective draws are behind the first
 
 
 @dataclass(frozen=True)
@@ -142,6 +56,24 @@ class Mass:
 
         half = float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error
         return self.value - half, self.value + half
+
+    def least(self) -> float:
+        """A lower limit of the mass at the level `SURE`. It holds where few effective points give no estimate.
+
+        The mean of weights that are cut at any limit is at most the mass, and it is known better than the mean of the
+        weights. One half of the draws chooses the limit, the largest that leaves `LEAST_EFFECTIVE` effective points.
+        The other half gives the lower end of the t-interval, which is too low rather than too high for weights that
+        are skewed to the right.
+        """
+        known = np.sort(self.weights[::2])
+        above = np.arange(len(known))[::-1]  # weights larger than each one, which would be cut to it
+        with np.errstate(invalid="ignore", divide="ignore"):
+            effective = (known.cumsum() + above * known) ** 2 / ((known**2).cumsum() + above * known**2)
+        enough = known[effective >= LEAST_EFFECTIVE]
+        if not len(enough):
+            return 0.0
+        _, low, _ = trilemma.mean_interval(np.minimum(self.weights[1::2], enough[-1]), SURE)
+        return max(0.0, low or 0.0)
 
     def marks(self, likelihood: str) -> tuple[str, ...]:
         """The mark of a density of the kind `exact`, `ode` or `map` whose mass is not 1.
@@ -215,22 +147,36 @@ def excess_marks(log_ratio: Array) -> tuple[str, ...]:
 # The mass of a model
 
 
-def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | str:
+@dataclass(frozen=True)
+class Untold:
+    """The reason why a mass cannot be told, and the `least` that it can be."""
+
+    reason: str
+    least: float = 0.0
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The mark of a mass that is above 1, whatever it is."""
+        return (f"mass at least {self.least:.2f}",) if self.least > 1 + TOLERANCE else ()
+
+
+def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
     """The mass of the likelihood of a model from `n` evaluations, or the reason why it cannot be told.
 
     No mass is better than a wrong one. It is not told in more than `MOST_DIM` dimensions, for images, if few effective
-    points are behind it, and if the density has peaks at training points that no drawn point has met.
+    points are behind it, and if the density has peaks at training points that no drawn point has met. If `n` points
+    leave too few effective ones, `MORE` times as many are tried.
     """
     data = evaluation.dataset
     if data.levels is not None:
-        return "images have too many dimensions"
+        return Untold("images have too many dimensions")
     if evaluation.dim > MOST_DIM:
-        return f"more than {MOST_DIM} dimensions"
+        return Untold(f"more than {MOST_DIM} dimensions")
     if n < 1000:
-        return "too few points asked for"
+        return Untold("too few points asked for")
     train = data.splits.train.flatten(1).double().numpy()
     rng = np.random.default_rng(0)
-    proposal = around(train, rng, _True(data) if data.has_density else None)
+    proposal = around(train, rng, TrueDistribution(data) if data.has_density else None)
 
     def log_prob(x: Array) -> Array:
         points = torch.from_numpy(x).reshape(len(x), *data.shape)
@@ -238,32 +184,17 @@ def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | str:
 
     try:
         found = total_mass(log_prob, proposal, n)
+        if 0 < found.effective < LEAST_EFFECTIVE:
+            found = total_mass(log_prob, proposal, MORE * n, seed=1)
     except trilemma.DivergedError:
-        return "the log-density is not finite at some points around the data"
+        return Untold("the log-density is not finite at some points around the data")
     if found.effective < LEAST_EFFECTIVE:
-        return f"only {found.effective:.0f} effective points"
+        return Untold(f"only {found.effective:.0f} effective points", found.least())
     if found.value and _missed(found, log_prob, train[:1000]) > MOST_MISSED:
-        return "the density has peaks at training points that the proposal misses"
+        return Untold("the density has peaks at training points that the proposal misses", found.least())
     return found
 
 
 def _missed(found: Mass, log_prob: LogDensity, points: Array) -> float:
     """The share of data points whose weight is larger than all weights behind the estimate."""
     return float((log_prob(points) - found.proposal.log_prob(points) > math.log(np.max(found.weights))).mean())
-
-
-class _True:
-    """The true distribution of a dataset as a part of a proposal."""
-
-    def __init__(self, dataset: trilemma.Dataset) -> None:
-        self._dataset = dataset
-
-    def sample(self, n: int, rng: np.random.Generator) -> Array:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        drawn: Array = self._dataset.sample(n, generator).flatten(1).double().numpy()
-        return drawn
-
-    def log_prob(self, x: Array) -> Array:
-        points = torch.from_numpy(x).reshape(len(x), *self._dataset.shape)
-        value: Array = self._dataset.log_prob(points).double().numpy()
-        return value

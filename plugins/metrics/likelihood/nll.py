@@ -15,7 +15,7 @@ from ..drawings.fields import density_map
 from ..drawings.histograms import histogram, span
 from .conditions import base, conditions, dequantization
 from .density_checks import IMPOSSIBLE, density_marks, least_nll
-from .mass import excess_marks, mass_of
+from .mass import Mass, Untold, excess_marks, mass_of
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float | None, float | None]
@@ -53,6 +53,7 @@ def block_means(log_prob: Array, scale: float = 1.0) -> dict[str, list[float]]:
 
 
 ROUNDING = 1e-4  # nats: the error of a mean log-density in single precision
+NOT_TOLD = "mass not told, so a map may be no density"
 MEMORIZES = "memorizes: training points are far more likely than test points"
 GAP_PER_COORDINATE = 0.05  # nats per coordinate: a larger generalization gap is noted in the details
 MARKED_GAP = 0.5  # nats per coordinate: a larger one is a mark; networks that overfit a small dataset stay below it
@@ -82,8 +83,8 @@ class Nll(trilemma.Metric):
 
     A likelihood is marked if it cannot be one of a probability density: its gap is below 0, its mass is not 1, it is
     constant, it changes from call to call or with the other points of a batch, or the NLL of images is lower than that
-    of any distribution. It is also marked if the model has
-    memorized the training points.
+    of any distribution. One of kind `map` is a density only where its mass is 1, so it is also marked if its mass is
+    not told. Every kind is marked if the model has memorized the training points.
     """
 
     name = "nll"
@@ -104,7 +105,10 @@ class Nll(trilemma.Metric):
 
         n: int = Field(2000, ge=2, description="test points, and training points for the generalization gap")
         mass_points: int = Field(
-            4000, ge=0, description="points at which the density is computed for its mass; 0 gives no mass"
+            4000,
+            ge=0,
+            description="points at which the density is computed for its mass, and eight times as many if few of them "
+            "count; 0 gives no mass",
         )
         side: int = Field(
             36, ge=0, description="points along each side of the map of the density in two dimensions; 0 gives no map"
@@ -123,8 +127,8 @@ class Nll(trilemma.Metric):
         if np.isneginf(test).any():
             details["points_without_mass"] = int(np.isneginf(test).sum())
         found = mass_of(evaluation, self.config.mass_points)
-        if isinstance(found, str):
-            details["no_mass"] = found
+        if isinstance(found, Untold):
+            details |= {"no_mass": found.reason} | ({"least_mass": found.least} if found.least else {})
         unit = "bits/dim" if image else "nats"
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
 
@@ -143,6 +147,9 @@ class Nll(trilemma.Metric):
         place = nll.place if true is None else "more"
         floor = None if true is None else -scale * float(true.mean())
         marks = density_marks(evaluation)
+        if isinstance(found, Untold):
+            marks += found.marks
+            marks += (f"{NOT_TOLD}: {found.reason}",) if evaluation.likelihood == "map" else ()
         if image:
             _, _, high = mean_nll(test)
             least = least_nll(evaluation.dataset.splits.test[:n])
@@ -155,9 +162,9 @@ class Nll(trilemma.Metric):
         if true is not None:
             interval = gap_to_entropy(log_prob=test, true_log_prob=true)
             about = details | {"entropy": evaluation.dataset.entropy} | block_means(test - true)
-            impossible = gap_marks(interval) + (excess_marks(test - true) if isinstance(found, str) else ())
+            impossible = gap_marks(interval) + (excess_marks(test - true) if isinstance(found, Untold) else ())
             results.append(result(nll_gap, interval, 1.0, floor=0.0, details=about, marks=impossible))
-        if not isinstance(found, str):
+        if isinstance(found, Mass):
             about = details | {"effective_points": found.effective}
             fields = {"floor": 1.0, "n": len(found.weights), "marks": found.marks(evaluation.likelihood)}
             results.append(result(mass, (found.value, *found.interval()), 1.0, details=about, **fields))
