@@ -11,24 +11,27 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+import _few_steps_samples
+from _few_steps_evidence import METHODS, Value, shown
+from _few_steps_read import Record, at_own_samples, read
 from _line_figure import Line, Panel, figure
 from _markdown import table
 
-import trilemma
 from trilemma.reports import numbers
 
 FILE = Path(__file__).parent / "few-steps.json"
-MADE_MARK, RESULTS_MARK = "<!-- few-steps: made -->", "<!-- few-steps: results -->"
-"""Where docs/few-step-likelihoods.md says how its figures were made, and where it shows them."""
+MADE_MARK, SHOWN_MARK, PENALTY_MARK, RESULTS_MARK = (
+    f"<!-- few-steps: {what} -->" for what in ("made", "shown", "penalty", "results")
+)
+"""Where docs/few-step-likelihoods.md says how its figures were made and what they show, and where it shows them."""
 
-METHODS = {"ode": ("ODE", "#757575"), "estimate": ("head", "#3f51b5"), "map": ("Jacobian", "#d2691e")}
-"""The word and the color of the likelihoods, by their kind."""
 QUANTITIES = {
     "nll_gap": "NLL − entropy [nats]",
     "nll": "NLL [bits/dim]",
@@ -40,33 +43,7 @@ RIGHT = {"nll_gap": 0.0, "mass": 1.0, "own": 0.0, "nll": math.log2(270) / 64}
 
 The probabilities of N different images add up to at most 1, so that their mean log2 is at most -log2 N.
 """
-OWN_POINTS = {"vector": 2000, "image": 200}
-"""Samples of the ODE at which the other likelihoods are compared with it."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number of one training: a quantity of one likelihood (`kind`) with `steps` steps."""
-
-    suite: str
-    model: str
-    dataset: str
-    penalty: float
-    seed: int
-    kind: str
-    steps: int
-    quantity: str
-    value: float
-    low: float | None
-    high: float | None
-
-    @property
-    def label(self) -> str:
-        """The likelihood in words, with the penalty that the map was trained with."""
-        return METHODS[self.kind][0] + (", with penalty" if self.penalty else "")
-
-
-Record = dict[str, Any]
+NO_DENSITY = "Shown to be no density"
 
 
 def stored() -> Record:
@@ -81,7 +58,15 @@ def fill(markdown: str) -> str:
     """The page with what is stored, or with a sentence that says that nothing was measured."""
     record = stored()
     results = "\n\n".join(sections(record["values"])) or "Not measured yet: there are no figures to show."
-    return markdown.replace(MADE_MARK, made(record["runs"])).replace(RESULTS_MARK, results)
+    filled = {
+        MADE_MARK: made(record["runs"]),
+        SHOWN_MARK: counts(record["values"]),
+        PENALTY_MARK: penalties(record["values"]),
+        RESULTS_MARK: results,
+    }
+    for mark, text in filled.items():
+        markdown = markdown.replace(mark, text)
+    return _few_steps_samples.fill(markdown)
 
 
 def made(runs: Iterable[Record]) -> str:
@@ -103,13 +88,15 @@ def sections(values: list[Value]) -> Iterator[str]:
     """For each dataset and model their figure, and a table of their medians."""
     for dataset, model in dict.fromkeys((value.dataset, value.model) for value in values):
         here = [value for value in values if (value.dataset, value.model) == (dataset, model)]
-        shown = [name for name in QUANTITIES if any(value.quantity == name for value in here)]
-        if "nll_gap" in shown:
-            shown.remove("nll") if "nll" in shown else None
-        panels = [Panel(QUANTITIES[name], lines_of(here, name), RIGHT.get(name)) for name in shown]
+        names = [name for name in QUANTITIES if any(value.quantity == name for value in here)]
+        if "nll_gap" in names:
+            names.remove("nll") if "nll" in names else None
+        panels = [Panel(QUANTITIES[name], lines_of(here, name), RIGHT.get(name)) for name in names]
         yield f"### {dataset}, `{model}`"
         yield f"<div>{figure(f'{model} on {dataset}', panels)}</div>"  # inside a block, Markdown leaves it as it is
-        yield table_of(here, shown)
+        yield table_of(here, names)
+        if said := untold(here):
+            yield said
 
 
 def lines_of(values: list[Value], quantity: str) -> list[Line]:
@@ -122,22 +109,84 @@ def lines_of(values: list[Value], quantity: str) -> list[Line]:
                 continue
             found: dict[float | None, list[float]] = {}
             for value in own:
-                if value.quantity == quantity:
+                if value.quantity == quantity and value.value is not None:
                     found.setdefault(None if kind == "ode" else value.steps, []).append(value.value)
             lines.append(Line(own[0].label, color, penalty > 0, found))
     return lines
 
 
-def table_of(values: list[Value], shown: list[str]) -> str:
-    """The medians over the seeds, with the least and the largest value."""
+def table_of(values: list[Value], names: list[str]) -> str:
+    """The medians over the seeds, with the least and the largest value, and for how many seeds they are no density."""
+    trained = {value.label: _trainings(values, value.penalty) for value in values}
     rows = []
-    for key in dict.fromkeys((value.label, value.kind, value.steps) for value in _in_order(values)):
-        cells = []
-        for quantity in shown:
-            found = [v.value for v in values if (v.label, v.kind, v.steps) == key and v.quantity == quantity]
-            cells.append(_spread(found))
-        rows.append([key[0], str(key[2]), *cells])
-    return table(["Likelihood", "Steps", *(QUANTITIES[name] for name in shown)], rows)
+    for label, steps, same in _settings(values):
+        cells = [_spread([value for value in same if value.quantity == name], trained[label]) for name in names]
+        seeds, _ = shown(same)
+        rows.append([label, str(steps), *cells, f"{len(seeds)} of {trained[label]}"])
+    return table(["Likelihood", "Steps", *(QUANTITIES[name] for name in names), NO_DENSITY], rows)
+
+
+def counts(values: list[Value]) -> str:
+    """For each dataset, model and likelihood by few steps: for how many trainings it is shown to be of no density."""
+    few = [value for value in values if value.kind != "ode"]
+    columns = sorted({value.steps for value in few})
+    rows = []
+    for dataset, model in dict.fromkeys((value.dataset, value.model) for value in few):
+        here = [value for value in few if (value.dataset, value.model) == (dataset, model)]
+        cells: dict[str, dict[int, str]] = {}
+        for label, steps, same in _settings(here):
+            seeds, _ = shown(same)
+            cells.setdefault(label, {})[steps] = f"{len(seeds)} of {_trainings(here, same[0].penalty)}"
+        rows += [[dataset, f"`{model}`", label, *(own.get(k, "") for k in columns)] for label, own in cells.items()]
+    steps = [f"{k} step{'s' * (k > 1)}" for k in columns]
+    return table(["Dataset", "Model", "Likelihood", *steps], rows) if rows else ""
+
+
+def penalties(values: list[Value]) -> str:
+    """What the penalty changes at the same seed and number of steps, by whether the 95 % intervals are apart."""
+    few = [value for value in values if value.kind != "ode" and value.quantity in ("mass", "nll_gap")]
+    rows = []
+    for key in dict.fromkeys((value.dataset, value.model, value.kind, value.quantity) for value in _in_order(few)):
+        same = [value for value in few if (value.dataset, value.model, value.kind, value.quantity) == key]
+        found = Counter(changed(same))
+        if found:
+            cells = [str(found[what]) for what in ("lower", "not told apart", "higher", "not told")]
+            rows.append([key[0], f"`{key[1]}`", METHODS[key[2]][0], QUANTITIES[key[3]], *cells])
+    header = ["Dataset", "Model", "Likelihood", "Number", "Lower", "Intervals overlap", "Higher", "Not both told"]
+    return table(header, rows) if rows else ""
+
+
+def changed(values: list[Value]) -> Iterator[str]:
+    """How one number with the penalty compares with that without it, for each seed and number of steps."""
+    pairs: dict[tuple[int, int], dict[bool, Value]] = {}
+    for value in values:
+        pairs.setdefault((value.steps, value.seed), {})[value.penalty > 0] = value
+    for pair in pairs.values():
+        without, with_it = pair.get(False), pair.get(True)
+        bounds = [bound for v in (without, with_it) if v and v.value is not None for bound in (v.low, v.high)]
+        if len(bounds) < 4 or None in bounds:
+            yield "not told"
+            continue
+        low, high, low_with, high_with = (bound or 0.0 for bound in bounds)
+        yield "lower" if high_with < low else "higher" if low_with > high else "not told apart"
+
+
+def untold(values: list[Value]) -> str:
+    """A sentence on the masses that are not told, with the reasons; "" if all are told."""
+    masses = [value for value in values if value.quantity == "mass"]
+    why = Counter(re.sub(r"only \d+ effective points", "too few effective points", v.why) for v in masses if v.why)
+    if not why:
+        return ""
+    reasons = ", ".join(f"{reason} ({number})" for reason, number in why.most_common())
+    return f"Of {len(masses)} masses, {sum(why.values())} are not told: {reasons}."
+
+
+def _settings(values: list[Value]) -> Iterator[tuple[str, int, list[Value]]]:
+    """The values of each likelihood and number of steps, with its label."""
+    groups: dict[tuple[str, int], list[Value]] = {}
+    for value in _in_order(values):
+        groups.setdefault((value.label, value.steps), []).append(value)
+    yield from ((label, steps, same) for (label, steps), same in groups.items())
 
 
 def _in_order(values: list[Value]) -> list[Value]:
@@ -145,11 +194,22 @@ def _in_order(values: list[Value]) -> list[Value]:
     return sorted(values, key=lambda value: (kinds.index(value.kind), value.penalty, value.steps))
 
 
-def _spread(found: list[float]) -> str:
+def _trainings(values: list[Value], penalty: float) -> int:
+    return len({value.seed for value in values if value.penalty == penalty})
+
+
+def _spread(found: list[Value], trainings: int) -> str:
+    """The median, the least and the largest value, and how many trainings have one, if not all do."""
+    told = [value.value for value in found if value.value is not None]
     if not found:
         return ""
-    middle, low, high = (numbers.plain(value) for value in (median(found), min(found), max(found)))
-    return middle if len(found) == 1 else f"{middle} ({low} to {high})"
+    text = "not told"
+    if told:
+        middle, low, high = (numbers.plain(value) for value in (median(told), min(told), max(told)))
+        text = middle if len(told) == 1 else f"{middle} ({low} to {high})"
+    text += f", {len(told)} of {trainings}" if 0 < len(told) < trainings else ""
+    least = [numbers.plain(value.low) for value in found if value.value is None and value.low]
+    return text + (f"; at least {', '.join(least)}" if least else "")
 
 
 # The file
@@ -164,85 +224,11 @@ def store(runs: list[Path], own: bool, keep: bool) -> None:
         old = [value for value in record["values"] if (value.suite, value.model, value.dataset) not in fresh]
         record["runs"].append(about)
         record["values"] = old + values + (list(at_own_samples(run, values)) if own else [])
-    lines = [json.dumps(asdict(value)) for value in record["values"]]
+    lines = [
+        json.dumps({name: x for name, x in asdict(value).items() if name != "why" or x}) for value in record["values"]
+    ]
     head = f'{{"runs": {json.dumps(record["runs"])},\n"values": [\n'
     FILE.write_text(head + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
-
-
-def flow_maps(run: Path) -> Any:
-    """The frame of the results of flow maps, which are the models with the penalty as an option."""
-    frame = trilemma.load_results(run)
-    penalties = [json.loads(str(config)).get("invertibility") for config in frame["config"]]
-    return frame.assign(penalty=penalties)[[penalty is not None for penalty in penalties]]
-
-
-def read(run: Path) -> tuple[Record, list[Value]]:
-    """What a run was, and the numbers of its flow maps."""
-    frame = flow_maps(run)
-    frame = frame[frame["outcome"] == "ok"]
-    suite = json.loads((run / "run.json").read_text(encoding="utf-8"))["runs"][-1]["suite"]["name"]
-    steps = frame.groupby("dataset", sort=False)["steps"].median()
-    about = {
-        "suite": suite,
-        "models": [str(name) for name in frame["model"].unique()],
-        "budget": ", ".join(frame["budget"].unique()),
-        "seeds": sorted(int(seed) for seed in frame["seed"].unique()),
-        "steps": {str(name): int(count) for name, count in steps.items()},
-    }
-    values = []
-    for row in frame[frame["metric"].isin(list(QUANTITIES))].itertuples():
-        details = json.loads(row.details)
-        values.append(
-            Value(
-                suite=suite,
-                model=str(row.model),
-                dataset=str(row.dataset),
-                penalty=float(row.penalty),
-                seed=int(row.seed),
-                kind=str(row.likelihood),
-                steps=int(details["steps"]),
-                quantity=str(row.metric),
-                value=_number(row.value),
-                low=_bound(row.ci_low),
-                high=_bound(row.ci_high),
-            )
-        )
-    return about, values
-
-
-def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
-    """For each training, the mean of log q - log p at samples of its ODE, whose density is p."""
-    from _few_steps_own import excess_at_own_samples
-
-    for row in flow_maps(run).drop_duplicates("cell").itertuples():
-        key = (row.model, row.dataset, row.penalty, row.seed)
-        same = [value for value in values if (value.model, value.dataset, value.penalty, value.seed) == key]
-        if not same:
-            continue
-        trained = trilemma.load_model(run, row.cell)
-        model: Any = trained.model
-        pairs = list(dict.fromkeys((value.kind, value.steps) for value in _in_order(same) if value.kind != "ode"))
-        info = trilemma.DataInfo(
-            name=row.dataset,
-            kind="vector" if trained.levels is None else "image",
-            shape=trained.shape,
-            n_train=1,
-            levels=trained.levels,
-        )
-        method = {"estimate": "head", "map": "jacobian"}
-        settings = [{"method": method[kind], "steps": steps} for kind, steps in pairs]
-        found = excess_at_own_samples(model, info, settings, OWN_POINTS[info.kind])
-        for (kind, steps), (value, low, high) in zip(pairs, found, strict=True):
-            told: Any = {"value": _number(value), "low": _bound(low), "high": _bound(high)}
-            yield replace(same[0], kind=kind, steps=steps, quantity="own", **told)
-
-
-def _number(value: Any) -> float:
-    return round(float(value), 6)
-
-
-def _bound(value: Any) -> float | None:
-    return None if value is None or math.isnan(float(value)) else _number(value)
 
 
 def main() -> None:

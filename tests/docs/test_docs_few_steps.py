@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import re
@@ -64,7 +65,7 @@ def test_stored_values_are_of_the_suites_and_finite() -> None:
     for value in made.stored()["values"]:
         assert (value.suite, value.dataset) in known
         assert value.kind in made.METHODS
-        assert math.isfinite(value.value)
+        assert (value.value is None and value.quantity == "mass" and value.why) or math.isfinite(value.value)
     assert "<!--" not in made.fill(PAGE)
 
 
@@ -92,6 +93,157 @@ def test_a_table_has_the_median_of_the_seeds_and_lines_of_both_kinds_of_maps() -
     assert "| Jacobian, with penalty | 1 | | 1.01 |" in re.sub(r" +", " ", page)
     assert page.count("<svg") == 1
     assert page.count("<circle") == 8
+
+
+def test_a_table_says_for_how_many_trainings_a_mass_is_told_and_why_others_are_not() -> None:
+    made = load("_few_steps")
+    found = [v for seed in range(3) for v in values(made, "nll_gap", {8: 0.1}, seed=seed)]
+    found += values(made, "mass", {8: 1.5}, low=1.4, high=1.6)
+    for seed, least in ((1, 1.3), (2, None)):
+        (one,) = values(made, "mass", {8: 0.0}, seed=seed, low=least, why="only 7 effective points")
+        found.append(dataclasses.replace(one, value=None))
+    page = re.sub(r" +", " ", "\n".join(made.sections(found)))
+    # 1.5 +- .1 excludes 1 far beyond 99.9 %, and so does a lower limit of 1.3.
+    assert "| Jacobian | 8 | 0.100 (0.100 to 0.100) | 1.50, 1 of 3; at least 1.30 | 2 of 3 |" in page
+    assert "Of 3 masses, 2 are not told: too few effective points (2)." in page
+    assert "| ring8 | `flow-map` | Jacobian | 2 of 3 |" in re.sub(r" +", " ", made.counts(found))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "low", "high", "expected"),
+    [
+        ("mass", 1.10, 1.06, 1.14, True),  # four hundredths from 1.06 to 1.02: 99.9 % is 1.68 times as wide as 95 %
+        ("mass", 1.10, 1.05, 1.15, False),
+        ("mass", 0.90, 0.87, 0.93, True),
+        ("mass", None, 1.01, None, False),
+        ("mass", None, 1.10, None, True),
+        ("nll_gap", -0.10, -0.15, -0.05, True),
+        ("nll_gap", -0.10, -0.17, -0.03, False),
+        ("own", 0.10, 0.05, 0.15, True),
+        ("own", -0.10, -0.11, -0.09, False),
+        ("nll", -9.0, -9.1, -8.9, False),
+    ],
+)
+def test_a_number_shows_that_there_is_no_density_only_beyond_its_interval(
+    quantity: str, value: float | None, low: float, high: float | None, expected: bool
+) -> None:
+    made = load("_few_steps")
+    (one,) = values(made, quantity, {8: 0.0}, low=low, high=high)
+    assert load("_few_steps_evidence").shows(dataclasses.replace(one, value=value)) is expected
+
+
+def test_a_change_by_the_penalty_needs_intervals_that_are_apart() -> None:
+    made = load("_few_steps")
+    without = [(1.5, 1.4, 1.6), (1.5, 1.4, 1.6), (1.5, 1.4, 1.6), (1.5, 1.4, 1.6)]
+    with_it = [(1.2, 1.1, 1.3), (1.6, 1.5, 1.7), (1.9, 1.8, 2.0), None]
+    found = [
+        values(made, "mass", {8: number[0]}, seed=seed, low=number[1], high=number[2], penalty=penalty)[0]
+        for penalty, numbers in ((0.0, without), (1.0, with_it))
+        for seed, number in enumerate(numbers)
+        if number
+    ]
+    assert list(made.changed(found)) == ["lower", "not told apart", "higher", "not told"]
+
+
+# What the page says of the stored values
+
+
+@pytest.fixture
+def settings() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The stored values by quantity of each `(dataset, model, kind, penalty or not, steps, seed)`."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for value in load("_few_steps").stored()["values"]:
+        key = (value.dataset, value.model, value.kind, value.penalty > 0, value.steps, value.seed)
+        found.setdefault(key, {})[value.quantity] = value
+    return found
+
+
+def pairs(settings: dict[tuple[Any, ...], dict[str, Any]], *about: Any) -> list[tuple[float | None, float]]:
+    """Mass and gap of each training of one likelihood, in the order of the seeds."""
+    chosen = sorted(key for key in settings if key[:-1] == about)
+    return [(settings[key]["mass"].value, settings[key]["nll_gap"].value) for key in chosen]
+
+
+def listed(values: list[float], digits: int) -> str:
+    """Numbers as the page lists them: `1.09, 1.15 and 1.23`, and `.137` for those below 1."""
+    texts = [re.sub(r"^(-?)0", lambda sign: sign[1].replace("-", "−"), f"{value:.{digits}f}") for value in values]
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+
+
+def test_the_page_counts_what_is_stored(settings: dict[tuple[Any, ...], dict[str, Any]]) -> None:
+    shows = load("_few_steps_evidence").shows
+    told = {key: any(shows(value) for value in own.values()) for key, own in settings.items()}
+
+    def every(*about: Any) -> set[bool]:
+        return {
+            found for key, found in told.items() if all(a is None or a == k for a, k in zip(about, key, strict=False))
+        }
+
+    assert not any(found for key, found in told.items() if key[2] == "ode"), "an ODE has a density"
+    assert every("ring8", "flow-map", "map", True) == {True}
+    assert every("grid25", "flow-map", "map", True, 8) == {True}
+    assert every("ring8", "flow-map", "map", False, 2) == {False}
+    for steps in (1, 4):
+        assert every("grid25", "flow-map", "map", False, steps) == {False}
+    heads = [found for key, found in told.items() if key[2] == "estimate"]
+    assert sum(heads) >= 0.9 * len(heads)
+    for key, own in settings.items():
+        if key[:3] == ("ring8", "flow-map", "estimate") and key[4] > 1:
+            assert own["nll_gap"].high < 0
+        if key[2] == "map" and "mass" in own and own["mass"].value is not None:
+            ode = settings[(*key[:2], "ode", key[3], 40, key[5])]["nll_gap"].value
+            assert abs(own["mass"].value - 1) > 0.02 or abs(own["nll_gap"].value - ode) > 0.02
+
+
+def test_masses_and_gaps_of_the_page_are_of_the_same_trainings(settings: dict[tuple[Any, ...], dict[str, Any]]) -> None:
+    said = " ".join(PAGE.split())
+    maps, distilled = ("ring8", "flow-map"), ("ring8", "distilled-flow-map")
+
+    def lists(pairs: list[tuple[float | None, float]], digits: int) -> tuple[str, str]:
+        return listed([mass or 0.0 for mass, _ in pairs], digits), listed([gap for _, gap in pairs], 3)
+
+    masses, gaps = lists(pairs(settings, *maps, "map", True, 8), 2)
+    of_ode = lists(pairs(settings, *maps, "ode", True, 40), 2)
+    assert (
+        f"masses of {masses} with gaps of {gaps}, where their ODEs have masses of {of_ode[0]} and gaps of {of_ode[1]}"
+        in said
+    )
+    chosen_on, *others = pairs(settings, *distilled, "map", False, 8)
+    masses, gaps = lists(others, 3)
+    of_ode = lists(pairs(settings, *distilled, "ode", False, 40)[1:], 3)
+    assert f"masses of {masses}, with gaps of {gaps} where the ODE has {of_ode[1]}" in said
+    chosen_on_too, *others = pairs(settings, *distilled, "map", True, 8)
+    masses, gaps = lists(others, 3)
+    assert f"masses of {masses}, with gaps of {gaps}" in said
+    masses, gaps = lists([chosen_on, chosen_on_too], 3)
+    assert f"with seed 0, has masses of {masses}, and gaps of {gaps}" in said
+    (none, gap), *told = pairs(settings, *maps, "map", False, 8)
+    texts = [f"{listed([mass or 0.0], 2)} with a gap of {listed([gap], 3)}" for mass, gap in told]
+    assert f"two of three trainings have a mass: {texts[0]}, and {texts[1]}" in said
+    assert none is None
+    assert f"For the third it is not told; its gap is {listed([gap], 3)}" in said
+
+
+def test_the_table_of_samples_has_medians_and_what_is_said_of_them_holds() -> None:
+    made = load("_few_steps_samples")
+    rows = [row for row in made.stored() if row["suite"] == "few-steps"]
+
+    def medians(dataset: str, quantity: str, evaluations: int) -> dict[str, float]:
+        key = (dataset, quantity, evaluations)
+        own = [row for row in rows if (row["dataset"], row["quantity"], row["evaluations"]) == key]
+        return {row["label"]: sorted(row["values"])[1] for row in own if len(row["seeds"]) == 3}
+
+    for dataset in ("ring8", "grid25"):
+        energy = medians(dataset, "witness_energy", 1)
+        assert min(energy, key=energy.__getitem__) == "distilled-flow-map"
+        assert len(energy) == 4
+    within, modes = medians("grid25", "within_3_sigma", 1), medians("grid25", "modes_covered", 1)
+    assert within["ddgan(steps=1)"] > within["distilled-flow-map"]
+    assert modes["ddgan(steps=1)"] < 25 / 3 < modes["distilled-flow-map"] == 25
+    text = re.sub(r" +", " ", made.samples(rows))
+    assert f"| `distilled-flow-map` | 1 | {medians('ring8', 'within_3_sigma', 1)['distilled-flow-map']:.3f} |" in text
+    gaps = [medians(dataset, "nll_gap", 0)["distilled-flow-map"] for dataset in ("ring8", "grid25")]
+    assert gaps == pytest.approx([0.007, 0.008], abs=5e-4)
 
 
 def test_a_larger_value_stands_higher_in_the_figure_and_what_is_not_finite_is_left_out() -> None:
