@@ -199,8 +199,8 @@ def test_masses_and_gaps_of_the_page_are_of_the_same_trainings(settings: dict[tu
     said = " ".join(PAGE.split())
     maps, distilled = ("ring8", "flow-map"), ("ring8", "distilled-flow-map")
 
-    def lists(pairs: list[tuple[float | None, float]], digits: int) -> tuple[str, str]:
-        return listed([mass or 0.0 for mass, _ in pairs], digits), listed([gap for _, gap in pairs], 3)
+    def lists(found: list[tuple[float | None, float]], digits: int) -> tuple[str, str]:
+        return listed([mass or 0.0 for mass, _ in found], digits), listed([gap for _, gap in found], 3)
 
     masses, gaps = lists(pairs(settings, *maps, "map", True, 8), 2)
     of_ode = lists(pairs(settings, *maps, "ode", True, 40), 2)

@@ -128,7 +128,9 @@ class Nll(trilemma.Metric):
             details["points_without_mass"] = int(np.isneginf(test).sum())
         found = mass_of(evaluation, self.config.mass_points)
         if isinstance(found, Untold):
-            details |= {"no_mass": found.reason} | ({"least_mass": found.least} if found.least else {})
+            details["no_mass"] = found.reason
+            if found.least:
+                details["least_mass"] = found.least
         unit = "bits/dim" if image else "nats"
         scale = 1 / (evaluation.dim * math.log(2)) if image else 1.0
 

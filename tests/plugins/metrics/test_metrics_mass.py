@@ -217,7 +217,7 @@ def test_the_mass_of_a_folded_map_is_the_mean_number_of_points_that_it_carries_t
             return jacobian_log_prob(Fold(), x.double(), 1)
 
     z = np.random.default_rng(0).standard_normal(4000)
-    numbers = [sum(abs(np.roots([1, 0, -3, -one]).imag) < 1e-9) for one in z]
+    numbers = [int((np.abs(np.roots([1, 0, -3, -one]).imag) < 1e-9).sum()) for one in z]
     found = mass_of(known.evaluate(Folded(), known.Normal()), 4000)
     assert isinstance(found, Mass)
     low, high = found.interval(0.999)
