@@ -32,6 +32,7 @@ SURE = 0.999  # level of the interval behind a mark
 MOST_MISSED = 0.05  # largest share of training points with weights above all that are behind an estimate
 ADAPTED = 0.5  # share of the kernels where mass was found
 LEAST_EFFECTIVE = 100  # fewest effective draws behind an estimate
+LARGEST = 300.0  # logarithm of a weight whose square is still a number
 MORE = 8  # times as many evaluations in a second attempt, if fewer effective draws are behind the first
 
 
@@ -94,6 +95,7 @@ def total_mass(log_prob: LogDensity, proposal: Proposal, n: int, seed: int = 0) 
     part to that of the mixture has mean 1, so the weights are regressed on these ratios, and the estimate is the
     regression at ratios of 1 (Owen & Zhou 2000, mixture importance sampling with control variates). It is nearly exact
     for a density close to a multiple of a part. The number of effective points is (sum w)^2 / sum w^2 (Kong 1992).
+    Raises OverflowError if a weight is larger than exp(`LARGEST`).
     """
     rng = np.random.default_rng(seed)
     start, last = proposal, proposal
@@ -106,7 +108,10 @@ def total_mass(log_prob: LogDensity, proposal: Proposal, n: int, seed: int = 0) 
     draws = last.sample(n - len(points), rng)
     log_parts = last.log_parts(draws)
     log_mixture = last.mix(log_parts)
-    weights = np.exp(log_prob(draws) - log_mixture)
+    log_weights = log_prob(draws) - log_mixture
+    if log_weights.max() > LARGEST:
+        raise OverflowError("the mass is too large for a number")
+    weights = np.exp(log_weights)
     controls = np.exp(log_parts - log_mixture).T - 1
     design = np.concatenate([np.ones((len(draws), 1)), controls[:, 1:]], axis=1)  # the shares make one redundant
     fit, _, rank, _ = np.linalg.lstsq(design, weights, rcond=None)
@@ -139,9 +144,14 @@ def excess_marks(log_ratio: Array) -> tuple[str, ...]:
     E_p[q / p] is the mass of q on the support of p. It is at most 1 for a density, in any number of dimensions, so a
     larger value is a mistake. A smaller one says nothing.
     """
-    with np.errstate(over="ignore"):
-        _, low, _ = trilemma.mean_interval(np.exp(log_ratio), SURE)
-    return (f"mass at least {low:.2f}",) if low is not None and low > 1 + TOLERANCE else ()
+    _, low, _ = trilemma.mean_interval(np.exp(np.minimum(log_ratio, LARGEST)), SURE)
+    return _at_least(low or 0.0)
+
+
+def _at_least(mass: float) -> tuple[str, ...]:
+    """The mark of a mass that is at least this large; none if that is not above 1."""
+    text = f"{mass:.2f}" if mass < 1000 else f"{mass:.3g}"
+    return (f"mass at least {text}",) if mass > 1 + TOLERANCE else ()
 
 
 # The mass of a model
@@ -157,7 +167,7 @@ class Untold:
     @property
     def marks(self) -> tuple[str, ...]:
         """The mark of a mass that is above 1, whatever it is."""
-        return (f"mass at least {self.least:.2f}",) if self.least > 1 + TOLERANCE else ()
+        return _at_least(self.least)
 
 
 def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
@@ -188,6 +198,9 @@ def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
             found = total_mass(log_prob, proposal, MORE * n, seed=1)
     except trilemma.DivergedError:
         return Untold("the log-density is not finite at some points around the data")
+    except OverflowError as error:
+        # By Markov's inequality: the largest of k weights with mean m exceeds k m / (1 - SURE) as rarely as 1 - SURE.
+        return Untold(str(error), math.exp(LARGEST) * (1 - SURE) / (MORE * n))
     if found.effective < LEAST_EFFECTIVE:
         return Untold(f"only {found.effective:.0f} effective points", found.least())
     if found.value and _missed(found, log_prob, train[:1000]) > MOST_MISSED:

@@ -225,6 +225,24 @@ def test_the_mass_of_a_folded_map_is_the_mean_number_of_points_that_it_carries_t
     assert high - low < found.value / 2, (low, high)
 
 
+def test_a_mass_too_large_for_a_number_is_marked_and_stops_nothing(known: Any) -> None:
+    class Huge(known.Gauss):
+        """A Gaussian times exp(800), of kind `estimate` as a divergence head may give it."""
+
+        name = "huge"
+        likelihood = "estimate"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            return super().log_prob(x, ctx) + 800
+
+    found = known.results(Nll(Nll.Config(n=200, side=0)), known.evaluate(Huge(), known.Normal()))
+    assert "mass" not in found
+    assert found["nll"].details["no_mass"] == "the mass is too large for a number"
+    for result in (found["nll"], found["nll_gap"]):
+        least = [mark.removeprefix("mass at least ") for mark in result.marks if mark.startswith("mass at least")]
+        assert [math.log(float(number)) for number in least] == [pytest.approx(290, abs=30)]
+
+
 def test_the_least_mass_is_below_the_mass_and_not_far_below() -> None:
     """Weights that are log-normal with a deviation of 2.5 have mean exp(2.5^2 / 2); few of them are effective."""
     rng, true = np.random.default_rng(0), math.exp(2.5**2 / 2)
