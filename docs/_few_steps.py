@@ -3,7 +3,8 @@
     python docs/_few_steps.py runs/few-step-likelihoods runs/few-step-digits
 
 writes that file from the run directories of the two suites (either may be left out) and from their trained models.
-With --keep, the stored figures of other models and datasets stay.
+With --keep, the stored figures of other models and datasets stay. With --masses, stored masses that are not told are
+measured again at the trained models, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from statistics import median
 
 import _few_steps_samples
 from _few_steps_evidence import METHODS, Value, shown
-from _few_steps_read import Record, at_own_samples, read
+from _few_steps_read import Record, at_own_samples, masses_again, read
 from _line_figure import Line, Panel, figure
 from _markdown import table
 
@@ -224,6 +225,19 @@ def store(runs: list[Path], own: bool, keep: bool) -> None:
         old = [value for value in record["values"] if (value.suite, value.model, value.dataset) not in fresh]
         record["runs"].append(about)
         record["values"] = old + values + (list(at_own_samples(run, values)) if own else [])
+    write(record)
+
+
+def tell_masses(runs: list[Path]) -> None:
+    """Measure stored masses that are not told again at the trained models of runs, and write the file."""
+    record = stored()
+    for run in runs:
+        record["values"] = masses_again(run, record["values"])
+    write(record)
+
+
+def write(record: Record) -> None:
+    """Write the file."""
     lines = [
         json.dumps({name: x for name, x in asdict(value).items() if name != "why" or x}) for value in record["values"]
     ]
@@ -237,8 +251,12 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run directories of few-step-likelihoods, few-step-digits")
     parser.add_argument("--no-own", action="store_true", help="leave out the comparison at samples of the ODE")
     parser.add_argument("--keep", action="store_true", help="keep the stored figures of other models and datasets")
+    parser.add_argument("--masses", action="store_true", help="only measure again stored masses that are not told")
     asked = parser.parse_args()
-    store(asked.runs, not asked.no_own, asked.keep)
+    if asked.masses:
+        tell_masses(asked.runs)
+    else:
+        store(asked.runs, not asked.no_own, asked.keep)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ Record = dict[str, Any]
 
 QUANTITIES = ("nll_gap", "nll", "mass")
 """The quantities of the metric `nll` that are stored."""
+LIKELIHOODS = {"ode": "ode", "estimate": "head", "map": "jacobian"}
+"""The method of each kind of likelihood."""
+MASS_POINTS = 4000
+"""Evaluations for a mass, as in the suites."""
 OWN_POINTS = {"vector": 2000, "image": 200}
 """Samples of the ODE at which the other likelihoods are compared with it."""
 
@@ -68,6 +72,33 @@ def mass_untold(nll: Value, why: str, least: float | None) -> Value:
     return replace(nll, quantity="mass", value=None, low=_bound(least), high=None, why=why)
 
 
+def masses_again(run: Path, values: list[Value]) -> list[Value]:
+    """The values with masses that are not told measured again at the trained models of `run`, as `nll` does it now."""
+    from trilemma.plugins.metrics.likelihood.mass import Mass, mass_of  # here, as torch above
+
+    cells = {
+        (row.model, row.dataset, float(row.penalty), int(row.seed)): row.cell
+        for row in flow_maps(run).drop_duplicates("cell").itertuples()
+    }
+    found = []
+    for value in values:
+        cell = cells.get((value.model, value.dataset, value.penalty, value.seed))
+        if cell is None or value.quantity != "mass" or value.value is not None:
+            found.append(value)
+            continue
+        trained = trilemma.load_model(run, cell)
+        options = trained.model.Likelihood(method=LIKELIHOODS[value.kind], steps=value.steps)
+        with replace(trained._restored, likelihood=options).evaluating() as evaluation:
+            mass = mass_of(evaluation, MASS_POINTS)
+        if isinstance(mass, Mass):
+            low, high = mass.interval()
+            told: Any = {"value": _number(mass.value), "low": _number(low), "high": _number(high), "why": ""}
+        else:
+            told = {"low": _bound(mass.least or None), "why": mass.reason}
+        found.append(replace(value, **told))
+    return found
+
+
 def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
     """For each training, the mean of log q - log p at samples of its ODE, whose density is p."""
     from _few_steps_own import excess_at_own_samples  # here, because a build of the page needs no torch
@@ -87,8 +118,7 @@ def at_own_samples(run: Path, values: list[Value]) -> Iterator[Value]:
             n_train=1,
             levels=trained.levels,
         )
-        method = {"estimate": "head", "map": "jacobian"}
-        settings = [{"method": method[kind], "steps": steps} for kind, steps in pairs]
+        settings = [{"method": LIKELIHOODS[kind], "steps": steps} for kind, steps in pairs]
         found = excess_at_own_samples(model, info, settings, OWN_POINTS[info.kind])
         for (kind, steps), (value, low, high) in zip(pairs, found, strict=True):
             told: Any = {"value": _number(value), "low": _bound(low), "high": _bound(high)}

@@ -83,6 +83,20 @@ def test_stored_figures_stay_until_they_are_measured_again(tmp_path: Path, monke
     assert [value.model for value in made.stored()["values"]] == ["one"]
 
 
+def test_masses_that_are_told_later_take_the_places_of_those_that_were_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = load("_few_steps")
+    monkeypatch.setattr(made, "FILE", tmp_path / "few-steps.json")
+    (gap,), (mass,) = values(made, "nll_gap", {8: 0.1}), values(made, "mass", {8: 1.2}, low=1.1, high=1.3)
+    made.write({"runs": [], "values": [gap, dataclasses.replace(mass, value=None, low=None, high=None, why="few")]})
+    monkeypatch.setattr(
+        made, "masses_again", lambda run, before: [mass if value.value is None else value for value in before]
+    )
+    made.tell_masses([tmp_path])
+    assert made.stored() == {"runs": [], "values": [gap, mass]}
+
+
 def test_a_table_has_the_median_of_the_seeds_and_lines_of_both_kinds_of_maps() -> None:
     made = load("_few_steps")
     found = [v for seed, mass in enumerate((1.5, 1.2, 9.0)) for v in values(made, "mass", {1: mass, 8: 1.0}, seed=seed)]
