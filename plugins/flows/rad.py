@@ -43,7 +43,7 @@ class Fold(nn.Module):
         jump = edge * (1 + slope)
         pieces = torch.stack([line + jump, -slope * line, line - jump])
         z = self._replace(x, pieces.gather(0, piece.unsqueeze(0)).squeeze(0))
-        share = self._log_shares(z).gather(0, piece.unsqueeze(0)).squeeze(0)
+        share = self._log_shares(z, of=piece).gather(0, piece.unsqueeze(0)).squeeze(0)
         return z, share + torch.where(piece == 1, self.log_slope, 0.0)
 
     def draw(self, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -61,16 +61,22 @@ class Fold(nn.Module):
         before, _, after = x.tensor_split([self.coordinate, self.coordinate + 1], dim=1)
         return torch.cat([before, line.unsqueeze(1), after], dim=1)
 
-    def _log_shares(self, z: Tensor) -> Tensor:
-        """log p(k | z), `(3, n)`. Outside of the fold, one piece has probability 1."""
+    def _log_shares(self, z: Tensor, of: Tensor | None = None) -> Tensor:
+        """log p(k | z), `(3, n)`. Outside of the fold, one piece has probability 1.
+
+        `of`, `(n,)`, are the pieces from which z came. A point at the end of its piece may be rounded out of the fold,
+        where its piece has probability 0; it counts as inside.
+        """
         reach = (self.log_edge + self.log_slope).exp()
         place = (z[:, self.coordinate] / reach + 1) / 2  # 0 where the first piece is alone, 1 where the last is
         inside = place.clamp(1e-6, 1 - 1e-6)
         rise, fall = inside.log(), torch.log1p(-inside)
         shares = F.log_softmax(self.gate(z).squeeze(1) + torch.stack([fall, rise + fall, rise]), dim=0)
         alone = torch.tensor([0.0, -torch.inf, -torch.inf], device=z.device, dtype=z.dtype).unsqueeze(1)
-        shares = torch.where(place <= 0, alone, shares)
-        return torch.where(place >= 1, alone.flip(0), shares)
+        below, above = place <= 0, place >= 1
+        if of is not None:
+            below, above = below & (of == 0), above & (of == 2)
+        return torch.where(above, alone.flip(0), torch.where(below, alone, shares))
 
 
 class FoldedFlow(DensityEstimator):
