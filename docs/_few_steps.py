@@ -144,7 +144,10 @@ def counts(values: list[Value]) -> str:
 
 
 def penalties(values: list[Value]) -> str:
-    """What the penalty changes at the same seed and number of steps, by whether the 95 % intervals are apart."""
+    """What the penalty changes at the same seed and number of steps, by whether the 95 % intervals are apart.
+
+    A mass that is not told is above its lower limit.
+    """
     few = [value for value in values if value.kind != "ode" and value.quantity in ("mass", "nll_gap")]
     rows = []
     for key in dict.fromkeys((value.dataset, value.model, value.kind, value.quantity) for value in _in_order(few)):
@@ -153,7 +156,7 @@ def penalties(values: list[Value]) -> str:
         if found:
             cells = [str(found[what]) for what in ("lower", "not told apart", "higher", "not told")]
             rows.append([key[0], f"`{key[1]}`", METHODS[key[2]][0], QUANTITIES[key[3]], *cells])
-    header = ["Dataset", "Model", "Likelihood", "Number", "Lower", "Intervals overlap", "Higher", "Not both told"]
+    header = ["Dataset", "Model", "Likelihood", "Number", "Lower", "Intervals overlap", "Higher", "Not told"]
     return table(header, rows) if rows else ""
 
 
@@ -163,13 +166,17 @@ def changed(values: list[Value]) -> Iterator[str]:
     for value in values:
         pairs.setdefault((value.steps, value.seed), {})[value.penalty > 0] = value
     for pair in pairs.values():
-        without, with_it = pair.get(False), pair.get(True)
-        bounds = [bound for v in (without, with_it) if v and v.value is not None for bound in (v.low, v.high)]
-        if len(bounds) < 4 or None in bounds:
-            yield "not told"
-            continue
-        low, high, low_with, high_with = (bound or 0.0 for bound in bounds)
-        yield "lower" if high_with < low else "higher" if low_with > high else "not told apart"
+        (low, high), (low_with, high_with) = (_reach(pair.get(penalty)) for penalty in (False, True))
+        unsure = math.inf in (high, high_with)
+        apart = "lower" if high_with < low else "higher" if low_with > high else ""
+        yield apart or ("not told" if unsure else "not told apart")
+
+
+def _reach(value: Value | None) -> tuple[float, float]:
+    """The 95 % interval of a number; from its lower limit on, if it is not told."""
+    if value is None or value.low is None:
+        return -math.inf, math.inf
+    return value.low, math.inf if value.high is None else value.high
 
 
 def untold(values: list[Value]) -> str:

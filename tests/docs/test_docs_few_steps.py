@@ -157,6 +157,9 @@ def test_a_change_by_the_penalty_needs_intervals_that_are_apart() -> None:
         if number
     ]
     assert list(made.changed(found)) == ["lower", "not told apart", "higher", "not told"]
+    (limit,) = values(made, "mass", {8: 0.0}, seed=3, low=1.7, penalty=1.0, why="few")
+    *_, last = made.changed([*found, dataclasses.replace(limit, value=None)])
+    assert last == "higher"
 
 
 def test_a_larger_value_stands_higher_in_the_figure_and_what_is_not_finite_is_left_out() -> None:
