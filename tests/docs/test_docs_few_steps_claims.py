@@ -99,6 +99,8 @@ def test_masses_and_gaps_of_the_page_are_of_the_same_trainings(settings: dict[tu
     assert f"masses of {without[0]} with gaps of {without[1]}, where the ODEs of the same trainings have" in said
     assert f"of the same trainings have masses of {of_ode[0]} and gaps of {of_ode[1]}" in said
     assert f"the third has {lists(pairs(settings, *maps, 'map', False, 8), 2)[0].split(',')[0]}" in said
+    near = zip(pairs(settings, *distilled, "map", False, 1), pairs(settings, *distilled, "ode", False, 40), strict=True)
+    assert all(abs(gap - of_ode) < 0.002 and 1.05 < (mass or 0.0) < 1.1 for (mass, gap), (_, of_ode) in near)
     two = sorted(mass or 0.0 for mass, _ in pairs(settings, *maps, "map", False, 2))
     assert f"they are {listed(two, 1)}" in said
 
