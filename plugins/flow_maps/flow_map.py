@@ -74,6 +74,7 @@ class FlowMap(FewSteps, trilemma.NeuralModel):
     """
 
     name = "flow-map"
+    recipe = FewSteps.recipe.model_copy(update={"lr": 7e-3})
 
     class Config(MapOptions, FlowMapOptions, TimeOptions, MapOctaves, MLPConfig):
         """Options of the network and of its training."""

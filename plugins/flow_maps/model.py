@@ -62,7 +62,7 @@ class FewSteps:
     family: ClassVar[str] = "diffusion"
     likelihood: ClassVar[Any] = "ode"
     samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (FlowMapSteps,)
-    recipe: ClassVar[trilemma.Recipe] = MLP_RECIPE.model_copy(update={"lr": 7e-3, "keep": "last", "validations": 0})
+    recipe: ClassVar[trilemma.Recipe] = MLP_RECIPE.model_copy(update={"keep": "last", "validations": 0})
     config: Any
     training: bool
     map: MapNetwork

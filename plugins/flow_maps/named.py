@@ -12,6 +12,7 @@ import trilemma
 
 from ..networks.points import standard_normal
 from .flow_map import FlowMap
+from .model import FewSteps
 from .networks import MapNetwork
 from .objectives import jump
 from .times import on_path
@@ -46,6 +47,7 @@ class MeanFlow(FlowMap):
     """
 
     name = "meanflow"
+    recipe = FewSteps.recipe
 
     class Config(MeanFlowOptions, FlowMap.Config):
         """Options of the network and of its training."""
@@ -72,6 +74,7 @@ class Shortcut(FlowMap):
     """
 
     name = "shortcut"
+    recipe = FewSteps.recipe
 
     class Config(ShortcutOptions, FlowMap.Config):
         """Options of the network and of its training."""
@@ -122,6 +125,7 @@ class Consistency(ToData, FlowMap):
     """
 
     name = "consistency"
+    recipe = FewSteps.recipe
 
     class Config(ConsistencyOptions, FlowMap.Config):
         """Options of the network and of its training."""
