@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,7 @@ from trilemma.plugins.diffusion.schedules import (
     geometric_grid,
     rho_grid,
 )
+from trilemma.plugins.diffusion.score_sde import SubVpOptions, VeOptions, VpOptions
 from trilemma.plugins.networks.points import standard_normal, stratified
 
 
@@ -43,12 +45,19 @@ def test_times_are_the_inverse_of_noise_levels(time: float) -> None:
         torch.testing.assert_close(diffusion.time(diffusion.sigma(t)), t, rtol=1e-6, atol=0)
 
 
-def test_variances_at_the_ends_agree_with_the_paper() -> None:
-    t = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64)
-    vp, sub = VariancePreserving(), SubVariancePreserving()
-    torch.testing.assert_close(vp.alpha(t) ** 2 * (1 + vp.sigma(t) ** 2), torch.ones(3).double())
-    torch.testing.assert_close(sub.alpha(t) * sub.sigma(t), -(-sub.integral(t)).expm1())
-    assert VarianceExploding(0.01, 30.0).sigma_max == pytest.approx(30.0)
+def test_marginals_are_those_of_the_paper() -> None:
+    # Song et al. 2021, eq. 29 with eq. 30 to 33: .5 t^2 (20 - .1) + .1 t is .418, 4.9455 and 10.05 at these times.
+    t, exponents = torch.tensor([0.2, 0.7, 1.0], dtype=torch.float64), [0.418, 4.9455, 10.05]
+    mean = torch.tensor([math.exp(-x / 2) for x in exponents], dtype=torch.float64)
+    variance = torch.tensor([1 - math.exp(-x) for x in exponents], dtype=torch.float64)
+    for diffusion, std in ((VpOptions().diffusion(), variance.sqrt()), (SubVpOptions().diffusion(), variance)):
+        torch.testing.assert_close(diffusion.alpha(t), mean)
+        torch.testing.assert_close(diffusion.alpha(t) * diffusion.sigma(t), std)
+    # From .01 to 50 as in appendix C. The levels at 1/2 and 1/4 of the time are geometric means, .01 50 = .5.
+    exploding, t = VeOptions(sigma_min=0.01).diffusion(), torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)
+    levels = torch.tensor([0.01, math.sqrt(0.01 * math.sqrt(0.5)), math.sqrt(0.5), 50], dtype=torch.float64)
+    torch.testing.assert_close(exploding.sigma(t), levels)
+    assert torch.equal(exploding.alpha(t), torch.ones(4).double())
 
 
 @pytest.mark.parametrize("diffusion", [VariancePreserving(), SubVariancePreserving()])
