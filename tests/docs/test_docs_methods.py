@@ -32,12 +32,51 @@ def rows() -> list[Any]:
 
 
 @cache
-def functions_in(path: Path) -> frozenset[str]:
-    """The functions of a test module."""
-    if not path.is_file():
-        return frozenset()
-    parsed = ast.parse(path.read_text(encoding="utf-8"))
-    return frozenset(node.name for node in parsed.body if isinstance(node, ast.FunctionDef))
+def parsed(path: Path) -> ast.Module:
+    """A test module; an empty one if there is no such file."""
+    return ast.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
+
+
+def functions_in(module: ast.Module) -> dict[str, ast.FunctionDef]:
+    """The functions of a test module by name."""
+    return {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+def has_slow(marks: ast.expr) -> bool:
+    """Whether `pytest.mark.slow` is a mark, or one of a list of marks."""
+    if isinstance(marks, ast.List | ast.Tuple):
+        return any(has_slow(mark) for mark in marks.elts)
+    return ast.unparse(marks.func if isinstance(marks, ast.Call) else marks) == "pytest.mark.slow"
+
+
+def words_in(nodes: list[ast.expr]) -> set[str]:
+    """The names and the strings that stand in expressions."""
+    found = [node for top in nodes for node in ast.walk(top)]
+    names = {node.id for node in found if isinstance(node, ast.Name)}
+    return names | {node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def is_slow(module: ast.Module, name: str, method: set[str]) -> bool:
+    """Whether the test `name` runs only with the slow tests, at least for a method that has the names `method`.
+
+    It does if the module or the test is marked. A case of a parametrized test may be marked, too. The test is slow if
+    all its cases are, and for a method that has only slow ones.
+    """
+    assigned = {ast.unparse(node.targets[0]): node.value for node in module.body if isinstance(node, ast.Assign)}
+    marks = functions_in(module)[name].decorator_list
+    if has_slow(assigned.get("pytestmark", ast.Constant(None))) or any(map(has_slow, marks)):
+        return True
+    for mark in marks:
+        if not (isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.parametrize"):
+            continue
+        cases = assigned.get(ast.unparse(mark.args[1]), mark.args[1])
+        split: dict[bool, list[ast.expr]] = {True: [], False: []}
+        for case in cases.elts if isinstance(cases, ast.List | ast.Tuple) else [cases]:
+            options = {option.arg: option.value for option in case.keywords} if isinstance(case, ast.Call) else {}
+            split[has_slow(options.get("marks", ast.Constant(None)))].append(case)
+        if split[True] and (not split[False] or method & (words_in(split[True]) - words_in(split[False]))):
+            return True
+    return False
 
 
 @pytest.mark.parametrize("kind", ["models", "samplers", "likelihoods"])
@@ -61,9 +100,63 @@ def test_every_check_is_a_test_that_exists() -> None:
     for row in rows():
         for check in row.entry.checks:
             path, _, name = check.test.partition("::")
-            if not name.startswith("test_") or name not in functions_in(ROOT / path):
+            if not name.startswith("test_") or name not in functions_in(parsed(ROOT / path)):
                 unknown.append(f"{row.source.name}, {row.kind}.{row.key}: there is no test {check.test}")
     assert not unknown, "\n".join([*unknown, HINT])
+
+
+CASES = """
+import pytest
+LATER = [pytest.param("a", marks=[pytest.mark.slow]), "b"]
+def test_quick(): ...
+@pytest.mark.slow
+def test_slow(): ...
+@pytest.mark.parametrize("x", [1, 2])
+@pytest.mark.slow
+def test_slow_cases(x): ...
+@pytest.mark.parametrize("x", [pytest.param(A, marks=pytest.mark.slow), (B, C)])
+def test_some(x): ...
+@pytest.mark.parametrize("x", LATER)
+def test_later(x): ...
+@pytest.mark.parametrize("x", [pytest.param(A, marks=pytest.mark.slow), pytest.param(B, marks=pytest.mark.slow)])
+def test_all(x): ...
+@pytest.mark.parametrize("x", [pytest.param(A, 1, marks=pytest.mark.slow), (A, 2)])
+def test_both(x): ...
+"""
+
+
+def test_slow_tests_are_told_apart() -> None:
+    module = ast.parse(CASES)
+    expected = {
+        "test_quick": "",
+        "test_slow": "ABCabc",
+        "test_slow_cases": "ABCabc",
+        "test_some": "A",
+        "test_later": "a",
+        "test_all": "ABCabc",
+        "test_both": "",
+    }
+    assert {name: "".join(x for x in "ABCabc" if is_slow(module, name, {x})) for name in expected} == expected
+    for marks in ("pytest.mark.slow", "[pytest.mark.usefixtures('x'), pytest.mark.slow]"):
+        assert is_slow(ast.parse(f"{CASES}pytestmark = {marks}"), "test_quick", set())
+    assert not is_slow(ast.parse(f"{CASES}pytestmark = pytest.mark.usefixtures('slow')"), "test_quick", set())
+
+
+def test_checks_by_slow_tests_are_marked_and_no_others() -> None:
+    wrong = []
+    for row in rows():
+        method = {row.key, getattr(generator().code_of(row), "__name__", row.key)}
+        for check in row.entry.checks:
+            path, _, name = check.test.partition("::")
+            marked = check.against.startswith("slow: ")
+            if marked != is_slow(parsed(ROOT / path), name, method):
+                said = (
+                    "it is marked slow, but its test is not"
+                    if marked
+                    else "it must begin with 'slow: ', because its test is slow"
+                )
+                wrong.append(f"{row.source.name}, {row.kind}.{row.key}, '{check.against}': {said} ({check.test})")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_a_row_has_checks_or_the_reason_why_there_are_none() -> None:
