@@ -7,7 +7,7 @@ distilled from trajectories (after Luhman & Luhman 2021).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -17,21 +17,20 @@ from ..networks.unet import UNET_RECIPE, UNetConfig
 from .distilled import DistillationOptions, DistilledFlowMap
 from .flow_map import FlowMap, FlowMapOptions
 from .likelihoods import FlowMapLikelihood
-from .model import MapOptions
+from .model import FewSteps, MapOptions
 from .named import ConsistencyOptions, MeanFlowOptions, ShortcutOptions, ToData
 from .networks import MapNetwork, MapUNet
 from .times import TimeOptions
 
 
-class OnImages:
+class OnImages(FewSteps):
     """A mixin for flow maps: the velocity, the correction and the divergence head have a small U-Net each.
 
     The head is a sum over pixels.
     """
 
-    accepts = ("image",)
+    accepts: ClassVar[tuple[str, ...]] = ("image",)
     recipe: ClassVar[trilemma.Recipe] = UNET_RECIPE.model_copy(update={"keep": "last", "validations": 0})
-    config: Any
 
     class Likelihood(FlowMapLikelihood):
         """Options of the log-density."""
