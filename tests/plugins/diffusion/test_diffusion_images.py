@@ -133,28 +133,31 @@ def test_with_one_network_a_form_for_images_is_its_method_on_pixels_in_a_row(
     assert not torch.allclose(found[0][0][: start.first.numel()], start.first.flatten()), "it was trained"
 
 
-ODE = {
-    "Likelihood.steps": "a U-Net costs more than an MLP",
-    "Likelihood.divergence": "images have many pixels",
-    "Likelihood.probes": "a U-Net costs more than an MLP",
+ODE: dict[str, tuple[object, str]] = {
+    "Likelihood.steps": (18, "a U-Net costs more than an MLP"),
+    "Likelihood.divergence": ("hutchinson", "images have many pixels"),
+    "Likelihood.probes": (2, "a U-Net costs more than an MLP"),
 }
-DRAWS = {"validation_draws": "an image has many pixels, so that one draw of the noise for each suffices"}
-DIFFERENCES: dict[str, dict[str, str]] = {
+DRAWS: dict[str, tuple[object, str]] = {
+    "validation_draws": (1, "an image has many pixels, so that one draw of the noise for each suffices"),
+}
+DIFFERENCES: dict[str, dict[str, tuple[object, str]]] = {
     "ncsn-unet": DRAWS,
     "ncsnv2-unet": DRAWS,
     "ddpm-unet": {
         **DRAWS,
-        "Config.steps": "the bound of a chain of 100 steps is looser than that of the paper's 1,000",
-        "Likelihood.sampled_steps": "1,000 evaluations of a U-Net for each image take too long",
+        "Config.steps": (1_000, "T of the paper: the bound of a shorter chain is looser"),
+        "Likelihood.sampled_steps": (200, "1,000 evaluations of a U-Net for each image take too long"),
     },
     "ve-sde-unet": {**DRAWS, **ODE},
     "vp-sde-unet": {**DRAWS, **ODE},
     "subvp-sde-unet": {**DRAWS, **ODE},
     "flow-matching-unet": {**DRAWS, **ODE},
     "ot-flow-matching-unet": ODE,
-    "rectified-flow-unet": {**DRAWS, **ODE, "part": "2,000 images at once take as long as a short budget"},
+    "rectified-flow-unet": {**DRAWS, **ODE, "part": (100, "2,000 images at once take as long as a short budget")},
 }
-"""All that differs by default between a form for images and its method, besides the network and its recipe."""
+"""All that differs by default between a form for images and its method, with the reason, besides the network and its
+recipe."""
 
 
 def settings_of(model: type[Any]) -> dict[str, object]:
@@ -173,16 +176,16 @@ def test_a_form_for_images_has_the_options_of_its_method_but_for_named_exception
     form, method = (REGISTRY.get("models", kind) for kind in (name, name.removesuffix("-unet")))
     own, those = settings_of(form), settings_of(method)
     assert set(own) == set(those)
-    differing = {key for key, value in own.items() if value != those[key]}
+    differing = {key: value for key, value in own.items() if value != those[key]}
     # What the form defines on its own, besides what says how it is called, tried and trained.
     named = {"name", "accepts", "recipe", "expected_failures", "Config", "Likelihood", "samplers"}
     for base in set(form.__mro__) - set(method.__mro__):
         differing |= {
-            key
+            key: value
             for key, value in vars(base).items()
             if not key.startswith("_") and key not in named and value != getattr(method, key, None)
         }
-    assert differing == set(DIFFERENCES[name])
+    assert differing == {key: value for key, (value, _) in DIFFERENCES[name].items()}
 
 
 TRAINED: dict[str, dict[str, Any]] = {"rectified-flow-unet": {"pairs": 2_000, "steps": 10}}
