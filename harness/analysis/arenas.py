@@ -191,12 +191,14 @@ def _arena(key: dict[str, Any], records: dict[int, Record]) -> Arena:
         not record["control"] and not record["marked"] and (record["ranks"] or not ranking) for record in usual.values()
     ]
     cost = first["group"] in COSTS
+    same_points = len(frozenset().union(*(record["points"] for record in usual.values()))) == 1
     arms = Arms(
         [np.array(record["values"], dtype=np.float64) for record in usual.values()],
         np.array([record["error"] for record in usual.values()], dtype=np.float64),
         lower=first["better"] != "higher",
         offset=_offset(list(usual.values()), cost),
         pooled=np.array(contends, dtype=bool),
+        blocks=[record["blocks"] if same_points else None for record in usual.values()],
     )
     contending = [(i, row) for i, row in enumerate(usual) if contends[i]]
     seeds = {row: len(record["value_seeds"]) for row, record in usual.items()}

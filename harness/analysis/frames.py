@@ -8,8 +8,20 @@ from typing import Any
 import pandas as pd
 
 TEXT = (
-    *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "budget"),
-    *("device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase", "message"),
+    *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "data_id"),
+    *(
+        "budget",
+        "device",
+        "sampler",
+        "metric",
+        "unit",
+        "better",
+        "likelihood",
+        "details",
+        "outcome",
+        "phase",
+        "message",
+    ),
     *("title", "group", "place", "family", "marks", "machine", "trained_on"),
 )
 DRAWINGS = ("curve", "map", "field", "histogram", "frames", "images")

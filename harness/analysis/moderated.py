@@ -12,11 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from .points import joined
 from .statistics import t_quantile, t_tail
 
 Array = NDArray[np.float64]
@@ -88,6 +90,10 @@ class Arms:
     are the rows whose variances make the common one, by default all. Rows that do not vary with the seed keep out of it
     and are compared as constants, with the error of the metric. A variance larger than the common one is not shrunk,
     because a leader that varies much has often won by chance.
+
+    `blocks[i]` are the means of row i over blocks of test points that all rows share, `(k,)` and a mean over its seeds,
+    or None. Two rows that have them are compared with the error of their difference over the blocks, in place of the
+    errors that the metric gives for each.
     """
 
     values: Sequence[Array]
@@ -95,6 +101,7 @@ class Arms:
     lower: bool = True
     offset: float | None = None
     pooled: Flags | None = None
+    blocks: Sequence[Array | None] = ()
 
     @cached_property
     def seeds(self) -> NDArray[np.int64]:
@@ -119,10 +126,17 @@ class Arms:
         return scaled if self.lower else -scaled
 
     @cached_property
+    def _slopes(self) -> Array:
+        """How fast the scale of the comparison changes at the mean of each row."""
+        if self.offset is None:
+            return np.ones(len(self.values))
+        slopes: Array = 1 / np.maximum(self.raw + self.offset, self.offset / 2)
+        return slopes
+
+    @cached_property
     def own(self) -> Array:
         """The variance of one value that the metric gives, on the scale of the comparison."""
-        slope = 1.0 if self.offset is None else 1 / np.maximum(self.raw + self.offset, self.offset / 2)
-        squared: Array = (self.errors * slope) ** 2
+        squared: Array = (self.errors * self._slopes) ** 2
         return squared
 
     @cached_property
@@ -185,13 +199,29 @@ class Arms:
         own = float(special.ndtri(0.5 + level / 2) * self.errors[row])
         return min(low, mean - own), max(high, mean + own)
 
+    def at_same_points(self, row: int, than: int) -> tuple[float, float] | None:
+        """The error of the difference of two rows by the test points that they share, and its degrees of freedom."""
+        one, other = (self.blocks[i] if self.blocks else None for i in (row, than))
+        if one is None or other is None or len(one) != len(other):
+            return None
+        apart = one * self._slopes[row] - other * self._slopes[than]
+        return float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1.0
+
+    def difference_error(self, row: int, than: int) -> tuple[float, float]:
+        """The standard error of the difference of the means of two rows, and its degrees of freedom."""
+        points = self.at_same_points(row, than)
+        if points is None:
+            return math.hypot(self.error(row), self.error(than)), self.df(row, than)
+        of_seeds = math.sqrt(sum(self.variances[i] / self.seeds[i] for i in (row, than)))
+        return joined((of_seeds, self.df(row, than)), points)
+
     def p_worse(self, row: int, than: int) -> float:
         """One-sided p-value of the hypothesis that `row` is no worse than row `than`."""
-        error = math.hypot(self.error(row), self.error(than))
+        error, df = self.difference_error(row, than)
         difference = float(self.means[row] - self.means[than])
         if error == 0:
             return 0.0 if difference > 0 else 1.0
-        return t_tail(difference / error, self.df(row, than))
+        return t_tail(difference / error, df)
 
     def not_worse(self, rows: Sequence[int]) -> tuple[int, list[int]]:
         """The leader among `rows`, and the rows that cannot be told apart from it, the leader included."""
@@ -210,9 +240,13 @@ class Arms:
         """
         if len(rows) < 2:
             return None
-        errors = [self.error(row) for row in rows]
-        typical = math.sqrt(2) * float(np.median(errors))
-        df = float(np.median([self.df(row, rows[0]) for row in rows]))
+        if all(self.blocks and self.blocks[row] is not None for row in rows):
+            ordered = sorted(rows, key=lambda row: self.means[row])
+            neighbors = [self.difference_error(*pair) for pair in pairwise(ordered)]
+            typical, df = (float(np.median(column)) for column in zip(*neighbors, strict=True))
+        else:
+            typical = math.sqrt(2) * float(np.median([self.error(row) for row in rows]))
+            df = float(np.median([self.df(row, rows[0]) for row in rows]))
         tail = level(len(rows), int(np.min(self.seeds[list(rows)]))) / (len(rows) - 1)
         seen = -t_quantile(tail, df) * typical
         if not math.isfinite(seen):
@@ -236,11 +270,17 @@ def paired(arms: Arms, rows: Sequence[int], keys: Sequence[Sequence[int]]) -> tu
         differences.append(own - best)
     if not others:
         return leader, [leader]
-    errors = np.array([math.hypot(math.sqrt(arms.own[row]), math.sqrt(arms.own[leader])) for row in others])
+    errors = np.array([_own_error(arms, row, leader) for row in others])
     pairs = Arms(differences, errors)
     p = np.array([_p_above_zero(pairs, i) if pairs.seeds[i] >= LEAST_SEEDS else 1.0 for i in range(len(others))])
     refused = holm(p, level(len(rows), max(LEAST_SEEDS, int(np.min(pairs.seeds)))))
     return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
+
+
+def _own_error(arms: Arms, row: int, than: int) -> float:
+    """The error that the metric gives for the difference of two rows."""
+    points = arms.at_same_points(row, than)
+    return math.hypot(math.sqrt(arms.own[row]), math.sqrt(arms.own[than])) if points is None else points[0]
 
 
 def _p_above_zero(arms: Arms, row: int) -> float:

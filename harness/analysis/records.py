@@ -19,6 +19,7 @@ from scipy.special import ndtri
 from ..contracts.result import COSTS
 from .arenas import PLACE, RUN, Record
 from .frames import told
+from .points import block_means, over_seeds
 
 NOTHING = 1e-4
 """Largest error of a mean log-density from single precision, in nats."""
@@ -27,7 +28,7 @@ _GROUP = ("sampler", "metric", "likelihood")
 _FIRST = ("unit", "better", "title", "group", "place", "family")
 _AVERAGED = ("value", "ci_low", "ci_high", "floor", "noise")
 _FAILURE = ("seed", "elapsed", "selected", "family")
-_OTHERS = ("machine", "seed", "n", "order", "least", "ranks", "unbiased", "truth", "selected", "details")
+_OTHERS = ("machine", "seed", "n", "order", "least", "ranks", "unbiased", "truth", "selected", "details", "data_id")
 _READ = (*RUN, *_GROUP, *_FIRST, *_AVERAGED, *_OTHERS)
 
 
@@ -41,6 +42,10 @@ def numbers(rows: pd.DataFrame) -> list[Record]:
     costs = [details if group in COSTS else {} for details, group in zip(about, column["group"], strict=True)]
     column["contended"] = [bool(details.get("contended")) for details in costs]
     column["visits"] = [_visits(details) for details in costs]
+    column["blocks"] = [
+        block_means(details, value) if group == "likelihood" else None
+        for details, value, group in zip(about, column["value"], column["group"], strict=True)
+    ]
     column["base"] = [str(details.get("base") or "") for details in about]
     column["conditions"] = [str(details.get("conditions") or "") for details in about]
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -105,6 +110,8 @@ def _number(own: dict[str, list[Any]], mean: dict[str, float], deviation: float)
         "error": 0.0 if visits is not None or math.isnan(half) else half / float(ndtri(0.975)),
         **{name: mean[name] for name in ("floor", "floor_low", "floor_high", "noise")},
         "n": min(sizes, default=math.nan),
+        "blocks": over_seeds(own["blocks"]) if visits is None else None,
+        "points": frozenset(zip(own["data_id"], own["n"], strict=True)),
         "apart": len(set(sizes)) > 1 and not unbiased,
         "below_floor": below,
         "order": min(_known(own["order"]), default=math.nan),

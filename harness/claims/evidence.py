@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.moderated import Arms
+from ..analysis.points import joined
 from ..analysis.statistics import t_quantile, t_tail
 
 Array = NDArray[np.float64]
@@ -129,15 +130,8 @@ def at_same_points(found: Difference, blocks: Array) -> Difference:
     `found` has the error of the seeds alone. `blocks` `(k,)` are differences of the means over blocks of the points.
     """
     fixed, fixed_df = float(blocks.std(ddof=1)) / math.sqrt(len(blocks)), len(blocks) - 1
-    error, df = _joined((found.error, found.df), (fixed, fixed_df))
+    error, df = joined((found.error, found.df), (fixed, fixed_df))
     return Difference(found.estimate, error, df, found.seeds, fixed, fixed_df, seeds_df=found.df)
-
-
-def _joined(*parts: tuple[float, float]) -> tuple[float, float]:
-    """The error of a sum of independent parts, given as errors and degrees of freedom, by Welch and Satterthwaite."""
-    error = math.hypot(*(own for own, _ in parts))
-    spread = sum(own**4 / df for own, df in parts)
-    return error, error**4 / spread if spread > 0 else math.inf
 
 
 def weigh(found: Difference, expect: Expect, interest: float, level: float) -> Evidence:
@@ -170,7 +164,7 @@ def seeds_needed(found: Difference, size: float, level: float) -> int | None:
     per_seed = (found.df if found.seeds_df is None else found.seeds_df) / max(found.seeds - 1, 1)
 
     def enough(seeds: int) -> bool:
-        error, df = _joined((one / math.sqrt(seeds), per_seed * (seeds - 1)), (found.fixed, found.fixed_df))
+        error, df = joined((one / math.sqrt(seeds), per_seed * (seeds - 1)), (found.fixed, found.fixed_df))
         return (t_quantile(1 - level, df) + t_quantile(POWER, df)) * error <= size
 
     low, high = LEAST_SEEDS - 1, MOST_SEEDS

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
 from ..analysis.frames import told, uniform_frame
+from ..analysis.points import block_means, over_seeds
 from .evidence import Array
 
 Key = tuple[str, str, str, str]
@@ -88,7 +88,7 @@ def _numbers(found: pd.DataFrame) -> Numbers:
 def _points(kept: pd.DataFrame) -> tuple[float, str] | None:
     """The number of test points and the identity of their dataset, in all rows; None if rows differ or do not say."""
     sizes = kept["n"].unique()
-    datasets = kept["data_id"].astype(str).unique() if "data_id" in kept else [""]
+    datasets = kept["data_id"].unique()
     if len(sizes) != 1 or len(datasets) != 1 or math.isnan(sizes[0]):
         return None
     return float(sizes[0]), str(datasets[0])
@@ -96,18 +96,5 @@ def _points(kept: pd.DataFrame) -> tuple[float, str] | None:
 
 def _blocks(kept: pd.DataFrame) -> Array | None:
     """The mean over rows of the means over blocks of the test points; None if a row lacks them or has others."""
-    blocks = [told(text).get("block_means") for text in kept["details"]]
-    usable = [each for each in blocks if _are_means(each)]
-    if len(usable) < len(blocks) or len({len(each) for each in usable}) != 1:
-        return None
-    means: Array = np.array(usable).mean(0)
-    return means
-
-
-def _are_means(found: Any) -> TypeGuard[list[float]]:
-    """Whether a metric, which may be anyone's, gave a list of at least two finite numbers under the name."""
-    return (
-        isinstance(found, list)
-        and len(found) > 1
-        and all(isinstance(value, float) and math.isfinite(value) for value in found)
-    )
+    pairs = zip(kept["details"], kept["value"], strict=True)
+    return over_seeds([block_means(told(text), float(value)) for text, value in pairs])
