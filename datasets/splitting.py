@@ -13,10 +13,11 @@ import trilemma
 class SplitConfig(trilemma.Config):
     """The seed of the permutation that splits the points.
 
-    Options that were chosen with one seed are judged on the test points of another that no choice has seen.
+    Where it also chooses the test points, options that were chosen with one seed can be judged on test points of
+    another that no choice has seen. Where the test part is fixed, it chooses the validation points.
     """
 
-    split_seed: int = Field(0, ge=0, description="seed of the split; numbers of different splits are not comparable")
+    split_seed: int = Field(0, ge=0, description="seed of the split of what is not split by the source of the data")
 
     def generator(self) -> np.random.RandomState:
         """The generator that draws the permutation first."""

@@ -49,6 +49,8 @@ def beside_ode(row: Any, found: dict[tuple[str, str, str], Any], factor: float) 
 
 
 def _words(difference: float, half: float) -> str:
+    if difference == 0:
+        return "as the ODE of the same training"
     shown, plus_minus = numbers.with_interval(abs(difference), half)
     error = f" ± {plus_minus}" if plus_minus else ""
     return f"{shown}{error} {'above' if difference > 0 else 'below'} the ODE of the same training"

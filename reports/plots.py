@@ -84,15 +84,14 @@ def quality_against_cost(
             _plain_log(axes.yaxis)
         if scale.front is not None:
             _front(axes, scale.front)
-        for curve in curves:
-            _line(axes, curve)
+        lines = [_line(axes, curve) for curve in curves]
         if scale.floor:
             value, floor_low, floor_high = scale.floor
             axes.axhspan(floor_low, floor_high, color=MUTED, alpha=0.16, lw=0, zorder=0)
             axes.axhline(value, color=MUTED, lw=0.9, dashes=(4, 3), zorder=1)
         _controls(axes, scale, low, high)
         if legend:
-            _legend(figure, axes, rows)
+            _legend(figure, lines, [curve.label for curve in curves], rows)
 
     return draw
 
@@ -136,12 +135,12 @@ def key(curve: Styled) -> Markup:
     )
 
 
-def _legend(figure: Figure, axes: Axes, rows: int | None) -> None:
+def _legend(figure: Figure, lines: list[Line2D], names: list[str], rows: int | None) -> None:
     """Put the names of the curves below the axes: all of them, or as many as `rows` hold."""
-    lines, names = axes.get_legend_handles_labels()
+    names = [f" {name}" if name.startswith("_") else name for name in names]  # matplotlib hides such names
     if rows is not None:
         names = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in names]
-    columns = max(1, min(len(names), 100 // (max(map(len, names)) + 9)))  # of about 100 small letters
+    columns = max(1, min(len(names), 100 // (max(map(len, names), default=0) + 9)))  # of about 100 small letters
     if rows is None:
         figure.set_figheight(figure.get_figheight() + ROW * max(0, -(-len(names) // columns) - ROWS))
     elif len(names) > rows * columns:
@@ -150,15 +149,14 @@ def _legend(figure: Figure, axes: Axes, rows: int | None) -> None:
     figure.legend(lines, names, loc="outside lower left", ncols=columns, fontsize=8, handlelength=2.2)
 
 
-def _line(axes: Axes, curve: Curve) -> None:
-    """Draw a curve with its bars, without `errorbar`, which takes long."""
+def _line(axes: Axes, curve: Curve) -> Line2D:
+    """Draw a curve with its bars, without `errorbar`, which takes long. Returns the curve."""
     low, high = (np.where(np.isfinite(end), end, curve.y) for end in (curve.low, curve.high))
     low, high = np.minimum(low, curve.y), np.maximum(high, curve.y)
     axes.vlines(curve.x, low, high, colors=curve.ink.color, lw=1.0, zorder=2.9)
     (line,) = axes.plot(
         curve.x,
         curve.y,
-        label=curve.label,
         color=curve.ink.color,
         marker=curve.ink.marker,
         markersize=6.5 if curve.ink.marker in "PX" else 5.5,
@@ -177,6 +175,7 @@ def _line(axes: Axes, curve: Curve) -> None:
             "zorder": 4,
         }
         axes.plot(curve.x[hollow], curve.y[hollow], curve.ink.marker, markerfacecolor=PAPER, **edge)
+    return line
 
 
 def _front(axes: Axes, steps: Array) -> None:

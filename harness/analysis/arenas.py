@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..contracts.result import COSTS
-from .moderated import LEAST_SEEDS, Arms, paired
+from .moderated import LEAST_SEEDS, Arms
+from .within import paired
 
 RUN = ["dataset_id", "label", "model", "control", "budget", "device", "trained_on"]
 """The columns that identify a model of a summary. Under a budget in seconds, another machine makes another model."""
@@ -118,7 +119,8 @@ class Arena:
             return []
         seen, leader = 2 * (seen if arms.offset is None else math.log(seen)), at[self.leader]
         behind = [row for row in self.best if arms.means[at[row]] - arms.means[leader] > seen]
-        return [row for row in behind if arms.error(at[row]) > arms.error(leader)]
+        shared = all(block is not None for block in arms.blocks) and bool(arms.blocks)
+        return [row for row in behind if shared or arms.error(at[row]) > arms.error(leader)]
 
     @property
     def resolution(self) -> float | None:
@@ -191,7 +193,8 @@ def _arena(key: dict[str, Any], records: dict[int, Record]) -> Arena:
         not record["control"] and not record["marked"] and (record["ranks"] or not ranking) for record in usual.values()
     ]
     cost = first["group"] in COSTS
-    same_points = len(frozenset().union(*(record["points"] for record in usual.values()))) == 1
+    points = frozenset().union(*(record["points"] for record in usual.values()))
+    same_points = len(points) == 1 and all(data for data, _ in points)  # data that is not named may be any
     arms = Arms(
         [np.array(record["values"], dtype=np.float64) for record in usual.values()],
         np.array([record["error"] for record in usual.values()], dtype=np.float64),

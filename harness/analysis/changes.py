@@ -18,6 +18,7 @@ from .records import NOTHING
 from .statistics import t_quantile, t_tail
 from .summary import judge
 from .verdicts import by_place, lines_of
+from .within import own_errors, with_points
 
 Change = dict[str, Any]
 
@@ -187,11 +188,11 @@ def differences(
     the pairs that are no controls.
     """
     within = [_within(arms, seeds, i, j) for i, j in pairs]
-    own = [math.hypot(*np.sqrt(arms.own[[i, j]])) for i, j in pairs]
+    own, points = own_errors(arms, pairs), [arms.at_same_points(i, j) for i, j in pairs]
     places = [k for k, values in enumerate(within) if values is not None]
     paired = Arms(
         [values for values in within if values is not None],
-        np.array([own[k] for k in places]),
+        own[places],
         pooled=np.array([not controls[k] for k in places], dtype=bool),
     )
     row_of = {k: row for row, k in enumerate(places)}
@@ -200,10 +201,10 @@ def differences(
     for k, (i, j) in enumerate(pairs):
         if k in row_of:
             row = row_of[k]
-            found.append(Difference(float(paired.means[row]), paired.error(row), paired.df(row), negligible))
+            found.append(Difference(float(paired.means[row]), *with_points(paired, row, points[k]), negligible))
         else:
-            mean, error = float(arms.means[j] - arms.means[i]), math.hypot(arms.error(i), arms.error(j))
-            found.append(Difference(mean, error, arms.df(i, j), negligible))
+            mean = float(arms.means[j] - arms.means[i])
+            found.append(Difference(mean, *arms.difference_error(i, j), negligible))
     return found
 
 

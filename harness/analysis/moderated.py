@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from .points import joined
+from .points import ROUNDING, joined
 from .statistics import t_quantile, t_tail
 
 Array = NDArray[np.float64]
@@ -205,7 +205,8 @@ class Arms:
         if one is None or other is None or len(one) != len(other):
             return None
         apart = one * self._slopes[row] - other * self._slopes[than]
-        return float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1.0
+        rounding = ROUNDING * float(max(self._slopes[row], self._slopes[than]))
+        return math.hypot(float(apart.std(ddof=1)) / math.sqrt(len(apart)), rounding), len(apart) - 1.0
 
     def difference_error(self, row: int, than: int) -> tuple[float, float]:
         """The standard error of the difference of the means of two rows, and its degrees of freedom."""
@@ -252,39 +253,3 @@ class Arms:
         if not math.isfinite(seen):
             return None
         return seen if self.offset is None else math.exp(min(seen, _LARGEST_LOG))
-
-
-def paired(arms: Arms, rows: Sequence[int], keys: Sequence[Sequence[int]]) -> tuple[int, list[int]]:
-    """The leader among `rows`, and the rows not told apart from it, by differences within the seeds that they share.
-
-    It is for the sampler settings of one model, which are drawn from the same trained models: what a training does to
-    all its samplers cancels. `keys[row]` are the seeds of `arms.values[row]`. Raises no error for rows that share fewer
-    than three seeds with the leader; they cannot be told apart from it.
-    """
-    leader = min(rows, key=lambda row: (arms.means[row], row))
-    others = [row for row in rows if row != leader]
-    differences = []
-    for row in others:
-        shared = sorted(set(keys[row]) & set(keys[leader]))
-        own, best = [arms.on_scale(arms.values[r][[list(keys[r]).index(s) for s in shared]]) for r in (row, leader)]
-        differences.append(own - best)
-    if not others:
-        return leader, [leader]
-    errors = np.array([_own_error(arms, row, leader) for row in others])
-    pairs = Arms(differences, errors)
-    p = np.array([_p_above_zero(pairs, i) if pairs.seeds[i] >= LEAST_SEEDS else 1.0 for i in range(len(others))])
-    refused = holm(p, level(len(rows), max(LEAST_SEEDS, int(np.min(pairs.seeds)))))
-    return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
-
-
-def _own_error(arms: Arms, row: int, than: int) -> float:
-    """The error that the metric gives for the difference of two rows."""
-    points = arms.at_same_points(row, than)
-    return math.hypot(math.sqrt(arms.own[row]), math.sqrt(arms.own[than])) if points is None else points[0]
-
-
-def _p_above_zero(arms: Arms, row: int) -> float:
-    error = arms.error(row)
-    if error == 0:
-        return 0.0 if arms.means[row] > 0 else 1.0
-    return t_tail(float(arms.means[row]) / error, arms.df(row))

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-4
+"""Nats or bits: the least error of a difference, because log-densities are computed in single precision."""
+_LEAST_BLOCKS = 8
+
 
 def block_means(details: dict[str, Any], value: float) -> list[float] | None:
     """The means over blocks that a metric gave beside a value; None if there are none, or their mean is another."""
     found = details.get("block_means")
-    if not isinstance(found, list) or len(found) < 2:
+    if not isinstance(found, list) or len(found) < _LEAST_BLOCKS:
         return None
     if not all(isinstance(mean, float) and math.isfinite(mean) for mean in found):
         return None

@@ -40,3 +40,10 @@ def test_a_long_legend_takes_no_room_from_the_axes(rows: int | None, height: flo
     else:
         assert len(texts) % rows == 0
         assert texts[-1] == f"and {len(NAMES) - len(texts) + 1} more"
+
+
+def test_a_name_that_begins_with_an_underscore_is_shown() -> None:
+    curve = Curve("_mine", Ink("#000000", "ink", "o"), 0, ONE, ONE, ONE, ONE)
+    figure = Figure()
+    quality_against_cost([curve], Scale(None, {}), "NFE", "Witness energy", legend=True)(figure)
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["_mine"]

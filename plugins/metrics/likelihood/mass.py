@@ -31,6 +31,7 @@ ROUNDING = 1e-6  # relative error of weights in single precision
 SURE = 0.999  # level of the interval behind a mark
 MOST_MISSED = 0.05  # largest share of training points with weights above all that are behind an estimate
 ADAPTED = 0.5  # share of the kernels where mass was found
+MOST_VAGUE = 0.1  # half the width of the interval of SURE beyond which the mass of a map is not told to be 1
 LEAST_EFFECTIVE = 100  # fewest effective draws behind an estimate
 LARGEST = 300.0  # logarithm of a weight whose square is still a number
 MORE = 8  # times as many evaluations in a second attempt, if fewer effective draws are behind the first
@@ -51,11 +52,15 @@ class Mass:
     effective: float
     proposal: Proposal
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The Student-t interval."""
+    def half(self, level: float = SURE) -> float:
+        """Half the width of the Student-t interval."""
         from scipy import special
 
-        half = float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error
+        return float(special.stdtrit(self.freedom, 0.5 + level / 2)) * self.error
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """The Student-t interval."""
+        half = self.half(level)
         return self.value - half, self.value + half
 
     def least(self) -> float:
@@ -164,18 +169,18 @@ class Untold:
     reason: str
     least: float = 0.0
 
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """The mark of a mass that is above 1, whatever it is."""
-        return _at_least(self.least)
+    def marks(self, likelihood: str) -> tuple[str, ...]:
+        """The mark of a mass that is above 1, whatever it is. The noise of a bound makes its mass too large."""
+        return () if likelihood == "bound" else _at_least(self.least)
 
 
 def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
     """The mass of the likelihood of a model from `n` evaluations, or the reason why it cannot be told.
 
     No mass is better than a wrong one. It is not told in more than `MOST_DIM` dimensions, for images, if few effective
-    points are behind it, and if the density has peaks at training points that no drawn point has met. If `n` points
-    leave too few effective ones, `MORE` times as many are tried.
+    points are behind it, and if the density has peaks at training points that no drawn point has met. That of a map
+    must also be known to within `MOST_VAGUE`, or else be off 1. If `n` points are too few, `MORE` times as many are
+    tried.
     """
     data = evaluation.dataset
     if data.levels is not None:
@@ -192,9 +197,14 @@ def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
         points = torch.from_numpy(x).reshape(len(x), *data.shape)
         return evaluation.log_prob_at(points, "points around the data")
 
+    def vague(found: Mass) -> bool:
+        """Whether a map has a mass that may be 1 and may be far from it."""
+        kind = evaluation.likelihood
+        return kind == "map" and not found.marks(kind) and found.half() > MOST_VAGUE
+
     try:
         found = total_mass(log_prob, proposal, n)
-        if 0 < found.effective < LEAST_EFFECTIVE:
+        if 0 < found.effective < LEAST_EFFECTIVE or vague(found):
             found = total_mass(log_prob, proposal, MORE * n, seed=1)
     except trilemma.DivergedError:
         return Untold("the log-density is not finite at some points around the data")
@@ -205,6 +215,8 @@ def mass_of(evaluation: trilemma.Evaluation, n: int) -> Mass | Untold:
         return Untold(f"only {found.effective:.0f} effective points", found.least())
     if found.value and _missed(found, log_prob, train[:1000]) > MOST_MISSED:
         return Untold("the density has peaks at training points that the proposal misses", found.least())
+    if vague(found):
+        return Untold(f"known to within {found.half():.2f} only", found.least())
     return found
 
 

@@ -118,7 +118,8 @@ class Nll(trilemma.Metric):
         """Raises UnsupportedError for models without a likelihood."""
         test = evaluation.log_prob("test", min(self.config.n, evaluation.size("test")))
         n, image = len(test), evaluation.dataset.levels is not None
-        details: dict[str, Any] = dict(evaluation.likelihood_details)
+        # What a model writes under the name of the means over blocks would change how it is compared.
+        details = {key: value for key, value in evaluation.likelihood_details.items() if key != "block_means"}
         details["base"] = base(details, image=image)
         dequantized = details["base"] == "dequantized"
         details["conditions"] = conditions(evaluation.likelihood_options, details, dequantized=dequantized)
@@ -150,7 +151,7 @@ class Nll(trilemma.Metric):
         floor = None if true is None else -scale * float(true.mean())
         marks = density_marks(evaluation)
         if isinstance(found, Untold):
-            marks += found.marks
+            marks += found.marks(evaluation.likelihood)
             marks += (f"{NOT_TOLD}: {found.reason}",) if evaluation.likelihood == "map" else ()
         if image:
             _, _, high = mean_nll(test)

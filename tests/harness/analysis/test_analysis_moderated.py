@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from trilemma.harness.analysis.moderated import Arms, holm, level, paired, prior_variance
+from trilemma.harness.analysis.moderated import Arms, holm, level, prior_variance
+from trilemma.harness.analysis.within import paired
 
 Array = NDArray[np.float64]
 MODELS = 8
