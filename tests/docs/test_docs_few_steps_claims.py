@@ -48,7 +48,7 @@ def test_the_page_counts_what_is_stored(settings: dict[tuple[Any, ...], dict[str
     told = {key: any(shows(value) for value in own.values()) for key, own in settings.items()}
 
     assert not any(found for key, found in told.items() if key[2] == "ode"), "an ODE has a density"
-    few = [key for key in settings if key[1] == "flow-map" and key[2] != "ode"]
+    few = [key for key in settings if key[0] in ("ring8", "grid25") and key[1] == "flow-map" and key[2] != "ode"]
     assert len(few) == 95
     assert all(told[key] for key in few)
     assert all(settings[key]["mass"].value is not None or settings[key]["mass"].low > 1.02 for key in few)
@@ -70,6 +70,31 @@ def test_the_page_counts_what_is_stored(settings: dict[tuple[Any, ...], dict[str
         if key[2] == "map" and "mass" in own and own["mass"].value is not None:
             ode = settings[(*key[:2], "ode", key[3], 40, key[5])]["nll_gap"].value
             assert abs(own["mass"].value - 1) > 0.02 or abs(own["nll_gap"].value - ode) > 0.02
+
+
+def test_what_the_page_says_of_checkerboard_and_of_sixteen_dimensions(
+    settings: dict[tuple[Any, ...], dict[str, Any]],
+) -> None:
+    shows = load("_few_steps_evidence").shows
+    told = {key: any(shows(value) for value in own.values()) for key, own in settings.items()}
+    few = [key for key in settings if key[0] == "checkerboard" and key[2] != "ode"]
+    assert len(few) == 48
+    assert all(told[key] for key in few)
+    for penalty, least, most in ((False, 1.14, 8.19), (True, 1.51, 2.21)):
+        masses = [mass or 0.0 for mass, _ in pairs(settings, "checkerboard", "flow-map", "map", penalty, 8)]
+        assert (min(masses), max(masses)) == pytest.approx((least, most), abs=0.005)
+    gaps = {
+        kind: [gap for p in (False, True) for _, gap in pairs(settings, "checkerboard", "flow-map", kind, p, steps)]
+        for kind, steps in (("map", 8), ("ode", 40))
+    }
+    assert [round(end(gaps["map"]), 2) for end in (min, max)] == [0.16, 0.34]
+    assert [round(end(gaps["ode"]), 2) for end in (min, max)] == [0.04, 0.06]
+
+    of = {kind: [key for key in settings if key[0] == "mixture-d16" and key[2] == kind] for kind in ("estimate", "map")}
+    assert [sum(told[key] for key in of[kind]) for kind in ("estimate", "map")] == [17, 0]
+    assert [len(of[kind]) for kind in ("estimate", "map")] == [24, 24]
+    own = [settings[key]["own"].value for key in of["map"] if key[4] == 8]
+    assert [round(end(own), 3) for end in (min, max)] == [-0.030, -0.016]
 
 
 def test_masses_and_gaps_of_the_page_are_of_the_same_trainings(settings: dict[tuple[Any, ...], dict[str, Any]]) -> None:
@@ -113,6 +138,7 @@ def test_the_page_counts_what_the_penalty_changes() -> None:
         found[key] = list(made.changed(same))
     masses = found["ring8", "map", "mass"] + found["grid25", "map", "mass"]
     assert (masses.count("lower"), masses.count("higher"), len(masses)) == (15, 3, 24)
+    assert [found["checkerboard", "map", "mass"].count(word) for word in ("higher", "lower")] == [5, 2]
     assert found["ring8", "map", "nll_gap"].count("higher") == 9
     assert found["ring8", "estimate", "nll_gap"].count("lower") == 11
 
