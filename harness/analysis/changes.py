@@ -188,7 +188,8 @@ def differences(
     the pairs that are no controls.
     """
     within = [_within(arms, seeds, i, j) for i, j in pairs]
-    own, points = own_errors(arms, pairs), [arms.at_same_points(i, j) for i, j in pairs]
+    points = [arms.at_same_points(i, j) for i, j in pairs]
+    own = own_errors(arms, pairs, points)
     places = [k for k, values in enumerate(within) if values is not None]
     paired = Arms(
         [values for values in within if values is not None],

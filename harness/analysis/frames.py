@@ -9,20 +9,8 @@ import pandas as pd
 
 TEXT = (
     *("cell", "evaluation", "model", "label", "plugin", "plugin_version", "config", "dataset", "dataset_id", "data_id"),
-    *(
-        "budget",
-        "device",
-        "sampler",
-        "metric",
-        "unit",
-        "better",
-        "likelihood",
-        "details",
-        "outcome",
-        "phase",
-        "message",
-    ),
-    *("title", "group", "place", "family", "marks", "machine", "trained_on"),
+    *("budget", "device", "sampler", "metric", "unit", "better", "likelihood", "details", "outcome", "phase"),
+    *("message", "title", "group", "place", "family", "marks", "machine", "trained_on"),
 )
 DRAWINGS = ("curve", "map", "field", "histogram", "frames", "images")
 """The keys in column `details` under which metrics give drawings for the report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ def paired(arms: Arms, rows: Sequence[int], keys: Sequence[Sequence[int]]) -> tu
         differences.append(own - best)
     if not others:
         return leader, [leader]
-    pairs = Arms(differences, own_errors(arms, [(row, leader) for row in others]))
+    pairs = Arms(differences, own_errors(arms, [(row, leader) for row in others], points))
     p = np.array([
         _p_above_zero(pairs, i, points[i]) if pairs.seeds[i] >= LEAST_SEEDS else 1.0 for i in range(len(others))
     ])  # fmt: skip
@@ -35,12 +36,10 @@ def paired(arms: Arms, rows: Sequence[int], keys: Sequence[Sequence[int]]) -> tu
     return leader, [leader, *(row for row, out in zip(others, refused, strict=True) if not out)]
 
 
-def own_errors(arms: Arms, pairs: Sequence[tuple[int, int]]) -> Array:
-    """The errors that the metric gives for differences of rows at one seed, 0 where both are at the same points."""
-    apart = [arms.at_same_points(*pair) is None for pair in pairs]
-    return np.array(
-        [float(np.hypot(*np.sqrt(arms.own[list(pair)]))) if a else 0.0 for pair, a in zip(pairs, apart, strict=True)]
-    )
+def own_errors(arms: Arms, pairs: Sequence[tuple[int, int]], points: Sequence[tuple[float, float] | None]) -> Array:
+    """The errors that the metric gives for differences of rows at one seed, 0 where `points` has that of both."""
+    shared = np.array([error is not None for error in points], dtype=bool)
+    return np.where(shared, 0.0, [math.sqrt(arms.own[i] + arms.own[j]) for i, j in pairs])
 
 
 def with_points(pairs: Arms, row: int, points: tuple[float, float] | None) -> tuple[float, float]:
