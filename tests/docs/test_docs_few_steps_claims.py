@@ -97,6 +97,23 @@ def test_what_the_page_says_of_checkerboard_and_of_sixteen_dimensions(
     assert [round(end(own), 3) for end in (min, max)] == [-0.030, -0.016]
 
 
+def test_what_the_page_says_of_digits(settings: dict[tuple[Any, ...], dict[str, Any]]) -> None:
+    shows = load("_few_steps_evidence").shows
+    few = {key: own for key, own in settings.items() if key[0] == "digits" and key[2] != "ode"}
+    assert len(few) == 48
+    for key, own in few.items():
+        head = key[2] == "estimate"
+        ode = settings[(*key[:2], "ode", key[3], 40, key[5])]["nll"].value
+        assert any(shows(value) for value in own.values()) == head
+        assert (own["nll"].value < ode) == head
+        assert not head or own["own"].value > 14
+        if not head:
+            more = few.get((*key[:4], 2 * key[4], key[5]))
+            assert more is None or more["nll"].value < own["nll"].value
+            apart = settings[(*key[:3], True, *key[4:])]["nll"].value
+            assert key[3] or apart > own["nll"].value
+
+
 def test_masses_and_gaps_of_the_page_are_of_the_same_trainings(settings: dict[tuple[Any, ...], dict[str, Any]]) -> None:
     said = " ".join(PAGE.split())
     maps, distilled = ("ring8", "flow-map"), ("ring8", "distilled-flow-map")
