@@ -37,7 +37,7 @@ QUANTITIES = {
     "nll_gap": "NLL − entropy [nats]",
     "nll": "NLL [bits/dim]",
     "mass": "Mass",
-    "own": "Mean log q − log p at samples of the ODE [nats]",
+    "own": "Mean log(q / p) at samples of the ODE [nats]",
 }
 RIGHT = {"nll_gap": 0.0, "mass": 1.0, "own": 0.0, "nll": math.log2(270) / 64}
 """The value of a density, or its limit; for the NLL that of the 270 test images of digits, which have 64 pixels.
@@ -89,7 +89,8 @@ def sections(values: list[Value]) -> Iterator[str]:
     """For each dataset and model their figure, and a table of their medians."""
     for dataset, model in dict.fromkeys((value.dataset, value.model) for value in values):
         here = [value for value in values if (value.dataset, value.model) == (dataset, model)]
-        names = [name for name in QUANTITIES if any(value.quantity == name for value in here)]
+        told = {value.quantity for value in here if value.value is not None or value.low is not None}
+        names = [name for name in QUANTITIES if name in told]
         if "nll_gap" in names:
             names.remove("nll") if "nll" in names else None
         panels = [Panel(QUANTITIES[name], lines_of(here, name), RIGHT.get(name)) for name in names]

@@ -84,7 +84,7 @@ def _panel(panel: Panel, left: float, top: float) -> Iterator[Markup]:
         share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
         return y0 + share * (y1 - y0)
 
-    yield _text(x0, top + 14, panel.title + (" (logarithmic)" if log else ""), weight=600)
+    yield _text(left + 10, top + 14, panel.title + (" (logarithmic)" if log else ""), weight=600)
     for tick in (log_ticks if log else even_ticks)(low, high):
         yield _stroke(x0, up(tick), x1, up(tick), "currentColor", opacity=0.15)
         yield _text(x0 - 6, up(tick) + 4, f"{tick:g}".replace("-", numbers.MINUS), anchor="end")

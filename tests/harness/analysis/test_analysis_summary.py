@@ -156,6 +156,12 @@ def test_a_mark_of_samples_holds_for_the_sampler_setting_of_a_likelihood_for_the
     assert not table.loc[table["marked"].map(len) > 0, "best"].any()
 
 
+def test_a_mark_that_differs_between_seeds_in_its_figures_alone_is_said_once() -> None:
+    marks = ("mass at least 4.12\nNLL below the entropy", "mass at least 3.74", "mass at least 1,024")
+    table = summary(*(row("a", 1.0, seed=seed, marks=mark) for seed, mark in enumerate(marks)))
+    assert table.loc["a", "marked"] == ("mass at least 4.12", "NLL below the entropy")
+
+
 def test_a_value_below_the_lowest_possible_one_beyond_its_interval_is_marked() -> None:
     table = summary(*seeds("a", -1.0, -1.1, -0.9, least=0.0), *seeds("b", -0.1, 0.2, 0.0, least=0.0, half=0.3))
     assert "below the lowest possible value" in table.loc["a", "marked"][0]
