@@ -227,10 +227,11 @@ def _cell(row: Any, column: Column, seeds: int, beside: str) -> Cell:
     notes += "#" if row.apart else ""
     notes += "‡" if row.elsewhere else ""
     notes += MARKED if row.marked and row.ranks else ""
+    own = column.kind or not row.likelihood  # and not those of a likelihood that another column ranks
     return Cell(
         value=shown,
         half=plus_minus,
-        about="; ".join(filter(None, (row.conditions if column.kind and not column.about else "", beside))),
+        about="; ".join(filter(None, (row.conditions if own and not column.about else "", beside))),
         best=bool(row.best),
         notes=notes,
         interval=_interval(row, column) if half > 0 else "",

@@ -168,24 +168,25 @@ class DensityChecks(Subject):
     def check_score(self) -> str:
         """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2).
 
-        A score of one noise level is computed there alone, and other levels raise UnsupportedError.
+        The noise level is at most the largest of `score_levels`. A score of one level is computed there alone, and
+        other levels raise UnsupportedError.
         """
         if self.cls.score is Model.score:
             raise UnsupportedError("the model has no score")
-        level = self.model.noise_level
-        sigma = torch.tensor(30.0 if level is None else level)
+        low, level = self.model.score_levels()
+        sigma = torch.tensor(min(30.0, level))
         shape = (200, *self.prepared.info.shape)
         x = (1 + sigma**2).sqrt() * torch.randn(shape, generator=torch.Generator().manual_seed(4))
         with no_global_randomness("score"), self.watch("score"):
             found = self.model.score(x, sigma, self.context()).detach()
         require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
-        if level is not None:
+        if low == level:
             require(bool(torch.isfinite(found).all()), f"the score is not finite at noise level {level:g}")
             try:
                 self.model.score(x, 2 * sigma + 1, self.context())
             except UnsupportedError:
                 return f"at noise level {level:g} alone"
-            require(False, f"noise_level is {level:g}, but score returns a value at another level")
+            require(False, f"score_levels has {level:g} alone, but score returns a value at another level")
         off = _relative(found + x / (1 + sigma**2), x / (1 + sigma**2))
         at = f"at noise level {float(sigma):g}"
         require(off < _SCORE_OFF, f"{at} the score differs by {off:.0%} from -x / (1 + sigma^2)")

@@ -94,6 +94,11 @@ class Clock:
         return self._begun > 0 and self.seconds >= (self.budget.seconds or 0.0)
 
     @property
+    def taken(self) -> int:
+        """How many steps were handed out, also if a loop ended before the clock did."""
+        return self._begun
+
+    @property
     def seconds(self) -> float:
         """Seconds since the start, with those of the processes before this one if the training was resumed."""
         return self._now() - self._start if self._start is not None else 0.0
@@ -111,7 +116,7 @@ class Clock:
     @property
     def trace(self) -> dict[str, Any]:
         """The record that a rerun repeats: `steps`, and `segments` of (step, progress at it, progress per step)."""
-        return {"steps": self.step, "segments": [list(segment) for segment in self._trace]}
+        return {"steps": self.taken, "segments": [list(segment) for segment in self._trace]}
 
     def state(self) -> dict[str, Any]:
         """The state after the present step, as JSON values. A clock that gets it goes on with the next step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -168,8 +169,6 @@ class Model(ABC):
     """True for models that need the true distribution (`ctx.truth`). An instance may set it if one of its options needs
     the distribution, such as an objective that trains against a known density.
     """
-    noise_level: float | None = None
-    """The only noise level at which `score` is known; None if it is known at all. An instance may set it."""
     samplers: ClassVar[tuple[type[Sampler], ...]] = (Direct,)
     """The samplers of the model. `ctx.sampler` is an instance of one of them."""
     always_samplers: ClassVar[tuple[Sampler, ...]] = ()
@@ -214,10 +213,17 @@ class Model(ABC):
         """The learned score grad_x log p_sigma(x) at the noise level `sigma`, of the shape of `x`.
 
         p_sigma is the distribution of x_0 + sigma z, where x_0 is a data point in model space and z ~ N(0, I). It is
-        the same for every diffusion. `x` has shape `(n, *ctx.info.shape)` and `sigma` has shape `()`. A model with a
-        `noise_level` raises UnsupportedError for others.
+        the same for every diffusion. `x` has shape `(n, *ctx.info.shape)`, and `sigma` has shape `()` and is one of the
+        `score_levels`. A model that knows its score at one level raises UnsupportedError for others.
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
+
+    def score_levels(self) -> tuple[float, float]:
+        """The lowest and the largest noise level at which `score` is known; twice the same if there is only one.
+
+        What metrics measure of a score, they measure between these levels.
+        """
+        return 0.0, math.inf
 
     def degrade(self, x: Tensor, ctx: Context) -> Tensor:
         """The points `x` as the model degrades them, with as little of them left as its samples start from."""

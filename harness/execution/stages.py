@@ -135,13 +135,13 @@ def train(
     training = TrainingRecord(
         seconds=seconds,
         wall_seconds=wall + (checkpoints.wall_seconds if checkpoints is not None else 0.0),
-        steps=clock.step or None,
+        steps=clock.taken or None,
         peak_memory=max(memory, checkpoints.peak_memory if checkpoints is not None else 0),
         parameters=sum(p.numel() for p in model.parameters()) if isinstance(model, nn.Module) else None,
-        batch_size=min(recipe.batch_size, prepared.info.n_train) if clock.step else None,
+        batch_size=min(recipe.batch_size, prepared.info.n_train) if clock.taken else None,
         charged=charged,
     )
-    trace = {**clock.trace, "seconds": charged} if clock.step else None
+    trace = {**clock.trace, "seconds": charged} if clock.taken else None
     return Trained(training, trace, model.state(), context.details, context.curves)
 
 

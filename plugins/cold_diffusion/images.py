@@ -117,10 +117,10 @@ class ColdMask(ColdDiffusion):
     """Cold diffusion (Bansal et al. 2023) of images by a Gaussian mask that grows from the center.
 
     Deviations from the paper: the center of the mask is fixed, as on CelebA, and not drawn for each image, as on MNIST
-    and CIFAR-10. Severities are continuous. The widths are those of the code of the paper as shares of the side of
-    images of 28 pixels. The U-Net is small, its output is added to the degraded image, and the sum is clamped to the
-    range of intensities. The paper restores test points, which the metric `restoration` does; the
-    start of unconditional samples, a Gaussian mixture of masked images, is ours.
+    and CIFAR-10. Severities are continuous. The widths are those of the code of the paper, 1.1 to 6 pixels, as shares
+    of a side of 28 pixels. The U-Net is small, its output is added to the degraded image, and the sum is clamped to the
+    range of intensities. The paper restores test points, which the metric `restoration` does; the start of
+    unconditional samples, a Gaussian mixture of masked images, is ours.
     """
 
     name = "cold-mask"

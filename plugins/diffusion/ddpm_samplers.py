@@ -35,7 +35,8 @@ class LevelGrid(trilemma.Config):
 class StridedAncestral(LevelGrid, DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020, algorithm 2) over evenly spaced noise levels, with `steps` evaluations.
 
-    The variances are those of the chain of these noise levels.
+    The variances are those of the chain of these noise levels. With fewer than all of them it is the respaced chain of
+    Improved DDPM.
     """
 
     name = "ancestral"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import Field
@@ -177,6 +177,25 @@ class UnscaledPrediction(Parametrized):
     def coefficients(self, sigma: Tensor) -> Coefficients:
         one = torch.ones_like(sigma)
         return Coefficients(skip=one, gain=one, scale=one, lack=torch.zeros_like(sigma))
+
+
+class DataPrediction(Parametrized):
+    """D(x, sigma) = F(x / sqrt(1 + sigma^2), ln(sigma)/4): the raw network predicts the clean point itself."""
+
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        inverse = 1 / sigma
+        return Coefficients(torch.zeros_like(sigma), gain=inverse, scale=(1 + sigma**2).rsqrt(), lack=inverse)
+
+
+class Mixed(Parametrized):
+    """A network that sees its input as in one parametrization and predicts what it does in another."""
+
+    def __init__(self, network: nn.Module, seen: type[Parametrized], predicted: type[Parametrized]) -> None:
+        super().__init__(network)
+        self.seen, self.predicted = seen(nn.Identity()), predicted(nn.Identity())
+
+    def coefficients(self, sigma: Tensor) -> Coefficients:
+        return replace(self.predicted.coefficients(sigma), scale=self.seen.coefficients(sigma).scale)
 
 
 PARAMETRIZATIONS: dict[str, type[Parametrized]] = {"karras": Preconditioned, "noise": NoisePrediction}

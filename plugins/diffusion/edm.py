@@ -15,7 +15,9 @@ from ..networks.points import per_point, stable_target, standard_normal, stratif
 from ..networks.unet import UNetConfig
 from .autoguidance import Guided
 from .denoiser import (
+    DataPrediction,
     Denoiser,
+    Mixed,
     NoisePrediction,
     Parametrized,
     Preconditioned,
@@ -36,6 +38,14 @@ PRECONDITIONINGS: dict[str, type[Parametrized]] = {
     "flow": VelocityPrediction,
 }
 """The class of the denoiser, by the method whose network and scaling it has."""
+
+PREDICTIONS: dict[str, type[Parametrized]] = {
+    "mixed": Preconditioned,
+    "noise": NoisePrediction,
+    "velocity": VelocityPrediction,
+    "data": DataPrediction,
+}
+"""The class of a denoiser, by what its network predicts."""
 
 Weight = Literal["edm", "vp", "flow"]
 """The weight of the noise levels in the loss, by the method that uses it."""
@@ -91,6 +101,11 @@ class EdmOptions(trilemma.Config):
     preconditioning: Literal["edm", "vp", "ve", "flow"] = Field(
         "edm", description="how the denoiser is made from the network; vp: it predicts the noise, flow: the velocity"
     )
+    prediction: Literal["mixed", "noise", "velocity", "data"] | None = Field(
+        None,
+        description="what the network predicts, while it sees its input as `preconditioning` says; mixed: as with edm, "
+        "data: the clean point; none: what `preconditioning` says",
+    )
     loss_weight: Weight = Field("edm", description="weight of the noise levels in the loss; vp is also that of VE")
     training_noise: Literal["edm", "vp", "ve", "flow"] = Field(
         "edm",
@@ -104,6 +119,11 @@ class EdmOptions(trilemma.Config):
     sigma_min: float = Field(0.002, gt=0, description="lowest noise level in training, with the noise of ve")
     sigma_max: float = Field(40.0, gt=0, description="noise level at which sampling starts")
 
+    def parametrized(self, network: nn.Module) -> Parametrized:
+        """The denoiser around a raw network."""
+        seen = PRECONDITIONINGS[self.preconditioning]
+        return seen(network) if self.prediction is None else Mixed(network, seen, PREDICTIONS[self.prediction])
+
     def diffusion(self) -> VarianceExploding:
         """The diffusion from the lowest noise level in training to the one at which sampling starts."""
         return VarianceExploding(float(noise_quantiles(torch.zeros((), dtype=torch.float64), self)), self.sigma_max)
@@ -112,11 +132,12 @@ class EdmOptions(trilemma.Config):
 class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """EDM (Karras et al. 2022), with an MLP denoiser on vectors and flattened images.
 
-    Preconditioning, loss weight and noise distribution are options, and each can be that of another method. The default
-    sampler is `heun`, the paper's algorithm 1. Deviations from the paper: The network is an MLP. Data is standardized,
-    so that sigma_data = 1. By default ln(sigma) has mean -.8 and deviation 1.6 (paper: -1.2 and 1.2), noise levels are
-    stratified over a batch, targets are stable (`stable_targets`) and sampling starts at 40 (paper: 80). With the
-    preconditioning of VP and VE the network sees ln(sigma)/4, and not 999 t and ln(sigma/2).
+    Preconditioning, loss weight and noise distribution are options, and each can be that of another method. What the
+    network predicts can be chosen apart. The default sampler is `heun`, the paper's algorithm 1. Deviations from the
+    paper: The network is an MLP. Data is standardized, so that sigma_data = 1. By default ln(sigma) has mean -.8 and
+    deviation 1.6 (paper: -1.2 and 1.2), noise levels are stratified over a batch, targets are stable (`stable_targets`)
+    and sampling starts at 40 (paper: 80). With the preconditioning of VP and VE the network sees ln(sigma)/4, and not
+    999 t and ln(sigma/2). The noise of VE lies between `sigma_min` = .002 and `sigma_max` = 40 (paper: .02 and 100).
     """
 
     name = "edm"
@@ -134,7 +155,7 @@ class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     def build(self, info: trilemma.DataInfo) -> None:
         config = self.config
         self.diffusion = config.diffusion()
-        self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))
+        self.denoiser = config.parametrized(config.network(info))
         chosen: bool | None = config.stable_targets
         self.stable_targets = not scarce(info) if chosen is None else chosen
 
@@ -171,6 +192,10 @@ class EdmUnet(OdeDensityOnImages, Denoising, Guided, trilemma.NeuralModel):
 
         @model_validator(mode="after")
         def _head(self) -> Self:
+            if self.head == "levels" and self.prediction is not None:
+                raise ValueError(
+                    f"prediction {self.prediction!r} needs head 'plain': the head 'levels' gives probabilities"
+                )
             if self.head == "levels" and self.preconditioning != "edm":
                 raise ValueError(
                     f"preconditioning {self.preconditioning!r} needs head 'plain': the head 'levels' has no "
@@ -183,7 +208,7 @@ class EdmUnet(OdeDensityOnImages, Denoising, Guided, trilemma.NeuralModel):
         self.diffusion = config.diffusion()
         self.denoiser: nn.Module
         if config.head == "plain":
-            self.denoiser = PRECONDITIONINGS[config.preconditioning](config.network(info))
+            self.denoiser = config.parametrized(config.network(info))
         elif info.levels is None or info.support is None:
             raise trilemma.UnsupportedError(f"'{info.name}' has no intensity levels: use the head 'plain'")
         else:

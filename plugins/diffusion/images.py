@@ -22,7 +22,6 @@ class NcsnUnet(OnImages, Ncsn):
     """NCSN (Song & Ermon 2019) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsn`."""
 
     name = "ncsn-unet"
-    expected_failures = {}
     recipe = UNET_RECIPE.model_copy(update={"ema": None})
 
     class Config(NcsnOptions, UNetConfig):
@@ -33,7 +32,6 @@ class NcsnV2Unet(OnImages, Ncsn):
     """NCSNv2 (Song & Ermon 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ncsnv2`."""
 
     name = "ncsnv2-unet"
-    expected_failures = {}
     samplers = (ImprovedAnnealedLangevin, Langevin)
     recipe = UNET_RECIPE.model_copy(update={"ema": 0.999})
 
@@ -45,8 +43,9 @@ class DdpmUnet(OnImages, Ddpm):
     """DDPM (Ho et al. 2020) with a small U-Net, on images of 8 to 32 pixels a side; otherwise like `ddpm`.
 
     The chain has 1,000 steps as in the paper, because the bound of a shorter chain is looser. The schedule `cosine`
-    trains more on low noise levels. The bound is estimated from 200 steps for each image. As it is a bound, its table
-    is not that of the likelihoods by the probability-flow ODE.
+    trains more on low noise levels. Samplers use 100 of the steps unless told otherwise (paper: all). The bound is
+    estimated from 200 steps for each image. As it is a bound, its table is not that of the likelihoods by the
+    probability-flow ODE.
     """
 
     name = "ddpm-unet"

@@ -30,7 +30,9 @@ class Start(trilemma.Config):
     start: Literal["normal", "uniform"] = Field(
         "normal", description="distribution of the first points: normal in model space, or uniform in a cube"
     )
-    start_low: float = Field(-8.0, description="least coordinate of a uniform start, in data units")
+    start_low: float = Field(
+        -8.0, description="least coordinate of a uniform start, in data units; images have intensities from 0 to 1"
+    )
     start_high: float = Field(8.0, description="largest coordinate of a uniform start, in data units")
 
     @model_validator(mode="after")

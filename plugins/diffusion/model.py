@@ -78,6 +78,10 @@ class Denoising:
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
         return score(self.denoiser, x, sigma)
 
+    def score_levels(self) -> tuple[float, float]:
+        """The ends of the noise levels that the denoiser is trained at."""
+        return self.diffusion.trained_levels()
+
 
 class OnImages:
     """A mixin that makes the form for images of a model. Its `Config` then has the options of a `UNetConfig`."""

@@ -82,7 +82,6 @@ class Ncsn(Guided, trilemma.NeuralModel):
     samplers: ClassVar[tuple[type[trilemma.Sampler], ...]] = (AnnealedLangevin, Langevin)
     recipe = MLP_RECIPE.model_copy(update={"ema": None})
     validation_draws: ClassVar[int] = VALIDATION_DRAWS
-    expected_failures = {"score": "the score is not learned beyond the largest noise level of training"}
     largest: Tensor
 
     class Config(NcsnOptions, MLPConfig):
@@ -129,6 +128,10 @@ class Ncsn(Guided, trilemma.NeuralModel):
     def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
         return score(self.denoiser, x, sigma)
 
+    def score_levels(self) -> tuple[float, float]:
+        """The lowest and the largest noise level of training."""
+        return self.diffusion.trained_levels()
+
 
 class NcsnV2Options(NcsnOptions):
     """Options of the noise levels and of the techniques of NCSNv2, which are all used."""
@@ -151,7 +154,8 @@ class NcsnV2(Ncsn):
     of the recipe, with the paper's decay .999. The lowest noise level, .01 for pixels in [0, 1], is .04 for
     standardized data. Deviations from the paper: in four or fewer dimensions Technique 2 has no solution, and
     `noise_levels` sets their number; its equation is solved exactly, while the published numbers of noise levels are
-    slightly larger; and those of NCSN, but for the parametrization of the score, which is the paper's (Technique 3)
+    slightly larger; the largest distance (Technique 1) is that among the 2,000 points farthest from the mean; and those
+    of NCSN, but for the parametrization of the score, which is the paper's (Technique 3)
     around an MLP.
     """
 

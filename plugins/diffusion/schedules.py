@@ -53,6 +53,10 @@ class Diffusion(ABC):
         """The noise level at time 1, above which denoisers are not trained. Samplers start there."""
         return float(self.sigma(torch.ones((), dtype=torch.float64)))
 
+    def trained_levels(self) -> tuple[float, float]:
+        """The lowest and the largest noise level at which denoisers are trained."""
+        return self.sigma_min, self.sigma_max
+
     def lowest_of(self, sigma_min: float) -> float:
         """The noise level at which a sampler or a likelihood with the option `sigma_min` ends: not below time `eps`.
 
@@ -160,6 +164,10 @@ class DiscreteDiffusion(Diffusion):
     @abstractmethod
     def noise_levels(self) -> Tensor:
         """The noise levels in falling order, float64."""
+
+    def trained_levels(self) -> tuple[float, float]:
+        levels = self.noise_levels()
+        return float(levels[-1]), float(levels[0])
 
 
 @dataclass(frozen=True)

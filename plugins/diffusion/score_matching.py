@@ -97,6 +97,10 @@ class ScoreModel(trilemma.NeuralModel):
         super().__init__(config)
         self.noise_level: float = self.config.sigma if self.config.objective == "denoising" else 0.0
 
+    def score_levels(self) -> tuple[float, float]:
+        """The noise level of the objective."""
+        return self.noise_level, self.noise_level
+
     @abstractmethod
     def score_of(self, x: Tensor) -> Tensor:
         """The learned score at points `(n, d)`, differentiable."""

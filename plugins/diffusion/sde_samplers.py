@@ -120,7 +120,8 @@ class PredictorCorrector(Correction, TimeGrid, DenoiserSampler):
     for large batches. Samples then depend on each other through one number at each time, and a draw of very few samples
     should use `ald`. `snr-per-sample` suits many dimensions, where norms hardly vary. In two dimensions it fails: the
     score is almost 0 near a mode, so that points there get far too large steps. Deviations: the start and the last
-    evaluation of `euler-maruyama`.
+    evaluation of `euler-maruyama`; one `snr`, that of the paper's VE SDE, is the default for every diffusion, while the
+    paper searches it for each.
     """
 
     name = "predictor-corrector"
@@ -135,7 +136,7 @@ class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
     """Langevin corrections at every time, without a predictor (Song et al. 2021, table 1, `C2000`).
 
     Between two times the state is scaled by the ratio of alpha. The step sizes are those of `predictor-corrector`.
-    Deviations: the start and the last evaluation of `euler-maruyama`.
+    Deviations: those of `predictor-corrector`.
     """
 
     name = "langevin-corrector"
@@ -147,7 +148,8 @@ class LangevinCorrector(Correction, TimeGrid, DenoiserSampler):
 class Ancestral(DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020) and DDIM (Song, Meng & Ermon 2021) over evenly spaced times of the diffusion.
 
-    The variance of a step is that of the posterior (`small` in `ddpm`), times `eta` squared. Takes `steps` evaluations,
+    The variance of a step is that of the posterior (`small` in `ddpm`), times `eta` squared, and not the larger beta of
+    Song et al. 2021 (appendix F) for the VP SDE. Takes `steps` evaluations,
     of which the last is the step from time eps to the data.
     """
 

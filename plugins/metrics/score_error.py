@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from .drawings.histograms import shortened
 
 Array = NDArray[np.float64]
 
+_SAME = 1e-3
+"""Relative difference of noise levels up to which they count as the same."""
 ARROWS = 16
 """Arrows along each side of a picture of the score."""
 
@@ -80,8 +83,9 @@ class ScoreError(trilemma.Metric):
     with points from p_sigma. It is an upper bound of what the error of the score adds to the KL divergence when the
     diffusion dx = sqrt(2 sigma) dw is reversed over these levels (Song et al. 2021, "Maximum likelihood training of
     score-based diffusion models", theorem 1). `score_error_far` is the same integral far from the data. The details
-    hold the Fisher divergence .5 E|s_model - grad log p_sigma|^2 at each level. A model that has learned the score at
-    one level only has no integrals.
+    hold the Fisher divergence .5 E|s_model - grad log p_sigma|^2 at each level. The grid ends where the model has
+    learned its score. Such a shorter integral says its noise levels and does not rank, because it would win by what it
+    leaves out. A model that has learned the score at one level only has no integrals.
 
     Raises UnsupportedError for models without a score, and if the true distribution is not a mixture of Gaussians.
     """
@@ -118,8 +122,8 @@ class ScoreError(trilemma.Metric):
             1000, ge=2, description="points at each noise level; all levels share them and scale their noise"
         )
         levels: int = Field(20, ge=2, description="noise levels, evenly spaced in ln(sigma)")
-        sigma_min: float = Field(0.02, gt=0, description="smallest noise level, in standard deviations of the data")
-        sigma_max: float = Field(50.0, gt=0, description="largest noise level, in standard deviations of the data")
+        sigma_min: float = Field(0.04, gt=0, description="smallest noise level, in standard deviations of the data")
+        sigma_max: float = Field(40.0, gt=0, description="largest noise level, in standard deviations of the data")
         sigma: float = Field(
             0.1, gt=0, description="noise level of the relative errors and of the map, for models that know all"
         )
@@ -133,13 +137,20 @@ class ScoreError(trilemma.Metric):
                 f"the score of the true distribution of '{evaluation.dataset.name}' is not known"
             )
         comparison = _Comparison(evaluation, modes, self.config)
-        only = evaluation.model.noise_level
-        results = [] if only is not None else self._integrals(comparison)
-        return [*results, *self._relative(comparison, self.config.sigma if only is None else only)]
+        lowest, largest = evaluation.model.score_levels()
+        results = [] if lowest == largest else self._integrals(comparison, lowest, largest)
+        return [*results, *self._relative(comparison, min(max(self.config.sigma, lowest), largest))]
 
-    def _integrals(self, comparison: _Comparison) -> list[trilemma.Result]:
+    def _integrals(self, comparison: _Comparison, lowest: float, largest: float) -> list[trilemma.Result]:
         c = self.config
-        sigmas = np.geomspace(c.sigma_min, c.sigma_max, c.levels)
+        first, last = max(c.sigma_min, lowest), min(c.sigma_max, largest)
+        if first >= last:
+            raise trilemma.UnsupportedError(
+                f"the score is known at noise levels {lowest:g} to {largest:g}, and none of them lies between the "
+                f"options sigma_min = {c.sigma_min:g} and sigma_max = {c.sigma_max:g}"
+            )
+        whole = first <= c.sigma_min * (1 + _SAME) and last >= c.sigma_max * (1 - _SAME)
+        sigmas = np.geomspace(first, last, c.levels)
         found = [comparison.errors(float(sigma)) for sigma in sigmas]
         squared = {name: np.stack([level[name][0] for level in found]) for name in ("near", "far")}
         details = {
@@ -149,12 +160,16 @@ class ScoreError(trilemma.Metric):
             "far": c.far,
             "space": "model",
         }
+        fields: dict[str, Any] = {}
+        if not whole:
+            details["conditions"], fields["ranks"] = f"noise levels {first:.3g} to {last:.3g} alone", False
         results = []
         for quantity, name in zip(self.quantities[:2], ("near", "far"), strict=True):
             integrals = log_sigma_integral(squared[name] * sigmas[:, None] ** 2, sigmas)
             value, low, high = trilemma.mean_interval(integrals)
             dim = comparison.evaluation.dim
-            results.append(quantity.result(value, dim, low=low, high=high, floor=0.0, n=c.n, details=details))
+            about = {"floor": 0.0, "n": c.n, "details": details, **fields}
+            results.append(quantity.result(value, dim, low=low, high=high, **about))
         return results
 
     def _relative(self, comparison: _Comparison, sigma: float) -> list[trilemma.Result]:

@@ -87,10 +87,11 @@ class DenseBlock(nn.Module):
 class UNet(nn.Module):
     """The raw network F(x, c) of a denoiser on images: a U-Net (Ronneberger et al. 2015).
 
-    Maps images `(n, channels, height, width)` and noise labels, `(n,)` or `(n, labels)`, to images
-    `(n, outputs, height, width)`. There is one level for each entry of `widths`, with `blocks` residual blocks, and the
-    side is halved from level to level. Each position has a learned bias. The coarsest level has a dense block if it has
-    at most `DENSE_UP_TO` features, else a residual block. The last layer starts at zero.
+    Maps images `(n, channels, height, width)` and noise labels, `(n,)` or `(n, labels)`, to images `(n, outputs,
+    height, width)`. There is one level for each entry of `widths`, with `blocks` residual blocks, and the side is
+    halved from level to level. Each position has a learned bias. The coarsest level has a dense block if it has at most
+    `DENSE_UP_TO` features, else a residual block. The last layer starts at zero. Raises UnsupportedError for sides that
+    cannot be halved so often.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class UNet(nn.Module):
         channels, height, width = shape
         scale = 2 ** (len(widths) - 1)
         if height % scale or width % scale:
-            raise ValueError(
+            raise trilemma.UnsupportedError(
                 f"images of {height} x {width} pixels cannot be halved {len(widths) - 1} times: give fewer `widths`"
             )
         features = FourierFeatures(LABEL_OCTAVES)

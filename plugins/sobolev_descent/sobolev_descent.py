@@ -40,19 +40,17 @@ class SobolevDescent(trilemma.NeuralModel):
 
     Deviations from the paper: it moves one set of particles and has no sampler. The critic is an MLP with SiLU
     activations over Fourier features, instead of ReLU layers with dropout. The number of its steps between two steps of
-    the particles depends on the budget. The step size falls to 0, unless `decay` is 0 as in the paper. The multiplier
-    of the constraint is kept from becoming negative. The constraint bounds the squared gradient under the equal mixture
-    of particles and data, as in the Sobolev GAN of the same authors (2018); with `measure = "particles"` it does so
-    under the particles alone, as in the paper. Then nothing bounds the critic at data between particles, and narrow
-    modes end too narrow. The constraint takes the gradient of each particle by itself, as in the paper; the public code
-    of the authors uses the gradient of the mean.
+    the particles depends on the budget, and it learns for 3 % of the budget before they move. The step size falls to 0,
+    unless `decay` is 0 as in the paper. The multiplier of the constraint is kept from becoming negative. The constraint
+    bounds the squared gradient under the equal mixture of particles and data, as in the Sobolev GAN of the same authors
+    (2018); with `measure = "particles"` it does so under the particles alone, as in the paper. Then nothing bounds the
+    critic at data between particles, and narrow modes end too narrow. The constraint takes the gradient of each
+    particle by itself, as in the paper; the public code of the authors uses the gradient of the mean.
 
     On narrow modes the critic is the limit. The constraint keeps the mean squared gradient at 1 however close the
-    particles are, so that they come to rest only because the step falls. On `grid25`, after 12,000 training steps, each
-    mode has its mass within 5 %, but its particles form a cluster that is narrower than the mode and beside its center.
-    A mode whose cluster is more than three standard deviations beside it counts as missing. `decay` = 2 halved the
-    distance of the clusters there, and `octaves` = 6 made them wider; with either, one training with births and deaths
-    kept all 25 modes, where the defaults lost one.
+    particles are, so that they come to rest only because the step falls. On `grid25` each mode has about its mass, but
+    its particles form a cluster that is narrower than the mode and beside its center. A mode whose cluster is more than
+    three standard deviations beside it counts as missing. A larger `decay` or more `octaves` may help there.
     """
 
     name = "sobolev-descent"

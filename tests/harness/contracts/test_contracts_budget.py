@@ -165,6 +165,18 @@ def test_a_foreign_loop_takes_its_steps_from_the_clock() -> None:
     assert taken == clock.step == 25
 
 
+def test_a_loop_that_stops_when_the_budget_is_spent_is_repeated_with_all_its_steps() -> None:
+    now = iter(range(10_000))
+    clock = Clock(Budget(seconds=40), now=lambda: float(next(now)))
+    taken = 0
+    for _ in clock:
+        taken += 1
+        if clock.expired:
+            break
+    assert taken == clock.taken == clock.trace["steps"]
+    assert len([*Clock(Budget(seconds=40), replay=clock.trace)]) == taken
+
+
 def test_a_paused_clock_does_not_count() -> None:
     clock = Clock(Budget(seconds=10.0), now=ticking([1.0]))
     clock.start()

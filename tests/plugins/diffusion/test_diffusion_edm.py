@@ -97,6 +97,34 @@ def test_preconditionings_and_weights_are_those_of_the_paper(
         torch.testing.assert_close(found, (values * squared).mean())
 
 
+def test_what_the_network_predicts_can_be_chosen_apart_from_what_it_sees() -> None:
+    x = torch.randn((40, 2), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    sigma = torch.linspace(0.01, 30, 40, dtype=torch.float64)
+    s = sigma.unsqueeze(1)
+    noise = torch.randn((40, 2), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    seen = {"edm": 1 / (1 + s**2).sqrt(), "vp": 1 / (1 + s**2).sqrt(), "ve": torch.ones_like(s), "flow": 1 / (1 + s)}
+    for preconditioning, scale in seen.items():
+
+        def raw(at: Tensor, scale: Tensor = scale) -> Tensor:
+            value: Tensor = Waves()(scale * at, sigma.log() / 4)
+            return value
+
+        predicted = {
+            "data": raw(x),
+            "noise": x - s * raw(x),
+            "velocity": (x + s * raw(x)) / (1 + s),
+            "mixed": (x + s * (1 + s**2).sqrt() * raw(x)) / (1 + s**2),
+        }
+        for prediction, expected in predicted.items():
+            config = EdmOptions(preconditioning=preconditioning, prediction=prediction)  # type: ignore[arg-type]
+            denoise = config.parametrized(Waves())
+            torch.testing.assert_close(denoise(x, sigma), expected)
+            error = (denoise(x + s * noise, sigma) - x) / s
+            torch.testing.assert_close(denoise.scaled_error(x, noise, sigma), error)
+    with pytest.raises(ValueError, match="the head 'levels' gives probabilities"):
+        EdmUnet.Config(prediction="noise")
+
+
 def test_noise_levels_in_training_are_those_of_the_paper(generator: Callable[..., torch.Generator]) -> None:
     # The distribution function at the median and at an outer quantile, from table 1 by another route: by the inverse
     # function, sigma_vp^-1(sigma) ~ U(eps, 1), ln(sigma) ~ U for VE, ln(sigma) ~ N for EDM.
@@ -104,16 +132,17 @@ def test_noise_levels_in_training_are_those_of_the_paper(generator: Callable[...
 
     def shares(sigma: Tensor, kind: str) -> Tensor:
         if kind == "edm":
-            return torch.distributions.Normal(-0.8, 1.6).cdf(sigma.log())
+            return torch.distributions.Normal(-1.2, 1.2).cdf(sigma.log())
         if kind == "vp":
             integral, slope = (1 + sigma**2).log(), 19.9
             return ((0.1**2 + 2 * slope * integral).sqrt() - 0.1) / slope
         if kind == "ve":
-            return (sigma / 0.002).log() / math.log(40 / 0.002)
+            return (sigma / 0.02).log() / math.log(100 / 0.02)
         return sigma / (1 + sigma)
 
+    paper = {"sigma_min": 0.02, "sigma_max": 100.0, "log_sigma_mean": -1.2, "log_sigma_std": 1.2}
     for kind in PRECONDITIONINGS:
-        sigma = training_noise(n, EdmOptions(training_noise=kind), generator(3))  # type: ignore[arg-type]
+        sigma = training_noise(n, EdmOptions(training_noise=kind, **paper), generator(3))  # type: ignore[arg-type]
         share = shares(sigma, kind).sort().values
         torch.testing.assert_close(share, (torch.arange(n).double() + 0.5) / n, atol=2e-3, rtol=0)
 
@@ -188,7 +217,7 @@ def test_unet_keeps_the_shape_of_images(shape: tuple[int, int, int]) -> None:
     value = network(torch.randn((2, *shape)), torch.zeros(2))
     assert value.shape == (2, 5 * shape[0], *shape[1:])
     assert (value == 0).all()  # the last layer starts at zero
-    with pytest.raises(ValueError, match="halved"):
+    with pytest.raises(trilemma.UnsupportedError, match="halved"):
         UNet((1, 10, 10), 1, widths=(8, 8, 8))
 
 

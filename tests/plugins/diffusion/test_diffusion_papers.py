@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import trilemma
 from trilemma.plugins.diffusion.denoiser import DenoiserSampler
-from trilemma.plugins.diffusion.ode import euler_angle, heun, heun_angle
+from trilemma.plugins.diffusion.ode import ddim, euler_angle, heun, heun_angle
 from trilemma.plugins.diffusion.ode_samplers import DpmSolver2M, Euler, Heun, StochasticHeun
 from trilemma.plugins.diffusion.schedules import VarianceExploding, VariancePreserving, geometric_grid, rho_grid
 
@@ -145,9 +145,12 @@ def test_steps_in_the_angle_have_a_smaller_error(ring8: Any, generator: Callable
     def error(x: torch.Tensor) -> float:
         return float((x - exact).norm(dim=1).mean())
 
-    eight, eighteen, thirty_five = (rho_grid(n, LOW, HIGH) for n in (8, 18, 35))
+    eight, fifteen, eighteen, thirty_five = (rho_grid(n, LOW, HIGH) for n in (8, 15, 18, 35))
     assert error(heun(ring8.denoise, u, eight)) == pytest.approx(0.216, abs=0.015)
     assert error(heun(ring8.denoise, u, eighteen)) == pytest.approx(0.021, abs=0.002)
     assert error(heun_angle(ring8.denoise, u, eight)) == pytest.approx(0.063, abs=0.005)
     assert error(heun_angle(ring8.denoise, u, eighteen)) == pytest.approx(0.005, abs=0.001)
+    assert error(ddim(ring8.denoise, u, fifteen)) == pytest.approx(0.082, abs=0.006)
+    assert error(ddim(ring8.denoise, u, thirty_five)) == pytest.approx(0.033, abs=0.003)
+    assert error(euler_angle(ring8.denoise, u, fifteen)) == pytest.approx(0.039, abs=0.004)
     assert error(euler_angle(ring8.denoise, u, thirty_five)) == pytest.approx(0.015, abs=0.002)

@@ -131,7 +131,7 @@ def test_score_is_known_at_the_noise_level_of_the_objective_only(
     model = kind(kind.Config(hidden=(8,), objective=objective, sigma=0.3))  # type: ignore[arg-type]
     model.prepare(context().info)
     level = {"sliced": 0.0, "denoising": 0.3}[objective]
-    assert model.noise_level == level
+    assert model.score_levels() == (level, level)
     x = correlated(5, 3).float()
     assert torch.equal(model.score(x, torch.tensor(level), context()), model.score_of(x))
     with pytest.raises(trilemma.UnsupportedError, match=f"noise level {level:g} only, not at 1"):

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import trilemma
+from trilemma.plugins.diffusion.ddpm import Ddpm
 from trilemma.plugins.diffusion.denoiser import DenoiserSampler
 from trilemma.plugins.diffusion.flow_matching import FlowMatching
+from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2
 from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS
 from trilemma.plugins.diffusion.score_sde import ScoreSde, SubVpSde, VeSde, VpSde
 from trilemma.plugins.diffusion.sde_samplers import Ancestral
@@ -103,6 +105,32 @@ def test_samplers_and_the_ode_end_at_the_lowest_noise_level_of_the_learned_sched
     assert ctx.details["eps"] == pytest.approx(lowest)
     assert noted.ends() == pytest.approx((lowest, highest), rel=1e-5)
     torch.testing.assert_close(values, gaussian.log_prob(x, lowest), atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (Ncsn, {}),
+        (NcsnV2, {"largest_distance": False, "sigma_max": 7.0}),
+        (FlowMatching, {"edge": EDGE}),
+        (VeSde, {}),
+    ],
+)
+def test_a_score_is_known_at_the_noise_levels_of_training(
+    kind: type[Any], options: dict[str, Any], gaussian: Any, context: Context
+) -> None:
+    model, ctx = kind(kind.Config(hidden=(4,), **options)), context(kind, shape=(3,))
+    model.prepare(ctx.info)
+    noted = model.denoiser = Noted(gaussian)
+    model.loss(gaussian.points(20_000, 1), ctx)
+    assert noted.ends() == pytest.approx(model.score_levels(), rel=0.02)
+
+
+def test_the_score_of_ddpm_is_known_from_the_first_to_the_last_step_of_its_chain() -> None:
+    model = Ddpm(Ddpm.Config(hidden=(4,), steps=1000))
+    model.prepare(trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=10))
+    kept = math.prod(1 - (1e-4 + (0.02 - 1e-4) * i / 999) for i in range(1000))
+    assert model.score_levels() == pytest.approx((math.sqrt(1e-4 / (1 - 1e-4)), math.sqrt((1 - kept) / kept)))
 
 
 EPS = 0.05

@@ -107,7 +107,8 @@ def test_a_score_of_one_noise_level_is_compared_there_alone(known: Any) -> None:
     class OneLevel(known.Replay):  # type: ignore[misc]
         """Knows its score at one noise level."""
 
-        noise_level = 0.25
+        def score_levels(self) -> tuple[float, float]:
+            return 0.25, 0.25
 
         def score(self, x: torch.Tensor, sigma: torch.Tensor, ctx: trilemma.Context) -> torch.Tensor:
             assert float(sigma) == 0.25
@@ -120,6 +121,37 @@ def test_a_score_of_one_noise_level_is_compared_there_alone(known: Any) -> None:
     results = known.results(ScoreError(), evaluation)
     assert set(results) == {"relative_score_error", "relative_score_error_far"}
     assert results["relative_score_error"].details["sigma"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("levels", "ends"), [((0.0, math.inf), (0.04, 40.0)), ((0.1, 1e3), (0.1, 40.0)), ((0.0, 4.0), (0.04, 4.0))]
+)
+def test_a_score_is_compared_at_the_noise_levels_where_it_is_known_and_ranks_only_if_these_are_all(
+    known: Any, levels: tuple[float, float], ends: tuple[float, float]
+) -> None:
+    class Limited(known.Replay):  # type: ignore[misc]
+        """Knows its score between two noise levels."""
+
+        def score_levels(self) -> tuple[float, float]:
+            return levels
+
+        def score(self, x: torch.Tensor, sigma: torch.Tensor, ctx: trilemma.Context) -> torch.Tensor:
+            assert levels[0] * (1 - 1e-6) <= float(sigma) <= levels[1] * (1 + 1e-6)
+            found: torch.Tensor = super().score(x, sigma, ctx)
+            return found
+
+    evaluation = known.replay(known.Normals(), error=0.1, knows=True)
+    distribution, evaluation.model = evaluation.model.distribution, Limited(evaluation.model.config)
+    evaluation.model.distribution = distribution
+    result = known.results(ScoreError(), evaluation)["score_error"]
+    assert (result.details["sigma"][0], result.details["sigma"][-1]) == pytest.approx(ends)
+    assert result.ranks == (ends == (0.04, 40.0))
+    said = "" if result.ranks else f"noise levels {ends[0]:g} to {ends[1]:g} alone"
+    assert result.details.get("conditions", "") == said
+    if levels[1] == 4.0:
+        nowhere = ScoreError(ScoreError.Config(sigma_min=5.0))
+        with pytest.raises(trilemma.UnsupportedError, match="known at noise levels 0 to 4, and none of them lies"):
+            known.results(nowhere, evaluation)
 
 
 def test_the_interval_of_a_ratio_contains_it(known: Any) -> None:
