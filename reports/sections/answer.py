@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, ClassVar
 
 from markupsafe import Markup
@@ -18,6 +19,8 @@ from .overview import brief
 
 PAGE, CARD, SMALL = (8.0, 4.3), (8.0, 4.2), (4.4, 1.9)
 """Sizes in inches. The card has 1200 x 630 pixels, which is what pages that show links expect of a picture."""
+ACROSS = 90
+"""Characters of a line of the title that fit on the card."""
 NOTHING = "Nothing was measured on this dataset: see the failures."
 
 
@@ -144,7 +147,8 @@ def _shared(card: dict[str, Any], answer: trilemma.Answer) -> bytes:
 
     def whole(figure: Figure) -> None:
         draw(figure)
-        lines = [card["title"], *(_short(f"{line.heading}: {_plain(line)}") for line in said)]
+        lines = [card["title"], *(f"{line.heading}: {_plain(line)}" for line in said)]
+        lines = [textwrap.shorten(text, ACROSS, placeholder=" …") for text in lines]
         figure.suptitle("\n".join(lines), fontsize=11, x=0.02, ha="left")
 
     return figures.png(whole, CARD)
@@ -152,7 +156,3 @@ def _shared(card: dict[str, Any], answer: trilemma.Answer) -> bytes:
 
 def _plain(line: Any) -> str:
     return "".join(part if isinstance(part, str) else part.text for part in line.parts)
-
-
-def _short(text: str, most: int = 105) -> str:
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
