@@ -19,9 +19,16 @@ STORED = 3  # records that are read for each model on each dataset
 
 Group = tuple[str, ...]
 
+EVALUATION: Group = ("", "", "an evaluation")
+"""The group of the seconds of one evaluation, of any model."""
+
 
 class Estimates:
-    """Estimates from the cells that have ended: of the same model on the same dataset, of the model, or of all."""
+    """Estimates from the cells that have ended: of the same model on the same dataset, of the model, or of all.
+
+    Of cells of other models, only the time of an evaluation counts under a budget in seconds, because the longest cells
+    start first and would be taken for typical ones.
+    """
 
     def __init__(self) -> None:
         self._seconds: defaultdict[Group, list[float]] = defaultdict(list)
@@ -51,22 +58,31 @@ class Estimates:
         """Take note of a cell that has ended. Returns whether it is the first of its model on its dataset."""
         groups = _groups(cell)
         first = groups[0] not in self._seconds
+        evaluating = seconds - cell.budget.get("seconds", seconds)
+        if evaluating > 0 and cell.evaluated:  # a control may take less than the budget
+            self._note(EVALUATION, evaluating / len(cell.evaluated))
         for group in groups:
-            self._seconds[group].append(seconds)
-            self._typical.pop(group, None)
+            self._note(group, seconds)
             if memory:
                 self._memory[group] = max(memory, self._memory.get(group, 0.0))
         return first
 
+    def _note(self, group: Group, seconds: float) -> None:
+        self._seconds[group].append(seconds)
+        self._typical.pop(group, None)
+
     def seconds(self, todo: Todo) -> float:
         """The seconds that a cell is expected to take, with what remains to be done for it."""
         cell = todo.cell
-        for group in _groups(cell):
-            if group in self._seconds:
-                whole = self._median(group)
-                break
+        *same_model, everything = _groups(cell)
+        known = [group for group in same_model if group in self._seconds]
+        if "seconds" not in cell.budget and everything in self._seconds:
+            known.append(everything)
+        if known:
+            whole = self._median(known[0])
         else:
-            whole = cell.budget.get("seconds", SECONDS_OF_STEPS) + SECONDS_OF_EVALUATION * len(cell.evaluated)
+            each = self._median(EVALUATION) if EVALUATION in self._seconds else SECONDS_OF_EVALUATION
+            whole = cell.budget.get("seconds", SECONDS_OF_STEPS) + each * len(cell.evaluated)
         training = min(cell.budget.get("seconds", whole), whole)
         return whole if todo.train else max(whole - training, SECONDS_OF_EVALUATION)
 

@@ -101,6 +101,18 @@ def test_what_a_cell_took_counts_for_others_of_its_model_then_of_all(todo: list[
     assert estimates.seconds(replace(first, train=False)) < 40.0
 
 
+def test_the_evaluations_of_a_cell_count_for_other_models_and_not_its_whole_time(tmp_path: Path, tiny: str) -> None:
+    file = tmp_path / "seconds.toml"
+    file.write_text(tiny.replace("steps = ", "seconds = "))
+    first, *_, last = make_runner(file, out=file.with_name("none"), seeds=2).dry_run()
+    budget, count = first.cell.budget["seconds"], len(first.cell.evaluated)
+    estimates = Estimates()
+    estimates.learn(first.cell, budget + 6.0 * count, None)
+    assert estimates.seconds(last) == pytest.approx(last.cell.budget["seconds"] + 6.0 * len(last.cell.evaluated))
+    estimates.learn(first.cell, budget / 2, None)  # a control
+    assert estimates.seconds(last) == pytest.approx(last.cell.budget["seconds"] + 6.0 * len(last.cell.evaluated))
+
+
 class Ends(Silent):
     """Ends what runs, whenever the schedule has waited."""
 
