@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,20 +23,11 @@ from trilemma.plugins.flows.planar import Planar, Radial
 from trilemma.plugins.flows.spline import rational_quadratic
 from trilemma.plugins.flows.transforms import affine
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 HIDDEN, TRANSFORMS, BINS = (64, 64), 8, 8
 LogProb = Callable[[Tensor], Tensor]
 Draw = Callable[[int], Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def ours(kind: str) -> tuple[nn.Module, LogProb, Draw]:

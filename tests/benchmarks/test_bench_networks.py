@@ -6,7 +6,7 @@ Run on an idle machine.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,19 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trilemma.plugins.networks.unet import UNet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 IMAGES = 1000
 CONVOLUTIONS = ("aten::mkldnn_convolution", "aten::_convolution")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 def seconds(call: Callable[[], object], times: int = 3) -> float:
