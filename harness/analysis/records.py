@@ -7,7 +7,6 @@ which for the few rows of a small run is nearly all of the time.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
@@ -25,8 +24,6 @@ from .points import block_means, over_seeds
 NOTHING = 1e-4
 """Largest error of a mean log-density from single precision, in nats."""
 _IMPOSSIBLE = "below the lowest possible value"
-_FIGURES = re.compile(r"\d[\d.,]*")
-"""The figures in a reason, which differ between seeds."""
 _GROUP = ("sampler", "metric", "likelihood")
 _FIRST = ("unit", "better", "title", "group", "place", "family")
 _AVERAGED = ("value", "ci_low", "ci_high", "floor", "noise")
@@ -60,7 +57,8 @@ def numbers(rows: pd.DataFrame) -> list[Record]:
         own = {name: [values[place] for place in places] for name, values in column.items()}
         mean = {name: values[number] for name, values in means.items()}
         record = dict(zip((*RUN, *_GROUP, "base", "machine"), key, strict=True))
-        record |= {name: own[name][0] for name in (*_FIRST, "conditions")}
+        record |= {name: own[name][0] for name in _FIRST}
+        record["conditions"] = "; ".join(filter(None, dict.fromkeys(own["conditions"])))
         found.append(record | _number(own, mean, deviations[number]))
     _mark(rows, found)
     _note_machines(found)
@@ -153,7 +151,7 @@ def _mark(rows: pd.DataFrame, found: list[Record]) -> None:
         own = of_run if row["group"] == "training" else of_line
         reasons = own.setdefault(run if row["group"] == "training" else (*run, row["sampler"]), {})
         for reason in str(row["marks"]).split("\n"):
-            reasons.setdefault(_FIGURES.sub("", reason.partition(":")[0]), reason)  # with the figures of the first seed
+            reasons.setdefault(reason.partition(":")[0], reason)  # once, with the figures of the first seed
     for row in found:
         run = tuple(row[key] for key in RUN)
         of_samples = {} if row["group"] == "training" else of_line.get((*run, row["sampler"]), {})

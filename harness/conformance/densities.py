@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..contracts.model import Model
+from ..contracts.model import Model, known_levels
 from ..errors import UnsupportedError
 from .grid import Grid
 from .kit import needs, no_global_randomness, require
@@ -16,7 +16,8 @@ from .mass import WeighedMass, weighed_mass
 from .subject import Subject
 
 _WRITES = "log_prob writes into the points that it gets; work on a copy"
-_SCORE_OFF = 0.4  # relative error of a score at a high noise level, after few steps of training
+_SCORE_LEVELS = (0.04, 30.0)  # noise levels at which a score is asked for, or the nearest known ones
+_SCORE_OFF = {10.0: 0.4, 3.0: 0.8}  # relative errors of a score from these noise levels on, after few steps of training
 _HALF_SIDE = 8.0  # of the grid, in standard deviations of the data
 _PER_SIDE = 200
 _TOLERANCE = {"exact": 0.02, "ode": 0.03}  # of a mass, of an ode besides chance
@@ -168,29 +169,43 @@ class DensityChecks(Subject):
     def check_score(self) -> str:
         """The score has the shape of the points, and at a high noise level it is near -x / (1 + sigma^2).
 
-        The noise level is at most the largest of `score_levels`. A score of one level is computed there alone, and
-        other levels raise UnsupportedError.
+        It is asked for at a low and at a high one of its `score_levels`. A score of one level is asked for there alone,
+        and other levels raise UnsupportedError.
         """
         if self.cls.score is Model.score:
             raise UnsupportedError("the model has no score")
-        low, level = self.model.score_levels()
-        sigma = torch.tensor(min(30.0, level))
+        low, high = known_levels(self.model)
+        said = ""
+        for level in dict.fromkeys(min(max(asked, low), high) for asked in _SCORE_LEVELS):
+            off = self._score_off(level)
+            allowed = next((share for least, share in _SCORE_OFF.items() if level >= least), math.inf)
+            at = f"at noise level {level:g}"
+            require(off < allowed, f"{at} the score differs by {off:.0%} from -x / (1 + sigma^2)")
+            if allowed < math.inf:
+                said = f"relative error {off:.1%} {at}"
+        if low == high:
+            try:
+                self._score_off(2 * low + 1)
+            except UnsupportedError:
+                return f"at noise level {low:g} alone"
+            require(False, f"score_levels has {low:g} alone, but score returns a value at another level")
+        return said or f"finite at noise levels {low:g} to {high:g}"
+
+    def _score_off(self, level: float) -> float:
+        """How far the score of points at a noise level is from -x / (1 + sigma^2), relative to it."""
+        sigma = torch.tensor(level)
         shape = (200, *self.prepared.info.shape)
         x = (1 + sigma**2).sqrt() * torch.randn(shape, generator=torch.Generator().manual_seed(4))
-        with no_global_randomness("score"), self.watch("score"):
-            found = self.model.score(x, sigma, self.context()).detach()
+        low, high = known_levels(self.model)
+        try:
+            with no_global_randomness("score"), self.watch("score"):
+                found = self.model.score(x, sigma, self.context()).detach()
+        except UnsupportedError as error:
+            require(not low <= level <= high, f"score_levels has {low:g} to {high:g}, but at {level:g}: {error}")
+            raise
         require(found.shape == x.shape, f"score has shape {tuple(found.shape)}, expected {tuple(x.shape)}")
-        if low == level:
-            require(bool(torch.isfinite(found).all()), f"the score is not finite at noise level {level:g}")
-            try:
-                self.model.score(x, 2 * sigma + 1, self.context())
-            except UnsupportedError:
-                return f"at noise level {level:g} alone"
-            require(False, f"score_levels has {level:g} alone, but score returns a value at another level")
-        off = _relative(found + x / (1 + sigma**2), x / (1 + sigma**2))
-        at = f"at noise level {float(sigma):g}"
-        require(off < _SCORE_OFF, f"{at} the score differs by {off:.0%} from -x / (1 + sigma^2)")
-        return f"relative error {off:.1%} at noise level {float(sigma):g}"
+        require(bool(torch.isfinite(found).all()), f"the score is not finite at noise level {level:g}")
+        return _relative(found + x / (1 + sigma**2), x / (1 + sigma**2))
 
 
 def _relative(off: Tensor, value: Tensor) -> float:

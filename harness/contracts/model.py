@@ -214,14 +214,16 @@ class Model(ABC):
 
         p_sigma is the distribution of x_0 + sigma z, where x_0 is a data point in model space and z ~ N(0, I). It is
         the same for every diffusion. `x` has shape `(n, *ctx.info.shape)`, and `sigma` has shape `()` and is one of the
-        `score_levels`. A model that knows its score at one level raises UnsupportedError for others.
+        `score_levels`, up to the rounding of single precision. A model that knows its score at one level raises
+        UnsupportedError for others.
         """
         raise UnsupportedError(f"model '{self.name}' has no score")
 
     def score_levels(self) -> tuple[float, float]:
-        """The lowest and the largest noise level at which `score` is known; twice the same if there is only one.
+        """The lowest and the largest noise level at which `score` is known, in model space; by default all are.
 
-        What metrics measure of a score, they measure between these levels.
+        If it is known at one level, both are that level. Metrics ask for the score between these levels alone. Raises
+        UnsupportedError if the model has no score.
         """
         return 0.0, math.inf
 
@@ -247,3 +249,14 @@ class Model(ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Restore the tensors that `state` returned."""
         raise NotImplementedError(f"model '{self.name}' returns a state but cannot load it")
+
+
+def known_levels(model: Model) -> tuple[float, float]:
+    """What `score_levels` of a model says. Raises ValueError if it is no range of noise levels."""
+    low, high = map(float, model.score_levels())
+    if not 0 <= low <= high:
+        raise ValueError(
+            f"score_levels of model '{model.name}' returns ({low:g}, {high:g}): return the lowest noise level, at "
+            "least 0, and the largest"
+        )
+    return low, high

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..contracts.config import Config
 from ..contracts.dataset import Dataset, Modes
-from ..contracts.model import Context, Model
+from ..contracts.model import Context, Model, known_levels
 from ..errors import DivergedError, UnsupportedError
 from .spaces import Space
 from .truth import seeded
@@ -112,6 +112,13 @@ class Densities:
         """The components of the true distribution in model space, float64; None if it is not a mixture."""
         modes = self.dataset.modes()
         return None if modes is None else self._space.modes_to_model(modes)
+
+    def score_levels(self) -> tuple[float, float]:
+        """The lowest and the largest noise level at which the model knows its score.
+
+        Raises UnsupportedError for models without a score, ValueError if the model gives no range.
+        """
+        return known_levels(self.model)
 
     def score(self, x: Tensor, sigma: float) -> Tensor:
         """Score of the model at model-space points `x` (n, *info.shape) and noise level `sigma`, float64 on the CPU.

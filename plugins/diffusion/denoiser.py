@@ -126,7 +126,8 @@ class Parametrized(nn.Module):
         """(D(x + sigma noise, sigma) - x) / sigma, of the shape of `x`, for noise levels `(n,)`.
 
         It equals c_skip noise - (1 - c_skip)/sigma x + c_out/sigma F. In this form single precision suffices at every
-        noise level. The difference D - x would lose the noise at noise levels below 1e-5.
+        noise level, unless the network predicts the data. The difference D - x would lose the noise at noise levels
+        below 1e-5.
         """
         sigma = sigma.to(x)
         s = per_point(sigma, x)

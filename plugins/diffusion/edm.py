@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
@@ -79,8 +80,9 @@ def edm_loss(
     """E[lambda(sigma) |D(x + sigma z) - x|^2] at noise levels `(n,)`, a mean over points and coordinates.
 
     The weights are lambda = (1 + sigma^2)/sigma^2 (`edm`), 1/sigma^2 (`vp`, also for VE) and (1 + sigma)^2/sigma^2
-    (`flow`). With `edm` the loss is the same at every noise level when training starts (Karras et al. 2022, section 5
-    and table 1 with sigma_data = 1). With `stable` the target is the `stable_target` instead of x.
+    (`flow`). With the weight and the network of `edm` the loss is the same at every noise level when training starts
+    (Karras et al. 2022, section 5 and table 1 with sigma_data = 1). With `stable` the target is the `stable_target`
+    instead of x.
     """
     sigma = sigma.to(x)
     s = per_point(sigma, x)
@@ -90,6 +92,16 @@ def edm_loss(
         error = error + (x - stable_target(x, x + s * noise, sigma)) / s
     scale = {"edm": 1 + s**2, "vp": torch.ones_like(s), "flow": (1 + s) ** 2}[weight]
     return (scale * error**2).mean()
+
+
+@dataclass(frozen=True)
+class EdmDiffusion(VarianceExploding):
+    """The diffusion of EDM, whose largest noise level in training is not the one at which sampling starts."""
+
+    trained: float = 0.0
+
+    def trained_levels(self) -> tuple[float, float]:
+        return self.lowest, self.trained
 
 
 class EdmOptions(trilemma.Config):
@@ -124,9 +136,10 @@ class EdmOptions(trilemma.Config):
         seen = PRECONDITIONINGS[self.preconditioning]
         return seen(network) if self.prediction is None else Mixed(network, seen, PREDICTIONS[self.prediction])
 
-    def diffusion(self) -> VarianceExploding:
+    def diffusion(self) -> EdmDiffusion:
         """The diffusion from the lowest noise level in training to the one at which sampling starts."""
-        return VarianceExploding(float(noise_quantiles(torch.zeros((), dtype=torch.float64), self)), self.sigma_max)
+        low, high = noise_quantiles(torch.tensor([0.0, 1.0], dtype=torch.float64), self).tolist()
+        return EdmDiffusion(low, self.sigma_max, high)
 
 
 class Edm(OdeDensity, Denoising, Guided, trilemma.NeuralModel):

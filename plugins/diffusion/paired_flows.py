@@ -116,7 +116,21 @@ class Pairs:
         return flow_matching_loss(denoise, x[rows], noise[rows], times)
 
 
-class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
+class WithoutScore:
+    """A mixin for flows that give no score, because their noise depends on the point that it is paired with."""
+
+    name: ClassVar[str]
+
+    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
+        """Raises UnsupportedError."""
+        raise trilemma.UnsupportedError(f"model '{self.name}' has no score: its noise depends on the points")
+
+    def score_levels(self) -> tuple[float, float]:
+        """Raises UnsupportedError."""
+        raise trilemma.UnsupportedError(f"model '{self.name}' has no score: its noise depends on the points")
+
+
+class OtFlowMatching(WithoutScore, OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Flow matching on pairs from minibatch optimal transport (Tong et al. 2024), for straighter paths and fewer steps.
 
     A larger minibatch gives straighter paths, but pairing it costs more than a training step. The pairs are therefore
@@ -171,12 +185,8 @@ class OtFlowMatching(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         update(loss)
         return {"loss": loss.detach()}
 
-    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: the noise depends on the point it is paired with, so the flow gives no score."""
-        return trilemma.Model.score(self, x, sigma, ctx)
 
-
-class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
+class RectifiedFlow(WithoutScore, OdeDensity, Denoising, Guided, trilemma.NeuralModel):
     """Rectified flow with one reflow (Liu et al. 2023): flow matching on data, then on pairs drawn from that flow.
 
     In the first share of the budget the flow trains on data. In the rest it trains on pairs of noise and sample that an
@@ -254,10 +264,6 @@ class RectifiedFlow(OdeDensity, Denoising, Guided, trilemma.NeuralModel):
         with torch.no_grad():
             ends = torch.cat([sampler.draw(denoise, z, self.diffusion, ctx) for z in torch.split(noise, ROWS)])
         return noise, ends
-
-    def score(self, x: Tensor, sigma: Tensor, ctx: trilemma.Context) -> Tensor:
-        """Raises UnsupportedError: the noise depends on the point it is paired with, so the flow gives no score."""
-        return trilemma.Model.score(self, x, sigma, ctx)
 
 
 def ramped_average(average: Tensor, latest: Tensor, count: Tensor | int) -> Tensor:

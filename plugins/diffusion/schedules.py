@@ -50,7 +50,7 @@ class Diffusion(ABC):
 
     @property
     def sigma_max(self) -> float:
-        """The noise level at time 1, above which denoisers are not trained. Samplers start there."""
+        """The noise level at time 1, at which samplers start. Most denoisers are not trained above it."""
         return float(self.sigma(torch.ones((), dtype=torch.float64)))
 
     def trained_levels(self) -> tuple[float, float]:

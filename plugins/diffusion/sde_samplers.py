@@ -149,7 +149,7 @@ class Ancestral(DenoiserSampler):
     """Ancestral sampling (Ho et al. 2020) and DDIM (Song, Meng & Ermon 2021) over evenly spaced times of the diffusion.
 
     The variance of a step is that of the posterior (`small` in `ddpm`), times `eta` squared, and not the larger beta of
-    Song et al. 2021 (appendix F) for the VP SDE. Takes `steps` evaluations,
+    Song et al. 2021 (eq. 4) for the VP SDE. Takes `steps` evaluations,
     of which the last is the step from time eps to the data.
     """
 

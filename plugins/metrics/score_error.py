@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,8 +73,8 @@ class ScoreError(trilemma.Metric):
     It is computed in model space, with points from p_sigma (near) and with points from a broad Gaussian about the data
     (far). Few training points lie far from the data, but a sampler that starts there must pass through.
 
-    `relative_score_error` is E|s_model - grad log p_sigma|^2 / E|grad log p_sigma|^2 at one noise level: the level at
-    which the model has learned its score, or the option `sigma` for models that know all levels. It is 1 for a score
+    `relative_score_error` is E|s_model - grad log p_sigma|^2 / E|grad log p_sigma|^2 at one noise level: the option
+    `sigma`, or the nearest level at which the model has learned its score. It is 1 for a score
     of zero. `relative_score_error_far` is the same far from the data. In two dimensions the details hold a map of the
     error, which a report draws (Song & Ermon 2019, figure 2).
 
@@ -83,9 +82,9 @@ class ScoreError(trilemma.Metric):
     with points from p_sigma. It is an upper bound of what the error of the score adds to the KL divergence when the
     diffusion dx = sqrt(2 sigma) dw is reversed over these levels (Song et al. 2021, "Maximum likelihood training of
     score-based diffusion models", theorem 1). `score_error_far` is the same integral far from the data. The details
-    hold the Fisher divergence .5 E|s_model - grad log p_sigma|^2 at each level. The grid ends where the model has
-    learned its score. Such a shorter integral says its noise levels and does not rank, because it would win by what it
-    leaves out. A model that has learned the score at one level only has no integrals.
+    hold the Fisher divergence .5 E|s_model - grad log p_sigma|^2 at each level. A model that has not learned its score
+    over all of the grid has no integrals, because a shorter one would win by what it leaves out: to compare such
+    models, set `sigma_min` and `sigma_max` to noise levels that all of them know.
 
     Raises UnsupportedError for models without a score, and if the true distribution is not a mixture of Gaussians.
     """
@@ -125,7 +124,7 @@ class ScoreError(trilemma.Metric):
         sigma_min: float = Field(0.04, gt=0, description="smallest noise level, in standard deviations of the data")
         sigma_max: float = Field(40.0, gt=0, description="largest noise level, in standard deviations of the data")
         sigma: float = Field(
-            0.1, gt=0, description="noise level of the relative errors and of the map, for models that know all"
+            0.1, gt=0, description="noise level of the relative errors and of the map, or the nearest known one"
         )
         far: float = Field(3.0, gt=0, description="standard deviation of the Gaussian for points far from the data")
         side: int = Field(32, ge=2, description="points along each side of the map")
@@ -137,20 +136,14 @@ class ScoreError(trilemma.Metric):
                 f"the score of the true distribution of '{evaluation.dataset.name}' is not known"
             )
         comparison = _Comparison(evaluation, modes, self.config)
-        lowest, largest = evaluation.model.score_levels()
-        results = [] if lowest == largest else self._integrals(comparison, lowest, largest)
-        return [*results, *self._relative(comparison, min(max(self.config.sigma, lowest), largest))]
+        c, (lowest, largest) = self.config, evaluation.score_levels()
+        whole = lowest <= c.sigma_min * (1 + _SAME) and largest >= c.sigma_max * (1 - _SAME)
+        results = self._integrals(comparison) if whole else []
+        return [*results, *self._relative(comparison, min(max(c.sigma, lowest), largest))]
 
-    def _integrals(self, comparison: _Comparison, lowest: float, largest: float) -> list[trilemma.Result]:
+    def _integrals(self, comparison: _Comparison) -> list[trilemma.Result]:
         c = self.config
-        first, last = max(c.sigma_min, lowest), min(c.sigma_max, largest)
-        if first >= last:
-            raise trilemma.UnsupportedError(
-                f"the score is known at noise levels {lowest:g} to {largest:g}, and none of them lies between the "
-                f"options sigma_min = {c.sigma_min:g} and sigma_max = {c.sigma_max:g}"
-            )
-        whole = first <= c.sigma_min * (1 + _SAME) and last >= c.sigma_max * (1 - _SAME)
-        sigmas = np.geomspace(first, last, c.levels)
+        sigmas = np.geomspace(c.sigma_min, c.sigma_max, c.levels)
         found = [comparison.errors(float(sigma)) for sigma in sigmas]
         squared = {name: np.stack([level[name][0] for level in found]) for name in ("near", "far")}
         details = {
@@ -160,20 +153,18 @@ class ScoreError(trilemma.Metric):
             "far": c.far,
             "space": "model",
         }
-        fields: dict[str, Any] = {}
-        if not whole:
-            details["conditions"], fields["ranks"] = f"noise levels {first:.3g} to {last:.3g} alone", False
         results = []
         for quantity, name in zip(self.quantities[:2], ("near", "far"), strict=True):
             integrals = log_sigma_integral(squared[name] * sigmas[:, None] ** 2, sigmas)
             value, low, high = trilemma.mean_interval(integrals)
             dim = comparison.evaluation.dim
-            about = {"floor": 0.0, "n": c.n, "details": details, **fields}
-            results.append(quantity.result(value, dim, low=low, high=high, **about))
+            results.append(quantity.result(value, dim, low=low, high=high, floor=0.0, n=c.n, details=details))
         return results
 
     def _relative(self, comparison: _Comparison, sigma: float) -> list[trilemma.Result]:
         details: dict[str, object] = {"sigma": sigma, "far": self.config.far, "space": "model"}
+        if sigma != self.config.sigma:
+            details["conditions"] = f"noise level {sigma:.3g}"
         results: list[trilemma.Result] = []
         for quantity, (errors, sizes) in zip(self.quantities[2:], comparison.errors(sigma).values(), strict=True):
             value, low, high = ratio_interval(errors, sizes)

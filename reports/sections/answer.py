@@ -148,7 +148,7 @@ def _shared(card: dict[str, Any], answer: trilemma.Answer) -> bytes:
     def whole(figure: Figure) -> None:
         draw(figure)
         lines = [card["title"], *(f"{line.heading}: {_plain(line)}" for line in said)]
-        lines = [textwrap.shorten(text, ACROSS, placeholder=" …") for text in lines]
+        lines = [text if len(text) <= ACROSS else textwrap.wrap(text, ACROSS - 2)[0] + " …" for text in lines]
         figure.suptitle("\n".join(lines), fontsize=11, x=0.02, ha="left")
 
     return figures.png(whole, CARD)

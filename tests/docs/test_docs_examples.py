@@ -69,4 +69,3 @@ def test_the_loop_over_epochs_takes_the_steps_of_its_budget() -> None:
         shown["train_in_epochs"](batches.append, trilemma.Split(torch.randn(1000, 2)), context)
         assert len(batches) == clock.step == clock.taken
         assert clock.expired
-    assert trilemma.Clock(trilemma.Budget(steps=25)).step == 0

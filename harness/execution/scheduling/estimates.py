@@ -50,9 +50,11 @@ class Estimates:
         record = store.record("cells", cell.id)
         if record is None or record["outcome"] != "ok":
             return
-        found = [store.record("evaluations", planned.id) for planned in cell.evaluated]
-        seconds = record["elapsed"] + sum(evaluation["elapsed"] for evaluation in found if evaluation)
-        self.learn(cell, seconds, peak_memory(record))
+        found = [
+            evaluation["elapsed"] for each in cell.evaluated if (evaluation := store.record("evaluations", each.id))
+        ]
+        per_evaluation = sum(found) / len(found) if found else 0.0
+        self.learn(cell, record["elapsed"] + per_evaluation * len(cell.evaluated), peak_memory(record))
 
     def learn(self, cell: Cell, seconds: float, memory: int | None) -> bool:
         """Take note of a cell that has ended. Returns whether it is the first of its model on its dataset."""

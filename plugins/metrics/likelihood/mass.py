@@ -89,8 +89,9 @@ class Mass:
         low, high = self.interval(SURE)
         if likelihood not in ("exact", "ode", "map") or (low <= 1 + TOLERANCE and high >= 1 - TOLERANCE):
             return ()
+        side = "large" if low > 1 + TOLERANCE else "small"
         low, high = self.interval()
-        return (f"mass {self.value:.2f} ({max(0.0, low):.2f} to {high:.2f})",)
+        return (f"mass too {side}: {self.value:.2f} ({max(0.0, low):.2f} to {high:.2f})",)
 
 
 def total_mass(log_prob: LogDensity, proposal: Proposal, n: int, seed: int = 0) -> Mass:
@@ -156,7 +157,7 @@ def excess_marks(log_ratio: Array) -> tuple[str, ...]:
 def _at_least(mass: float) -> tuple[str, ...]:
     """The mark of a mass that is at least this large; none if that is not above 1."""
     text = f"{mass:.2f}" if mass < 1000 else f"{mass:.3g}"
-    return (f"mass at least {text}",) if mass > 1 + TOLERANCE else ()
+    return (f"mass too large: at least {text}",) if mass > 1 + TOLERANCE else ()
 
 
 # The mass of a model

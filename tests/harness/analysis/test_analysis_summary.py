@@ -157,9 +157,15 @@ def test_a_mark_of_samples_holds_for_the_sampler_setting_of_a_likelihood_for_the
 
 
 def test_a_mark_that_differs_between_seeds_in_its_figures_alone_is_said_once() -> None:
-    marks = ("mass at least 4.12\nNLL below the entropy", "mass at least 3.74", "mass at least 1,024")
+    marks = ("mass too large: at least 4.12\nNLL below the entropy", "mass too large: 3.74", "mass too small: 0.62")
     table = summary(*(row("a", 1.0, seed=seed, marks=mark) for seed, mark in enumerate(marks)))
-    assert table.loc["a", "marked"] == ("mass at least 4.12", "NLL below the entropy")
+    assert table.loc["a", "marked"] == (marks[0].split("\n")[0], "NLL below the entropy", "mass too small: 0.62")
+
+
+def test_the_conditions_of_all_seeds_are_told() -> None:
+    told = ("noise levels 0.04 to 12 alone", "", "noise levels 0.04 to 11 alone")
+    rows = [row("a", 1.0, seed=seed, details=json.dumps({"conditions": text})) for seed, text in enumerate(told)]
+    assert summary(*rows).loc["a", "conditions"] == f"{told[0]}; {told[2]}"
 
 
 def test_a_value_below_the_lowest_possible_one_beyond_its_interval_is_marked() -> None:

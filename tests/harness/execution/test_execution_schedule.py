@@ -113,6 +113,19 @@ def test_the_evaluations_of_a_cell_count_for_other_models_and_not_its_whole_time
     assert estimates.seconds(last) == pytest.approx(last.cell.budget["seconds"] + 6.0 * len(last.cell.evaluated))
 
 
+def test_evaluations_that_are_not_stored_yet_are_taken_to_last_as_long_as_the_others(todo: list[Todo]) -> None:
+    cell = todo[0].cell
+    stored = {cell.id: {"outcome": "ok", "elapsed": 10.0}, cell.evaluated[0].id: {"elapsed": 3.0}}
+
+    class Some:
+        def record(self, kind: str, id: str) -> dict[str, Any] | None:
+            return stored.get(id)
+
+    assert len(cell.evaluated) > 1
+    estimates = Estimates.from_store(Some(), [cell])  # type: ignore[arg-type]
+    assert estimates.seconds(todo[0]) == pytest.approx(10 + 3 * len(cell.evaluated))
+
+
 class Ends(Silent):
     """Ends what runs, whenever the schedule has waited."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import trilemma
 from trilemma.plugins.diffusion.ddpm import Ddpm
 from trilemma.plugins.diffusion.denoiser import DenoiserSampler
+from trilemma.plugins.diffusion.edm import Edm
 from trilemma.plugins.diffusion.flow_matching import FlowMatching
 from trilemma.plugins.diffusion.ncsn import Ncsn, NcsnV2
 from trilemma.plugins.diffusion.ode_samplers import ODE_SAMPLERS
@@ -114,6 +115,8 @@ def test_samplers_and_the_ode_end_at_the_lowest_noise_level_of_the_learned_sched
         (NcsnV2, {"largest_distance": False, "sigma_max": 7.0}),
         (FlowMatching, {"edge": EDGE}),
         (VeSde, {}),
+        (Edm, {"training_noise": "ve", "sigma_max": 20.0}),
+        (Edm, {"training_noise": "flow"}),
     ],
 )
 def test_a_score_is_known_at_the_noise_levels_of_training(
@@ -131,6 +134,16 @@ def test_the_score_of_ddpm_is_known_from_the_first_to_the_last_step_of_its_chain
     model.prepare(trilemma.DataInfo(name="toy", kind="vector", shape=(2,), n_train=10))
     kept = math.prod(1 - (1e-4 + (0.02 - 1e-4) * i / 999) for i in range(1000))
     assert model.score_levels() == pytest.approx((math.sqrt(1e-4 / (1 - 1e-4)), math.sqrt((1 - kept) / kept)))
+
+
+def test_edm_is_trained_beyond_the_noise_level_at_which_sampling_starts(gaussian: Any, context: Context) -> None:
+    model, ctx = Edm(Edm.Config(hidden=(4,), sigma_max=20.0)), context(Edm, shape=(3,))
+    model.prepare(ctx.info)
+    noted = model.denoiser = Noted(gaussian)
+    model.loss(gaussian.points(20_000, 1), ctx)
+    (low, high), (lowest, largest) = noted.ends(), model.score_levels()
+    assert lowest <= low
+    assert 200 < high <= largest
 
 
 EPS = 0.05

@@ -124,10 +124,18 @@ def test_a_score_of_one_noise_level_is_compared_there_alone(known: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "ends"), [((0.0, math.inf), (0.04, 40.0)), ((0.1, 1e3), (0.1, 40.0)), ((0.0, 4.0), (0.04, 4.0))]
+    ("levels", "options", "integrals", "level"),
+    [
+        ((0.0, math.inf), {}, True, 0.1),
+        ((0.03, 40.0), {}, True, 0.1),
+        ((0.2, 1e3), {}, False, 0.2),
+        ((0.0, 4.0), {}, False, 0.1),
+        ((0.0, 4.0), {"sigma_max": 4.0}, True, 0.1),
+        ((5.0, 9.0), {}, False, 5.0),
+    ],
 )
-def test_a_score_is_compared_at_the_noise_levels_where_it_is_known_and_ranks_only_if_these_are_all(
-    known: Any, levels: tuple[float, float], ends: tuple[float, float]
+def test_a_score_is_compared_where_it_is_known_and_integrated_only_over_the_whole_grid(
+    known: Any, levels: tuple[float, float], options: dict[str, float], integrals: bool, level: float
 ) -> None:
     class Limited(known.Replay):  # type: ignore[misc]
         """Knows its score between two noise levels."""
@@ -143,15 +151,19 @@ def test_a_score_is_compared_at_the_noise_levels_where_it_is_known_and_ranks_onl
     evaluation = known.replay(known.Normals(), error=0.1, knows=True)
     distribution, evaluation.model = evaluation.model.distribution, Limited(evaluation.model.config)
     evaluation.model.distribution = distribution
-    result = known.results(ScoreError(), evaluation)["score_error"]
-    assert (result.details["sigma"][0], result.details["sigma"][-1]) == pytest.approx(ends)
-    assert result.ranks == (ends == (0.04, 40.0))
-    said = "" if result.ranks else f"noise levels {ends[0]:g} to {ends[1]:g} alone"
-    assert result.details.get("conditions", "") == said
-    if levels[1] == 4.0:
-        nowhere = ScoreError(ScoreError.Config(sigma_min=5.0))
-        with pytest.raises(trilemma.UnsupportedError, match="known at noise levels 0 to 4, and none of them lies"):
-            known.results(nowhere, evaluation)
+    results = known.results(ScoreError(ScoreError.Config(**options)), evaluation)
+    assert ("score_error" in results) == ("score_error_far" in results) == integrals
+    relative = results["relative_score_error"]
+    assert relative.details["sigma"] == level
+    assert relative.details.get("conditions", "") == ("" if level == 0.1 else f"noise level {level:g}")
+
+
+@pytest.mark.parametrize("levels", [(math.nan, math.nan), (5.0, 0.1), (-1.0, 2.0)])
+def test_levels_that_are_no_range_are_an_error(known: Any, levels: tuple[float, float]) -> None:
+    evaluation = known.replay(known.Normals(), error=0.1, knows=True)
+    evaluation.model.score_levels = lambda: levels
+    with pytest.raises(ValueError, match=r"score_levels of model .* returns"):
+        known.results(ScoreError(), evaluation)
 
 
 def test_the_interval_of_a_ratio_contains_it(known: Any) -> None:
