@@ -131,6 +131,23 @@ def test_the_mass_of_a_noisy_bound_is_no_mark() -> None:
     assert noisy.marks("map") == ("mass too large: at least 34.00",)
 
 
+def test_a_right_bound_is_not_marked_for_its_noise(known: Any) -> None:
+    """Noise of variance 2.25 with mean -.6: a bound on average, and E_p[q/p] = exp(-.6 + 2.25 / 2) = 1.7."""
+
+    class Noisy(known.Gauss):
+        name = "noisy"
+        likelihood = "bound"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            noise = 1.5 * torch.randn(len(x), generator=ctx.generator, dtype=torch.float64)
+            return super().log_prob(x, ctx) + noise - 0.6
+
+    found = known.results(Nll(Nll.Config(n=4000, mass_points=0, side=0)), known.evaluate(Noisy(), known.Normal()))
+    assert found["nll_gap"].likelihood == "bound"
+    assert found["nll_gap"].value > 0.4
+    assert found["nll_gap"].marks == ()
+
+
 def test_a_map_needs_a_mass_that_is_known_well(known: Any) -> None:
     """1.2 times a normal density, which covers the data, and .08 in ridges beside it: told or not, it is marked."""
 
