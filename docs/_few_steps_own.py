@@ -18,7 +18,7 @@ from trilemma.plugins.flow_maps.flow_map import FlowMap
 from trilemma.plugins.flow_maps.likelihoods import standard_normal_log_prob
 from trilemma.plugins.flow_maps.networks import MapNetwork
 from trilemma.plugins.flow_maps.times import solver_times
-from trilemma.plugins.networks.divergence import EXACT_UP_TO, exact_divergence, probe_divergence
+from trilemma.plugins.networks.divergence import EXACT_UP_TO, divergence
 from trilemma.plugins.networks.points import rademacher
 from trilemma.plugins.networks.runge_kutta import runge_kutta
 
@@ -31,15 +31,12 @@ def ode_samples(v: MapNetwork, noise: Tensor, generator: torch.Generator, steps:
     exact = noise[0].numel() <= EXACT_UP_TO
     probe = None if exact else rademacher((1, *noise.shape), noise, generator)
 
-    def slope(y: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(y: Tensor, time: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         t = time.to(y).expand(len(y))
-        if probe is None:
-            return exact_divergence(lambda points: v.instant(points, t), y)
-        value, estimates = probe_divergence(lambda points: v.instant(points, t), y, probe)
-        return value, estimates[0]
+        return divergence(lambda points: v.instant(points, t), y, probe)
 
     x, total = runge_kutta(slope, noise, solver_times(steps).flip(0))
-    return x, standard_normal_log_prob(noise) - total
+    return x, standard_normal_log_prob(noise) - total.reshape(-1, len(noise)).mean(0)
 
 
 def excess_at_own_samples(

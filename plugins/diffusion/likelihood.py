@@ -6,7 +6,6 @@ The source of the ODE is Song et al. 2021, section 4.3 and appendix D.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 
 import trilemma
 
-from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
+from ..networks.divergence import EXACT_UP_TO, divergence
 from ..networks.levels import TRUNCATION, Levels, truncated_normal
 from ..networks.points import ROWS, rademacher
-from ..networks.runge_kutta import mean_over_probes, runge_kutta
+from ..networks.runge_kutta import REFINE, mean_over_probes, runge_kutta
 from .bounds import Bound, continuous_bound
 from .denoiser import Denoiser, probability_flow
 from .schedules import Diffusion
@@ -30,7 +29,12 @@ class OdeLikelihood(trilemma.Model.Likelihood):
     method: Literal["ode", "bound"] = Field(
         "ode", description="ode, the density of the probability-flow ODE; bound, the variational bound of the SDE"
     )
-    steps: int = Field(40, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
+    steps: int = Field(
+        40,
+        ge=1,
+        description="number of steps of a Runge-Kutta method of order 4; where a path is rough, as it may be far from "
+        "the data, steps are divided for that point, up to 16 times",
+    )
     sigma_min: float = Field(
         0.002,
         gt=0,
@@ -64,22 +68,22 @@ BOUND_DETAILS = {"steps": None, "divergence": None, "probes": None}
 """The options of the ODE, which say nothing about how the bound was computed."""
 
 
-def integrate(
-    denoise: Denoiser, u: Tensor, log_sigmas: Tensor, divergence: Callable[[VectorField, Tensor], tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor]:
+def integrate(denoise: Denoiser, u: Tensor, log_sigmas: Tensor, probes: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Carry `u` along the probability-flow ODE through noise levels by the classical Runge-Kutta method.
 
     The ODE is solved in variance-preserving coordinates over ln(sigma). Returns the end points and the integral of the
-    divergence of the velocity. The integral has the shape that `divergence` gives.
+    divergence of the velocity: the exact one, shape `(n,)`, or estimates with `probes`, of shape `(probes, n)`.
     """
 
-    def slope(u: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(u: Tensor, log_sigma: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         sigma = log_sigma.exp()
         angle_rate = (sigma / (1 + sigma**2)).to(u)  # d arctan(sigma) / d ln(sigma)
-        value, trace = divergence(lambda y: probability_flow(denoise, y, sigma), u)
+        value, trace = divergence(
+            lambda y: probability_flow(denoise, y, sigma), u, None if probes is None else probes[:, rows]
+        )
         return angle_rate * value, angle_rate * trace
 
-    return runge_kutta(slope, u, log_sigmas)
+    return runge_kutta(slope, u, log_sigmas, refine=REFINE)
 
 
 def ode_log_prob(
@@ -106,10 +110,10 @@ def ode_log_prob(
         "divergence": "exact" if exact else "hutchinson",
     }
     if exact:
-        end, integral = integrate(denoise, u, log_sigmas, exact_divergence)
+        end, integral = integrate(denoise, u, log_sigmas)
     else:
         probes = rademacher((options.probes, *x.shape), x, generator)
-        end, integrals = integrate(denoise, u, log_sigmas, lambda field, y: probe_divergence(field, y, probes))
+        end, integrals = integrate(denoise, u, log_sigmas, probes)
         integral = mean_over_probes(integrals, details)
     log_prior = -0.5 * (end.square().flatten(1).sum(1) + d * math.log(2 * math.pi))
     return log_prior + integral + d * log_scale, details

@@ -6,7 +6,6 @@ All carry data points at time 1 back to noise at time 0 and add up how volumes c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,9 +15,9 @@ from torch import Tensor
 
 import trilemma
 
-from ..networks.divergence import EXACT_UP_TO, VectorField, exact_divergence, probe_divergence
+from ..networks.divergence import EXACT_UP_TO, divergence
 from ..networks.points import rademacher
-from ..networks.runge_kutta import mean_over_probes, runge_kutta
+from ..networks.runge_kutta import REFINE, mean_over_probes, runge_kutta
 from .networks import MapNetwork
 from .objectives import jump
 from .times import solver_times
@@ -107,15 +106,12 @@ def ode_log_prob(
     exact = options.divergence == "exact" or (options.divergence == "auto" and x[0].numel() <= EXACT_UP_TO)
     details: dict[str, Any] = {"solver": "rk4", "divergence": "exact" if exact else "hutchinson"}
     probes = None if exact else rademacher((options.probes, *x.shape), x, generator)
-    of: Callable[[VectorField, Tensor], tuple[Tensor, Tensor]] = (
-        exact_divergence if probes is None else lambda field, y: probe_divergence(field, y, probes)
-    )
 
-    def slope(y: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(y: Tensor, time: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         t = time.to(y).expand(len(y))
-        return of(lambda points: v.instant(points, t), y)
+        return divergence(lambda points: v.instant(points, t), y, None if probes is None else probes[:, rows])
 
-    end, total = runge_kutta(slope, x, solver_times(options.count))
+    end, total = runge_kutta(slope, x, solver_times(options.count), refine=REFINE)
     if probes is not None:
         total = mean_over_probes(total, details)
     return standard_normal_log_prob(end) + total, details

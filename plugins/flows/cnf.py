@@ -135,7 +135,7 @@ class ContinuousFlow(trilemma.NeuralModel):
         `vectors` holds the v, `(k, n, d)`.
         """
 
-        def slope(y: Tensor, t: Tensor) -> State:
+        def slope(y: Tensor, t: Tensor, _: Tensor) -> State:
             value, products = self.velocity(y, t, vectors)
             return value, (products * vectors).sum(2)
 

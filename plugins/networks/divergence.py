@@ -13,6 +13,11 @@ EXACT_UP_TO = 16
 VectorField = Callable[[Tensor], Tensor]
 
 
+def divergence(field: VectorField, x: Tensor, probes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """`probe_divergence` with these `probes`, or `exact_divergence` if they are None."""
+    return exact_divergence(field, x) if probes is None else probe_divergence(field, x, probes)
+
+
 def exact_divergence(field: VectorField, x: Tensor, *, differentiable: bool = False) -> tuple[Tensor, Tensor]:
     """`field(x)` and its divergence at each point, shape `(n,)`, by one backward pass per coordinate.
 

@@ -47,10 +47,29 @@ def test_likelihood_solver_converges_with_order_four(gaussian: Any, generator: C
     assert all(3.5 < order < 5.5 for order in orders), orders
 
 
+@pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
+def test_a_point_whose_path_overflows_has_no_density_and_costs_no_other_point(
+    gaussian: Any, generator: Callable[..., torch.Generator], divergence: str
+) -> None:
+    x = gaussian.points(20, 5)
+    x[:3] *= 1e3
+    exact = gaussian.denoiser()
+
+    def denoise(y: Tensor, sigma: Tensor) -> Tensor:
+        far = y.flatten(1).norm(dim=1, keepdim=True) > 300 * (1 + sigma**2).sqrt()
+        return torch.where(far, -1e3 * y, exact(y, sigma))
+
+    options = OdeLikelihood(divergence=divergence)  # type: ignore[arg-type]
+    values, _ = ode_log_prob(denoise, x, 150.0, options, generator())
+    expected, _ = ode_log_prob(exact, x[3:], 150.0, OdeLikelihood(divergence="exact"), generator())
+    assert values[:3].tolist() == [-torch.inf] * 3
+    torch.testing.assert_close(values[3:], expected, atol=1e-5 if divergence == "exact" else 1.0, rtol=0)
+
+
 def test_integration_carries_points_along_the_flow(gaussian: Any) -> None:
     x = gaussian.points(20, 7)
     log_sigmas = torch.linspace(math.log(1e-4), math.log(20.0), 61, dtype=torch.float64)
-    end, _ = integrate(gaussian.denoiser(), x, log_sigmas, exact_divergence)
+    end, _ = integrate(gaussian.denoiser(), x, log_sigmas)
     torch.testing.assert_close(gaussian.end_of_flow(end, 20.0), x, atol=1e-5, rtol=1e-5)
 
 

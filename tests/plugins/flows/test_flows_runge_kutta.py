@@ -6,7 +6,10 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from trilemma.plugins.flows.cnf import ContinuousFlow, RungeKutta
@@ -19,17 +22,83 @@ def test_the_method_has_order_four() -> None:
     x = torch.tensor([[1.0, 0.5], [-2.0, 0.3]], dtype=torch.float64)
     exact = x @ torch.matrix_exp(matrix * (3 + math.sin(3))).T
 
-    def slope(y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         rate = 1 + t.cos()
         return rate * (y @ matrix.T), rate * matrix.trace()
 
     errors = []
     for steps in (8, 16, 32):
         end, trace = runge_kutta(slope, x, torch.linspace(0, 3, steps + 1, dtype=torch.float64))
-        errors.append([float((end - exact).abs().max()), float((trace + 0.3 * (3 + math.sin(3))).abs())])
+        errors.append([float((end - exact).abs().max()), float((trace + 0.3 * (3 + math.sin(3))).abs().max())])
     for coarse, fine in itertools.pairwise(errors):
         for before, after in zip(coarse, fine, strict=True):
             assert 3.5 < math.log2(before / after) < 5
+
+
+@pytest.mark.parametrize("refine", [0, 2])
+def test_a_path_that_overflows_ends_at_infinity_and_costs_no_other_point(refine: int) -> None:
+    # y' = 0 within 2 of 0, so that points stay there; beyond it y' = 300 y, which single precision cannot follow.
+    x = torch.tensor([[1.0, 0.5], [2.0, 2.0], [-1.0, 0.0]])
+
+    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        rate = torch.where(y.norm(dim=1) > 2, 300.0, 0.0)
+        return rate[:, None] * y, torch.stack([2 * rate + 1, 2 * rate - 1])
+
+    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 41, dtype=torch.float64), refine=refine)
+    torch.testing.assert_close(end, torch.tensor([[1.0, 0.5], [torch.inf, torch.inf], [-1.0, 0.0]]))
+    torch.testing.assert_close(total, torch.tensor([[1.0, 0.0, 1.0], [-1.0, 0.0, -1.0]]))
+
+
+def test_rough_steps_are_refined_for_their_points_alone() -> None:
+    # y' = k y for the coordinates: k is 1 for the first point, and at 60 the classical method is wrong with h = 1/8.
+    x = torch.tensor([[1.0, -0.5], [1.0, 2.0]], dtype=torch.float64)
+    rate = torch.tensor([1.0, 60.0], dtype=torch.float64)
+    seen: list[list[int]] = []
+
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(rows.tolist())
+        return rate[rows, None] * y, torch.stack([2 * rate[rows], 2 * rate[rows]])
+
+    times = torch.linspace(0, 1, 9, dtype=torch.float64)
+    plain, _ = runge_kutta(slope, x, times)
+    assert seen == [[0, 1]] * 32
+    end, total = runge_kutta(slope, x, times, refine=3)
+    expected = x * rate.exp()[:, None]
+    assert (plain[1] / expected[1]).max() < 1e-5
+    torch.testing.assert_close(end, expected, rtol=0.03, atol=0)
+    torch.testing.assert_close(end[0], plain[0], rtol=0, atol=0)
+    torch.testing.assert_close(total, torch.stack([2 * rate, 2 * rate]))
+    assert {tuple(rows) for rows in seen} == {(0, 1), (1,)}
+
+
+def test_refined_steps_follow_a_rough_velocity() -> None:
+    # y' = 3 tanh(w) with w = 20 sin(3 y + t), whose divergence is 180 cos(3 y + t) / cosh(w)^2: 0 nearly everywhere.
+    x = torch.linspace(-1, 1, 21, dtype=torch.float64).unsqueeze(1)
+
+    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        w = 20 * (3 * y + t).sin()
+        return 3 * w.tanh(), (180 * (3 * y + t).cos() / w.cosh() ** 2).flatten()
+
+    def both(t: float, state: Any) -> Any:
+        w = 20 * np.sin(3 * state[:21] + t)
+        return np.concatenate([3 * np.tanh(w), 180 * np.cos(3 * state[:21] + t) / np.cosh(w) ** 2])
+
+    exact = solve_ivp(both, (0, 0.5), np.r_[x.flatten(), np.zeros(21)], "Radau", rtol=1e-9, atol=1e-9).y[21:, -1]
+    times = torch.linspace(0, 0.5, 21, dtype=torch.float64)
+    errors = [np.abs(runge_kutta(slope, x, times, refine=refine)[1].numpy() - exact) for refine in (0, 2)]
+    assert errors[0].max() > 10
+    assert errors[1].max() < 3  # by its own estimate, at most .1 in each of the 20 steps
+
+
+def test_a_velocity_that_is_nan_stays_nan() -> None:
+    x = torch.tensor([[-1.0], [2.0]])
+
+    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(y > 1.5, torch.nan, y), torch.ones(len(y))
+
+    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 5, dtype=torch.float64))
+    assert end.isnan().flatten().tolist() == [False, True]
+    torch.testing.assert_close(total, torch.ones(2))
 
 
 def test_sampling_inverts_the_density_pass(family: Any) -> None:
