@@ -120,7 +120,8 @@ def _with_default(range_: Range, default: Any) -> Range:
             return range_
         return Choices((*range_.values, default))
     if isinstance(default, bool) or not isinstance(default, int | float) or (range_.log and default <= 0):
-        raise ValueError(f"the default {default!r} is no number in an interval; list the values, as in A|B|C")
+        written = "none" if default is None else default
+        raise ValueError(f"the default {written} is no number in an interval; list the values, as in {written}|A|B")
     whole = range_.whole and float(default).is_integer()  # else the default would be rounded out of the interval
     return replace(range_, low=min(range_.low, default), high=max(range_.high, default), whole=whole)
 

@@ -93,7 +93,7 @@ def test_numbers_are_whole_only_if_the_default_is_and_rounding_stays_in_the_inte
         ("lr=-1:2", "greater than 0"),
         ("lr=0.1|fast", "valid number"),
         ("lr=2:1", "the lower one first"),
-        ("dropout=0.1:0.4", "the default None is no number"),
+        ("dropout=0.1:0.4", r"the default none is no number .* as in none\|A\|B"),
     ],
 )
 def test_mistakes_name_the_option(realnvp: type[trilemma.Model], space: str, message: str) -> None:
