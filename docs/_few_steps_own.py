@@ -15,12 +15,12 @@ from torch import Tensor
 
 import trilemma
 from trilemma.plugins.flow_maps.flow_map import FlowMap
-from trilemma.plugins.flow_maps.likelihoods import standard_normal_log_prob
+from trilemma.plugins.flow_maps.likelihoods import ode_slope, standard_normal_log_prob
 from trilemma.plugins.flow_maps.networks import MapNetwork
 from trilemma.plugins.flow_maps.times import solver_times
-from trilemma.plugins.networks.divergence import EXACT_UP_TO, divergence
+from trilemma.plugins.networks.divergence import EXACT_UP_TO
 from trilemma.plugins.networks.points import rademacher
-from trilemma.plugins.networks.runge_kutta import runge_kutta
+from trilemma.plugins.networks.runge_kutta import REFINE, runge_kutta
 
 
 def ode_samples(v: MapNetwork, noise: Tensor, generator: torch.Generator, steps: int = 40) -> tuple[Tensor, Tensor]:
@@ -30,12 +30,7 @@ def ode_samples(v: MapNetwork, noise: Tensor, generator: torch.Generator, steps:
     """
     exact = noise[0].numel() <= EXACT_UP_TO
     probe = None if exact else rademacher((1, *noise.shape), noise, generator)
-
-    def slope(y: Tensor, time: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        t = time.to(y).expand(len(y))
-        return divergence(lambda points: v.instant(points, t), y, probe)
-
-    x, total = runge_kutta(slope, noise, solver_times(steps).flip(0))
+    x, total = runge_kutta(ode_slope(v, probe), noise, solver_times(steps).flip(0), refine=REFINE)
     return x, standard_normal_log_prob(noise) - total.reshape(-1, len(noise)).mean(0)
 
 

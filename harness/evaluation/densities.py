@@ -55,14 +55,18 @@ class Densities:
         """Log-density of the model in data space at the first `n` points of a split, in nats, shape `(n,)`.
 
         For images it is a bound on the log-probability of the intensity levels. Raises UnsupportedError for models
-        without a likelihood, DivergedError if a value is NaN or +inf.
+        without a likelihood, DivergedError if a value is NaN or +inf, or if the density of an ODE is 0.
         """
         n = min(n or self.size(split), self.size(split))
         cached = self._log_probs.get(split)
         if cached is not None and len(cached) >= n:
             return read_only(cached[:n].copy())
         points = getattr(self.dataset.splits, split)[:n]
-        self._log_probs[split] = self.log_prob_of(points, f"{split} points", noise=_SPLITS.index(split))
+        values = self.log_prob_of(points, f"{split} points", noise=_SPLITS.index(split))
+        if self.likelihood == "ode" and (lost := int(np.isneginf(values).sum())):
+            # Such a density is above 0 everywhere. Far from the data it may be too small for a number.
+            raise DivergedError(f"the ODE of model '{self.model.name}' overflows at {lost} of {n} {split} points")
+        self._log_probs[split] = values
         return read_only(self._log_probs[split].copy())
 
     def log_prob_of(self, x: Tensor, what: str = "given points", *, noise: int = 2) -> Array:

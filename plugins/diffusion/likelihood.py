@@ -17,7 +17,7 @@ import trilemma
 from ..networks.divergence import EXACT_UP_TO, divergence
 from ..networks.levels import TRUNCATION, Levels, truncated_normal
 from ..networks.points import ROWS, rademacher
-from ..networks.runge_kutta import REFINE, mean_over_probes, runge_kutta
+from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, mean_over_probes, runge_kutta
 from .bounds import Bound, continuous_bound
 from .denoiser import Denoiser, probability_flow
 from .schedules import Diffusion
@@ -32,8 +32,7 @@ class OdeLikelihood(trilemma.Model.Likelihood):
     steps: int = Field(
         40,
         ge=1,
-        description="number of steps of a Runge-Kutta method of order 4; where a path is rough, as it may be far from "
-        "the data, steps are divided for that point, up to 16 times",
+        description=f"number of steps of the Runge-Kutta method of order 4{DIVIDED}",
     )
     sigma_min: float = Field(
         0.002,
@@ -103,7 +102,7 @@ def ode_log_prob(
     log_scale = -0.5 * math.log1p(options.sigma_min**2)
     u = x * math.exp(log_scale)
     details: dict[str, Any] = {
-        "solver": "rk4",
+        "solver": REFINED,
         "steps": options.steps,
         "eps": options.sigma_min,
         "sigma_max": sigma_max,

@@ -14,6 +14,7 @@ import trilemma
 from ..networks.divergence import EXACT_UP_TO
 from ..networks.mlp import MLP_RECIPE
 from ..networks.points import ROWS
+from ..networks.runge_kutta import DIVIDED
 from ..networks.unet import UNET_RECIPE
 from .autoguidance import Guided
 from .denoiser import Denoiser, DenoiserSampler, score
@@ -100,7 +101,7 @@ class OdeDensityOnImages(OnImages, OdeDensity):
     class Likelihood(OdeLikelihood):
         """Options of the probability-flow likelihood."""
 
-        steps: int = Field(18, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
+        steps: int = Field(18, ge=1, description=f"number of steps of the Runge-Kutta method of order 4{DIVIDED}")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
             "hutchinson",
             description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",

@@ -17,7 +17,7 @@ import trilemma
 
 from ..networks.divergence import EXACT_UP_TO, divergence
 from ..networks.points import rademacher
-from ..networks.runge_kutta import REFINE, mean_over_probes, runge_kutta
+from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, Slope, State, mean_over_probes, runge_kutta
 from .networks import MapNetwork
 from .objectives import jump
 from .times import solver_times
@@ -42,7 +42,10 @@ class FlowMapLikelihood(trilemma.Model.Likelihood):
         "where these are invertible",
     )
     steps: int | None = Field(
-        None, ge=1, description="number of steps; by default 40 of a Runge-Kutta method for ode, and else 1 of the map"
+        None,
+        ge=1,
+        description=f"number of steps; by default 40 of the Runge-Kutta method of order 4 for ode{DIVIDED}; and else 1 "
+        "of the map",
     )
     divergence: Literal["auto", "exact", "hutchinson"] = Field(
         "auto",
@@ -96,6 +99,16 @@ def head_log_prob(v: MapNetwork, head: MapNetwork, x: Tensor, steps: int) -> Ten
     return standard_normal_log_prob(x) + total
 
 
+def ode_slope(v: MapNetwork, probes: Tensor | None) -> Slope:
+    """The velocity v(x, t, t) and its divergence, exact or estimated with `probes`, of shape `(k, n, *shape)`."""
+
+    def slope(y: Tensor, time: Tensor, rows: Tensor) -> State:
+        t = time.to(y).expand(len(y))
+        return divergence(lambda points: v.instant(points, t), y, None if probes is None else probes[:, rows])
+
+    return slope
+
+
 def ode_log_prob(
     v: MapNetwork, x: Tensor, options: FlowMapLikelihood, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Any]]:
@@ -104,14 +117,9 @@ def ode_log_prob(
     The ODE dx/dt = v(x, t, t) is solved by the classical Runge-Kutta method (Chen et al. 2018, eq. 8).
     """
     exact = options.divergence == "exact" or (options.divergence == "auto" and x[0].numel() <= EXACT_UP_TO)
-    details: dict[str, Any] = {"solver": "rk4", "divergence": "exact" if exact else "hutchinson"}
+    details: dict[str, Any] = {"solver": REFINED, "divergence": "exact" if exact else "hutchinson"}
     probes = None if exact else rademacher((options.probes, *x.shape), x, generator)
-
-    def slope(y: Tensor, time: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        t = time.to(y).expand(len(y))
-        return divergence(lambda points: v.instant(points, t), y, None if probes is None else probes[:, rows])
-
-    end, total = runge_kutta(slope, x, solver_times(options.count), refine=REFINE)
+    end, total = runge_kutta(ode_slope(v, probes), x, solver_times(options.count), refine=REFINE)
     if probes is not None:
         total = mean_over_probes(total, details)
     return standard_normal_log_prob(end) + total, details

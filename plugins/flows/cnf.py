@@ -21,7 +21,7 @@ from ..networks.divergence import EXACT_UP_TO
 from ..networks.dormand_prince import dormand_prince, record_evaluations
 from ..networks.mlp import initialize
 from ..networks.points import rademacher
-from ..networks.runge_kutta import State, runge_kutta
+from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, State, runge_kutta
 from .base import StandardNormal
 from .conditioners import Conditioner
 
@@ -119,7 +119,7 @@ class ContinuousFlow(trilemma.NeuralModel):
     class Likelihood(SolverOptions):
         """Options of the log-density."""
 
-        steps: int = Field(20, ge=1, description="number of steps of rk4")
+        steps: int = Field(20, ge=1, description=f"number of steps of rk4{DIVIDED}")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
             "auto", description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions"
         )
@@ -129,17 +129,18 @@ class ContinuousFlow(trilemma.NeuralModel):
         self.base = StandardNormal(info.shape)
         self.velocity = Velocity(info.dim, self.config.hidden)
 
-    def flow(self, x: Tensor, times: Tensor, vectors: Tensor) -> State:
+    def flow(self, x: Tensor, times: Tensor, vectors: Tensor, refine: int = 0) -> State:
         """The end points of `x`, `(n, d)`, after `times`, and the integrals of v'Jv, `(k, n)`.
 
         `vectors` holds the v, `(k, n, d)`.
         """
 
-        def slope(y: Tensor, t: Tensor, _: Tensor) -> State:
-            value, products = self.velocity(y, t, vectors)
-            return value, (products * vectors).sum(2)
+        def slope(y: Tensor, t: Tensor, rows: Tensor) -> State:
+            v = vectors[:, rows] if refine else vectors
+            value, products = self.velocity(y, t, v)
+            return value, (products * v).sum(2)
 
-        return runge_kutta(slope, x, times)
+        return runge_kutta(slope, x, times, refine=refine)
 
     def adaptive_flow(
         self, x: Tensor, start: float, end: float, vectors: Tensor, options: SolverOptions | AdaptiveRungeKutta
@@ -182,7 +183,7 @@ class ContinuousFlow(trilemma.NeuralModel):
     def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
         options = ctx.likelihood if isinstance(ctx.likelihood, self.Likelihood) else self.Likelihood()
         exact = _is_exact(options.divergence, x, EXACT_UP_TO)
-        found = self._log_prob(x, options, exact, options.probes, ctx.generator)
+        found = self._log_prob(x, options, exact, options.probes, ctx.generator, REFINE)
         ctx.details.update(_describe(options, exact))
         if found.evaluations is not None:
             record_evaluations(ctx, found.evaluations)
@@ -191,7 +192,9 @@ class ContinuousFlow(trilemma.NeuralModel):
             ctx.details["probe_standard_error"] = float(found.error)
         return found.values
 
-    def _log_prob(self, x: Tensor, options: Any, exact: bool, probes: int, generator: torch.Generator) -> Solved:
+    def _log_prob(
+        self, x: Tensor, options: Any, exact: bool, probes: int, generator: torch.Generator, refine: int = 0
+    ) -> Solved:
         """The log-density by the solver of the options, a `Config` or a `Likelihood`.
 
         log p(x) = log N(x(1); 0, I) + the integral of div f over t in (0, 1) (Grathwohl et al. 2019, eq. 3). The same
@@ -199,15 +202,17 @@ class ContinuousFlow(trilemma.NeuralModel):
         """
         n, d = x.shape
         if exact:
-            vectors = torch.eye(d, dtype=x.dtype, device=x.device).unsqueeze(1).expand(d, n, d)
+            # The mean of v'Jv over v = sqrt(d) e_i is the trace, as for random probes in expectation.
+            vectors = math.sqrt(d) * torch.eye(d, dtype=x.dtype, device=x.device).unsqueeze(1).expand(d, n, d)
         else:
             vectors = rademacher((probes, n, d), x, generator)
         evaluations = None
         if options.solver == "dopri5":
             (z, integrals), evaluations = self.adaptive_flow(x, 0.0, 1.0, vectors, options)
         else:
-            z, integrals = self.flow(x, torch.linspace(0, 1, options.steps + 1, dtype=torch.float64), vectors)
-        trace = integrals.sum(0) if exact else integrals.mean(0)
+            times = torch.linspace(0, 1, options.steps + 1, dtype=torch.float64)
+            z, integrals = self.flow(x, times, vectors, refine)
+        trace = integrals.mean(0)
         error = (integrals.var(0, correction=min(1, probes - 1)).mean() / probes).sqrt()
         return Solved(self.base.log_prob(z) + trace, error.detach(), evaluations)
 
@@ -229,7 +234,7 @@ def _is_exact(divergence: str, x: Tensor, up_to: int) -> bool:
 
 def _describe(options: Any, exact: bool) -> dict[str, Any]:
     """The details of how a log-density was computed."""
-    details: dict[str, Any] = {"solver": options.solver}
+    details: dict[str, Any] = {"solver": REFINED if options.solver == "rk4" else options.solver}
     if options.solver == "rk4":
         details["steps"] = options.steps
     else:

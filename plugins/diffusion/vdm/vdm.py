@@ -16,6 +16,7 @@ from ...networks.divergence import EXACT_UP_TO
 from ...networks.levels import TRUNCATION, Levels
 from ...networks.mlp import MLPConfig
 from ...networks.points import ROWS, standard_normal, stratified
+from ...networks.runge_kutta import DIVIDED
 from ...networks.unet import UNetConfig
 from ..autoguidance import Guided
 from ..bounds import Bound, diffusion_term, prior_term
@@ -209,7 +210,7 @@ class VdmUnet(OnImages, Vdm):
             "bound", description="bound, the variational bound; ode, the density of the probability-flow ODE"
         )
         bound_draws: int = Field(8, ge=0, description="noise levels drawn per point for the variational bound")
-        steps: int = Field(18, ge=1, description="number of steps of the fixed-step Runge-Kutta method of order 4")
+        steps: int = Field(18, ge=1, description=f"number of steps of the Runge-Kutta method of order 4{DIVIDED}")
         divergence: Literal["auto", "exact", "hutchinson"] = Field(
             "hutchinson",
             description=f"exact, Hutchinson's estimate, or auto, which is exact up to {EXACT_UP_TO} dimensions",

@@ -63,6 +63,8 @@ def generalization_gap(*, test: Array, train: Array) -> Interval:
     """Mean NLL of test points minus mean NLL of training points, with Welch's interval, from log-densities `(n,)`."""
     if np.isneginf(test).any():
         return math.inf, None, None
+    if np.isneginf(train).any():
+        return -math.inf, None, None
     value = float(train.mean() - test.mean())
     if min(len(test), len(train)) < 2 or (np.ptp(test) == 0 and np.ptp(train) == 0):
         return value, None, None

@@ -12,7 +12,13 @@ from torch import Tensor
 
 import trilemma
 from trilemma.plugins.flow_maps.flow_map import FlowMap
-from trilemma.plugins.flow_maps.likelihoods import FlowMapLikelihood, head_log_prob, jacobian_log_prob, ode_log_prob
+from trilemma.plugins.flow_maps.likelihoods import (
+    FlowMapLikelihood,
+    head_log_prob,
+    jacobian_log_prob,
+    ode_log_prob,
+    ode_slope,
+)
 from trilemma.plugins.flow_maps.model import FlowMapSteps
 from trilemma.plugins.flow_maps.networks import Direction, MapNetwork
 
@@ -44,11 +50,40 @@ def test_the_ode_of_the_exact_velocity_has_the_density_of_the_data(
     x, generator = draws(50)[0], torch.Generator().manual_seed(0)
     values, details = ode_log_prob(gaussian_map(), x, FlowMapLikelihood(), generator)
     torch.testing.assert_close(values, true.log_prob(x), atol=2e-4, rtol=0)
-    assert details == {"solver": "rk4", "divergence": "exact"}
+    assert details == {"solver": "refined rk4", "divergence": "exact"}
     probed, details = ode_log_prob(gaussian_map(), x, FlowMapLikelihood(divergence="hutchinson", probes=50), generator)
     error = details["probe_standard_error"]
     assert float((probed - true.log_prob(x)).square().mean().sqrt()) < 2 * error + 1e-3
     assert 0 < error < 0.5
+
+
+class Exact(MapNetwork):
+    """A network whose velocity is that of the flow to data with this denoiser."""
+
+    def __init__(self, denoise: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.denoise = denoise
+
+    def forward(self, x: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        angle = (math.pi / 2 * t).clamp(1e-4, math.pi / 2 - 1e-4).unsqueeze(1)
+        denoised = self.denoise(x / angle.sin(), 1 / angle.tan())
+        return math.pi / 2 * (denoised - angle.sin() * x) / angle.cos()
+
+    def along(self, x: Tensor, s: Tensor, t: Tensor, direction: Direction) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+def test_rough_paths_between_modes_have_the_closed_form_likelihood(narrow: Any) -> None:
+    x, generator = narrow.points(), torch.Generator().manual_seed(0)
+    values, _ = ode_log_prob(Exact(narrow.denoise), x, FlowMapLikelihood(), generator)
+    assert float((values - narrow.log_prob(x)).abs().max()) < 1  # of 200 to 270 nats between the modes
+
+
+def test_the_slope_of_some_points_has_their_probes(narrow: Any, generator: Callable[..., torch.Generator]) -> None:
+    x, rows, t = narrow.points(), torch.tensor([7, 2, 30]), torch.tensor(0.8, dtype=torch.float64)
+    slope = ode_slope(Exact(narrow.denoise), torch.randn((3, *x.shape), generator=generator()).double())
+    whole, part = slope(x, t, torch.arange(len(x))), slope(x[rows], t, rows)
+    torch.testing.assert_close(part, (whole[0][rows], whole[1][:, rows]))
 
 
 class Fold(MapNetwork):

@@ -35,16 +35,15 @@ def test_the_method_has_order_four() -> None:
             assert 3.5 < math.log2(before / after) < 5
 
 
-@pytest.mark.parametrize("refine", [0, 2])
-def test_a_path_that_overflows_ends_at_infinity_and_costs_no_other_point(refine: int) -> None:
-    # y' = 0 within 2 of 0, so that points stay there; beyond it y' = 300 y, which single precision cannot follow.
+def test_a_path_that_overflows_ends_at_infinity_and_costs_no_other_point() -> None:
+    # y' = 0 within 2 of 0, so that points stay there; beyond it y' = 5,000 y, which single precision cannot follow.
     x = torch.tensor([[1.0, 0.5], [2.0, 2.0], [-1.0, 0.0]])
 
-    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        rate = torch.where(y.norm(dim=1) > 2, 300.0, 0.0)
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        rate = torch.where(y.norm(dim=1) > 2, 5e3, 0.0)
         return rate[:, None] * y, torch.stack([2 * rate + 1, 2 * rate - 1])
 
-    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 41, dtype=torch.float64), refine=refine)
+    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 41, dtype=torch.float64), refine=2)
     torch.testing.assert_close(end, torch.tensor([[1.0, 0.5], [torch.inf, torch.inf], [-1.0, 0.0]]))
     torch.testing.assert_close(total, torch.tensor([[1.0, 0.0, 1.0], [-1.0, 0.0, -1.0]]))
 
@@ -90,15 +89,43 @@ def test_refined_steps_follow_a_rough_velocity() -> None:
     assert errors[1].max() < 3  # by its own estimate, at most .1 in each of the 20 steps
 
 
-def test_a_velocity_that_is_nan_stays_nan() -> None:
+def test_what_changes_along_a_path_is_refined() -> None:
+    # Both points move at speed 1. The integrand is a bell in time for one and in the place for the other, and holds 8.
+    x = torch.zeros(2, 1, dtype=torch.float64)
+
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        place = torch.where(rows == 0, t, y.flatten())
+        return torch.ones_like(y), 8 * 25 * (-torch.pi * (25 * (place - 0.52)) ** 2).exp()
+
+    times = torch.linspace(0, 1, 11, dtype=torch.float64)
+    errors = [(runge_kutta(slope, x, times, refine=refine)[1] - 8).abs() for refine in (0, 2)]
+    assert errors[0].min() > 2
+    assert errors[1].max() < 0.02
+
+
+def test_a_velocity_that_changes_in_time_is_refined() -> None:
+    # y' is a bell in time, with the integral 8.
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full_like(y, float(8 * 25 * (-torch.pi * (25 * (t - 0.52)) ** 2).exp())), torch.zeros(1)
+
+    times = torch.linspace(0, 1, 11, dtype=torch.float64)
+    ends = [float(runge_kutta(slope, torch.zeros(1, 1), times, refine=refine)[0]) for refine in (0, 2)]
+    assert abs(ends[0] - 8) > 2
+    assert abs(ends[1] - 8) < 0.02
+
+
+@pytest.mark.parametrize("refine", [0, 2])
+@pytest.mark.parametrize("where", ["velocity", "divergence"])
+def test_a_velocity_that_is_nan_stays_nan(where: str, refine: int) -> None:
     x = torch.tensor([[-1.0], [2.0]])
 
-    def slope(y: Tensor, t: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.where(y > 1.5, torch.nan, y), torch.ones(len(y))
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        broken = torch.where(y > 1.5, torch.nan, 1.0)
+        return y * (broken if where == "velocity" else 1), (broken if where == "divergence" else y * 0 + 1).flatten()
 
-    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 5, dtype=torch.float64))
-    assert end.isnan().flatten().tolist() == [False, True]
-    torch.testing.assert_close(total, torch.ones(2))
+    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 5, dtype=torch.float64), refine=refine)
+    assert (end if where == "velocity" else total).isnan().flatten().tolist() == [False, True]
+    torch.testing.assert_close(total[0], torch.tensor(1.0))
 
 
 def test_sampling_inverts_the_density_pass(family: Any) -> None:
