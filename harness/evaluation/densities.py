@@ -55,7 +55,8 @@ class Densities:
         """Log-density of the model in data space at the first `n` points of a split, in nats, shape `(n,)`.
 
         For images it is a bound on the log-probability of the intensity levels. Raises UnsupportedError for models
-        without a likelihood, DivergedError if a value is NaN or +inf, or if the density of an ODE is 0.
+        without a likelihood, DivergedError if a value is NaN or +inf, or if the model says that its ODE overflowed
+        (`details["overflowed"]`).
         """
         n = min(n or self.size(split), self.size(split))
         cached = self._log_probs.get(split)
@@ -63,8 +64,7 @@ class Densities:
             return read_only(cached[:n].copy())
         points = getattr(self.dataset.splits, split)[:n]
         values = self.log_prob_of(points, f"{split} points", noise=_SPLITS.index(split))
-        if self.likelihood == "ode" and (lost := int(np.isneginf(values).sum())):
-            # Such a density is above 0 everywhere. Far from the data it may be too small for a number.
+        if lost := self.likelihood_details.get("overflowed"):
             raise DivergedError(f"the ODE of model '{self.model.name}' overflows at {lost} of {n} {split} points")
         self._log_probs[split] = values
         return read_only(self._log_probs[split].copy())
@@ -73,7 +73,7 @@ class Densities:
         """Log-density of the model at data-space points `(n, *shape)` as a dataset has them, in nats, shape `(n,)`.
 
         Intensity levels of images are dequantized first, with random numbers that `noise` chooses (by default those of
-        the test split), and the values are bounds on the log-probability of the levels. Raises as `log_prob` does.
+        the test split), and the values are bounds on the log-probability of the levels. Raises as `log_prob_at` does.
         """
         points, log_q = self._space.dequantize(x, seeded(torch.device("cpu"), 23, noise))
         values: Array = self.log_prob_at(points, what) - log_q.numpy()

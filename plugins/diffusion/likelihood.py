@@ -17,7 +17,7 @@ import trilemma
 from ..networks.divergence import EXACT_UP_TO, divergence
 from ..networks.levels import TRUNCATION, Levels, truncated_normal
 from ..networks.points import ROWS, rademacher
-from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, mean_over_probes, runge_kutta
+from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, mean_over_probes, record_overflow, runge_kutta
 from .bounds import Bound, continuous_bound
 from .denoiser import Denoiser, probability_flow
 from .schedules import Diffusion
@@ -68,7 +68,7 @@ BOUND_DETAILS = {"steps": None, "divergence": None, "probes": None}
 
 
 def integrate(denoise: Denoiser, u: Tensor, log_sigmas: Tensor, probes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Carry `u` along the probability-flow ODE through noise levels by the classical Runge-Kutta method.
+    """Carry `u` along the probability-flow ODE through noise levels by the classical Runge-Kutta method, refined.
 
     The ODE is solved in variance-preserving coordinates over ln(sigma). Returns the end points and the integral of the
     divergence of the velocity: the exact one, shape `(n,)`, or estimates with `probes`, of shape `(probes, n)`.
@@ -159,6 +159,7 @@ class OdeDensity:
             parts.append(values)
             ctx.details.update(details)
         values = torch.cat(parts)
+        record_overflow(ctx, values)
         if options.bound_draws > 0:
             bound = self.bound(x, options.bound_draws, options.sigma_min, ctx)
             # A difference of log-densities is the same in model space and in data space.

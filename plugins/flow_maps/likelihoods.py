@@ -44,8 +44,8 @@ class FlowMapLikelihood(trilemma.Model.Likelihood):
     steps: int | None = Field(
         None,
         ge=1,
-        description=f"number of steps; by default 40 of the Runge-Kutta method of order 4 for ode{DIVIDED}; and else 1 "
-        "of the map",
+        description="number of steps; by default 1 of the map, and for ode 40 of the Runge-Kutta method of order 4"
+        f"{DIVIDED}",
     )
     divergence: Literal["auto", "exact", "hutchinson"] = Field(
         "auto",
@@ -114,7 +114,8 @@ def ode_log_prob(
 ) -> tuple[Tensor, dict[str, Any]]:
     """log N(z) + the integral of div v(x_t, t, t) from time 1 to 0, and the details of how it was computed.
 
-    The ODE dx/dt = v(x, t, t) is solved by the classical Runge-Kutta method (Chen et al. 2018, eq. 8).
+    The ODE dx/dt = v(x, t, t) is solved by the classical Runge-Kutta method, with rough steps divided (Chen et al.
+    2018, eq. 8).
     """
     exact = options.divergence == "exact" or (options.divergence == "auto" and x[0].numel() <= EXACT_UP_TO)
     details: dict[str, Any] = {"solver": REFINED, "divergence": "exact" if exact else "hutchinson"}

@@ -12,6 +12,7 @@ import trilemma
 
 from ..networks.mlp import MLP_RECIPE, PLENTY, scarce
 from ..networks.points import ROWS, per_point, stable_target
+from ..networks.runge_kutta import record_overflow
 from .likelihoods import KINDS, METHODS, FlowMapLikelihood, head_log_prob, jacobian_log_prob, ode_log_prob, times_of
 from .networks import GatedMap, MapMLP, MapNetwork
 from .objectives import divergence_error, jump, return_error, velocity_error
@@ -147,6 +148,8 @@ class FewSteps:
                 values, details = ode_log_prob(self.map, part, options, ctx.generator)
                 ctx.details.update(details)
                 parts.append(values)
+        if options.method == "ode":
+            record_overflow(ctx, torch.cat(parts))
         return torch.cat(parts)
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from ..networks.divergence import EXACT_UP_TO
 from ..networks.dormand_prince import dormand_prince, record_evaluations
 from ..networks.mlp import initialize
 from ..networks.points import rademacher
-from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, State, runge_kutta
+from ..networks.runge_kutta import DIVIDED, REFINE, REFINED, State, record_overflow, runge_kutta
 from .base import StandardNormal
 from .conditioners import Conditioner
 
@@ -81,8 +81,8 @@ class SolverOptions(trilemma.Config):
 
     solver: Literal["rk4", "dopri5"] = Field(
         "rk4",
-        description="rk4, the Runge-Kutta method of order 4 with equal steps, or dopri5, the adaptive method of the "
-        "paper",
+        description="rk4, the Runge-Kutta method of order 4 with equal steps (a likelihood divides rough ones), or "
+        "dopri5, the adaptive method of the paper",
     )
     rtol: float = Field(1e-5, gt=0, description="relative tolerance of dopri5")
     atol: float = Field(1e-5, gt=0, description="absolute tolerance of dopri5")
@@ -132,7 +132,7 @@ class ContinuousFlow(trilemma.NeuralModel):
     def flow(self, x: Tensor, times: Tensor, vectors: Tensor, refine: int = 0) -> State:
         """The end points of `x`, `(n, d)`, after `times`, and the integrals of v'Jv, `(k, n)`.
 
-        `vectors` holds the v, `(k, n, d)`.
+        `vectors` holds the v, `(k, n, d)`. With `refine`, rough steps are divided up to so many times over.
         """
 
         def slope(y: Tensor, t: Tensor, rows: Tensor) -> State:
@@ -185,6 +185,7 @@ class ContinuousFlow(trilemma.NeuralModel):
         exact = _is_exact(options.divergence, x, EXACT_UP_TO)
         found = self._log_prob(x, options, exact, options.probes, ctx.generator, REFINE)
         ctx.details.update(_describe(options, exact))
+        record_overflow(ctx, found.values)
         if found.evaluations is not None:
             record_evaluations(ctx, found.evaluations)
         if not exact and options.probes > 1:
@@ -202,8 +203,7 @@ class ContinuousFlow(trilemma.NeuralModel):
         """
         n, d = x.shape
         if exact:
-            # The mean of v'Jv over v = sqrt(d) e_i is the trace, as for random probes in expectation.
-            vectors = math.sqrt(d) * torch.eye(d, dtype=x.dtype, device=x.device).unsqueeze(1).expand(d, n, d)
+            vectors = torch.eye(d, dtype=x.dtype, device=x.device).unsqueeze(1).expand(d, n, d)
         else:
             vectors = rademacher((probes, n, d), x, generator)
         evaluations = None
@@ -211,8 +211,10 @@ class ContinuousFlow(trilemma.NeuralModel):
             (z, integrals), evaluations = self.adaptive_flow(x, 0.0, 1.0, vectors, options)
         else:
             times = torch.linspace(0, 1, options.steps + 1, dtype=torch.float64)
-            z, integrals = self.flow(x, times, vectors, refine)
-        trace = integrals.mean(0)
+            # The mean of v'Jv over v = sqrt(d) e_i is the divergence, as with random probes: it says what is rough.
+            z, integrals = self.flow(x, times, math.sqrt(d) * vectors if exact else vectors, refine)
+            integrals = integrals / d if exact else integrals
+        trace = integrals.sum(0) if exact else integrals.mean(0)
         error = (integrals.var(0, correction=min(1, probes - 1)).mean() / probes).sqrt()
         return Solved(self.base.log_prob(z) + trace, error.detach(), evaluations)
 

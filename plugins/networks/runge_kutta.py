@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import trilemma
+
 from .points import per_point
 
 State = tuple[Tensor, Tensor]
@@ -45,7 +47,7 @@ def runge_kutta(slope: Slope, x: Tensor, times: Tensor, *, refine: int = 0) -> S
     is rough for a point is taken again for that point in `PARTS` parts, and a part likewise, up to `refine` times,
     because a learned velocity may be rough far from the data. A path whose squared norm overflows then ends at
     infinity, with an integral of 0: either the velocity grows without limit, or the smallest parts are still too long
-    for it. A velocity of NaN stays NaN. With `refine` there are no gradients.
+    for it. A velocity of NaN stays NaN. With `refine` gradients are not meant to be used.
     """
     total = x.new_zeros(())
     rows = torch.arange(len(x), device=x.device)
@@ -83,6 +85,10 @@ def _refined(
             part, more = _refined(slope, part, start, stop, rows[rough], refine - 1, share / PARTS)
             integral = integral + more
         end[rough], change[..., rough] = part, integral
+    elif not refine:
+        h = (t_next - t).to(x)
+        for (velocity, _), length in zip(stages, (h / 2, h / 2, h), strict=False):
+            lost = lost | _overflows(x + length * velocity)  # there a velocity may be NaN
     return torch.where(per_point(lost, x).bool(), torch.inf, end), change
 
 
@@ -98,13 +104,19 @@ def _is_rough(stages: list[State], h: Tensor, x: Tensor) -> Tensor:
     Simpson's rule with the average of both ends and the middle, which differ if it changes along the path.
     """
     v = [velocity.flatten(1) for velocity, _ in stages]
-    d = [rate.reshape(-1, len(x)).mean(0).unsqueeze(1) for _, rate in stages]
+    d = [(rate.mean(0) if rate.ndim > 1 else rate).unsqueeze(1) for _, rate in stages]
     moves, changes = (
         [(h * (k3 - k2)).square().mean(1).sqrt(), (h / 6 * (k1 - k2 - k3 + k4)).square().mean(1).sqrt()]
         for k1, k2, k3, k4 in (v, d)
     )
     near = torch.maximum(*moves) <= MOVE * (1 + x.flatten(1).square().mean(1).sqrt())
-    return ~(near & (torch.maximum(*changes) <= CHANGE * x[0].numel()))  # NaN is rough
+    return ~(near & (torch.maximum(*changes) <= CHANGE * x.shape[1:].numel()))  # NaN is rough
+
+
+def record_overflow(ctx: trilemma.Context, values: Tensor) -> None:
+    """Add to the details the number of points whose path has overflowed, which have a log-density of -inf."""
+    if lost := int(values.isneginf().sum()):
+        ctx.details["overflowed"] = ctx.details.get("overflowed", 0) + lost
 
 
 def mean_over_probes(integrals: Tensor, details: dict[str, Any]) -> Tensor:

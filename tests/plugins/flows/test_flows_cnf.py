@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from torch import Tensor, nn
 
 import trilemma
 from trilemma.harness.evaluation.calls import CallCounter
@@ -46,6 +47,40 @@ def test_adaptive_densities_agree_with_scipy(family: Any) -> None:
     assert ctx.details["rtol"] == 1e-9
     assert "steps" not in ctx.details
     assert ctx.details["nfe_max"] >= ctx.details["nfe_mean"] > 7
+
+
+class Steep(nn.Module):
+    """A velocity with steep walls, y' = 3 tanh(w) with w = 20 sin(3 y + t) for each coordinate, and its derivatives."""
+
+    def forward(self, y: Tensor, t: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        w = 20 * (3 * y + t).sin()
+        return 3 * w.tanh(), 180 * (3 * y + t).cos() / w.cosh() ** 2 * vectors
+
+
+@pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
+def test_rough_steps_of_a_likelihood_are_divided(family: Any, divergence: str) -> None:
+    model, x = built(family, 2), torch.linspace(-0.8, 0.9, 42, dtype=torch.float64).reshape(21, 2)
+    model.velocity = Steep()  # type: ignore[assignment]
+    ctx = family.context("cnf", 2)
+    ctx.likelihood = ContinuousFlow.Likelihood(steps=20, divergence=divergence)  # type: ignore[arg-type]
+    found = model.log_prob(x, ctx)
+    axes = torch.eye(2, dtype=torch.float64).unsqueeze(1).expand(2, 21, 2)
+    end, integrals = model.flow(x, torch.linspace(0, 1, 10_001, dtype=torch.float64), axes)
+    expected = model.base.log_prob(end) + integrals.sum(0)
+    assert float((found - expected).abs().median()) < 2
+    assert ctx.details["solver"] == "refined rk4"
+    end, integrals = model.flow(x, torch.linspace(0, 1, 21, dtype=torch.float64), axes)
+    assert float((model.base.log_prob(end) + integrals.sum(0) - expected).abs().median()) > 20
+
+
+def test_rough_points_keep_their_vectors(family: Any) -> None:
+    model, x = built(family, 2), torch.linspace(-0.8, 0.9, 42, dtype=torch.float64).reshape(21, 2)
+    model.velocity = Steep()  # type: ignore[assignment]
+    times, vectors = torch.linspace(0, 1, 21, dtype=torch.float64), torch.randn(3, 21, 2, dtype=torch.float64)
+    _, together = model.flow(x, times, vectors, 2)
+    for row in (0, 7, 20):
+        part = slice(row, row + 1)
+        torch.testing.assert_close(model.flow(x[part], times, vectors[:, part], 2)[1], together[:, part])
 
 
 @pytest.mark.parametrize("divergence", ["exact", "hutchinson"])

@@ -114,6 +114,69 @@ def test_a_velocity_that_changes_in_time_is_refined() -> None:
     assert abs(ends[1] - 8) < 0.02
 
 
+Stages = tuple[float, float, float, float]
+
+
+def is_divided(x: Tensor, velocities: Stages, rates: Stages = (0, 0, 0, 0), shares: Tensor | None = None) -> bool:
+    """Whether a step of length 1 is divided, if its stages give this for all coordinates. `shares` are of probes."""
+    calls = 0
+
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal calls
+        v, d = (velocities[calls], rates[calls]) if calls < 4 else (0.0, 0.0)
+        calls += 1
+        rate = torch.full((len(y),), d, dtype=torch.float64)
+        return torch.full_like(y, v), rate if shares is None else rate * shares[:, None]
+
+    runge_kutta(slope, x, torch.tensor([0.0, 1.0], dtype=torch.float64), refine=1)
+    return calls > 4
+
+
+def test_a_step_is_divided_if_its_estimates_differ_by_a_tenth() -> None:
+    # A tenth of 1 + rms(x) for points, and of a nat for each coordinate for the integral, by the mean over probes.
+    near, far = torch.zeros(1, 4, dtype=torch.float64), torch.full((1, 4), 9.0, dtype=torch.float64)
+    for x, limit in ((near, 0.1), (far, 1.0)):
+        for factor, divided in ((0.95, False), (1.05, True)):
+            e = factor * limit
+            assert is_divided(x, (0, e / 2, -e / 2, 0)) is divided
+            assert is_divided(x, (0, 0, 0, 6 * e)) is divided
+            assert is_divided(x, (0, 0, 0, 0), (0, 0.2 * factor, -0.2 * factor, 0)) is divided
+            assert is_divided(x, (0, 0, 0, 0), (0, 0, 0, 2.4 * factor)) is divided
+    for shares, divided in (([1.8, 0.0], False), ([2.2, 0.0], True), ([0.9, 0.9], False)):
+        rates = (0, 0.2, -0.2, 0)
+        assert is_divided(near, (0, 0, 0, 0), rates, torch.tensor(shares, dtype=torch.float64)) is divided
+
+
+def test_a_step_that_meets_nan_in_its_middle_is_divided() -> None:
+    # y' = -40 y is NaN below -.5, where a whole step of .1 leads by its first estimate, and the path itself does not.
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(y < -0.5, torch.nan, -40 * y), torch.full((len(y),), -40.0, dtype=torch.float64)
+
+    x = torch.ones(1, 1, dtype=torch.float64)
+    end, total = runge_kutta(slope, x, torch.tensor([0.0, 0.1], dtype=torch.float64), refine=2)
+    assert abs(float(end) - math.exp(-4)) < 1e-3
+    assert abs(float(total) + 4) < 1e-6
+
+
+@pytest.mark.parametrize("power", [1, 3])
+def test_growth_without_limit_ends_at_infinity(power: int) -> None:
+    # y' = 200 y, and y' = y^3 - y, whose stages are NaN where both powers are infinite.
+    def slope(y: Tensor, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        return (200 * y if power == 1 else y**3 - y), y.sum(1) ** 2
+
+    x = torch.tensor([[1.0, 2.0], [5.0, -4.0]])
+    end, total = runge_kutta(slope, x, torch.linspace(0, 1, 3, dtype=torch.float64), refine=2)
+    assert end.isinf().tolist() == [[True, True]] * 2
+    assert total.tolist() == [0, 0]
+
+
+def test_no_points_have_no_ends() -> None:
+    x = torch.zeros(0, 2)
+    end, total = runge_kutta(lambda y, t, rows: (y, y.sum(1)), x, torch.linspace(0, 1, 3).double(), refine=2)
+    assert end.shape == (0, 2)
+    assert total.shape == (0,)
+
+
 @pytest.mark.parametrize("refine", [0, 2])
 @pytest.mark.parametrize("where", ["velocity", "divergence"])
 def test_a_velocity_that_is_nan_stays_nan(where: str, refine: int) -> None:

@@ -14,6 +14,7 @@ import trilemma
 from trilemma.plugins.metrics.likelihood import nll
 from trilemma.plugins.metrics.likelihood.density_checks import IMPOSSIBLE, least_nll
 from trilemma.plugins.metrics.likelihood.nll import Nll
+from trilemma.plugins.networks.runge_kutta import record_overflow
 
 
 def test_the_nll_of_the_true_distribution_is_the_entropy_and_its_gap_is_nearly_zero(known: Any) -> None:
@@ -81,10 +82,30 @@ def test_points_without_mass_give_an_infinite_nll_and_no_interval(known: Any) ->
         def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
             return torch.where(x.min(1).values < 0, -torch.inf, 0.0)
 
-    result = known.results(Nll(), known.evaluate(OutOfReach(), known.Normal()))["nll"]
+    results = known.results(Nll(), known.evaluate(OutOfReach(), known.Normal()))
+    result = results["nll"]
     assert result.value == math.inf
     assert result.ci_low is None
     assert 0 < result.details["points_without_mass"] < result.n
+    assert "generalization_gap" not in results
+
+
+def test_an_ode_that_overflows_at_data_is_a_failure_and_at_given_points_a_density_of_0(known: Any) -> None:
+    class Overflowing(known.Gauss):
+        """A density whose ODE overflows at positive points."""
+
+        name = "overflowing"
+
+        def log_prob(self, x: Tensor, ctx: trilemma.Context) -> Tensor:
+            values = torch.where(x.min(1).values > 0, -torch.inf, super().log_prob(x, ctx))
+            record_overflow(ctx, values)
+            return values
+
+    evaluation = known.evaluate(Overflowing(), known.Normal())
+    points = torch.tensor([[99.0, 99.0], [-99.0, 99.0]])
+    assert np.isneginf(evaluation.log_prob_of(points)).tolist() == [True, False]
+    with pytest.raises(trilemma.DivergedError, match=r"'overflowing' overflows at \d+ of \d+ test points"):
+        Nll().compute(evaluation)
 
 
 def test_models_without_a_likelihood_are_unsupported(known: Any) -> None:
