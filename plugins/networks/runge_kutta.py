@@ -78,15 +78,16 @@ def _refined(
     lost = _overflows(x)
     x = torch.where(per_point(lost, x).bool(), 0, x)  # the velocity is evaluated where it is finite
     (end, change), stages = _step(slope, x, t, t_next, rows)
-    rough = ~lost & _is_rough(stages, (t_next - t).to(x) / share, x)
-    if refine and bool(rough.any()):
-        part, integral = x[rough], torch.zeros_like(change[..., rough])
-        for start, stop in pairwise(torch.lerp(t, t_next, torch.linspace(0, 1, PARTS + 1).to(t))):
-            part, more = _refined(slope, part, start, stop, rows[rough], refine - 1, share / PARTS)
-            integral = integral + more
-        end[rough], change[..., rough] = part, integral
-    elif not refine:
-        h = (t_next - t).to(x)
+    h = (t_next - t).to(x)
+    if refine:
+        rough = ~lost & _is_rough(stages, h / share, x)
+        if bool(rough.any()):
+            part, integral = x[rough], torch.zeros_like(change[..., rough])
+            for start, stop in pairwise(torch.lerp(t, t_next, torch.linspace(0, 1, PARTS + 1).to(t))):
+                part, more = _refined(slope, part, start, stop, rows[rough], refine - 1, share / PARTS)
+                integral = integral + more
+            end[rough], change[..., rough] = part, integral
+    else:
         for (velocity, _), length in zip(stages, (h / 2, h / 2, h), strict=False):
             lost = lost | _overflows(x + length * velocity)  # there a velocity may be NaN
     return torch.where(per_point(lost, x).bool(), torch.inf, end), change

@@ -60,8 +60,13 @@ MARKED_GAP = 0.5  # nats per coordinate: a larger one is a mark; networks that o
 
 
 def generalization_gap(*, test: Array, train: Array) -> Interval:
-    """Mean NLL of test points minus mean NLL of training points, with Welch's interval, from log-densities `(n,)`."""
-    if np.isneginf(test).any():
+    """Mean NLL of test points minus mean NLL of training points, with Welch's interval, from log-densities `(n,)`.
+
+    If a training point has a density of 0, the points with a density above 0 are compared: they may be memorized.
+    """
+    if np.isneginf(train).any():
+        test, train = (values[~np.isneginf(values)] for values in (test, train))
+    if len(test) == 0 or np.isneginf(test).any():
         return math.inf, None, None
     value = float(train.mean() - test.mean())
     if min(len(test), len(train)) < 2 or (np.ptp(test) == 0 and np.ptp(train) == 0):
@@ -175,8 +180,8 @@ class Nll(trilemma.Metric):
             fields = {"floor": 1.0, "n": len(found.weights), "marks": found.marks(evaluation.likelihood)}
             results.append(result(mass, (found.value, *found.interval()), 1.0, details=about, **fields))
 
-        if np.isneginf(train).any():
-            return results  # a training point without mass is not memorized, and the difference is no number
+        if np.isneginf(train).all():
+            return results
         interval = generalization_gap(test=test[:equal], train=train)
         # The gap has no direction: it is also 0 for a model that has learned nothing.
         about = details | {"memorizes": exceeds(interval, GAP_PER_COORDINATE * evaluation.dim)}

@@ -87,7 +87,19 @@ def test_points_without_mass_give_an_infinite_nll_and_no_interval(known: Any) ->
     assert result.value == math.inf
     assert result.ci_low is None
     assert 0 < result.details["points_without_mass"] < result.n
-    assert "generalization_gap" not in results
+    assert results["generalization_gap"].value == 0
+    assert not results["generalization_gap"].marks
+
+
+def test_a_training_point_without_density_hides_no_memorized_ones() -> None:
+    rng = np.random.default_rng(0)
+    test, train = rng.normal(-9, 1, 200), rng.normal(0, 1, 200)
+    train[3] = -np.inf
+    value, low, high = nll.generalization_gap(test=test, train=train)
+    assert low is not None
+    assert high is not None
+    assert 8.5 < low < value < high < 9.5
+    assert nll.generalization_gap(test=np.full(5, -np.inf), train=train)[0] == math.inf
 
 
 def test_an_ode_that_overflows_at_data_is_a_failure_and_at_given_points_a_density_of_0(known: Any) -> None:
